@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! placeholder
+//! The accelerator as a pure library: no KVM, no system calls, no unsafe code.
+
+#![forbid(unsafe_code)]

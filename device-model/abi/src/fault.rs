@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The fault queue, by which the device tells the driver.
+//!
+//! A command that meets missing translations asks for them as one group: the
+//! page it cannot do without first, then the pages ahead that it will need,
+//! the last record marked. The driver answers the group with one page response.
+//! Records of a group stand next to each other. The device interrupts when it
+//! writes to a queue that was empty; the driver, after it has moved head, looks at
+//! tail once more before it rests.
+
+use crate::describe::{Section, constants, layout};
+
+constants! { CONSTANTS;
+    /// Record: the device needs a page.
+    FAULT_PAGE_REQUEST: u32 = 1;
+    /// Record: the device halted a queue; no response is expected.
+    FAULT_QUEUE_HALTED: u32 = 2;
+
+    /// Access: read.
+    ACCESS_READ: u32 = 1 << 0;
+    /// Access: write.
+    ACCESS_WRITE: u32 = 1 << 1;
+
+    /// Flag: the last record of its group.
+    FAULT_LAST: u32 = 1 << 0;
+    /// Flag: a page ahead, which the command will want but does not wait for. A driver that cannot
+    /// supply it leaves it be; should the command get there, it asks again without this flag.
+    FAULT_LOOKAHEAD: u32 = 1 << 1;
+
+    /// No valid entry.
+    REASON_NOT_PRESENT: u32 = 1;
+    /// An entry without the permission needed.
+    REASON_PERMISSION: u32 = 2;
+    /// An entry with reserved bits set, a misaligned frame, or a leaf where none may be.
+    REASON_MALFORMED: u32 = 3;
+    /// An entry that points outside memory.
+    REASON_UNREACHABLE: u32 = 4;
+    /// No valid context for the PASID.
+    REASON_CONTEXT: u32 = 5;
+    /// A ring index was wild, or a page response refused the ring.
+    REASON_RING: u32 = 6;
+    /// A page response refused the completion record, or it is misaligned.
+    REASON_COMPLETION: u32 = 7;
+}
+
+layout! { STRUCTURES;
+    /// An entry of the fault queue.
+    Fault as "ff_fault", 32 bytes {
+        /// Virtual address of the access; for a page ahead, of the page.
+        address: u64,
+        /// Address space.
+        pasid: u32,
+        /// User-mode queue.
+        queue: u16,
+        /// FAULT kind.
+        kind: u8,
+        /// ACCESS bits.
+        access: u8,
+        /// Group of the queue, counted from 1 since it was enabled; 0 when no response is expected.
+        group: u32,
+        /// FAULT flags.
+        flags: u8,
+        /// REASON value.
+        reason: u8,
+        /// Level of the page table at which the walk ended, 3 being the top.
+        level: u8,
+        /// Zero.
+        reserved0: u8,
+        /// Zero.
+        reserved1: u64,
+    }
+}
+
+pub(crate) const SECTION: Section =
+    Section { title: "Fault queue", constants: CONSTANTS, structures: STRUCTURES };

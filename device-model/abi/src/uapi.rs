@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The driver's ioctls.
+//!
+//! A descriptor of `/dev/farfault0` is a context: one PASID, one mirror of the
+//! address space that opened it. Calls from another address space fail with
+//! EPERM. A doorbell page is mapped at the offset that creating the queue gives.
+
+use crate::describe::{Section, constants, layout};
+
+/// `_IOC(direction, 0xfa, number, size)` of `asm-generic/ioctl.h`; direction 1 writes to the kernel, 2 reads.
+const fn ioctl(direction: u32, number: u32, size: usize) -> u32 {
+    direction << 30 | (size as u32) << 16 | 0xfa << 8 | number
+}
+
+constants! { CONSTANTS;
+    /// Version of this interface, in [`Info::version`].
+    UAPI_VERSION: u32 = 1;
+    /// Fills in an [`Info`].
+    IOC_INFO: u32 = ioctl(2, 0, 32);
+    /// Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no queue is free.
+    IOC_QUEUE_CREATE: u32 = ioctl(3, 1, 32);
+    /// Takes a queue from the device; returns when the device has let go of it. ENOENT: no such queue.
+    IOC_QUEUE_DESTROY: u32 = ioctl(1, 2, 8);
+    /// Sleeps until the u64 at address has reached value (as a signed difference) or the queue halts.
+    /// ETIME: the deadline came first; EIO: the queue is halted; EFAULT: address cannot be read.
+    IOC_WAIT: u32 = ioctl(1, 3, 32);
+    /// Makes a range present in the mirror ahead of use. EFAULT: part of it cannot be had.
+    IOC_PREFETCH: u32 = ioctl(1, 4, 24);
+    /// [`Prefetch::flags`]: for writing.
+    PREFETCH_WRITE: u32 = 1 << 0;
+}
+
+layout! { STRUCTURES;
+    /// What there is.
+    Info as "ff_info", 32 bytes {
+        /// UAPI_VERSION.
+        version: u32,
+        /// PASID of this context.
+        pasid: u32,
+        /// User-mode queues of the device.
+        queues: u32,
+        /// Engines of the device.
+        engines: u32,
+        /// Most pages one fault group asks for.
+        window: u32,
+        /// Zero.
+        reserved: [u32; 3],
+    }
+
+    /// A queue to be.
+    QueueCreate as "ff_queue_create", 32 bytes {
+        /// In: virtual address of the ring header, 128-byte aligned.
+        ring: u64,
+        /// In: entries, a power of two.
+        entries: u32,
+        /// In: zero.
+        flags: u32,
+        /// Out: number of the queue.
+        queue: u32,
+        /// Zero.
+        reserved: u32,
+        /// Out: offset to mmap for the doorbell page.
+        doorbell: u64,
+    }
+
+    /// A queue no more.
+    QueueDestroy as "ff_queue_destroy", 8 bytes {
+        /// Number of the queue.
+        queue: u32,
+        /// Zero.
+        flags: u32,
+    }
+
+    /// What to wait for.
+    Wait as "ff_wait", 32 bytes {
+        /// Queue that will complete it.
+        queue: u32,
+        /// Zero.
+        flags: u32,
+        /// Address of the fence, 8-byte aligned.
+        address: u64,
+        /// Value to reach.
+        value: u64,
+        /// CLOCK_MONOTONIC nanoseconds at which to give up, or 0 for never.
+        deadline: u64,
+    }
+
+    /// What to make present.
+    Prefetch as "ff_prefetch", 24 bytes {
+        /// Virtual address.
+        address: u64,
+        /// Bytes.
+        length: u64,
+        /// PREFETCH bits.
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+    }
+}
+
+pub(crate) const SECTION: Section =
+    Section { title: "ioctls", constants: CONSTANTS, structures: STRUCTURES };
