@@ -1,3 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! placeholder
+//! `farfault`: a virtual machine with an accelerator in it.
+
+mod machine;
+
 fn main() {}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a caller says about the machine it wants, and the connections it
+//! gives to it.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// The smallest guest memory that can hold a stock kernel and its initrd.
+pub const MIN_MEMORY: u64 = 128 << 20;
+/// The largest guest memory.
+pub const MAX_MEMORY: u64 = 64 << 30;
+/// The largest number of vCPUs.
+pub const MAX_VCPUS: u8 = 16;
+
+/// One piece of the initial RAM disk.
+#[derive(Clone, Debug)]
+pub enum Initrd {
+    /// An archive in a file.
+    File(PathBuf),
+    /// An archive made in memory.
+    Bytes(Vec<u8>),
+}
+
+/// A machine before it is built.
+#[derive(Clone, Debug)]
+pub struct MachineSpec {
+    /// The kernel: an ELF `vmlinux` or a bzImage.
+    pub kernel: PathBuf,
+    /// Archives that make up the initial RAM disk, in this order.
+    pub initrd: Vec<Initrd>,
+    /// The kernel command line. The machine needs nothing on it; it uses it
+    /// as it is.
+    pub cmdline: String,
+    /// Guest memory in bytes, a multiple of 2 MiB.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub vcpus: u8,
+    /// Show the guest no AVX and an XSAVE area of x87 and SSE only. For a
+    /// nested KVM whose outer emulator loses XSETBV intercepts.
+    pub plain_xsave: bool,
+}
+
+/// The machine's ends of its byte streams. A stream whose other end is closed
+/// reads as end of file and swallows what is written.
+#[derive(Debug)]
+pub struct Ports {
+    /// The serial line, COM1.
+    pub serial: UnixStream,
+    /// Port `farfault.stdin`.
+    pub stdin: UnixStream,
+    /// Port `farfault.stdout`.
+    pub stdout: UnixStream,
+    /// Port `farfault.stderr`.
+    pub stderr: UnixStream,
+    /// Port `farfault.control`.
+    pub control: UnixStream,
+}
