@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the device counts; the meaning of each is in `farfault_abi::regs`.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use farfault_abi::regs;
+use serde::Serialize;
+
+macro_rules! counters {
+    ($($field:ident = $index:ident,)*) => {
+        /// A reading of all counters.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Counters {
+            $( #[doc = concat!("See `farfault_abi::regs::", stringify!($index), "`.")] pub $field: u64, )*
+        }
+
+        /// The counters themselves. They order nothing, so everything is relaxed.
+        #[derive(Debug, Default)]
+        pub(crate) struct Live {
+            $( pub $field: AtomicU64, )*
+        }
+
+        impl Live {
+            pub fn read(&self) -> Counters {
+                Counters { $( $field: self.$field.load(Relaxed), )* }
+            }
+
+            /// The counter at `index` of the register file.
+            pub fn register(&self, index: u32) -> Option<u64> {
+                match index {
+                    $( regs::$index => Some(self.$field.load(Relaxed)), )*
+                    _ => None,
+                }
+            }
+        }
+
+        const _: () = assert!(0 $( + { let _ = regs::$index; 1 } )* == regs::COUNTERS);
+    };
+}
+
+counters! {
+    page_requests = COUNTER_PAGE_REQUESTS,
+    lookaheads = COUNTER_LOOKAHEADS,
+    fault_groups = COUNTER_FAULT_GROUPS,
+    fault_overflows = COUNTER_FAULT_OVERFLOWS,
+    queues_halted = COUNTER_QUEUES_HALTED,
+    responses_resume = COUNTER_RESPONSES_RESUME,
+    responses_fail = COUNTER_RESPONSES_FAIL,
+    responses_stale = COUNTER_RESPONSES_STALE,
+    commands = COUNTER_COMMANDS,
+    commands_bad = COUNTER_COMMANDS_BAD,
+    invalidations = COUNTER_INVALIDATIONS,
+    waits = COUNTER_WAITS,
+    tlb_hits = COUNTER_TLB_HITS,
+    tlb_misses = COUNTER_TLB_MISSES,
+    walks = COUNTER_WALKS,
+    table_faults = COUNTER_TABLE_FAULTS,
+    sections = COUNTER_SECTIONS,
+    descriptors = COUNTER_DESCRIPTORS,
+    descriptors_failed = COUNTER_DESCRIPTORS_FAILED,
+    bytes_read = COUNTER_BYTES_READ,
+    bytes_written = COUNTER_BYTES_WRITTEN,
+    doorbells = COUNTER_DOORBELLS,
+    doorbells_wild = COUNTER_DOORBELLS_WILD,
+    msix_fault = COUNTER_MSIX_FAULT,
+    msix_command = COUNTER_MSIX_COMMAND,
+    msix_queue = COUNTER_MSIX_QUEUE,
+    bad_accesses = COUNTER_BAD_ACCESSES,
+}
