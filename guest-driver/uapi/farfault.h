@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * What programs share with the farfault driver and, through queues, with
+ * the device. Structures only grow at the end; numbers are never reused.
+ * Made by farfault-abi-headers from device-model/abi: change it there.
+ */
+#ifndef _UAPI_FARFAULT_H
+#define _UAPI_FARFAULT_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* === Rings === */
+
+/* Alignment of a ring header, and the offset of entry 0 from it. */
+#define FF_RING_ENTRIES_OFFSET		128
+
+/* Fewest entries of a ring. */
+#define FF_RING_MIN_ENTRIES		2
+
+/* Most entries of a ring; the number is a power of two. */
+#define FF_RING_MAX_ENTRIES		65536
+
+/**
+ * struct ff_ring_header - The header of a ring.
+ * @tail: Next entry that the producer will write; written by the
+ *   producer only.
+ * @overflows: Fault queue: how often a record had to wait for room;
+ *   written by the producer only.
+ * @reserved0: Zero.
+ * @head: Next entry that the consumer will read; written by the consumer
+ *   only.
+ * @halted: User-mode queue: not zero once the device has halted it;
+ *   written by the consumer only.
+ * @reserved1: Zero.
+ */
+struct ff_ring_header {
+	__le32 tail;
+	__le32 overflows;
+	__le64 reserved0[7];
+	__le32 head;
+	__le32 halted;
+	__le64 reserved1[7];
+};
+
+_Static_assert(sizeof(struct ff_ring_header) == 128, "size");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, tail) == 0, "tail");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, overflows) == 4, "overflows");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, reserved0) == 8, "reserved0");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, head) == 64, "head");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, halted) == 68, "halted");
+_Static_assert(__builtin_offsetof(struct ff_ring_header, reserved1) == 72, "reserved1");
+
+/* === Descriptors and completions of user-mode queues === */
+
+/* Does nothing. */
+#define FF_OP_NOP			1
+
+/*
+ * Stores operand as a u64 at destination after all earlier commands of
+ * the queue.
+ */
+#define FF_OP_FENCE			2
+
+/*
+ * Copies length bytes from source to destination; the two may be equal
+ * but not otherwise overlap.
+ */
+#define FF_OP_COPY			3
+
+/*
+ * Fills length bytes at destination; byte i becomes byte i modulo 8 of
+ * operand.
+ */
+#define FF_OP_FILL			4
+
+/*
+ * Compares length bytes; the result is the offset of the first
+ * difference, or length.
+ */
+#define FF_OP_COMPARE			5
+
+/*
+ * Adds operand to the u64 at destination in one atomic step; the result
+ * is the old value.
+ */
+#define FF_OP_FETCH_ADD			6
+
+/*
+ * Counts words in length bytes at source: runs of bytes other than space
+ * and 0x09 to 0x0d.
+ */
+#define FF_OP_WORD_COUNT		7
+
+/*
+ * Counts each byte value in length bytes at source into 256 u64 at
+ * destination.
+ */
+#define FF_OP_HISTOGRAM			8
+
+/*
+ * For length f32 elements: destination[i] += operand * source[i],
+ * operand holding an f32 in its low half, multiply and add each rounded;
+ * the two may be equal but not otherwise overlap.
+ */
+#define FF_OP_SAXPY			9
+
+/*
+ * Follows pointers: from the node at source, the next node's address is
+ * the u64 at node + operand, until it is 0 or length nodes were seen.
+ * The result is the wrapping sum of the u64 at node + operand2.
+ */
+#define FF_OP_CHASE			10
+
+/* Descriptor flag: raise the queue's completion interrupt when done. */
+#define FF_DESC_IRQ			(1U << 0)
+
+/* The command did all it should. */
+#define FF_STATUS_OK			0
+
+/*
+ * An access was refused; fault_address says where. What came before it
+ * in the command is done.
+ */
+#define FF_STATUS_FAULT			1
+
+/* The opcode is unknown. */
+#define FF_STATUS_BAD_OPCODE		2
+
+/*
+ * An operand is misaligned, operands overlap, a reserved field is not
+ * zero, or an unknown flag is set.
+ */
+#define FF_STATUS_BAD_OPERAND		3
+
+/*
+ * A range of addresses wraps or leaves the address space; fault_address
+ * says where it starts.
+ */
+#define FF_STATUS_BAD_ADDRESS		4
+
+/**
+ * struct ff_descriptor - One command of a program.
+ * @opcode: OP value.
+ * @flags: DESC bits.
+ * @reserved0: Zero.
+ * @reserved1: Zero.
+ * @source: Virtual address to read from.
+ * @destination: Virtual address to write to.
+ * @length: Bytes, elements or nodes, as the opcode says.
+ * @operand: As the opcode says.
+ * @operand2: As the opcode says.
+ * @completion: Virtual address of the completion record, 64-byte
+ *   aligned, or 0 for none.
+ * @fence: Value for the record's fence.
+ */
+struct ff_descriptor {
+	__u8 opcode;
+	__u8 flags;
+	__le16 reserved0;
+	__le32 reserved1;
+	__le64 source;
+	__le64 destination;
+	__le64 length;
+	__le64 operand;
+	__le64 operand2;
+	__le64 completion;
+	__le64 fence;
+};
+
+_Static_assert(sizeof(struct ff_descriptor) == 64, "size");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, opcode) == 0, "opcode");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, flags) == 1, "flags");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, reserved0) == 2, "reserved0");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, reserved1) == 4, "reserved1");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, source) == 8, "source");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, destination) == 16, "destination");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, length) == 24, "length");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, operand) == 32, "operand");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, operand2) == 40, "operand2");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, completion) == 48, "completion");
+_Static_assert(__builtin_offsetof(struct ff_descriptor, fence) == 56, "fence");
+
+/**
+ * struct ff_completion - How a command ended. The device writes fence last.
+ * @fence: The descriptor's fence, stored after all else.
+ * @status: STATUS value.
+ * @reserved0: Zero.
+ * @fault_address: The address that status speaks of.
+ * @result: As the opcode says.
+ * @done: Bytes, elements or nodes done.
+ * @reserved1: Zero.
+ */
+struct ff_completion {
+	__le64 fence;
+	__le32 status;
+	__le32 reserved0;
+	__le64 fault_address;
+	__le64 result;
+	__le64 done;
+	__le64 reserved1[3];
+};
+
+_Static_assert(sizeof(struct ff_completion) == 64, "size");
+_Static_assert(__builtin_offsetof(struct ff_completion, fence) == 0, "fence");
+_Static_assert(__builtin_offsetof(struct ff_completion, status) == 8, "status");
+_Static_assert(__builtin_offsetof(struct ff_completion, reserved0) == 12, "reserved0");
+_Static_assert(__builtin_offsetof(struct ff_completion, fault_address) == 16, "fault_address");
+_Static_assert(__builtin_offsetof(struct ff_completion, result) == 24, "result");
+_Static_assert(__builtin_offsetof(struct ff_completion, done) == 32, "done");
+_Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reserved1");
+
+/* === ioctls === */
+
+/* Version of this interface, in ff_info.version. */
+#define FF_UAPI_VERSION			1
+
+/* Fills in an struct ff_info. */
+#define FF_IOC_INFO			_IOR(0xfa, 0, struct ff_info)
+
+/*
+ * Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no
+ * queue is free.
+ */
+#define FF_IOC_QUEUE_CREATE		_IOWR(0xfa, 1, struct ff_queue_create)
+
+/*
+ * Takes a queue from the device; returns when the device has let go of
+ * it. ENOENT: no such queue.
+ */
+#define FF_IOC_QUEUE_DESTROY		_IOW(0xfa, 2, struct ff_queue_destroy)
+
+/*
+ * Sleeps until the u64 at address has reached value (as a signed
+ * difference) or the queue halts. ETIME: the deadline came first; EIO:
+ * the queue is halted; EFAULT: address cannot be read.
+ */
+#define FF_IOC_WAIT			_IOW(0xfa, 3, struct ff_wait)
+
+/*
+ * Makes a range present in the mirror ahead of use. EFAULT: part of it
+ * cannot be had.
+ */
+#define FF_IOC_PREFETCH			_IOW(0xfa, 4, struct ff_prefetch)
+
+/* ff_prefetch.flags: for writing. */
+#define FF_PREFETCH_WRITE		(1U << 0)
+
+/**
+ * struct ff_info - What there is.
+ * @version: UAPI_VERSION.
+ * @pasid: PASID of this context.
+ * @queues: User-mode queues of the device.
+ * @engines: Engines of the device.
+ * @window: Most pages one fault group asks for.
+ * @reserved: Zero.
+ */
+struct ff_info {
+	__u32 version;
+	__u32 pasid;
+	__u32 queues;
+	__u32 engines;
+	__u32 window;
+	__u32 reserved[3];
+};
+
+_Static_assert(sizeof(struct ff_info) == 32, "size");
+_Static_assert(__builtin_offsetof(struct ff_info, version) == 0, "version");
+_Static_assert(__builtin_offsetof(struct ff_info, pasid) == 4, "pasid");
+_Static_assert(__builtin_offsetof(struct ff_info, queues) == 8, "queues");
+_Static_assert(__builtin_offsetof(struct ff_info, engines) == 12, "engines");
+_Static_assert(__builtin_offsetof(struct ff_info, window) == 16, "window");
+_Static_assert(__builtin_offsetof(struct ff_info, reserved) == 20, "reserved");
+
+/**
+ * struct ff_queue_create - A queue to be.
+ * @ring: In: virtual address of the ring header, 128-byte aligned.
+ * @entries: In: entries, a power of two.
+ * @flags: In: zero.
+ * @queue: Out: number of the queue.
+ * @reserved: Zero.
+ * @doorbell: Out: offset to mmap for the doorbell page.
+ */
+struct ff_queue_create {
+	__u64 ring;
+	__u32 entries;
+	__u32 flags;
+	__u32 queue;
+	__u32 reserved;
+	__u64 doorbell;
+};
+
+_Static_assert(sizeof(struct ff_queue_create) == 32, "size");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, ring) == 0, "ring");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, entries) == 8, "entries");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, flags) == 12, "flags");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, queue) == 16, "queue");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, reserved) == 20, "reserved");
+_Static_assert(__builtin_offsetof(struct ff_queue_create, doorbell) == 24, "doorbell");
+
+/**
+ * struct ff_queue_destroy - A queue no more.
+ * @queue: Number of the queue.
+ * @flags: Zero.
+ */
+struct ff_queue_destroy {
+	__u32 queue;
+	__u32 flags;
+};
+
+_Static_assert(sizeof(struct ff_queue_destroy) == 8, "size");
+_Static_assert(__builtin_offsetof(struct ff_queue_destroy, queue) == 0, "queue");
+_Static_assert(__builtin_offsetof(struct ff_queue_destroy, flags) == 4, "flags");
+
+/**
+ * struct ff_wait - What to wait for.
+ * @queue: Queue that will complete it.
+ * @flags: Zero.
+ * @address: Address of the fence, 8-byte aligned.
+ * @value: Value to reach.
+ * @deadline: CLOCK_MONOTONIC nanoseconds at which to give up, or 0 for
+ *   never.
+ */
+struct ff_wait {
+	__u32 queue;
+	__u32 flags;
+	__u64 address;
+	__u64 value;
+	__u64 deadline;
+};
+
+_Static_assert(sizeof(struct ff_wait) == 32, "size");
+_Static_assert(__builtin_offsetof(struct ff_wait, queue) == 0, "queue");
+_Static_assert(__builtin_offsetof(struct ff_wait, flags) == 4, "flags");
+_Static_assert(__builtin_offsetof(struct ff_wait, address) == 8, "address");
+_Static_assert(__builtin_offsetof(struct ff_wait, value) == 16, "value");
+_Static_assert(__builtin_offsetof(struct ff_wait, deadline) == 24, "deadline");
+
+/**
+ * struct ff_prefetch - What to make present.
+ * @address: Virtual address.
+ * @length: Bytes.
+ * @flags: PREFETCH bits.
+ * @reserved: Zero.
+ */
+struct ff_prefetch {
+	__u64 address;
+	__u64 length;
+	__u32 flags;
+	__u32 reserved;
+};
+
+_Static_assert(sizeof(struct ff_prefetch) == 24, "size");
+_Static_assert(__builtin_offsetof(struct ff_prefetch, address) == 0, "address");
+_Static_assert(__builtin_offsetof(struct ff_prefetch, length) == 8, "length");
+_Static_assert(__builtin_offsetof(struct ff_prefetch, flags) == 16, "flags");
+_Static_assert(__builtin_offsetof(struct ff_prefetch, reserved) == 20, "reserved");
+
+#endif /* _UAPI_FARFAULT_H */
