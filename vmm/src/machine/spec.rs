@@ -5,6 +5,8 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use farfault_device_model::Config;
+
 /// The smallest guest memory that can hold a stock kernel and its initrd.
 pub const MIN_MEMORY: u64 = 128 << 20;
 /// The largest guest memory.
@@ -28,13 +30,15 @@ pub struct MachineSpec {
     pub kernel: PathBuf,
     /// Archives that make up the initial RAM disk, in this order.
     pub initrd: Vec<Initrd>,
-    /// The kernel command line. The machine needs nothing on it; it uses it
-    /// as it is.
+    /// What to add to the kernel command line. The machine puts its own words
+    /// (console, reboot, what this machine lacks) in front.
     pub cmdline: String,
     /// Guest memory in bytes, a multiple of 2 MiB.
     pub memory: u64,
     /// Number of vCPUs.
     pub vcpus: u8,
+    /// The accelerator.
+    pub device: Config,
     /// Show the guest no AVX and an XSAVE area of x87 and SSE only. For a
     /// nested KVM whose outer emulator loses XSETBV intercepts.
     pub plain_xsave: bool,
