@@ -1,2 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! placeholder
+//! What the project's tests share: reading KTAP, running `farfault`, judging a
+//! guest's kernel log, and checking the shape of the source tree.
+
+pub mod imports;
+pub mod kernel_log;
+pub mod ktap;
+pub mod run;
