@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What can be chosen about a device before it is made.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Most engines a device can have.
@@ -9,7 +10,8 @@ pub const MAX_ENGINES: u32 = 16;
 pub const MAX_WINDOW: u32 = 4096;
 
 /// The choices; [`Config::default`] is a sensible device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Engines, which run queues side by side: 1 to [`MAX_ENGINES`]. Each wants a thread.
     pub engines: u32,

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The extra cpio archive that follows the image's initrd: the command that
+//! init is to run, and the user's files. The kernel unpacks concatenated
+//! archives in order, so a member here also replaces one of the image.
+
+use cpio::NewcBuilder;
+use cpio::newc::{self, ModeFileType};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Cursor, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where init looks for its orders.
+const COMMAND_PATH: &str = "farfault/command";
+
+/// What init does once it is up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Command {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub cwd: String,
+    /// Whether it gets a terminal of its own.
+    pub tty: bool,
+    /// What this guest is for.
+    pub role: Role,
+    /// Parameters for the guest driver, as `modprobe` takes them.
+    pub driver_params: String,
+}
+
+/// What a guest is for; init loads the modules that this needs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs one command with the device.
+    Guest,
+    /// The first guest of nested mode: runs this program on its own KVM.
+    L1,
+    /// Gives the user a terminal.
+    Shell,
+}
+
+/// Why the archive cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A user's file cannot be read.
+    #[error("cannot read {0} for the guest")]
+    Read(PathBuf, #[source] io::Error),
+    /// Neither a file, a directory nor a symbolic link.
+    #[error("{0} is neither a file, a directory nor a symbolic link")]
+    Kind(PathBuf),
+    /// newc sizes are 32 bits.
+    #[error("{0} is larger than a cpio archive can hold (4 GiB)")]
+    TooLarge(PathBuf),
+    /// newc names are UTF-8 here.
+    #[error("the name of {0} is not UTF-8")]
+    Name(PathBuf),
+    /// The archive itself cannot be written.
+    #[error("cannot write the guest's files")]
+    Write(#[from] io::Error),
+}
+
+/// An archive being written to `W`.
+pub struct Archive<W: Write> {
+    out: W,
+    inode: u32,
+    directories: BTreeSet<String>,
+}
+
+impl<W: Write> Archive<W> {
+    /// An empty archive. It must begin at a multiple of four bytes.
+    pub fn new(out: W) -> Archive<W> {
+        Archive { out, inode: 0, directories: BTreeSet::new() }
+    }
+
+    /// Adds what init is to run.
+    pub fn command(&mut self, command: &Command) -> Result<(), ArchiveError> {
+        let json = serde_json::to_vec(command).map_err(io::Error::from)?;
+        self.bytes(COMMAND_PATH, 0o644, &json)
+    }
+
+    /// Adds a file made of `data`.
+    pub fn bytes(&mut self, guest: &str, mode: u32, data: &[u8]) -> Result<(), ArchiveError> {
+        let name = self.parents(guest)?;
+        self.member(&name, ModeFileType::Regular, mode, data)
+    }
+
+    /// Adds `host`, a file or a whole directory, under the name `guest`.
+    pub fn path(&mut self, host: &Path, guest: &str) -> Result<(), ArchiveError> {
+        let name = self.parents(guest)?;
+        self.tree(host, &name, true)
+    }
+
+    /// Ends the archive and gives the writer back.
+    pub fn finish(self) -> Result<W, ArchiveError> {
+        Ok(newc::trailer(self.out)?)
+    }
+
+    /// A link named by the user is followed; links inside a directory stay links.
+    fn tree(&mut self, host: &Path, name: &str, follow: bool) -> Result<(), ArchiveError> {
+        let read = |error| ArchiveError::Read(host.to_owned(), error);
+        let status =
+            if follow { fs::metadata(host) } else { fs::symlink_metadata(host) }.map_err(read)?;
+        let mode = status.permissions().mode() & 0o7777;
+        if status.is_dir() {
+            self.directory(name, mode)?;
+            let mut entries = fs::read_dir(host)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(read)?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
+                let file = entry.file_name();
+                let file = file.to_str().ok_or_else(|| ArchiveError::Name(entry.path()))?;
+                self.tree(&entry.path(), &format!("{name}/{file}"), false)?;
+            }
+            Ok(())
+        } else if status.is_symlink() {
+            let target = fs::read_link(host).map_err(read)?;
+            self.member(name, ModeFileType::Symlink, 0o777, target.as_os_str().as_bytes())
+        } else if status.is_file() {
+            let file = File::open(host).map_err(read)?;
+            self.file(host, file, status.len(), name, mode)
+        } else {
+            Err(ArchiveError::Kind(host.to_owned()))
+        }
+    }
+
+    fn file(
+        &mut self,
+        host: &Path,
+        mut file: File,
+        len: u64,
+        name: &str,
+        mode: u32,
+    ) -> Result<(), ArchiveError> {
+        let size = u32::try_from(len).map_err(|_| ArchiveError::TooLarge(host.to_owned()))?;
+        let builder = self.header(name, ModeFileType::Regular, mode);
+        let mut writer = builder.write(&mut self.out, size);
+        let copied = io::copy(&mut io::Read::take(&mut file, len), &mut writer)
+            .map_err(|error| ArchiveError::Read(host.to_owned(), error))?;
+        if copied != len {
+            let error = io::Error::other("the file became shorter while it was read");
+            return Err(ArchiveError::Read(host.to_owned(), error));
+        }
+        writer.finish()?;
+        Ok(())
+    }
+
+    fn member(
+        &mut self,
+        name: &str,
+        kind: ModeFileType,
+        mode: u32,
+        data: &[u8],
+    ) -> Result<(), ArchiveError> {
+        let size = u32::try_from(data.len()).map_err(|_| ArchiveError::TooLarge(name.into()))?;
+        let mut writer = self.header(name, kind, mode).write(&mut self.out, size);
+        io::copy(&mut Cursor::new(data), &mut writer)?;
+        writer.finish()?;
+        Ok(())
+    }
+
+    fn header(&mut self, name: &str, kind: ModeFileType, mode: u32) -> NewcBuilder {
+        self.inode = self.inode.saturating_add(1);
+        NewcBuilder::new(name).ino(self.inode).mode(mode).set_mode_file_type(kind)
+    }
+
+    /// The kernel makes no directory by itself: adds those that `guest` lies in.
+    fn parents(&mut self, guest: &str) -> Result<String, ArchiveError> {
+        let parts: Vec<&str> =
+            guest.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let mut path = String::new();
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                self.directory(&path.clone(), 0o755)?;
+                path.push('/');
+            }
+            path.push_str(part);
+        }
+        Ok(path)
+    }
+
+    fn directory(&mut self, name: &str, mode: u32) -> Result<(), ArchiveError> {
+        if name.is_empty() || !self.directories.insert(name.to_owned()) {
+            return Ok(());
+        }
+        self.member(name, ModeFileType::Directory, mode, &[])
+    }
+}
+
+/// Pads `out`, which holds `len` bytes, to where the next archive may begin.
+pub fn align(out: &mut impl Write, len: u64) -> io::Result<()> {
+    let padding = [0u8; 4];
+    let short = usize::try_from(len.next_multiple_of(4) - len).unwrap_or(0);
+    out.write_all(padding.get(..short).unwrap_or(&padding))
+}
+
+#[cfg(test)]
+#[path = "archive_test.rs"]
+mod tests;

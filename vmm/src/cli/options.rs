@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The command line: what the user may say.
+
+use super::values::{self, UserFile, Variable};
+use crate::exit;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A test bed for shared virtual memory that needs no accelerator.
+///
+/// Boots a Linux guest with a synthetic PCI accelerator whose page faults the
+/// guest's driver services with hmm_range_fault(), and runs programs there
+/// that hand it ordinary pointers.
+#[derive(Debug, Parser)]
+#[command(name = "farfault", version, after_help = exit::HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Run a command in a guest: its output is ours, and so is its exit code
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Give a terminal in a guest (Ctrl-] ends it)
+    #[command(after_help = exit::HELP)]
+    Shell(VmArgs),
+    /// Say what this host offers, and what to do about what is missing
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  farfault run -- saxpy 1000000
+  farfault run --stats --file ./book.txt -- wordcount /book.txt
+  farfault run --cpus 4 --memory 2G --device engines=4,window=64 -- stress
+  farfault run --file ./my-test:/bin/my-test --timeout 60 -- my-test
+  farfault run --dry-run -- true
+
+Exit codes:
+  the guest command's own code, when it ran to its end
+   64  bad usage
+   69  this host lacks something (`farfault doctor` says what)
+   70  the VMM itself failed
+  120  the guest panicked, or ended without an exit code
+  124  a time limit passed (--timeout, --boot-timeout)
+  128+N  ended by signal N";
+
+/// `farfault run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The machine and its surroundings
+    #[command(flatten)]
+    pub vm: VmArgs,
+    /// The program to run in the guest, with its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// What `run` and `shell` have in common.
+#[derive(Clone, Debug, Args)]
+pub struct VmArgs {
+    /// Guest kernel: bzImage or ELF [default: the image's]
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    pub kernel: Option<PathBuf>,
+    /// Guest initrd [default: the image's]
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    pub initrd: Option<PathBuf>,
+    /// Image directory made by guest-image/build [default: $FARFAULT_IMAGE, else the newest of
+    /// the cache]
+    #[arg(long, value_name = "DIR", help_heading = "Guest")]
+    pub image: Option<PathBuf>,
+    /// Words added to the kernel's command line
+    #[arg(long, value_name = "WORDS", help_heading = "Guest", allow_hyphen_values = true)]
+    pub cmdline_append: Option<String>,
+    /// Parameters of the guest driver, as modprobe takes them
+    #[arg(long, value_name = "WORDS", help_heading = "Guest")]
+    pub driver_params: Option<String>,
+    /// Guest memory, 128M to 64G
+    #[arg(long, short, value_name = "SIZE", default_value = "512M", value_parser = values::size,
+          help_heading = "Machine")]
+    pub memory: u64,
+    /// Virtual CPUs, 1 to 16
+    #[arg(long, short, value_name = "N", default_value_t = 1, help_heading = "Machine",
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub cpus: u8,
+    /// The accelerator: engines=N, window=PAGES, …
+    #[arg(
+        long,
+        value_name = "KEY=VALUE,…",
+        default_value = "",
+        help_heading = "Machine",
+        hide_default_value = true
+    )]
+    pub device: String,
+    /// What emulates the CPU; auto tries KVM and falls back to nested
+    #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
+    pub accel: Accel,
+    /// QEMU for nested mode [default: the image's tools tree, else the host's]
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    pub qemu: Option<PathBuf>,
+    /// Put a file or directory into the guest, at /NAME or at GUEST (repeatable)
+    #[arg(long = "file", value_name = "HOST[:GUEST]", help_heading = "Command")]
+    pub files: Vec<UserFile>,
+    /// Set a variable for the command (repeatable)
+    #[arg(long = "env", short, value_name = "KEY=VALUE", help_heading = "Command")]
+    pub env: Vec<Variable>,
+    /// Directory in which the command starts
+    #[arg(long, value_name = "DIR", default_value = "/", help_heading = "Command")]
+    pub cwd: String,
+    /// End the guest after so many seconds, with exit code 124
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Command")]
+    pub timeout: Option<Duration>,
+    /// How long a guest may take until its first process runs
+    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = values::seconds,
+          help_heading = "Command")]
+    pub boot_timeout: Duration,
+    /// Attach this terminal to the guest's serial console, and let the kernel talk
+    #[arg(long, help_heading = "Output")]
+    pub console: bool,
+    /// Print what was counted, as a table on standard error
+    #[arg(long, help_heading = "Output")]
+    pub stats: bool,
+    /// Write what was counted to FILE, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub stats_json: Option<PathBuf>,
+    /// Print what would be started, and start nothing
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// Explain what is done; twice: the guest's serial log as well
+    #[arg(long, short, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// No progress lines even on a terminal
+    #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+    /// Run the command in the first guest of nested mode itself
+    #[arg(long, hide = true)]
+    pub in_first_guest: bool,
+}
+
+/// What emulates the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where a probe guest runs on it, nested elsewhere
+    Auto,
+    /// KVM, untried
+    Kvm,
+    /// A first guest under QEMU's TCG, and KVM inside it
+    Nested,
+}
+
+/// `farfault doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Image directory to look at
+    #[arg(long, value_name = "DIR")]
+    pub image: Option<PathBuf>,
+    /// QEMU to look at
+    #[arg(long, value_name = "FILE")]
+    pub qemu: Option<PathBuf>,
+}
+
+/// The one line that a refused command line gets. clap's own report is a
+/// paragraph; what it says first is what was wrong.
+pub fn complaint(error: &clap::Error) -> String {
+    let report = error.to_string();
+    let first: Vec<&str> = report
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty() && !line.starts_with("Usage:"))
+        .collect();
+    let text = first.join(" ");
+    format!("{} (try --help)", text.strip_prefix("error: ").unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = std::iter::once("farfault").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map_err(|error| complaint(&error))
+    }
+
+    fn run(line: &str) -> RunArgs {
+        match parse(line).expect("a good command line").action {
+            Action::Run(args) => args,
+            other => panic!("not run: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let args = run("run --memory 1G --cpus 4 -- sh -c exit --stats");
+        assert_eq!(args.command, ["sh", "-c", "exit", "--stats"]);
+        assert_eq!((args.vm.memory, args.vm.cpus, args.vm.stats), (1 << 30, 4, false));
+        assert_eq!(run("run sh -c true").command, ["sh", "-c", "true"]);
+    }
+
+    #[test]
+    fn options_repeat_where_that_makes_sense() {
+        let args = run("run --file a:/b --file c --env A=1 --env B=2 -vv -- true");
+        assert_eq!((args.vm.files.len(), args.vm.env.len(), args.vm.verbose), (2, 2, 2));
+    }
+
+    #[test]
+    fn a_bad_line_gets_one_line() {
+        let cases = [
+            ("run --bogus -- true", "unexpected argument '--bogus' found"),
+            ("run", "the following required arguments were not provided: <CMD>..."),
+            ("run --memory 1X -- true", "invalid value '1X' for '--memory <SIZE>'"),
+            ("run --cpus 17 -- true", "invalid value '17' for '--cpus <N>'"),
+            ("run --cpus 0 -- true", "invalid value '0' for '--cpus <N>'"),
+            ("run --accel xen -- true", "invalid value 'xen' for '--accel <ACCEL>'"),
+            ("run --file a:b -- true", "invalid value 'a:b' for '--file <HOST[:GUEST]>'"),
+            ("run --timeout never -- true", "invalid value 'never' for '--timeout <SECONDS>'"),
+            ("fly", "unrecognized subcommand 'fly'"),
+        ];
+        for (line, expected) in cases {
+            let complaint = parse(line).expect_err(line);
+            assert!(complaint.starts_with(expected), "{line}: {complaint}");
+            assert!(complaint.ends_with("(try --help)"), "{complaint}");
+            assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        }
+    }
+}

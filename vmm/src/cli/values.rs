@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The small languages inside options: sizes, `KEY=VALUE`, `HOST:GUEST`, and
+//! `key=value,…` read by serde.
+
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Reads a memory size: a number of MiB, or a number with K, M or G.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is not a size; write for example 512M or 2G");
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (text.get(..text.len() - 1), 10),
+        Some(b'm' | b'M') => (text.get(..text.len() - 1), 20),
+        Some(b'g' | b'G') => (text.get(..text.len() - 1), 30),
+        _ => (Some(text), 20),
+    };
+    let number: u64 = digits
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// Reads a number of seconds, whole or with a fraction.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("'{text}' is not a number of seconds above 0"))
+}
+
+/// `KEY=VALUE` of the guest's environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variable {
+    /// The part before the first `=`.
+    pub key: String,
+    /// All after it.
+    pub value: String,
+}
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Variable, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Variable { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err(format!("'{text}' is not KEY=VALUE")),
+        }
+    }
+}
+
+/// A file or directory of the host, and its absolute path in the guest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserFile {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// Where it shall be in the guest.
+    pub guest: String,
+}
+
+impl FromStr for UserFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UserFile, String> {
+        let (host, guest) = match text.rsplit_once(":/") {
+            Some((host, guest)) => (PathBuf::from(host), format!("/{guest}")),
+            None if text.contains(':') => {
+                return Err(format!("the path in the guest in '{text}' does not begin with '/'"));
+            }
+            None => {
+                let host = PathBuf::from(text);
+                let name = host.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let guest = format!("/{name}");
+                (host, guest)
+            }
+        };
+        if host.as_os_str().is_empty() {
+            return Err(format!("no file of the host is named in '{text}'"));
+        }
+        if guest.split('/').any(|part| part == "..") || guest.trim_matches('/').is_empty() {
+            return Err(format!("'{guest}' in '{text}' is not a file's path in the guest"));
+        }
+        Ok(UserFile { host, guest })
+    }
+}
+
+/// Reads `key=value,…` into any serde struct; a value is a number, a truth
+/// value or a word, a size may carry K, M or G.
+pub fn keyed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let mut fields = serde_json::Map::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (key, value) =
+            part.split_once('=').ok_or_else(|| format!("'{part}' is not key=value"))?;
+        let value = match value {
+            "on" | "true" => true.into(),
+            "off" | "false" => false.into(),
+            _ => match value.parse::<u64>() {
+                Ok(number) => number.into(),
+                Err(_) if value.starts_with(|first: char| first.is_ascii_digit()) => {
+                    size(value)?.into()
+                }
+                Err(_) => value.into(),
+            },
+        };
+        if fields.insert(key.to_owned(), value).is_some() {
+            return Err(format!("'{key}' is given twice"));
+        }
+    }
+    serde_json::from_value(fields.into()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[test]
+    fn sizes_are_mib_unless_they_say_otherwise() {
+        assert_eq!(size("512"), Ok(512 << 20));
+        assert_eq!(size("131072K"), Ok(128 << 20));
+        assert_eq!(size("2g"), Ok(2 << 30));
+        for wrong in
+            ["", "G", "-1", "+1", "1T", "1.5G", "99999999999999999999", "18446744073709551615G"]
+        {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_above_zero() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["0", "-1", "soon", "NaN", "inf", "1e300"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn variables_keep_later_equal_signs() {
+        let variable = Variable { key: "A".into(), value: "b=c".into() };
+        assert_eq!("A=b=c".parse(), Ok(variable));
+        assert!("A".parse::<Variable>().is_err());
+        assert!("=A".parse::<Variable>().is_err());
+    }
+
+    #[test]
+    fn files_have_a_place_in_the_guest() {
+        let file = |host: &str, guest: &str| UserFile { host: host.into(), guest: guest.into() };
+        assert_eq!("/etc/hosts".parse(), Ok(file("/etc/hosts", "/hosts")));
+        assert_eq!("a/b:/c/d".parse(), Ok(file("a/b", "/c/d")));
+        for wrong in ["", ":/x", "a:b", "a:/", "a:/../b", "/", ".."] {
+            assert!(wrong.parse::<UserFile>().is_err(), "{wrong}");
+        }
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        engines: u32,
+        #[serde(default)]
+        memory: u64,
+        #[serde(default)]
+        huge: bool,
+    }
+
+    #[test]
+    fn keyed_options_are_read_by_serde() {
+        let sample = Sample { engines: 2, memory: 1 << 30, huge: true };
+        assert_eq!(keyed("engines=2,memory=1G,huge=on"), Ok(sample));
+        for wrong in ["engines", "engines=x", "engines=2,engines=3", "engines=2,wheels=4", ""] {
+            assert!(keyed::<Sample>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Whole sessions with a thread that plays the machine on its ends of the
+//! sockets.
+
+use super::*;
+use crate::exit;
+use crate::machine::Ports;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+
+const MANNER: Manner = Manner {
+    raw: false,
+    console: false,
+    serial: false,
+    boot_limit: Duration::from_secs(60),
+    run_limit: None,
+};
+
+/// A guest that can only be stopped.
+struct Fake(Sender<()>);
+
+impl Guest for Fake {
+    fn stop(&self) {
+        let _ = self.0.send(());
+    }
+
+    fn counters(&self) -> Counted {
+        Counted { device: serde_json::json!({ "faults": 7 }), vmm: serde_json::Value::Null }
+    }
+}
+
+struct Seen {
+    attended: Attended,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    report: serde_json::Value,
+}
+
+/// Holds a session in which `machine` plays the guest; it gets its ends and a
+/// channel that tells when it is to stop.
+fn session(
+    manner: Manner,
+    input: &[u8],
+    machine: impl FnOnce(&Ports, &Receiver<()>) -> Ending + Send + 'static,
+) -> Seen {
+    let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
+    let (stdin, mut typist) = UnixStream::pair().expect("stdin");
+    let (mut stdout, output) = UnixStream::pair().expect("stdout");
+    let (mut stderr, error) = UnixStream::pair().expect("stderr");
+    typist.write_all(input).expect("typed");
+    drop(typist);
+    // Readers of our output, so that no guest can fill a socket and block.
+    let mut readers = [&mut stdout, &mut stderr].map(|stream| {
+        let mut stream = stream.try_clone().expect("a reader");
+        Some(thread::spawn(move || {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("output");
+            all
+        }))
+    });
+    let stdio = Stdio { input: file(stdin), output: file(output), error: file(error) };
+    let mut session = Session::new(manner, stdio);
+    let (ends, ports) = connect().expect("sockets");
+    let (stop, stopped) = mpsc::channel();
+    let runner: Runner = Box::new(move || Ok(machine(&ports, &stopped)));
+    let mut recorder = Recorder::new("kvm");
+    let fake = Fake(stop);
+    let attended = session.attend(ends, &fake, runner, &mut recorder).expect("attended");
+    drop(session);
+    let mut read = |index: usize| readers[index].take().expect("once").join().expect("read");
+    Seen { attended, stdout: read(0), stderr: read(1), report: recorder.report(&fake.counters()) }
+}
+
+fn say(mut stream: &UnixStream, text: &str) {
+    stream.write_all(text.as_bytes()).expect("said");
+}
+
+#[test]
+fn output_and_exit_code_arrive_whole() {
+    let seen = session(MANNER, b"", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n");
+        for _ in 0..1000 {
+            say(&ports.stdout, &"x".repeat(4096));
+        }
+        say(&ports.stderr, "a warning\n");
+        say(&ports.control, "{\"exit\":3,\"driver\":{\"batches\":1}}\n");
+        Ending::PowerOff
+    });
+    assert_eq!(seen.attended.end, End::Exit(3));
+    assert_eq!(seen.stdout.len(), 4_096_000);
+    assert_eq!(seen.stderr, b"a warning\n");
+    assert_eq!(seen.report["driver"]["batches"], 1);
+    assert_eq!(seen.report["exit"], 3);
+}
+
+#[test]
+fn input_flows_once_init_is_up_and_ends() {
+    let seen = session(MANNER, b"to the guest", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n");
+        let mut input = String::new();
+        (&ports.stdin).read_to_string(&mut input).expect("input");
+        say(&ports.stdout, &input.to_uppercase());
+        say(&ports.control, "{\"exit\":0}\n");
+        Ending::PowerOff
+    });
+    assert_eq!(seen.stdout, b"TO THE GUEST");
+}
+
+#[test]
+fn the_console_gets_the_input_and_shows_the_log() {
+    let manner = Manner { console: true, ..MANNER };
+    let seen = session(manner, b"typed", |ports, _| {
+        let mut typed = [0u8; 5];
+        (&ports.serial).read_exact(&mut typed).expect("typed");
+        assert_eq!((&ports.stdin).read(&mut [0u8; 1]).expect("end of input"), 0);
+        say(&ports.serial, "the log\r\n");
+        say(&ports.control, "{\"exit\":0}\n");
+        Ending::PowerOff
+    });
+    assert_eq!(seen.stderr, b"the log\r\n");
+    assert_eq!(seen.attended.end, End::Exit(0));
+}
+
+#[test]
+fn a_mark_is_counted_and_answered() {
+    let seen = session(MANNER, b"", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"batches\":2}}\n");
+        let mut answer = String::new();
+        let mut control = BufReader::new(&ports.control);
+        while !answer.contains("marked") {
+            answer.clear();
+            control.read_line(&mut answer).expect("an answer");
+        }
+        say(&ports.stdout, &answer);
+        say(&ports.control, "{\"exit\":0}\n");
+        Ending::PowerOff
+    });
+    assert_eq!(seen.stdout, b"{\"marked\":\"warm\"}\n");
+    assert_eq!(seen.report["marks"][0]["driver"]["batches"], 2);
+    assert_eq!(seen.report["marks"][0]["device"]["faults"], 0);
+}
+
+#[test]
+fn a_panic_ends_the_run_with_the_serial_log() {
+    let seen = session(MANNER, b"", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n");
+        say(&ports.serial, "[1.0] Kernel panic - not syncing: oh no\r\n");
+        Ending::Reset
+    });
+    assert_eq!(seen.attended.end, End::Panicked);
+    assert_eq!(seen.attended.end.code(), exit::GUEST_LOST);
+    assert_eq!(seen.attended.serial_tail, ["[1.0] Kernel panic - not syncing: oh no"]);
+}
+
+#[test]
+fn a_guest_that_never_answers_is_stopped() {
+    let manner = Manner { boot_limit: Duration::from_millis(1), ..MANNER };
+    let seen = session(manner, b"", |ports, stopped| {
+        say(&ports.serial, "Decompressing Linux...\r\n");
+        stopped.recv().expect("stopped");
+        Ending::Stopped
+    });
+    assert_eq!(seen.attended.end, End::NeverStarted(manner.boot_limit));
+    assert_eq!(seen.attended.serial_tail, ["Decompressing Linux..."]);
+}
+
+#[test]
+fn a_run_over_its_time_is_stopped_and_its_output_kept() {
+    let limit = Duration::from_millis(1);
+    let manner = Manner { run_limit: Some(limit), ..MANNER };
+    let seen = session(manner, b"", |ports, stopped| {
+        say(&ports.stdout, "before\n");
+        stopped.recv().expect("stopped");
+        say(&ports.stdout, "after\n");
+        Ending::Stopped
+    });
+    assert_eq!(seen.attended.end, End::TimedOut(limit));
+    assert_eq!(seen.stdout, b"before\nafter\n");
+}
+
+#[test]
+fn nonsense_on_the_control_port_does_no_harm() {
+    let seen = session(MANNER, b"", |ports, _| {
+        say(&ports.control, "\u{0}\u{1}garbage\n{\"exit\":999}\n{\"exit\":4}\n");
+        Ending::PowerOff
+    });
+    assert_eq!(seen.attended.end, End::Exit(4));
+    assert_eq!(seen.attended.complaints.len(), 2);
+}
+
+#[test]
+fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
+    let (stdio_end, _keep) = UnixStream::pair().expect("stdio");
+    let file = || File::from(OwnedFd::from(stdio_end.try_clone().expect("a copy")));
+    let stdio = Stdio { input: file(), output: file(), error: file() };
+    let mut session = Session::new(MANNER, stdio);
+    let mut recorder = Recorder::new("nested");
+    let (stop, _stopped) = mpsc::channel();
+    let fake = Fake(stop);
+    let mut attempt = |end: fn(&Ports)| {
+        let (ends, ports) = connect().expect("sockets");
+        let runner: Runner = Box::new(move || {
+            end(&ports);
+            Ok(Ending::PowerOff)
+        });
+        session.attend(ends, &fake, runner, &mut recorder).expect("attended")
+    };
+    let first = attempt(|ports| say(&ports.serial, "Kernel panic - not syncing: early\n"));
+    assert_eq!((first.end, first.started), (End::Panicked, false));
+    let second = attempt(|ports| say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n"));
+    assert_eq!((second.end, second.started), (End::Exit(0), true));
+}

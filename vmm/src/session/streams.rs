@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The byte streams between host and guest, and the threads that copy them.
+
+use crate::machine::Ports;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+/// What ends a session when typed in raw mode: Ctrl-], as in telnet and virsh.
+const ESCAPE: u8 = 0x1d;
+
+/// Our ends of the guest's streams.
+#[derive(Debug)]
+pub struct HostEnds {
+    /// The serial line.
+    pub serial: UnixStream,
+    /// Read by the guest's command.
+    pub stdin: UnixStream,
+    /// Written by the guest's command.
+    pub stdout: UnixStream,
+    /// Written by the guest's command.
+    pub stderr: UnixStream,
+    /// Lines to and from init.
+    pub control: UnixStream,
+}
+
+/// Five connections: our ends and the machine's.
+pub fn connect() -> io::Result<(HostEnds, Ports)> {
+    let (serial, serial_port) = UnixStream::pair()?;
+    let (stdin, stdin_port) = UnixStream::pair()?;
+    let (stdout, stdout_port) = UnixStream::pair()?;
+    let (stderr, stderr_port) = UnixStream::pair()?;
+    let (control, control_port) = UnixStream::pair()?;
+    let ports = Ports {
+        serial: serial_port,
+        stdin: stdin_port,
+        stdout: stdout_port,
+        stderr: stderr_port,
+        control: control_port,
+    };
+    Ok((HostEnds { serial, stdin, stdout, stderr, control }, ports))
+}
+
+/// The program's own standard streams, unbuffered.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Standard input.
+    pub input: File,
+    /// Standard output.
+    pub output: File,
+    /// Standard error.
+    pub error: File,
+}
+
+impl Stdio {
+    /// Those of this process.
+    pub fn of_process() -> io::Result<Stdio> {
+        let file = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+        Ok(Stdio {
+            input: file(io::stdin().as_fd())?,
+            output: file(io::stdout().as_fd())?,
+            error: file(io::stderr().as_fd())?,
+        })
+    }
+}
+
+/// How copying the input came to its end.
+#[derive(Debug, PartialEq)]
+pub enum InputEnd {
+    /// No more input; the guest sees its end.
+    EndOfFile,
+    /// The user typed the escape character.
+    Escaped,
+}
+
+/// Copies the user's input to the guest. In raw mode the escape character is
+/// watched for.
+pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> InputEnd {
+    let mut buffer = [0u8; 4096];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_for(&input, PollFlags::POLLIN);
+                continue;
+            }
+            Err(_) => break,
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        if raw && bytes.contains(&ESCAPE) {
+            return InputEnd::Escaped;
+        }
+        if guest.write_all(bytes).is_err() {
+            break;
+        }
+    }
+    // Fails only where the guest has gone already.
+    let _ = guest.shutdown(Shutdown::Write);
+    InputEnd::EndOfFile
+}
+
+/// Copies what the guest writes, until it ends. When our side can take no
+/// more, `gone` is told once and the rest is dropped, so that the guest is
+/// never held up by it.
+pub fn copy_output(mut guest: UnixStream, mut output: File, gone: impl FnOnce(io::Error)) {
+    let mut gone = Some(gone);
+    read_all(&mut guest, |bytes| {
+        if gone.is_some()
+            && let Err(error) = write_all(&mut output, bytes)
+            && let Some(gone) = gone.take()
+        {
+            gone(error);
+        }
+    });
+}
+
+/// Reads until the stream ends.
+pub fn read_all(stream: &mut UnixStream, mut each: impl FnMut(&[u8])) {
+    let mut buffer = vec![0u8; 64 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => each(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Like [`Write::write_all`], also where someone made the file non-blocking.
+pub fn write_all(output: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_for(output, PollFlags::POLLOUT);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait_for(file: &File, what: PollFlags) {
+    // An error here shows again, and for good, in the next read or write.
+    let _ = poll(&mut [PollFd::new(file.as_fd(), what)], PollTimeout::NONE);
+}

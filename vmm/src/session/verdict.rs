@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! How a run ended. Events come in from several threads in any order; this
+//! weighs them, without clocks or threads of its own.
+
+use super::control::Message;
+use crate::exit;
+use crate::machine::Ending;
+use nix::sys::signal::Signal;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Serial, stdout, stderr and control.
+const OUTPUT_STREAMS: u8 = 4;
+/// How long a guest may take to switch itself off once its command has ended.
+const POWER_OFF: Duration = Duration::from_secs(30);
+/// How long a panicked guest may go on printing why.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long a machine may take to stop when asked to.
+const STOP: Duration = Duration::from_secs(10);
+/// How many lines that are no messages are reported.
+const MAX_COMPLAINTS: usize = 5;
+
+/// Something that happened to the guest.
+#[derive(Debug)]
+pub enum Happening {
+    /// A line on the control port.
+    Message(Result<Message, String>),
+    /// Its kernel panicked.
+    Panicked,
+    /// One of its output streams ended.
+    Closed,
+    /// The machine is no more.
+    Ended(Result<Ending, String>),
+    /// Our own output takes no more.
+    OutputGone,
+    /// The user typed the escape character.
+    Escaped,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The command ended with this code.
+    Exit(u8),
+    /// The guest's kernel panicked.
+    Panicked,
+    /// The guest went without a word about its command.
+    Lost(Ending),
+    /// Init could not go on.
+    InitFailed(String),
+    /// No sign of init within the boot limit.
+    NeverStarted(Duration),
+    /// The run's time limit passed.
+    TimedOut(Duration),
+    /// A signal, or the loss of our output, ended it.
+    Signalled(Signal),
+    /// The user ended it.
+    Escaped,
+    /// The machine failed.
+    Failed(String),
+}
+
+impl End {
+    /// The program's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            End::Exit(code) => *code,
+            End::Panicked | End::Lost(_) | End::InitFailed(_) => exit::GUEST_LOST,
+            End::NeverStarted(_) | End::TimedOut(_) => exit::TIMED_OUT,
+            End::Signalled(signal) => u8::try_from(128 + *signal as i32).unwrap_or(u8::MAX),
+            End::Escaped => 0,
+            End::Failed(_) => exit::VMM_FAILED,
+        }
+    }
+
+    /// Whether the serial log says more about it.
+    pub fn explained_by_serial(&self) -> bool {
+        match self {
+            End::Panicked | End::Lost(_) | End::NeverStarted(_) | End::TimedOut(_) => true,
+            End::InitFailed(_) | End::Exit(_) | End::Signalled(_) => false,
+            End::Escaped | End::Failed(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Exit(code) => write!(f, "the command ended with code {code}"),
+            End::Panicked => f.write_str("the guest's kernel panicked"),
+            End::Lost(Ending::PowerOff) => {
+                f.write_str("the guest switched itself off without an exit code")
+            }
+            End::Lost(Ending::Reset) => f.write_str("the guest reset itself"),
+            End::Lost(Ending::TripleFault) => f.write_str("the guest ended in a triple fault"),
+            End::Lost(Ending::Stopped) => f.write_str("the guest stopped without an exit code"),
+            End::InitFailed(why) => write!(f, "the guest's init cannot go on: {why}"),
+            End::NeverStarted(limit) => write!(
+                f,
+                "the guest's init did not answer within {} s (--boot-timeout)",
+                limit.as_secs_f64()
+            ),
+            End::TimedOut(limit) => {
+                write!(f, "timed out after {} s (--timeout)", limit.as_secs_f64())
+            }
+            End::Signalled(signal) => write!(f, "ended by {signal}"),
+            End::Escaped => f.write_str("ended by the user"),
+            End::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What is known when a guest is gone.
+#[derive(Debug)]
+pub struct Attended {
+    /// How it ended.
+    pub end: End,
+    /// Whether its init ever came up.
+    pub started: bool,
+    /// The last lines of its serial log.
+    pub serial_tail: Vec<String>,
+    /// Lines on the control port that were no messages.
+    pub complaints: Vec<String>,
+}
+
+/// What the deadline means when it comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    Boot,
+    Run,
+    /// The guest has had time to end by itself.
+    Stop,
+    /// The machine does not stop.
+    GiveUp,
+}
+
+/// The verdict in the making.
+pub struct Verdict {
+    began: Instant,
+    boot_limit: Duration,
+    run_limit: Option<Duration>,
+    end: Option<End>,
+    ended: Option<Result<Ending, String>>,
+    open: u8,
+    started: bool,
+    limit: Option<(Instant, Limit)>,
+    stop: bool,
+    given_up: bool,
+    complaints: Vec<String>,
+}
+
+impl Verdict {
+    /// For a guest that starts now.
+    pub fn new(now: Instant, boot_limit: Duration, run_limit: Option<Duration>) -> Verdict {
+        let mut verdict = Verdict {
+            began: now,
+            boot_limit,
+            run_limit,
+            end: None,
+            ended: None,
+            open: OUTPUT_STREAMS,
+            started: false,
+            limit: None,
+            stop: false,
+            given_up: false,
+            complaints: Vec::new(),
+        };
+        verdict.limit = match run_limit {
+            Some(run) if run <= boot_limit => Some((now + run, Limit::Run)),
+            _ => Some((now + boot_limit, Limit::Boot)),
+        };
+        verdict
+    }
+
+    /// Weighs something that happened.
+    pub fn note(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Message(Ok(message)) => self.message(message, now),
+            Happening::Message(Err(why)) if self.complaints.len() < MAX_COMPLAINTS => {
+                self.complaints.push(why);
+            }
+            Happening::Message(Err(_)) => {}
+            Happening::Panicked => self.decide(End::Panicked, LAST_WORDS, now),
+            Happening::Closed => self.open = self.open.saturating_sub(1),
+            Happening::Ended(how) => self.machine_ended(how),
+            Happening::OutputGone => self.stop_as(End::Signalled(Signal::SIGPIPE), now),
+            Happening::Escaped => self.stop_as(End::Escaped, now),
+        }
+    }
+
+    /// A signal asks for the end.
+    pub fn signalled(&mut self, signal: Signal, now: Instant) {
+        self.stop_as(End::Signalled(signal), now);
+    }
+
+    /// The deadline has passed.
+    pub fn deadline_passed(&mut self, now: Instant) {
+        match self.limit.take() {
+            Some((_, Limit::Boot)) => self.stop_as(End::NeverStarted(self.boot_limit), now),
+            Some((_, Limit::Run)) => {
+                self.stop_as(End::TimedOut(self.run_limit.unwrap_or_default()), now);
+            }
+            Some((_, Limit::Stop)) => self.stop_now(now),
+            Some((_, Limit::GiveUp)) => self.given_up = true,
+            None => {}
+        }
+    }
+
+    /// Until when the next event is waited for.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.limit.map(|(deadline, _)| deadline)
+    }
+
+    /// Whether the guest is to be stopped; said once.
+    pub fn wants_stop(&mut self) -> bool {
+        std::mem::take(&mut self.stop)
+    }
+
+    /// Whether all there is to know is known, and all output delivered.
+    pub fn complete(&self) -> bool {
+        self.given_up || (self.ended.is_some() && self.open == 0)
+    }
+
+    /// The result.
+    pub fn attended(self, serial_tail: Vec<String>) -> Attended {
+        let end = match (self.end, self.ended) {
+            (Some(end), _) => end,
+            (None, Some(Ok(ending))) => End::Lost(ending),
+            (None, Some(Err(why))) => End::Failed(why),
+            (None, None) => End::Failed("the machine does not stop".to_owned()),
+        };
+        Attended { end, started: self.started, serial_tail, complaints: self.complaints }
+    }
+
+    fn message(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Started => {
+                self.started = true;
+                if matches!(self.limit, Some((_, Limit::Boot))) {
+                    self.limit = self.run_limit.map(|run| (self.began + run, Limit::Run));
+                }
+            }
+            Message::Mark { .. } => {}
+            Message::Exit { code, .. } => self.decide(End::Exit(code), POWER_OFF, now),
+            Message::Error(why) => self.decide(End::InitFailed(why), POWER_OFF, now),
+        }
+    }
+
+    /// The end is known, and the guest gets a while to go by itself.
+    fn decide(&mut self, end: End, grace: Duration, now: Instant) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            if self.ended.is_none() {
+                self.limit = Some((now + grace, Limit::Stop));
+            }
+        }
+    }
+
+    fn stop_as(&mut self, end: End, now: Instant) {
+        self.end.get_or_insert(end);
+        self.stop_now(now);
+    }
+
+    fn stop_now(&mut self, now: Instant) {
+        self.stop = true;
+        self.limit = Some((now + STOP, Limit::GiveUp));
+    }
+
+    /// Output may take as long as its reader likes, unless we are stopping.
+    fn machine_ended(&mut self, how: Result<Ending, String>) {
+        self.ended = Some(how);
+        if !matches!(self.limit, Some((_, Limit::GiveUp))) {
+            self.limit = None;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_test.rs"]
+mod tests;
