@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the library needs from the kernel, as a trait, so that all that is
+//! built on it can be tested with a device made of a thread.
+#![allow(unsafe_code, reason = "declares what the caller of QUEUE_CREATE must promise")]
+
+use farfault_abi::uapi::{Info, Prefetch, QueueCreate, Wait};
+use nix::Result;
+
+/// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one.
+pub trait Kernel: Send + Sync {
+    /// `IOC_INFO`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn info(&self) -> Result<Info>;
+
+    /// `IOC_QUEUE_CREATE`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    ///
+    /// # Safety
+    /// The ring's memory stays mapped, and is used as a ring and nothing else,
+    /// until [`queue_destroy`](Self::queue_destroy) has returned success.
+    unsafe fn queue_create(&self, request: &mut QueueCreate) -> Result<()>;
+
+    /// `IOC_QUEUE_DESTROY`; success means that the device has let go.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn queue_destroy(&self, queue: u32) -> Result<()>;
+
+    /// `IOC_WAIT`.
+    ///
+    /// # Errors
+    /// As the driver answers, EINTR included.
+    fn wait(&self, request: &Wait) -> Result<()>;
+
+    /// `IOC_PREFETCH`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn prefetch(&self, request: &Prefetch) -> Result<()>;
+
+    /// Maps the doorbell page that creating a queue named.
+    ///
+    /// # Errors
+    /// As `mmap` answers.
+    fn doorbell(&self, offset: u64) -> Result<Box<dyn Doorbell>>;
+}
+
+/// A doorbell page.
+pub trait Doorbell: Send {
+    /// Tells the device to look at the ring's tail, which has been stored before.
+    fn ring(&self);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Descriptors, and what completion records mean.
+
+use crate::{Failure, Node, Plain, request};
+use farfault_abi::descriptor as abi;
+use farfault_abi::descriptor::Completion;
+
+#[test]
+fn a_fill_value_repeats_to_eight_bytes() {
+    assert_eq!(0xab_u8.pattern(), 0xabab_abab_abab_abab);
+    assert_eq!(0x1234_i16.pattern(), 0x1234_1234_1234_1234);
+    assert_eq!(1.0_f32.pattern(), 0x3f80_0000_3f80_0000);
+    assert_eq!(0x0102_0304_0506_0708_u64.pattern(), 0x0102_0304_0506_0708);
+}
+
+#[test]
+fn lengths_are_in_the_unit_of_the_opcode() {
+    let x = [0_f32; 10];
+    let mut y = [0_f32; 10];
+    assert_eq!(request::saxpy(2.0, &x, &mut y).ok().unwrap().descriptor.length, 10);
+    assert_eq!(request::fill(&mut y, 1.0).descriptor.length, 40);
+    let node = Node::new(0);
+    let chase = request::chase(&node, 77).descriptor;
+    assert_eq!((chase.length, chase.operand, chase.operand2), (77, 0, 8));
+    assert_eq!(u32::from(chase.opcode), abi::OP_CHASE);
+}
+
+#[test]
+fn each_status_is_its_own_failure() {
+    let at = |status| Completion { status, fault_address: 0x7000, done: 12, ..Default::default() };
+    let text = |opcode: u32, status| {
+        Failure::of(opcode as u8, &at(status)).map(|failure| failure.to_string())
+    };
+    assert_eq!(text(abi::OP_COPY, abi::STATUS_OK), None);
+    assert_eq!(
+        text(abi::OP_SAXPY, abi::STATUS_FAULT).as_deref(),
+        Some("saxpy: device access to 0x7000 refused after 12 elements")
+    );
+    assert_eq!(
+        text(99, abi::STATUS_BAD_OPCODE).as_deref(),
+        Some("opcode 99 is unknown to the device")
+    );
+    assert_eq!(
+        text(abi::OP_COPY, abi::STATUS_BAD_OPERAND).as_deref(),
+        Some("copy: operands are misaligned or overlap, or a reserved field is set")
+    );
+    assert_eq!(
+        text(abi::OP_FILL, abi::STATUS_BAD_ADDRESS).as_deref(),
+        Some("fill: the range from 0x7000 leaves the address space")
+    );
+    assert_eq!(
+        text(abi::OP_NOP, 77).as_deref(),
+        Some("nop: the device answered with unknown status 77")
+    );
+}

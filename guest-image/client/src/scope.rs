@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The stretch of a program in which commands are under way.
+//!
+//! The crate's documentation says why it is built as it is.
+#![allow(unsafe_code, reason = "the one place where borrowed operands are given to the device")]
+
+use crate::error::Error;
+use crate::list::Node;
+use crate::loan::Loan;
+use crate::plain::Plain;
+use crate::reply::{Chase, Count, Difference, Done, Raw, Reply};
+use crate::request::{self, Request};
+use crate::submission::Submission;
+use farfault_abi::descriptor::Descriptor;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
+
+/// Takes commands; made by [`Queue::scope`](crate::Queue::scope).
+///
+/// The device carries commands out in the order in which they were submitted.
+/// When the ring is full, submitting waits for the oldest to end.
+pub struct Scope<'scope, 'env: 'scope> {
+    queue: &'scope RefCell<Submission>,
+    // Both lifetimes are invariant, as in std::thread::Scope: a shorter 'scope
+    // would let operands be borrowed for less than the device uses them.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+/// Runs `body` in a scope of `queue` and returns when the device is through
+/// with every command that it submitted.
+pub(crate) fn run<'env, T, F>(queue: &RefCell<Submission>, body: F) -> Result<T, Error>
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<T, Error>,
+{
+    /// Settles on the way out, also when `body` panics.
+    struct Settle<'a>(&'a RefCell<Submission>);
+    impl Drop for Settle<'_> {
+        fn drop(&mut self) {
+            self.0.borrow_mut().settle();
+        }
+    }
+
+    let guard = Settle(queue);
+    let scope = Scope { queue, scope: PhantomData, env: PhantomData };
+    let result = body(&scope);
+    let failure = queue.borrow_mut().settle();
+    drop(guard);
+    match (result, failure) {
+        (Ok(_), Some(failure)) => Err(failure),
+        (result, _) => result,
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Does nothing; its fence says that all before it has ended.
+    ///
+    /// # Errors
+    /// [`Error::Halted`], or [`Error::System`] if waiting for room fails; so for all commands.
+    pub fn nop(&'scope self) -> Result<Pending<'scope, Done>, Error> {
+        self.submit(request::nop())
+    }
+
+    /// Stores `value` to `word` after all earlier commands of the queue.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn fence(
+        &'scope self,
+        word: &'scope AtomicU64,
+        value: u64,
+    ) -> Result<Pending<'scope, Done>, Error> {
+        self.submit(request::fence(word, value))
+    }
+
+    /// Copies `source` to `destination`, and hands the latter back.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`], and as [`nop`](Self::nop).
+    pub fn copy<T: Plain>(
+        &'scope self,
+        source: &'scope [T],
+        destination: &'scope mut [T],
+    ) -> Result<Pending<'scope, Loan<'scope, [T]>>, Error> {
+        self.submit(request::copy(source, destination)?)
+    }
+
+    /// Sets every element to `value`, and hands the buffer back.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn fill<T: Plain>(
+        &'scope self,
+        destination: &'scope mut [T],
+        value: T,
+    ) -> Result<Pending<'scope, Loan<'scope, [T]>>, Error> {
+        self.submit(request::fill(destination, value))
+    }
+
+    /// Finds the first element in which the two differ, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`], and as [`nop`](Self::nop).
+    pub fn compare<T: Plain>(
+        &'scope self,
+        left: &'scope [T],
+        right: &'scope [T],
+    ) -> Result<Pending<'scope, Difference>, Error> {
+        self.submit(request::compare(left, right)?)
+    }
+
+    /// Adds `value` to `word` in one atomic step, wrapping; gives the old value.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn fetch_add(
+        &'scope self,
+        word: &'scope AtomicU64,
+        value: u64,
+    ) -> Result<Pending<'scope, Count>, Error> {
+        self.submit(request::fetch_add(word, value))
+    }
+
+    /// Counts words: runs of bytes other than space and 0x09 to 0x0d.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn word_count(&'scope self, text: &'scope [u8]) -> Result<Pending<'scope, Count>, Error> {
+        self.submit(request::word_count(text))
+    }
+
+    /// Counts how often each byte value occurs, and hands the counts back.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn histogram(
+        &'scope self,
+        bytes: &'scope [u8],
+        counts: &'scope mut [u64; 256],
+    ) -> Result<Pending<'scope, Loan<'scope, [u64; 256]>>, Error> {
+        self.submit(request::histogram(bytes, counts))
+    }
+
+    /// `y[i] += factor * x[i]`, multiply and add each rounded; hands `y` back.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`], and as [`nop`](Self::nop).
+    pub fn saxpy(
+        &'scope self,
+        factor: f32,
+        x: &'scope [f32],
+        y: &'scope mut [f32],
+    ) -> Result<Pending<'scope, Loan<'scope, [f32]>>, Error> {
+        self.submit(request::saxpy(factor, x, y)?)
+    }
+
+    /// Follows a list from `first` over at most `most` nodes, adding up values.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    pub fn chase(
+        &'scope self,
+        first: &'scope Node<'_>,
+        most: u64,
+    ) -> Result<Pending<'scope, Chase>, Error> {
+        self.submit(request::chase(first, most))
+    }
+
+    /// Submits a descriptor as it stands, but for completion record and fence,
+    /// which are the library's; waiting gives the whole record, and a failed
+    /// command is an error like any other.
+    ///
+    /// # Errors
+    /// As [`nop`](Self::nop).
+    ///
+    /// # Safety
+    /// Whatever the descriptor has the device read is, until the command has
+    /// ended, not written by others except atomically; whatever it has the device
+    /// write is not used otherwise at all. Addresses at which nothing is mapped are
+    /// allowed (that is what this is for), as long as nothing comes to be mapped there.
+    pub unsafe fn submit_raw(
+        &'scope self,
+        descriptor: Descriptor,
+    ) -> Result<Pending<'scope, Raw>, Error> {
+        // SAFETY: as the caller promises.
+        let ticket = unsafe { self.queue.borrow_mut().submit(descriptor) }?;
+        Ok(Pending { queue: self.queue, ticket, reply: Some(Raw) })
+    }
+
+    fn submit<R: Reply>(&self, request: Request<'scope, R>) -> Result<Pending<'scope, R>, Error> {
+        // SAFETY: the operands are borrowed for 'scope, and run() does not let it
+        // end before settle() has returned.
+        let ticket = unsafe { self.queue.borrow_mut().submit(request.descriptor) }?;
+        Ok(Pending { queue: self.queue, ticket, reply: Some(request.reply) })
+    }
+}
+
+/// The fence of a command under way.
+///
+/// Dropped without [`wait`](Self::wait), the command goes on; should it fail,
+/// the scope returns its error.
+#[must_use = "if nobody waits, a failure is only told at the end of the scope"]
+pub struct Pending<'scope, R: Reply> {
+    queue: &'scope RefCell<Submission>,
+    ticket: u64,
+    /// Taken by `wait`.
+    reply: Option<R>,
+}
+
+impl<R: Reply> Pending<'_, R> {
+    /// Whether the command has ended. Makes no system call.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.queue.borrow().has_ended(self.ticket)
+    }
+
+    /// Waits until the command has ended, and gives what it was for: a result,
+    /// or the buffer back.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if the command failed, [`Error::Halted`] if the queue
+    /// stopped before, [`Error::System`] if waiting failed.
+    pub fn wait(mut self) -> Result<R::Value, Error> {
+        let completion = self.queue.borrow_mut().claim(self.ticket);
+        let Some(reply) = self.reply.take() else { unreachable!("wait consumes the fence") };
+        // SAFETY: claim() has returned the record of this very command.
+        completion.map(|completion| unsafe { reply.value(&completion) })
+    }
+}
+
+impl<R: Reply> Drop for Pending<'_, R> {
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            self.queue.borrow_mut().disown(self.ticket);
+        }
+    }
+}
