@@ -1,3 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! placeholder
-fn main() {}
+//! Process 1 of a Farfault guest: mounts, loads modules, runs the one command
+//! that the host describes, tells the host how it ended, and powers off.
+//!
+//! Whatever goes wrong, the machine ends: the host gets `{"error":…}` on the
+//! control port if that is open, the console gets the same line, and the power
+//! goes off.
+
+mod control;
+mod counters;
+mod description;
+mod failure;
+mod marks;
+mod modules;
+mod mounts;
+mod ports;
+mod reaper;
+mod run;
+mod session;
+mod streams;
+mod terminal;
+mod uevents;
+
+use control::{Control, Message};
+use failure::{Doing, Failure};
+use nix::sys::reboot::{RebootMode, reboot};
+use ports::Ports;
+use reaper::Reaper;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        end(std::panic::catch_unwind(work));
+    }
+    let lossy = |argument: std::ffi::OsString| argument.to_string_lossy().into_owned();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(lossy).collect();
+    match arguments.as_slice() {
+        [name, program, rest @ ..] if name == session::NAME => session::enter(program, rest).into(),
+        _ => {
+            eprintln!("farfault-init: only the kernel of a Farfault guest runs this, as process 1");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// The guest's whole life but its end.
+fn work() -> Result<(), Failure> {
+    let reaper = Reaper::new()?;
+    mounts::mount_all()?;
+    let ports = Ports::find()?;
+    let control = Arc::new(Control::open(&ports)?);
+    control.send(&Message::Started { started: true })?;
+    match run::run(&ports, &control, &reaper) {
+        Ok(ended) => control.send(&ended),
+        Err(failure) => {
+            control.send(&Message::Error { error: failure.to_string() })?;
+            Err(failure)
+        }
+    }
+}
+
+/// Powers off, and never returns: without process 1 the kernel panics.
+fn end(outcome: std::thread::Result<Result<(), Failure>>) -> ! {
+    // A panic has printed itself.
+    if let Ok(Err(failure)) = outcome {
+        eprintln!("farfault-init: {failure}");
+    }
+    nix::unistd::sync();
+    for how in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
+        match reboot(how).doing("end the machine") {
+            Ok(never) => match never {},
+            Err(failure) => eprintln!("farfault-init: {failure}"),
+        }
+    }
+    loop {
+        std::thread::park();
+    }
+}

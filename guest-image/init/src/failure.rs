@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Why init cannot go on: one line each, which the host shows to its user.
+
+use nix::errno::Errno;
+use std::io;
+use std::path::PathBuf;
+
+/// Why init cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file system that everything else needs.
+    #[error("cannot mount {kind} on {target}: {errno}")]
+    Mount { kind: &'static str, target: &'static str, errno: Errno },
+    /// A file of the initramfs or of the kernel.
+    #[error("cannot {action} {path}: {error}")]
+    File { action: &'static str, path: PathBuf, error: io::Error },
+    /// The orders are not what init understands.
+    #[error("{path} is no command description: {error}")]
+    Description { path: PathBuf, error: serde_json::Error },
+    /// A command description without a command.
+    #[error("the command description names no program")]
+    EmptyCommand,
+    /// The kernel refused a module.
+    #[error("cannot load {path} with parameters '{params}': {errno} (the kernel log says why)")]
+    Module { path: PathBuf, params: String, errno: Errno },
+    /// The module is in, but its probe failed.
+    #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
+    Unbound { node: &'static str },
+    /// A first guest that cannot have guests of its own.
+    #[error("no /dev/kvm: this CPU offers neither SVM nor VMX, so it cannot run a nested guest")]
+    NoKvm,
+    /// The host's streams did not show up.
+    #[error("no virtio port named {names} within {seconds} s")]
+    NoPort { names: String, seconds: u64 },
+    /// A process that SIGKILL does not end, which only a kernel bug can cause.
+    #[error("still alive {seconds} s after SIGKILL: {who} (stuck in the kernel)")]
+    Unkillable { who: String, seconds: u64 },
+    /// Any other system call.
+    #[error("cannot {action}: {error}")]
+    System { action: &'static str, error: io::Error },
+}
+
+/// Names what was being done when a system call failed.
+pub trait Doing<T> {
+    /// Turns the error into a [`Failure`] that says what `action` it stopped.
+    fn doing(self, action: &'static str) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, action: &'static str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::System { action, error: error.into() })
+    }
+}
+
+/// Reads a whole file, naming it when that fails.
+pub fn read(path: impl Into<PathBuf>) -> Result<Vec<u8>, Failure> {
+    let path = path.into();
+    std::fs::read(&path).map_err(|error| Failure::File { action: "read", path, error })
+}
