@@ -31,6 +31,8 @@ pub struct Command {
     pub role: Role,
     /// Parameters for the guest driver, as `modprobe` takes them.
     pub driver_params: String,
+    /// Whether a mark waits until the host has answered it.
+    pub mark_ack: bool,
 }
 
 /// What a guest is for; init loads the modules that this needs.

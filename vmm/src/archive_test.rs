@@ -38,6 +38,7 @@ fn command() -> Command {
         tty: false,
         role: Role::Guest,
         driver_params: String::new(),
+        mark_ack: true,
     }
 }
 
@@ -52,7 +53,7 @@ fn the_command_is_json_in_its_place() {
         serde_json::from_slice::<serde_json::Value>(&found[1].2).expect("JSON"),
         serde_json::json!({
             "argv": ["saxpy", "1000"], "env": {"K": "V"}, "cwd": "/", "tty": false,
-            "role": "guest", "driver_params": ""
+            "role": "guest", "driver_params": "", "mark_ack": true
         })
     );
 }

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `farfault`: a virtual machine with an accelerator in it.
+//! `farfault`: boots a guest with the accelerator in it and runs a command there.
 
 mod archive;
 mod cli;
+mod doctor;
 mod exit;
+mod image;
 mod machine;
+mod nested;
+mod probe;
 mod session;
 mod stats;
 
-fn main() {}
+use std::process::exit;
+
+fn main() {
+    // Threads that still wait for input nobody will type must not hold us up.
+    exit(cli::main().into());
+}

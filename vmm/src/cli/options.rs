@@ -87,7 +87,7 @@ pub struct VmArgs {
     #[arg(long, value_name = "WORDS", help_heading = "Guest")]
     pub driver_params: Option<String>,
     /// Guest memory, 128M to 64G
-    #[arg(long, short, value_name = "SIZE", default_value = "512M", value_parser = values::size,
+    #[arg(long, short, value_name = "SIZE", default_value = "512M", value_parser = values::memory,
           help_heading = "Machine")]
     pub memory: u64,
     /// Virtual CPUs, 1 to 16
@@ -143,6 +143,9 @@ pub struct VmArgs {
     /// No progress lines even on a terminal
     #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
+    /// Show the guest no AVX, for a nested KVM whose outer emulator loses XSETBV intercepts
+    #[arg(long, hide = true)]
+    pub plain_xsave: bool,
     /// Run the command in the first guest of nested mode itself
     #[arg(long, hide = true)]
     pub in_first_guest: bool,

@@ -2,6 +2,7 @@
 //! The small languages inside options: sizes, `KEY=VALUE`, `HOST:GUEST`, and
 //! `key=value,…` read by serde.
 
+use crate::machine::{MAX_MEMORY, MIN_MEMORY};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -21,6 +22,18 @@ pub fn size(text: &str) -> Result<u64, String> {
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(wrong)?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// Reads the memory size of a machine.
+pub fn memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if !(MIN_MEMORY..=MAX_MEMORY).contains(&bytes) {
+        return Err(format!("a guest has {} MiB to {} GiB", MIN_MEMORY >> 20, MAX_MEMORY >> 30));
+    }
+    if bytes % (2 << 20) != 0 {
+        return Err("a guest's memory is a multiple of 2 MiB".to_owned());
+    }
+    Ok(bytes)
 }
 
 /// Reads a number of seconds, whole or with a fraction.
@@ -128,6 +141,15 @@ mod tests {
             ["", "G", "-1", "+1", "1T", "1.5G", "99999999999999999999", "18446744073709551615G"]
         {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_guests_memory_has_bounds() {
+        assert_eq!(memory("128M"), Ok(128 << 20));
+        assert_eq!(memory("64G"), Ok(64 << 30));
+        for wrong in ["64M", "126M", "65G", "129M", "512K"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
         }
     }
 

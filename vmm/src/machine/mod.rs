@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use error::{Blame, MachineError};
-pub use spec::{Initrd, MachineSpec, Ports};
+pub use spec::{Initrd, MAX_MEMORY, MIN_MEMORY, MachineSpec, Ports};
 
 /// How a run of the guest came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

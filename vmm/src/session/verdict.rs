@@ -73,6 +73,11 @@ impl End {
         }
     }
 
+    /// Whether there is nothing to explain.
+    pub fn is_the_commands(&self) -> bool {
+        matches!(self, End::Exit(_) | End::Escaped)
+    }
+
     /// Whether the serial log says more about it.
     pub fn explained_by_serial(&self) -> bool {
         match self {

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What `--dry-run` prints: the machine, or QEMU's command line.
+
+use crate::machine::{Initrd, MachineSpec};
+use crate::nested::FirstGuest;
+use std::ffi::OsStr;
+
+/// A machine on KVM.
+pub fn machine(spec: &MachineSpec) -> String {
+    let piece = |piece: &Initrd| match piece {
+        Initrd::File(path) => path.display().to_string(),
+        Initrd::Bytes(bytes) => format!("{} bytes with the command and files", bytes.len()),
+    };
+    let initrd: Vec<String> = spec.initrd.iter().map(piece).collect();
+    let rows = [
+        ("hosting", "kvm".to_owned()),
+        ("kernel", spec.kernel.display().to_string()),
+        ("initrd", initrd.join(" + ")),
+        ("cmdline", spec.cmdline.clone()),
+        ("memory", format!("{} MiB", spec.memory >> 20)),
+        ("cpus", spec.vcpus.to_string()),
+        ("device", format!("{:?}", spec.device)),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:<8} {value}\n")).collect()
+}
+
+/// A first guest, and what runs in it.
+pub fn nested(first: &FirstGuest) -> String {
+    let (qemu, inside) = (quoted(&first.words()), quoted(&first.cargo.command));
+    format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\n")
+}
+
+/// Words as a shell would have to be given them.
+pub fn quoted(words: &[impl AsRef<OsStr>]) -> String {
+    let quote = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted(&["sh", "-c", "echo 'a b'", ""]), r"sh -c 'echo '\''a b'\''' ''");
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From what the user said to what is to be started, with every choice made
+//! and checked.
+
+use super::options::VmArgs;
+use super::values;
+use crate::archive::{self, Archive, Command, Role};
+use crate::exit::Failure;
+use crate::image::{Image, ImageError};
+use crate::machine::{Initrd, MachineSpec};
+use crate::nested::{
+    Cargo, FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, Qemu,
+};
+use farfault_device_model::Config;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+/// Finds a part of an image.
+type Part = fn(&Image) -> Result<PathBuf, ImageError>;
+
+/// A guest that can be started.
+#[derive(Debug)]
+pub struct Plan {
+    args: VmArgs,
+    command: Command,
+    kernel: PathBuf,
+    initrd: PathBuf,
+    image: Option<Image>,
+    /// Whether the user's terminal becomes the guest's.
+    pub raw: bool,
+}
+
+impl Plan {
+    /// A guest that runs `argv`.
+    pub fn run(args: &VmArgs, argv: Vec<String>) -> Result<Plan, Failure> {
+        Plan::new(args, argv, Role::Guest)
+    }
+
+    /// A guest that gives a terminal.
+    pub fn shell(args: &VmArgs) -> Result<Plan, Failure> {
+        let shell = if args.console {
+            // A session of its own on the serial line, so that it is a terminal to the shell.
+            let words = "exec setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1";
+            vec!["sh".to_owned(), "-c".to_owned(), words.to_owned()]
+        } else {
+            vec!["sh".to_owned(), "-l".to_owned()]
+        };
+        Plan::new(args, shell, Role::Shell)
+    }
+
+    fn new(args: &VmArgs, argv: Vec<String>, role: Role) -> Result<Plan, Failure> {
+        let raw = (args.console || role == Role::Shell) && io::stdin().is_terminal();
+        let image = match (&args.kernel, &args.initrd) {
+            (Some(_), Some(_)) => Image::find(args.image.as_deref()).ok(),
+            _ => Some(Image::find(args.image.as_deref()).map_err(Failure::host_lacks)?),
+        };
+        let part = |chosen: &Option<PathBuf>, of: Part| match (chosen, &image) {
+            (Some(path), _) => readable(path).map(|()| path.clone()),
+            (None, Some(image)) => of(image).map_err(Failure::host_lacks),
+            (None, None) => Err(Failure::host_lacks("no guest image")),
+        };
+        let mut env: BTreeMap<String, String> = args
+            .env
+            .iter()
+            .map(|variable| (variable.key.clone(), variable.value.clone()))
+            .collect();
+        if raw && let Ok(term) = std::env::var("TERM") {
+            env.entry("TERM".to_owned()).or_insert(term);
+        }
+        Ok(Plan {
+            kernel: part(&args.kernel, Image::kernel)?,
+            initrd: part(&args.initrd, Image::initrd)?,
+            command: Command {
+                argv,
+                env,
+                cwd: args.cwd.clone(),
+                tty: raw && role == Role::Shell && !args.console,
+                role,
+                driver_params: args.driver_params.clone().unwrap_or_default(),
+                mark_ack: true,
+            },
+            args: args.clone(),
+            image,
+            raw,
+        })
+    }
+
+    /// The machine, for KVM.
+    pub fn machine(&self) -> Result<MachineSpec, Failure> {
+        let mut cmdline: Vec<&str> = Vec::new();
+        if !self.args.console && self.args.verbose < 2 {
+            cmdline.push("quiet");
+        }
+        cmdline.extend(self.args.cmdline_append.as_deref());
+        let wrong = |why| Failure::usage(format!("--device {}: {why}", self.args.device));
+        let device: Config = values::keyed(&self.args.device).map_err(wrong)?;
+        device.validate().map_err(|error| wrong(error.to_string()))?;
+        Ok(MachineSpec {
+            kernel: self.kernel.clone(),
+            initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(self.extra()?)],
+            cmdline: cmdline.join(" "),
+            memory: self.args.memory,
+            vcpus: self.args.cpus,
+            device,
+            plain_xsave: self.args.plain_xsave,
+        })
+    }
+
+    /// The archive with the command and the user's files.
+    fn extra(&self) -> Result<Vec<u8>, Failure> {
+        let mut archive = Archive::new(Vec::new());
+        for file in &self.args.files {
+            archive.path(&file.host, &file.guest).map_err(Failure::usage)?;
+        }
+        archive.command(&self.command).map_err(Failure::vmm)?;
+        archive.finish().map_err(Failure::vmm)
+    }
+
+    /// The first guest, for nested mode.
+    pub fn first_guest(&self) -> Result<FirstGuest, Failure> {
+        // Whatever is wrong with the inner machine shows here, and not after a boot.
+        let spec = self.machine()?;
+        let image = match &self.image {
+            Some(image) => image,
+            None => &Image::find(self.args.image.as_deref()).map_err(Failure::host_lacks)?,
+        };
+        let tools = image.manifest.tools.as_deref();
+        Ok(FirstGuest {
+            qemu: Qemu::find(self.args.qemu.as_deref(), tools).map_err(Failure::host_lacks)?,
+            kernel: image.kernel().map_err(Failure::host_lacks)?,
+            initrd: image.first_initrd().map_err(Failure::host_lacks)?,
+            guest_memory: spec.memory,
+            cargo: Cargo {
+                kernel: spec.kernel,
+                initrd: concatenate(&spec.initrd)?,
+                command: self.inner_words(),
+                tty: self.raw,
+            },
+        })
+    }
+
+    /// This program's command line in the first guest. The user's files are in the initrd
+    /// already, and all that concerns only this side stays here.
+    fn inner_words(&self) -> Vec<String> {
+        if self.args.in_first_guest {
+            return self.command.argv.clone();
+        }
+        let shell = self.command.role == Role::Shell;
+        let mut words = vec![INNER_PROGRAM.to_owned()];
+        words.push(if shell { "shell" } else { "run" }.to_owned());
+        let mut option = |name: &str, value: &str| words.push(format!("--{name}={value}"));
+        option("accel", "kvm");
+        option("kernel", INNER_KERNEL);
+        option("initrd", INNER_INITRD);
+        option("stats-json", INNER_STATS);
+        option("memory", &format!("{}K", self.args.memory >> 10));
+        option("cpus", &self.args.cpus.to_string());
+        option("device", &self.args.device);
+        option("cwd", &self.command.cwd);
+        option("boot-timeout", &self.args.boot_timeout.as_secs_f64().to_string());
+        if let Some(limit) = self.args.timeout {
+            option("timeout", &limit.as_secs_f64().to_string());
+        }
+        if let Some(append) = &self.args.cmdline_append {
+            option("cmdline-append", append);
+        }
+        if let Some(parameters) = &self.args.driver_params {
+            option("driver-params", parameters);
+        }
+        for (key, value) in &self.command.env {
+            option("env", &format!("{key}={value}"));
+        }
+        let flags = [("--console", self.args.console), ("--plain-xsave", self.args.plain_xsave)];
+        words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
+        match self.args.verbose {
+            0 => words.push("--quiet".to_owned()),
+            times => words.extend((0..times).map(|_| "--verbose".to_owned())),
+        }
+        if !shell {
+            words.push("--".to_owned());
+            words.extend(self.command.argv.iter().cloned());
+        }
+        words
+    }
+}
+
+fn readable(path: &Path) -> Result<(), Failure> {
+    let status = File::open(path).and_then(|file| file.metadata());
+    match status {
+        Ok(status) if status.is_file() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{} is not a file", path.display()))),
+        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// All pieces of an initrd, each where the kernel looks for it.
+fn concatenate(pieces: &[Initrd]) -> Result<Vec<u8>, Failure> {
+    let mut whole = Vec::new();
+    for piece in pieces {
+        let len = whole.len() as u64;
+        archive::align(&mut whole, len).map_err(Failure::vmm)?;
+        match piece {
+            Initrd::Bytes(bytes) => whole.extend_from_slice(bytes),
+            Initrd::File(path) => {
+                let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut whole));
+                copied.map_err(|error| {
+                    Failure::usage(format!("cannot read {}: {error}", path.display()))
+                })?;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+#[path = "plan_test.rs"]
+mod tests;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Plans made from command lines, with files that stand in for an image.
+
+use super::super::options::{Action, Cli};
+use super::*;
+use clap::Parser;
+use std::fs;
+
+/// A kernel and an initrd that are there, which is all that a plan looks at.
+fn image(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("farfault-{}-plan-{name}", std::process::id()));
+    fs::create_dir_all(&path).expect("a scratch directory");
+    for part in ["vmlinux", "initrd", "l1-initrd"] {
+        fs::write(path.join(part), part).expect("written");
+    }
+    fs::write(path.join("manifest.json"), "{}").expect("written");
+    path
+}
+
+fn plan(image: &Path, line: &str) -> Result<Plan, Failure> {
+    let line = line.replace("IMAGE", image.to_str().expect("UTF-8"));
+    let cli = Cli::try_parse_from(line.split_whitespace()).expect("a good command line");
+    match cli.action {
+        Action::Run(args) => Plan::run(&args.vm, args.command),
+        Action::Shell(args) => Plan::shell(&args),
+        other => panic!("no plan: {other:?}"),
+    }
+}
+
+#[test]
+fn a_machine_is_what_was_asked_for() {
+    let image = image("machine");
+    let line = "farfault run --image IMAGE --memory 1G --cpus 3 --device engines=3,window=8 \
+                --cmdline-append nosmp -- true";
+    let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
+    assert_eq!((spec.memory, spec.vcpus), (1 << 30, 3));
+    assert_eq!((spec.device.engines, spec.device.window), (3, 8));
+    assert_eq!(spec.cmdline, "quiet nosmp");
+    assert_eq!(spec.kernel, image.join("vmlinux"));
+    let console = plan(&image, "farfault run --image IMAGE --console -- true").expect("a plan");
+    assert_eq!(console.machine().expect("a machine").cmdline, "");
+    fs::remove_dir_all(image).expect("removed");
+}
+
+#[test]
+fn bad_wishes_get_one_line_and_the_right_code() {
+    let image = image("bad");
+    let cases = [
+        ("--device engines=0", exit_usage(), "--device engines=0: "),
+        ("--device wheels=4", exit_usage(), "unknown field `wheels`"),
+        ("--device engines=x", exit_usage(), "--device engines=x: "),
+        ("--kernel /nowhere", exit_usage(), "cannot read /nowhere: "),
+        ("--kernel /tmp", exit_usage(), "/tmp is not a file"),
+        ("--file /nowhere/file", exit_usage(), "cannot read /nowhere/file for the guest"),
+        ("--image /nowhere", crate::exit::HOST_LACKS, "run guest-image/build"),
+    ];
+    for (options, code, words) in cases {
+        let line = match options.starts_with("--image") {
+            true => format!("farfault run {options} -- true"),
+            false => format!("farfault run --image IMAGE {options} -- true"),
+        };
+        let failure = plan(&image, &line).and_then(|plan| plan.machine()).expect_err(options);
+        assert_eq!(failure.code, code, "{options}");
+        assert!(failure.to_string().contains(words), "{options}: {failure}");
+    }
+    fs::remove_dir_all(image).expect("removed");
+}
+
+fn exit_usage() -> u8 {
+    crate::exit::USAGE
+}
+
+#[test]
+fn the_inner_command_line_carries_the_users_options() {
+    let image = image("inner");
+    let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c \
+                --driver-params x=1 --timeout 5 --stats --file /etc/hostname -v -- sh -c --stats";
+    let words = plan(&image, line).expect("a plan").inner_words();
+    // What the inner program makes of it is what counts.
+    let inner = match Cli::try_parse_from(&words).expect("a good inner command line").action {
+        Action::Run(args) => args,
+        other => panic!("not run: {other:?}"),
+    };
+    assert_eq!(inner.command, ["sh", "-c", "--stats"]);
+    assert_eq!((inner.vm.memory, inner.vm.cpus), (1 << 30, 2));
+    assert_eq!(inner.vm.device, "window=8");
+    assert_eq!(inner.vm.driver_params.as_deref(), Some("x=1"));
+    assert_eq!(inner.vm.timeout, Some(std::time::Duration::from_secs(5)));
+    assert_eq!(inner.vm.env, ["A=b=c".parse().expect("a variable")]);
+    assert_eq!(inner.vm.stats_json.as_deref(), Some(Path::new(INNER_STATS)));
+    assert_eq!((inner.vm.verbose, inner.vm.stats, inner.vm.files.len()), (1, false, 0));
+    fs::remove_dir_all(image).expect("removed");
+}
+
+#[test]
+fn pieces_of_an_initrd_begin_where_the_kernel_looks() {
+    let image = image("pieces");
+    let pieces = [
+        Initrd::Bytes(b"12345".to_vec()),
+        Initrd::File(image.join("vmlinux")),
+        Initrd::Bytes(b"next".to_vec()),
+    ];
+    assert_eq!(concatenate(&pieces).expect("whole"), b"12345\0\0\0vmlinux\0next");
+    fs::remove_dir_all(image).expect("removed");
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Runs a planned guest under the hosting that fits, and says how it ended.
+
+use super::dry;
+use super::options::{Accel, VmArgs};
+use super::plan::Plan;
+use crate::exit::Failure;
+use crate::machine::{Blame, Machine, MachineError, Observer, Stopper};
+use crate::nested::NestedError;
+use crate::probe;
+use crate::session::{Attended, Guest, Manner, Session, connect};
+use crate::stats::{self, Counted, Recorder};
+use serde_json::Value;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+/// Starts the guest of `plan`, or prints what would be started.
+pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
+    let voice = Voice { progress: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
+    if nested(args, &voice) {
+        let first = plan.first_guest()?;
+        if args.dry_run {
+            return print(&dry::nested(&first));
+        }
+        voice.say(&format!("starting a first guest under QEMU {}", first.qemu.version));
+        if args.verbose > 0 {
+            voice.say(&dry::quoted(&first.words()));
+        }
+        let mut session = session(args, plan, Side::Outer)?;
+        let mut recorder = Recorder::new("nested");
+        let attended = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
+        let report = recorder.report(&Counted::default());
+        finish(args, &attended, &report, Some("the first guest of nested mode: "))
+    } else {
+        let spec = plan.machine()?;
+        if args.dry_run {
+            return print(&dry::machine(&spec));
+        }
+        let mut session = session(args, plan, Side::Only)?;
+        let (ends, ports) = connect().map_err(Failure::vmm)?;
+        let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
+        drop(spec);
+        let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
+        let mut recorder = Recorder::new("kvm");
+        let runner = Box::new(|| {
+            let ended = machine.run().map_err(|error| crate::exit::chain(&error))?;
+            Ok(ended.ending)
+        });
+        let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+        if args.verbose > 0 {
+            eprint!("{}", guest.observer.histogram());
+        }
+        let report = recorder.report(&guest.counters());
+        finish(args, &attended, &report, None)
+    }
+}
+
+/// Whether KVM cannot be used.
+fn nested(args: &VmArgs, voice: &Voice) -> bool {
+    match args.accel {
+        Accel::Kvm => false,
+        _ if args.in_first_guest => true,
+        Accel::Nested => true,
+        Accel::Auto => match probe::kvm() {
+            Ok(()) => false,
+            Err(why) => {
+                voice.say(&format!("no usable KVM, so nested mode: {why}"));
+                true
+            }
+        },
+    }
+}
+
+/// Where a session is held.
+#[derive(PartialEq)]
+enum Side {
+    /// With the guest itself.
+    Only,
+    /// With the first guest of nested mode, in which another is held.
+    Outer,
+}
+
+fn session(args: &VmArgs, plan: &Plan, side: Side) -> Result<Session, Failure> {
+    let outer = side == Side::Outer;
+    // Inside, the time limit counts from the second guest's start, and its end shows the second
+    // guest's log; outside it only has to come later.
+    let grace = if outer { args.boot_timeout } else { Duration::ZERO };
+    let manner = Manner {
+        raw: plan.raw,
+        console: args.console && !outer,
+        serial: args.verbose > 1,
+        boot_limit: args.boot_timeout,
+        run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
+    };
+    Session::of_process(manner).map_err(Failure::vmm)
+}
+
+/// A guest on KVM, as its session sees it.
+struct OnKvm {
+    stopper: Stopper,
+    observer: Observer,
+}
+
+impl Guest for OnKvm {
+    fn stop(&self) {
+        self.stopper.stop();
+    }
+
+    fn mark_started(&self) {
+        self.observer.mark_started();
+    }
+
+    fn counters(&self) -> Counted {
+        // Plain structs of numbers always have a JSON form.
+        let json = |value: Result<Value, _>| value.unwrap_or(Value::Null);
+        Counted {
+            device: json(serde_json::to_value(self.observer.device_counters())),
+            vmm: json(serde_json::to_value(self.observer.counters())),
+        }
+    }
+}
+
+fn machine_failure(error: MachineError) -> Failure {
+    match error.blame() {
+        Blame::User => Failure::usage(error),
+        Blame::Host => Failure::host_lacks(error),
+        Blame::Vmm => Failure::vmm(error),
+    }
+}
+
+fn nested_failure(error: NestedError) -> Failure {
+    match error {
+        NestedError::Start(..) => Failure::host_lacks(error),
+        _ => Failure::vmm(error),
+    }
+}
+
+/// Tells what is to be told, and gives the exit code.
+fn finish(
+    args: &VmArgs,
+    attended: &Attended,
+    report: &Value,
+    whose: Option<&str>,
+) -> Result<u8, Failure> {
+    for complaint in &attended.complaints {
+        eprintln!("farfault: a line on the guest's control port is no message: {complaint}");
+    }
+    if !attended.end.is_the_commands() {
+        if attended.end.explained_by_serial() && !args.console && args.verbose < 2 {
+            for line in &attended.serial_tail {
+                eprintln!("  | {line}");
+            }
+        }
+        eprintln!("farfault: {}{}", whose.unwrap_or_default(), attended.end);
+    }
+    if args.stats {
+        eprint!("{}", stats::table(report));
+    }
+    if let Some(path) = &args.stats_json {
+        fs::write(path, format!("{report:#}\n"))
+            .map_err(|error| Failure::vmm(format!("cannot write {}: {error}", path.display())))?;
+    }
+    Ok(attended.end.code())
+}
+
+/// Says what is done, where someone wants to know.
+struct Voice {
+    progress: bool,
+}
+
+impl Voice {
+    fn say(&self, line: &str) {
+        if self.progress {
+            eprintln!("farfault: {line}");
+        }
+    }
+}
+
+fn print(text: &str) -> Result<u8, Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::vmm(error)),
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Finds the guest image that guest-image/build left in the cache.
+
+use serde::Deserialize;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Written last by the recipe, so it tells that an image is complete.
+const MANIFEST: &str = "manifest.json";
+
+/// Why there is no image to use.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// None in the cache.
+    #[error("no guest image in {}; run guest-image/build", .0.display())]
+    Missing(PathBuf),
+    /// Named by the user, but not one.
+    #[error("{} is no guest image (it has no {MANIFEST}); run guest-image/build", .0.display())]
+    NotAnImage(PathBuf),
+    /// The manifest does not say what it should.
+    #[error("cannot read {}", .0.display())]
+    Manifest(PathBuf, #[source] io::Error),
+    /// A part of it is gone.
+    #[error("the guest image lacks {}; run guest-image/build", .0.display())]
+    Incomplete(PathBuf),
+}
+
+/// What the recipe says about an image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// `uname -r` of the kernel.
+    pub kernel_release: String,
+    /// The tools tree that the image was made with.
+    pub tools: Option<PathBuf>,
+}
+
+/// A guest image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// What the recipe says about it.
+    pub manifest: Manifest,
+}
+
+impl Image {
+    /// The image in `chosen`, else in `$FARFAULT_IMAGE`, else the newest of the cache.
+    pub fn find(chosen: Option<&Path>) -> Result<Image, ImageError> {
+        if let Some(directory) = chosen {
+            return Image::open(directory);
+        }
+        match env::var_os("FARFAULT_IMAGE").filter(|value| !value.is_empty()) {
+            Some(directory) => Image::open(Path::new(&directory)),
+            None => Image::newest(&cache()),
+        }
+    }
+
+    fn open(directory: &Path) -> Result<Image, ImageError> {
+        let path = directory.join(MANIFEST);
+        let text = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                ImageError::NotAnImage(directory.to_owned())
+            }
+            _ => ImageError::Manifest(path.clone(), error),
+        })?;
+        let manifest = serde_json::from_slice(&text)
+            .map_err(|error| ImageError::Manifest(path, error.into()))?;
+        Ok(Image { directory: directory.to_owned(), manifest })
+    }
+
+    /// The image in `cache` whose manifest was written last.
+    fn newest(cache: &Path) -> Result<Image, ImageError> {
+        let newest = fs::read_dir(cache)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("image-"))
+            .filter_map(|entry| Some((written(&entry.path())?, entry.path())))
+            .max();
+        match newest {
+            Some((_, directory)) => Image::open(&directory),
+            None => Err(ImageError::Missing(cache.to_owned())),
+        }
+    }
+
+    /// The kernel as ELF: loaded as it is, where a bzImage unpacks itself
+    /// on the guest's time.
+    pub fn kernel(&self) -> Result<PathBuf, ImageError> {
+        self.part("vmlinux")
+    }
+
+    /// The guest's initrd.
+    pub fn initrd(&self) -> Result<PathBuf, ImageError> {
+        self.part("initrd")
+    }
+
+    /// The initrd of the first guest in nested mode.
+    pub fn first_initrd(&self) -> Result<PathBuf, ImageError> {
+        self.part("l1-initrd")
+    }
+
+    fn part(&self, name: &str) -> Result<PathBuf, ImageError> {
+        let path = self.directory.join(name);
+        if path.is_file() { Ok(path) } else { Err(ImageError::Incomplete(path)) }
+    }
+}
+
+fn written(directory: &Path) -> Option<SystemTime> {
+    fs::metadata(directory.join(MANIFEST)).and_then(|status| status.modified()).ok()
+}
+
+fn cache() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME")
+        .unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(".cache"))
+        .join("farfault")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::chain;
+    use std::fs::File;
+    use std::time::Duration;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = env::temp_dir().join(format!("farfault-{}-image-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a scratch directory");
+        path
+    }
+
+    fn make(cache: &Path, name: &str, age: u64) -> PathBuf {
+        let image = cache.join(name);
+        fs::create_dir(&image).expect("an image");
+        fs::write(image.join(MANIFEST), br#"{"kernel_release":"7.2","extra":[]}"#)
+            .expect("written");
+        let manifest = File::options().append(true).open(image.join(MANIFEST)).expect("opened");
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
+        manifest.set_modified(time).expect("dated");
+        image
+    }
+
+    #[test]
+    fn a_missing_image_gets_one_line_that_says_what_to_do() {
+        let cache = scratch("none");
+        fs::create_dir(cache.join("image-unfinished")).expect("a directory");
+        let error = Image::newest(&cache).expect_err("no image");
+        let line = format!("no guest image in {}; run guest-image/build", cache.display());
+        assert_eq!(chain(&error), line);
+        assert!(matches!(Image::newest(Path::new("/nowhere")), Err(ImageError::Missing(_))));
+        let named = Image::find(Some(&cache)).expect_err("no image");
+        assert!(chain(&named).contains("is no guest image"), "{named}");
+        fs::remove_dir_all(cache).expect("removed");
+    }
+
+    #[test]
+    fn the_newest_complete_image_is_taken() {
+        let cache = scratch("newest");
+        make(&cache, "image-old", 20);
+        let newest = make(&cache, "image-aaa", 10);
+        make(&cache, "tools-bbb", 0);
+        fs::create_dir(cache.join("image-unfinished")).expect("a directory");
+        let image = Image::newest(&cache).expect("an image");
+        assert_eq!(image.directory, newest);
+        assert_eq!(image.manifest.kernel_release, "7.2");
+        fs::remove_dir_all(cache).expect("removed");
+    }
+
+    #[test]
+    fn a_lost_part_is_named() {
+        let cache = scratch("part");
+        let image = Image::find(Some(&make(&cache, "image-x", 0))).expect("an image");
+        let error = image.kernel().expect_err("no kernel");
+        assert!(chain(&error).contains("image-x/vmlinux; run guest-image/build"), "{error}");
+        fs::write(image.directory.join("vmlinux"), b"").expect("written");
+        assert!(image.kernel().is_ok());
+        fs::remove_dir_all(cache).expect("removed");
+    }
+
+    #[test]
+    fn a_broken_manifest_is_an_error() {
+        let cache = scratch("broken");
+        fs::write(cache.join(MANIFEST), b"{").expect("written");
+        assert!(matches!(Image::find(Some(&cache)), Err(ImageError::Manifest(..))));
+        fs::remove_dir_all(cache).expect("removed");
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! QEMU as a child process that cannot outlive us.
+
+// What happens between fork and exec has no safe interface.
+#![allow(unsafe_code)]
+
+use crate::machine::Ending;
+use crate::session::{Guest, Runner};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// A running QEMU.
+pub struct Child {
+    state: Arc<Mutex<State>>,
+    complaint: Mutex<Option<JoinHandle<Option<String>>>>,
+}
+
+struct State {
+    /// Gone once the process is reaped, so that no other gets our signal.
+    pid: Option<Pid>,
+    stopped: bool,
+}
+
+impl Child {
+    /// Starts `command`, which inherits `ports` and `disk`. To be called on
+    /// the main thread: the child is killed when its parent thread ends.
+    pub fn start(mut command: Command, ports: &[OwnedFd], disk: &File) -> io::Result<Child> {
+        for fd in ports.iter().map(AsFd::as_fd).chain([disk.as_fd()]) {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let parent = Pid::this();
+        // SAFETY: the closure makes two system calls and touches no memory but its own.
+        unsafe {
+            command.pre_exec(move || {
+                prctl::set_pdeathsig(Signal::SIGKILL)?;
+                // The parent may have died before the line above.
+                if Pid::parent() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
+            });
+        }
+        let mut child = command.spawn()?;
+        let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
+        let stderr = child.stderr.take();
+        Ok(Child {
+            state: Arc::new(Mutex::new(State { pid: Some(pid), stopped: false })),
+            complaint: Mutex::new(stderr.map(|stderr| thread::spawn(|| last_complaint(stderr)))),
+        })
+    }
+
+    /// Waits for its end.
+    pub fn runner(&self) -> Runner {
+        let state = Arc::clone(&self.state);
+        let complaint = self.complaint.lock().take();
+        Box::new(move || {
+            let Some(pid) = state.lock().pid else { return Ok(Ending::Stopped) };
+            // Waits without reaping: until then the process id is this child's.
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            while waitid(Id::Pid(pid), flags) == Err(nix::Error::EINTR) {}
+            let (status, stopped) = {
+                let mut state = state.lock();
+                state.pid = None;
+                (waitpid(pid, None), state.stopped)
+            };
+            let complaint = complaint.and_then(|thread| thread.join().ok()).flatten();
+            judge(status, stopped, complaint)
+        })
+    }
+}
+
+impl Guest for Child {
+    fn stop(&self) {
+        let mut state = self.state.lock();
+        if let Some(pid) = state.pid {
+            state.stopped = true;
+            // It is our child and not reaped, so this cannot fail.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Reads what QEMU says, and keeps its last line that is no warning. (It
+/// warns of each feature of the CPU model that TCG lacks.)
+fn last_complaint(stderr: impl io::Read) -> Option<String> {
+    let lines = BufReader::new(stderr).split(b'\n').map_while(Result::ok);
+    lines
+        .map(|line| String::from_utf8_lossy(&line).trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.contains(": warning: "))
+        .last()
+}
+
+fn judge(
+    status: nix::Result<WaitStatus>,
+    stopped: bool,
+    complaint: Option<String>,
+) -> Result<Ending, String> {
+    let why = complaint.map_or_else(String::new, |line| format!(": {line}"));
+    match status {
+        _ if stopped => Ok(Ending::Stopped),
+        Ok(WaitStatus::Exited(_, 0)) => Ok(Ending::PowerOff),
+        Ok(WaitStatus::Exited(_, code)) => Err(format!("QEMU ended with code {code}{why}")),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("QEMU was killed by {signal}{why}")),
+        Ok(other) => Err(format!("QEMU ended with {other:?}{why}")),
+        Err(errno) => Err(format!("cannot wait for QEMU: {errno}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> io::Result<Child> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        Child::start(command, &[], &File::open("/dev/null")?)
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        let run = |script| start(script).expect("started").runner()();
+        assert_eq!(run("exit 0"), Ok(Ending::PowerOff));
+        assert_eq!(
+            run("echo 'q: warning: w' >&2; echo 'q: no such machine' >&2; exit 1"),
+            Err("QEMU ended with code 1: q: no such machine".to_owned())
+        );
+        assert_eq!(run("kill -9 $$"), Err("QEMU was killed by SIGKILL".to_owned()));
+    }
+
+    #[test]
+    fn a_stop_ends_it_and_is_no_failure() {
+        let child = start("exec sleep 1000").expect("started");
+        let runner = child.runner();
+        child.stop();
+        assert_eq!(runner(), Ok(Ending::Stopped));
+        child.stop();
+    }
+
+    #[test]
+    fn a_dropped_child_dies() {
+        let child = start("exec sleep 1000").expect("started");
+        let runner = child.runner();
+        drop(child);
+        assert_eq!(runner(), Ok(Ending::Stopped));
+    }
+
+    #[test]
+    fn what_cannot_start_is_an_error() {
+        let null = File::open("/dev/null").expect("/dev/null");
+        assert!(Child::start(Command::new("/nowhere/qemu"), &[], &null).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The first guest's initrd: the image's, then an archive with this program,
+//! the second guest's kernel and initrd, and the command. It lives in memory
+//! and goes away with the process.
+
+use crate::archive::{self, Archive, ArchiveError, Command, Role};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+/// Where the run inside the first guest leaves what it counted; the first
+/// guest's init adds it to its last line.
+pub const INNER_STATS: &str = "/run/stats.json";
+/// The second guest's kernel, in the first.
+pub const INNER_KERNEL: &str = "/farfault/kernel";
+/// The second guest's initrd, in the first.
+pub const INNER_INITRD: &str = "/farfault/initrd";
+/// This program, in the first guest.
+pub const INNER_PROGRAM: &str = "/farfault/farfault";
+
+/// Why the initrd cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// A member cannot be written.
+    #[error("cannot pack the first guest's files")]
+    Archive(#[from] ArchiveError),
+    /// The image's part cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// There is no memory for it.
+    #[error("cannot hold the first guest's initrd in memory")]
+    Memory(#[from] io::Error),
+}
+
+/// What the first guest carries beside its own initrd.
+#[derive(Debug)]
+pub struct Cargo {
+    /// The second guest's kernel.
+    pub kernel: PathBuf,
+    /// The second guest's initrd, complete.
+    pub initrd: Vec<u8>,
+    /// What the first guest runs.
+    pub command: Vec<String>,
+    /// Whether that gets a terminal.
+    pub tty: bool,
+}
+
+/// Packs it into an anonymous file.
+pub fn pack(image: &Path, cargo: &Cargo) -> Result<File, PackError> {
+    let memory =
+        memfd_create(c"farfault-initrd", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
+    let mut out = BufWriter::with_capacity(1 << 20, File::from(memory));
+    let len = File::open(image)
+        .and_then(|mut image| io::copy(&mut image, &mut out))
+        .map_err(|error| PackError::Read(image.to_owned(), error))?;
+    archive::align(&mut out, len)?;
+    let mut archive = Archive::new(out);
+    archive.path(Path::new("/proc/self/exe"), INNER_PROGRAM)?;
+    archive.path(&cargo.kernel, INNER_KERNEL)?;
+    archive.bytes(INNER_INITRD, 0o644, &cargo.initrd)?;
+    archive.command(&Command {
+        argv: cargo.command.clone(),
+        env: BTreeMap::new(),
+        cwd: "/".to_owned(),
+        tty: cargo.tty,
+        role: Role::L1,
+        driver_params: String::new(),
+        mark_ack: false,
+    })?;
+    let out = archive.finish()?;
+    Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?)
+}

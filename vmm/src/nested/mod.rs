@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Nested mode: without usable KVM, QEMU's TCG runs a first guest whose CPU
+//! has SVM, and this very program runs there on its KVM.
+
+mod child;
+mod disk;
+mod qemu;
+
+use crate::machine::Ports;
+use crate::session::{Attended, End, Session, connect};
+use crate::stats::Recorder;
+use child::Child;
+use disk::PackError;
+pub use disk::{Cargo, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS};
+pub use qemu::{Qemu, QemuError};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What the first guest needs beside the memory of its own guest: its kernel,
+/// this program, and the second guest's kernel and initrd, twice while they
+/// are unpacked.
+const FIRST_GUEST_MEMORY: u64 = 1536 << 20;
+/// The kernel's words in the first guest. It is thrown away after one use and
+/// every instruction of it is emulated, so it spends none on hardening.
+const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off init_on_alloc=0 \
+                       transparent_hugepage=always nowatchdog";
+/// Why nested mode does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum NestedError {
+    /// The first guest's files cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// QEMU does not start.
+    #[error("cannot start {}", .0.display())]
+    Start(PathBuf, #[source] io::Error),
+    /// A system call failed on the way.
+    #[error("cannot connect the first guest")]
+    Connect(#[from] io::Error),
+}
+
+/// The first guest, described.
+#[derive(Debug)]
+pub struct FirstGuest {
+    /// What runs it.
+    pub qemu: Qemu,
+    /// Its kernel.
+    pub kernel: PathBuf,
+    /// Its initrd.
+    pub initrd: PathBuf,
+    /// What it carries for the second guest.
+    pub cargo: Cargo,
+    /// The second guest's memory.
+    pub guest_memory: u64,
+}
+
+impl FirstGuest {
+    /// Boots it, and holds the session with it. A first guest that panics
+    /// before its init is up is an accident of the emulation and is tried
+    /// once more; nothing after that is.
+    pub fn run(
+        &self,
+        session: &mut Session,
+        recorder: &mut Recorder,
+    ) -> Result<Attended, NestedError> {
+        let disk = disk::pack(&self.initrd, &self.cargo)?;
+        let first = self.attempt(&disk, session, recorder)?;
+        if first.started || !matches!(first.end, End::Panicked | End::Lost(_)) {
+            return Ok(first);
+        }
+        recorder.retried();
+        self.attempt(&disk, session, recorder)
+    }
+
+    fn attempt(
+        &self,
+        disk: &File,
+        session: &mut Session,
+        recorder: &mut Recorder,
+    ) -> Result<Attended, NestedError> {
+        let (ends, ports) = connect()?;
+        let Ports { serial, stdin, stdout, stderr, control } = ports;
+        let inherited: [OwnedFd; 5] =
+            [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
+        let mut command = self.qemu.command();
+        let fds = inherited.each_ref().map(|fd| fd.as_raw_fd().to_string());
+        command.args(self.arguments(&fds, &disk.as_raw_fd().to_string()));
+        let child = Child::start(command, &inherited, disk)
+            .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
+        // Ours are closed, so that the streams end with QEMU.
+        drop(inherited);
+        Ok(session.attend(ends, &child, child.runner(), recorder)?)
+    }
+
+    /// What QEMU would be started as.
+    pub fn words(&self) -> Vec<OsString> {
+        let fds = ["SERIAL", "STDIN", "STDOUT", "STDERR", "CONTROL"].map(str::to_owned);
+        let mut words = self.qemu.words();
+        words.extend(self.arguments(&fds, "INITRD"));
+        words
+    }
+
+    /// QEMU's arguments. Devices are few: each is probed by an emulated CPU.
+    fn arguments(&self, fds: &[String; 5], disk: &str) -> Vec<OsString> {
+        let [serial, ports @ ..] = fds;
+        let mib = (self.guest_memory + FIRST_GUEST_MEMORY) >> 20;
+        let mut words: Vec<OsString> = [
+            "-nodefaults -no-user-config -display none -no-reboot",
+            "-machine q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off",
+            "-accel tcg,thread=multi -cpu EPYC-Rome -smp 2",
+        ]
+        .iter()
+        .flat_map(|line| line.split(' '))
+        .map(OsString::from)
+        .collect();
+        let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
+        add("-m", format!("{mib}M").into());
+        add("-kernel", self.kernel.clone().into());
+        add("-initrd", format!("/dev/fd/{disk}").into());
+        add("-append", CMDLINE.into());
+        add("-chardev", format!("socket,id=serial,fd={serial}").into());
+        add("-serial", "chardev:serial".into());
+        add("-device", "virtio-serial-pci,max_ports=5".into());
+        for (name, fd) in ["stdin", "stdout", "stderr", "control"].iter().zip(ports) {
+            add("-chardev", format!("socket,id={name},fd={fd}").into());
+            add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
+        }
+        words
+    }
+}

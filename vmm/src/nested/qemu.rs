@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Finds a QEMU that can run a first guest: its TCG must emulate nested SVM
+//! faithfully, which 7.2 does not (it loses XSETBV intercepts).
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const NAME: &str = "qemu-system-x86_64";
+/// The oldest major version that is used.
+const OLDEST: u32 = 10;
+
+/// Why there is no QEMU to use.
+#[derive(Debug, thiserror::Error)]
+pub enum QemuError {
+    /// None anywhere.
+    #[error(
+        "nested mode needs {NAME} {OLDEST} or newer: none in the image's tools tree or on PATH; \
+         run guest-image/build, or name one with --qemu"
+    )]
+    Missing,
+    /// It cannot be run.
+    #[error("cannot run {}", .0.display())]
+    Run(PathBuf, #[source] std::io::Error),
+    /// It is something else.
+    #[error("{} does not say which QEMU it is", .0.display())]
+    NotQemu(PathBuf),
+    /// Too old.
+    #[error("{} is QEMU {version}; nested mode needs {OLDEST} or newer", path.display())]
+    Old {
+        /// Where it is.
+        path: PathBuf,
+        /// Which it is.
+        version: Version,
+    },
+}
+
+/// A version of QEMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u32, u32, u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// A QEMU and how it is called.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which it is.
+    pub version: Version,
+    /// The tools tree that it belongs to; its own loader and libraries are
+    /// used then, so that it runs on any host.
+    tree: Option<PathBuf>,
+}
+
+impl Qemu {
+    /// The one in `chosen`, else in the tools tree, else on `PATH`.
+    pub fn find(chosen: Option<&Path>, tools: Option<&Path>) -> Result<Qemu, QemuError> {
+        if let Some(path) = chosen {
+            return Qemu::ask(path.to_owned(), None);
+        }
+        let in_tree = tools.map(|tree| (tree.join("usr/bin").join(NAME), Some(tree.to_owned())));
+        let on_path = env::var_os("PATH")
+            .and_then(|path| {
+                env::split_paths(&path).map(|dir| dir.join(NAME)).find(|p| p.is_file())
+            })
+            .map(|path| (path, None));
+        let mut last = QemuError::Missing;
+        for (path, tree) in in_tree.into_iter().chain(on_path) {
+            if path.is_file() {
+                match Qemu::ask(path, tree) {
+                    Ok(qemu) => return Ok(qemu),
+                    Err(error) => last = error,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn ask(path: PathBuf, tree: Option<PathBuf>) -> Result<Qemu, QemuError> {
+        let mut qemu = Qemu { path, version: Version(0, 0, 0), tree };
+        let output = qemu
+            .command()
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| QemuError::Run(qemu.path.clone(), error))?;
+        qemu.version = version(&String::from_utf8_lossy(&output.stdout))
+            .ok_or_else(|| QemuError::NotQemu(qemu.path.clone()))?;
+        if qemu.version.0 < OLDEST {
+            return Err(QemuError::Old { path: qemu.path, version: qemu.version });
+        }
+        Ok(qemu)
+    }
+
+    /// A command that runs it.
+    pub fn command(&self) -> Command {
+        let Some(tree) = &self.tree else { return Command::new(&self.path) };
+        let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+        let mut command = Command::new(tree.join("lib64/ld-linux-x86-64.so.2"));
+        command.arg("--library-path").arg(&libraries).arg(&self.path);
+        for firmware in ["qemu", "seabios"] {
+            command.arg("-L").arg(tree.join("usr/share").join(firmware));
+        }
+        // QEMU looks for its modules beside the running program, which is the
+        // loader here.
+        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        command
+    }
+
+    /// The words of that command, for people.
+    pub fn words(&self) -> Vec<OsString> {
+        let command = self.command();
+        std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+}
+
+/// Reads `QEMU emulator version 11.1.3 (Debian …)`.
+fn version(text: &str) -> Option<Version> {
+    let number = text.strip_prefix("QEMU emulator version ")?.split_whitespace().next()?;
+    let mut parts = number.split('.').map(|part| part.parse().ok());
+    Some(Version(parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let debian = "QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\nCopyright";
+        assert_eq!(version(debian), Some(Version(11, 1, 3)));
+        assert_eq!(version("QEMU emulator version 10.0\n"), Some(Version(10, 0, 0)));
+        for other in ["", "bash 5", "QEMU emulator version x.y", "QEMU emulator version "] {
+            assert_eq!(version(other), None, "{other}");
+        }
+        assert!(Version(7, 2, 9) < Version(10, 0, 0));
+    }
+
+    #[test]
+    fn a_program_that_is_no_qemu_is_refused() {
+        let error = Qemu::find(Some(Path::new("/bin/true")), None).expect_err("no QEMU");
+        assert_eq!(error.to_string(), "/bin/true does not say which QEMU it is");
+        let error = Qemu::find(Some(Path::new("/nowhere/qemu")), None).expect_err("no QEMU");
+        assert_eq!(
+            crate::exit::chain(&error),
+            "cannot run /nowhere/qemu: No such file or directory (os error 2)"
+        );
+    }
+}
