@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `stress`: several processes with several queues each give the device random
+//! commands on memory of every kind, while the memory is moved about under it.
+//! The CPU does the same on copies of its own and compares after each command.
+//!
+//! The commands follow from the seed alone. What the meddling threads get done
+//! meanwhile depends on time, and does not change any result.
+
+mod buffer;
+mod meddler;
+mod step;
+mod totals;
+mod worker;
+
+use farfault_client::Device;
+use farfault_workloads::Failure;
+use farfault_workloads::children::Child;
+use farfault_workloads::memory::{PAGE, Region};
+use farfault_workloads::program::{Program, Summary};
+use farfault_workloads::views;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use totals::Totals;
+use worker::Worker;
+
+const PROGRAM: Program = Program {
+    name: "stress",
+    usage: "[--processes P] [--queues Q] [--commands N] [--seed S] [--calm]",
+    about: "Has P processes (default 2) give random commands to Q queues each (default 2), N to\n\
+            each queue (default 200), while pages are unmapped, moved, discarded, collapsed and\n\
+            made copy-on-write. --calm leaves the memory in use alone.",
+};
+
+#[derive(Clone, Copy)]
+struct Plan {
+    processes: u64,
+    queues: u64,
+    commands: u64,
+    seed: u64,
+    calm: bool,
+}
+
+fn main() -> ExitCode {
+    PROGRAM.run(
+        |options| {
+            let plan = Plan {
+                processes: options.option("--processes", 2)?,
+                queues: options.option("--queues", 2)?,
+                commands: options.option("--commands", 200)?,
+                seed: options.option("--seed", 1)?,
+                calm: options.switch("--calm"),
+            };
+            for (name, value) in [("--processes", plan.processes), ("--queues", plan.queues)] {
+                if !(1..=64).contains(&value) {
+                    return Err(format!("{name} {value}: say 1 to 64").into());
+                }
+            }
+            Ok(plan)
+        },
+        work,
+    )
+}
+
+fn work(plan: Plan) -> Result<Summary, Failure> {
+    let mut shared = Region::shared_anonymous(PAGE)?;
+    let [commands, bytes, meddlings, ..] = views::atomics(&mut shared) else {
+        return Err("a page holds more than three words".into());
+    };
+    let totals = Totals { commands, bytes, meddlings };
+    let children: Result<Vec<_>, _> =
+        (0..plan.processes).map(|process| Child::start(|| run(plan, process, &totals))).collect();
+    let ended: Vec<_> = children?.into_iter().map(Child::succeed).collect();
+
+    let failed = ended.iter().filter(|end| end.is_err()).count();
+    let done = totals.commands.load(Ordering::Relaxed);
+    let verified = failed == 0 && done == plan.processes * plan.queues * plan.commands;
+    Ok(Summary::new(verified)
+        .with("processes", plan.processes)
+        .with("queues", plan.processes * plan.queues)
+        .with("commands", done)
+        .with("bytes", totals.bytes.load(Ordering::Relaxed))
+        .with("meddlings", totals.meddlings.load(Ordering::Relaxed))
+        .with("failed", failed)
+        .with("seed", plan.seed))
+}
+
+/// One process: a thread for each queue, and one that meddles.
+fn run(plan: Plan, process: u64, totals: &Totals<'_>) -> Result<(), Failure> {
+    let device = Device::open()?;
+    let over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let workers: Vec<_> = (0..plan.queues)
+            .map(|number| {
+                let (device, over) = (&device, &over);
+                threads.spawn(move || {
+                    let path = [process, number];
+                    let result = Worker::new(device, plan.seed, path, !plan.calm)
+                        .and_then(|mut worker| worker.run(plan.commands, over, totals));
+                    result.map_err(|why| {
+                        over.store(true, Ordering::Relaxed);
+                        let seed = plan.seed;
+                        format!("seed {seed}, process {process}, queue {number}: {why}")
+                    })
+                })
+            })
+            .collect();
+        let meddler = threads.spawn(|| {
+            let done = meddler::run(plan.seed, process, &over)?;
+            totals.meddlings.fetch_add(done, Ordering::Relaxed);
+            Ok::<_, Failure>(())
+        });
+        let ended: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        over.store(true, Ordering::Relaxed);
+        let meddled = meddler.join();
+        for end in ended {
+            end.map_err(|_| "a worker panicked")??;
+        }
+        meddled.map_err(|_| "the meddler panicked")?
+    })
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the processes have done, in memory that they share.
+
+use std::sync::atomic::AtomicU64;
+
+/// Counts, added to by all processes.
+pub struct Totals<'a> {
+    pub commands: &'a AtomicU64,
+    pub bytes: &'a AtomicU64,
+    pub meddlings: &'a AtomicU64,
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `touch`: the device is the first to write to fresh memory, so that every page
+//! of it is a far fault or part of a batch; the CPU checks what it finds.
+
+use farfault_client::Device;
+use farfault_workloads::Failure;
+use farfault_workloads::marks;
+use farfault_workloads::memory::Region;
+use farfault_workloads::program::{Program, Summary};
+use farfault_workloads::views;
+use std::process::ExitCode;
+
+const PROGRAM: Program = Program {
+    name: "touch",
+    usage: "[--mib M] [--page small|huge] [--mark]",
+    about: "Has the device fill M MiB (default 64) of memory that nobody has touched.\n\
+            --mark sets the marks `before` and `after` around the device's work.",
+};
+
+/// No byte of it is zero or like another.
+const PATTERN: u64 = 0x1122_3344_5566_7788;
+
+struct Work {
+    bytes: usize,
+    huge: bool,
+    mark: bool,
+}
+
+fn main() -> ExitCode {
+    PROGRAM.run(
+        |options| {
+            let mib: usize = options.option("--mib", 64)?;
+            let page: String = options.option("--page", "small".to_owned())?;
+            let huge = match page.as_str() {
+                "small" => false,
+                "huge" => true,
+                other => return Err(format!("--page '{other}': say small or huge").into()),
+            };
+            let bytes = mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
+            let bytes = bytes.ok_or_else(|| format!("--mib {mib}: out of range"))?;
+            Ok(Work { bytes, huge, mark: options.switch("--mark") })
+        },
+        |work| run(&work),
+    )
+}
+
+fn run(work: &Work) -> Result<Summary, Failure> {
+    let region = if work.huge { Region::huge_pages } else { Region::small_pages };
+    let mut region = region(work.bytes)?;
+    let mut queue = Device::open()?.queue(16)?;
+    queue.nop()?; // the ring's own faults belong to no one's count
+
+    if work.mark {
+        marks::mark("before")?;
+    }
+    queue.fill(views::words_mut(&mut region), PATTERN)?;
+    if work.mark {
+        marks::mark("after")?;
+    }
+
+    let words = views::words(&region);
+    let verified = words.iter().all(|&word| word == PATTERN);
+    let page = if work.huge { "huge" } else { "small" };
+    Ok(Summary::new(verified)
+        .with("elements", words.len())
+        .with("bytes", region.len())
+        .with("page", page))
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Child processes by `fork` without `exec`, which is what mm tests are about.
+#![allow(unsafe_code, reason = "fork")]
+
+use crate::Failure;
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A child process. Dropped without [`wait`](Self::wait), it is killed.
+pub struct Child {
+    id: Option<Pid>,
+}
+
+impl Child {
+    /// Forks; the child does `body` and exits with 0, or prints why it failed and
+    /// exits with 1. Nothing of the parent's is dropped in the child.
+    ///
+    /// In a process with several threads, the others do not exist in the child:
+    /// `body` must then not wait for them, nor allocate.
+    ///
+    /// # Errors
+    /// As `fork` answers.
+    pub fn start(body: impl FnOnce() -> Result<(), Failure>) -> Result<Self, Failure> {
+        // SAFETY: as documented; it ends in _exit, so no parent's code runs twice.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Self { id: Some(child) }),
+            ForkResult::Child => {
+                let result = catch_unwind(AssertUnwindSafe(body));
+                let code = match result {
+                    Ok(Ok(())) => 0,
+                    Ok(Err(why)) => {
+                        eprintln!("child {}: {why}", std::process::id());
+                        1
+                    }
+                    Err(_) => 1,
+                };
+                exit_now(code)
+            }
+        }
+    }
+
+    /// Its process ID.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id.map_or(0, Pid::as_raw)
+    }
+
+    /// Kills it and returns when it is gone.
+    ///
+    /// # Errors
+    /// If it ended in another way.
+    pub fn kill(mut self) -> Result<(), Failure> {
+        let Some(id) = self.id.take() else { return Ok(()) };
+        kill(id, Signal::SIGKILL)?;
+        match waitpid(id, None)? {
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => Ok(()),
+            other => Err(format!("the child was to be killed but ended with {other:?}").into()),
+        }
+    }
+
+    /// Waits for it to end, and gives its exit code.
+    ///
+    /// # Errors
+    /// If it was killed by a signal.
+    pub fn wait(mut self) -> Result<i32, Failure> {
+        let Some(id) = self.id.take() else { return Ok(0) };
+        match waitpid(id, None)? {
+            WaitStatus::Exited(_, code) => Ok(code),
+            other => Err(format!("the child ended with {other:?}").into()),
+        }
+    }
+
+    /// Waits for it to end well.
+    ///
+    /// # Errors
+    /// If it did not.
+    pub fn succeed(self) -> Result<(), Failure> {
+        match self.wait()? {
+            0 => Ok(()),
+            code => Err(format!("the child failed with exit code {code}").into()),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let _ = kill(id, Signal::SIGKILL);
+            let _ = waitpid(id, None);
+        }
+    }
+}
+
+/// Ends the process at once, without running destructors.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// A point at which one process waits for another.
+pub struct Signpost {
+    read: PipeReader,
+    write: PipeWriter,
+}
+
+impl Signpost {
+    /// To be made before the fork.
+    ///
+    /// # Errors
+    /// As `pipe` answers.
+    pub fn new() -> Result<Self, Failure> {
+        let (read, write) = pipe()?;
+        Ok(Self { read, write })
+    }
+
+    /// Lets the other one go on.
+    ///
+    /// # Errors
+    /// As `write` answers.
+    pub fn reach(&self) -> Result<(), Failure> {
+        (&self.write).write_all(b"!")?;
+        Ok(())
+    }
+
+    /// Returns when the other one has reached it.
+    ///
+    /// # Errors
+    /// As `read` answers.
+    pub fn wait(&self) -> Result<(), Failure> {
+        (&self.read).read_exact(&mut [0])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_tell_how_they_ended() {
+        Child::start(|| Ok(())).unwrap().succeed().unwrap();
+        assert_eq!(Child::start(|| Err("on purpose".into())).unwrap().wait().unwrap(), 1);
+        let (there, never) = (Signpost::new().unwrap(), Signpost::new().unwrap());
+        let child = Child::start(|| {
+            there.reach()?;
+            never.wait()
+        });
+        there.wait().unwrap();
+        child.unwrap().kill().unwrap();
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The driver's counters and gauges, as debugfs shows them.
+
+use crate::Failure;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Values by name, summed over all devices.
+pub type Counters = BTreeMap<String, u64>;
+
+const FOLDER: &str = "/sys/kernel/debug/farfault";
+
+/// What the driver says now.
+///
+/// # Errors
+/// If there is no driver, or debugfs is not mounted.
+pub fn read() -> Result<Counters, Failure> {
+    let folder = Path::new(FOLDER);
+    let devices = fs::read_dir(folder).map_err(|error| format!("{FOLDER}: {error}"))?;
+    let mut sum = Counters::new();
+    for device in devices {
+        let file = device?.path().join("counters");
+        let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        add(&mut sum, &text);
+    }
+    Ok(sum)
+}
+
+/// One of them.
+///
+/// # Errors
+/// As [`read`], and if there is none of that name.
+pub fn get(name: &str) -> Result<u64, Failure> {
+    let counters = read()?;
+    counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
+}
+
+fn add(sum: &mut Counters, text: &str) {
+    for line in text.lines() {
+        if let Some((name, value)) = line.split_once(' ')
+            && let Ok(value) = value.trim().parse::<u64>()
+        {
+            *sum.entry(name.to_owned()).or_default() += value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_summed() {
+        let mut sum = Counters::new();
+        add(&mut sum, "faults 3\nqueues 1\n");
+        add(&mut sum, "faults 4\nnonsense\n");
+        assert_eq!(sum, [("faults".to_owned(), 7), ("queues".to_owned(), 1)].into());
+    }
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Memory of every kind that a process can have, straight from `mmap`.
+#![allow(unsafe_code, reason = "raw mappings")]
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_void};
+use std::fs::File;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr::{self, NonNull};
+
+/// Bytes of a small page.
+pub const PAGE: usize = 4096;
+/// Bytes of a huge page.
+pub const HUGE_PAGE: usize = 2 << 20;
+
+pub use libc::{MADV_DONTNEED, MADV_REMOVE};
+
+/// Who sees what is written to a file's mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This process only.
+    Private,
+    /// Everybody, the file included.
+    Shared,
+}
+
+/// What may be done with a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+impl Access {
+    fn protection(self) -> c_int {
+        match self {
+            Self::None => libc::PROT_NONE,
+            Self::Read => libc::PROT_READ,
+            Self::Write => libc::PROT_READ | libc::PROT_WRITE,
+        }
+    }
+}
+
+/// A mapping of its own, unmapped when dropped.
+///
+/// It derefs to its bytes; whoever maps it without access, unmaps part of it, or
+/// changes its file from elsewhere must not use those.
+pub struct Region {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: memory belongs to the process, not to a thread.
+unsafe impl Send for Region {}
+
+impl Region {
+    /// Private memory, huge pages as the system likes.
+    ///
+    /// # Errors
+    /// As `mmap` answers; so for all kinds.
+    pub fn anonymous(length: usize) -> nix::Result<Self> {
+        Self::map(length, Access::Write, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// Private memory that consists of small pages.
+    ///
+    /// # Errors
+    /// As `mmap` and `madvise` answer.
+    pub fn small_pages(length: usize) -> nix::Result<Self> {
+        let region = Self::anonymous(length)?;
+        region.advise(libc::MADV_NOHUGEPAGE)?;
+        Ok(region)
+    }
+
+    /// Private memory, aligned for huge pages and made of them as far as the
+    /// system has any; `length` is rounded up.
+    ///
+    /// # Errors
+    /// As `mmap` and `madvise` answer.
+    pub fn huge_pages(length: usize) -> nix::Result<Self> {
+        let length = length.next_multiple_of(HUGE_PAGE);
+        let mut wide = std::mem::ManuallyDrop::new(Self::anonymous(length + HUGE_PAGE)?);
+        let start = wide.base.as_ptr();
+        let skip = start.align_offset(HUGE_PAGE);
+        // SAFETY: skip is at most HUGE_PAGE, so this stays in the wide mapping.
+        let base = unsafe { wide.base.add(skip) };
+        // SAFETY: the end of the aligned part is at most the end of the wide mapping.
+        let end = unsafe { base.add(length) };
+        wide.length = length;
+        unmap(start, skip);
+        unmap(end.as_ptr(), HUGE_PAGE - skip);
+        let region = Self { base, length };
+        region.advise(libc::MADV_HUGEPAGE)?;
+        Ok(region)
+    }
+
+    /// Memory shared with children, without a file.
+    ///
+    /// # Errors
+    /// As `mmap` answers.
+    pub fn shared_anonymous(length: usize) -> nix::Result<Self> {
+        Self::map(length, Access::Write, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The first `length` bytes of `file`.
+    ///
+    /// # Errors
+    /// As `mmap` answers.
+    pub fn of_file(
+        file: &File,
+        length: usize,
+        sharing: Sharing,
+        access: Access,
+    ) -> nix::Result<Self> {
+        let flags = match sharing {
+            Sharing::Private => libc::MAP_PRIVATE,
+            Sharing::Shared => libc::MAP_SHARED,
+        };
+        Self::map(length, access, flags, file.as_raw_fd())
+    }
+
+    fn map(length: usize, access: Access, flags: c_int, fd: c_int) -> nix::Result<Self> {
+        let protection = access.protection();
+        // SAFETY: the kernel chooses the place, so nothing in use is replaced.
+        let base = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, fd, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let base = NonNull::new(base.cast()).ok_or(Errno::ENOMEM)?;
+        Ok(Self { base, length })
+    }
+
+    /// Where it starts.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.base.as_ptr().expose_provenance() as u64
+    }
+
+    /// `madvise` on all of it.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn advise(&self, advice: c_int) -> nix::Result<()> {
+        self.advise_range(0, self.length, advice)
+    }
+
+    /// `madvise` on `length` bytes from `offset`.
+    ///
+    /// # Errors
+    /// As the kernel answers; EINVAL outside the region.
+    pub fn advise_range(&self, offset: usize, length: usize, advice: c_int) -> nix::Result<()> {
+        let start = self.part(offset, length)?;
+        // SAFETY: inside this mapping, whose owner expects what the advice does.
+        Errno::result(unsafe { libc::madvise(start.cast(), length, advice) }).map(drop)
+    }
+
+    /// `mprotect` on `length` bytes from `offset`.
+    ///
+    /// # Errors
+    /// As the kernel answers; EINVAL outside the region.
+    pub fn protect(&self, offset: usize, length: usize, access: Access) -> nix::Result<()> {
+        let start = self.part(offset, length)?.cast();
+        // SAFETY: inside this mapping; the owner does not touch it against its protection.
+        Errno::result(unsafe { libc::mprotect(start, length, access.protection()) }).map(drop)
+    }
+
+    /// Leaves a hole of `length` bytes at `offset`, which nothing else is
+    /// mapped into as long as the program maps nothing.
+    ///
+    /// # Errors
+    /// EINVAL outside the region.
+    pub fn punch(&self, offset: usize, length: usize) -> nix::Result<()> {
+        unmap(self.part(offset, length)?, length);
+        Ok(())
+    }
+
+    /// Where it lies, for advice while it is borrowed.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { start: self.base, length: self.length }
+    }
+
+    /// Moves it to another place, contents and all.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn relocate(&mut self) -> nix::Result<()> {
+        // A mapping of the same size names a place that is free.
+        let mut place = std::mem::ManuallyDrop::new(Self::anonymous(self.length)?);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let (from, to) = (self.base.as_ptr().cast(), place.base.as_ptr().cast::<c_void>());
+        // SAFETY: self is borrowed exclusively, and what is replaced is unused.
+        let base = unsafe { libc::mremap(from, self.length, self.length, flags, to) };
+        if base == libc::MAP_FAILED {
+            let error = Errno::last();
+            // SAFETY: not moved there, so it is still its own, and dropped once.
+            unsafe { std::mem::ManuallyDrop::drop(&mut place) };
+            return Err(error);
+        }
+        self.base = place.base;
+        Ok(())
+    }
+
+    fn part(&self, offset: usize, length: usize) -> nix::Result<*mut u8> {
+        let end = offset.checked_add(length).ok_or(Errno::EINVAL)?;
+        if end > self.length {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: inside the mapping.
+        Ok(unsafe { self.base.as_ptr().add(offset) })
+    }
+}
+
+impl Deref for Region {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped as long as self; see the type for what its owner minds.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Region {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: mapped as long as self, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        unmap(self.base.as_ptr(), self.length);
+    }
+}
+
+/// Advice that moves pages about and leaves their contents alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gentle {
+    /// Wanted less than others.
+    Cold,
+    /// To be reclaimed now.
+    PageOut,
+    /// To be made of huge pages now.
+    Collapse,
+}
+
+/// Where a region lies, or has lain.
+#[derive(Clone, Copy)]
+pub struct Place {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Place {
+    /// Gives advice that the kernel may decline.
+    pub fn advise(&self, advice: Gentle) {
+        let advice = match advice {
+            Gentle::Cold => libc::MADV_COLD,
+            Gentle::PageOut => libc::MADV_PAGEOUT,
+            Gentle::Collapse => libc::MADV_COLLAPSE,
+        };
+        // SAFETY: no contents change, whatever is mapped there by now.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice) };
+    }
+}
+
+fn unmap(start: *mut u8, length: usize) {
+    if length > 0 {
+        // SAFETY: part of a mapping that its owner gives up.
+        unsafe { libc::munmap(start.cast(), length) };
+    }
+}
+
+/// A file that exists in memory only, of `length` zero bytes.
+///
+/// # Errors
+/// As `memfd_create` and `ftruncate` answer.
+pub fn memory_file(length: u64) -> std::io::Result<File> {
+    // SAFETY: the name is a C string.
+    let fd = unsafe { libc::memfd_create(c"farfault".as_ptr(), libc::MFD_CLOEXEC) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: a new descriptor that nobody else has.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(length)?;
+    Ok(file)
+}
+
+/// A file below the folder for temporary files, of `length` zero bytes, without
+/// a name any more.
+///
+/// # Errors
+/// As the file system answers.
+pub fn unnamed_file(length: u64) -> std::io::Result<File> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static FILES: AtomicU32 = AtomicU32::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("farfault-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.set_len(length)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek};
+
+    #[test]
+    fn huge_regions_are_aligned() {
+        let mut region = Region::huge_pages(1).unwrap();
+        assert_eq!(region.len(), HUGE_PAGE);
+        assert!(region.address().is_multiple_of(HUGE_PAGE as u64));
+        region.fill(7);
+        assert_eq!(region[HUGE_PAGE - 1], 7);
+    }
+
+    #[test]
+    fn a_relocated_region_keeps_its_contents() {
+        let mut region = Region::anonymous(3 * PAGE).unwrap();
+        region.fill(9);
+        let before = region.address();
+        region.relocate().unwrap();
+        assert_ne!(region.address(), before);
+        assert!(region.iter().all(|&byte| byte == 9));
+    }
+
+    #[test]
+    fn only_a_shared_mapping_reaches_the_file() {
+        for (sharing, expected) in [(Sharing::Shared, 5), (Sharing::Private, 0)] {
+            let mut file = unnamed_file(PAGE as u64).unwrap();
+            let mut region = Region::of_file(&file, PAGE, sharing, Access::Write).unwrap();
+            region[10] = 5;
+            let mut read = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut read).unwrap();
+            assert_eq!(read[10], expected, "{sharing:?}");
+        }
+    }
+
+    #[test]
+    fn parts_outside_the_region_are_refused() {
+        let region = Region::anonymous(PAGE).unwrap();
+        assert_eq!(region.punch(PAGE, 1), Err(Errno::EINVAL));
+        assert_eq!(region.protect(usize::MAX, PAGE, Access::None), Err(Errno::EINVAL));
+        assert_eq!(region.advise_range(0, PAGE + 1, MADV_DONTNEED), Err(Errno::EINVAL));
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the CPU's page table holds, from `/proc/<pid>/pagemap`.
+
+use crate::Failure;
+use crate::memory::PAGE;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// One entry (Documentation/admin-guide/mm/pagemap.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry(u64);
+
+impl Entry {
+    /// Whether a page is there.
+    #[must_use]
+    pub fn is_present(self) -> bool {
+        self.0 >> 63 & 1 == 1
+    }
+
+    /// Whether it is mapped by this process alone.
+    #[must_use]
+    pub fn is_exclusive(self) -> bool {
+        self.0 >> 56 & 1 == 1
+    }
+
+    /// Page frame number; 0 unless privileged.
+    #[must_use]
+    pub fn frame(self) -> u64 {
+        self.0 & ((1 << 55) - 1)
+    }
+}
+
+/// The pagemap of a process.
+pub struct Pagemap(File);
+
+impl Pagemap {
+    /// This process's.
+    ///
+    /// # Errors
+    /// As `open` answers.
+    pub fn own() -> Result<Self, Failure> {
+        Self::open("/proc/self/pagemap")
+    }
+
+    /// That of process `id`.
+    ///
+    /// # Errors
+    /// As `open` answers.
+    pub fn of(id: i32) -> Result<Self, Failure> {
+        Self::open(&format!("/proc/{id}/pagemap"))
+    }
+
+    fn open(path: &str) -> Result<Self, Failure> {
+        Ok(Self(File::open(path).map_err(|error| format!("{path}: {error}"))?))
+    }
+
+    /// The entry for `address`.
+    ///
+    /// # Errors
+    /// As `read` answers.
+    pub fn entry(&self, address: u64) -> Result<Entry, Failure> {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, address / PAGE as u64 * 8)?;
+        Ok(Entry(u64::from_le_bytes(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Region;
+
+    #[test]
+    fn a_page_is_present_once_it_was_touched() {
+        let mut region = Region::small_pages(2 * PAGE).unwrap();
+        region[0] = 1;
+        let pagemap = Pagemap::own().unwrap();
+        assert!(pagemap.entry(region.address()).unwrap().is_present());
+        assert!(!pagemap.entry(region.address() + PAGE as u64).unwrap().is_present());
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A queue without the client library's care, for doing everything wrong.
+#![allow(unsafe_code, reason = "gives the device addresses that nobody vouches for")]
+
+use farfault_client::raw::descriptor::{Completion, Descriptor};
+use farfault_client::raw::uapi::{QueueCreate, Wait};
+use farfault_client::raw::{DeviceFile, Doorbell, Kernel, RingMemory};
+use nix::errno::Errno;
+use std::sync::Arc;
+
+/// Ring, doorbell and number of a queue; destroyed when dropped.
+pub struct RawQueue {
+    kernel: Arc<DeviceFile>,
+    /// Its memory.
+    pub ring: RingMemory,
+    doorbell: Box<dyn Doorbell>,
+    /// The driver's number for it.
+    pub number: u32,
+    /// Offset of its doorbell page.
+    pub doorbell_offset: u64,
+    next: u32,
+}
+
+impl RawQueue {
+    /// A queue of `entries`, a power of two.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    pub fn new(kernel: &Arc<DeviceFile>, entries: u32) -> nix::Result<Self> {
+        let ring = RingMemory::new(entries, 0)?;
+        let mut create = QueueCreate { ring: ring.address(), entries, ..QueueCreate::default() };
+        // SAFETY: the ring is dropped after the queue has been destroyed.
+        unsafe { kernel.queue_create(&mut create) }?;
+        let doorbell = kernel.doorbell(create.doorbell)?;
+        Ok(Self {
+            kernel: Arc::clone(kernel),
+            ring,
+            doorbell,
+            number: create.queue,
+            doorbell_offset: create.doorbell,
+            next: 0,
+        })
+    }
+
+    /// Submits `descriptor` exactly as it is, and returns its ring index.
+    ///
+    /// # Safety
+    /// The device may do to memory what the descriptor says, at any time until the
+    /// queue is gone.
+    pub unsafe fn submit(&mut self, descriptor: &Descriptor) -> u32 {
+        let index = self.next;
+        self.next = index.wrapping_add(1);
+        self.ring.write(index, descriptor);
+        self.set_tail(self.next);
+        index
+    }
+
+    /// Submits `descriptor` with a completion record in the ring's memory, and
+    /// waits until it has ended.
+    ///
+    /// # Errors
+    /// As WAIT answers: EIO if the queue has halted.
+    ///
+    /// # Safety
+    /// As [`submit`](Self::submit).
+    pub unsafe fn run(&mut self, descriptor: Descriptor) -> nix::Result<Completion> {
+        let fence = u64::from(self.next) + 1;
+        let completion = self.ring.record_address(self.next);
+        let flags = descriptor.flags | farfault_client::raw::descriptor::DESC_IRQ as u8;
+        let whole = Descriptor { flags, completion, fence, ..descriptor };
+        // SAFETY: as the caller promises.
+        let index = unsafe { self.submit(&whole) };
+        loop {
+            match self.wait(completion, fence, 0) {
+                Ok(()) => return self.ring.record(index, fence).ok_or(Errno::EPROTO),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Stores `tail`, whatever it is, and rings.
+    pub fn set_tail(&self, tail: u32) {
+        self.ring.set_tail(tail);
+        self.doorbell.ring();
+    }
+
+    /// WAIT for the u64 at `address`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    pub fn wait(&self, address: u64, value: u64, deadline: u64) -> nix::Result<()> {
+        self.kernel.wait(&Wait { queue: self.number, flags: 0, address, value, deadline })
+    }
+}
+
+impl Drop for RawQueue {
+    fn drop(&mut self) {
+        // A refusal means that it is destroyed already.
+        let _ = self.kernel.queue_destroy(self.number);
+    }
+}
