@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use farfault_abi::fault::{FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, Fault};
 use farfault_abi::regs;
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ macro_rules! counters {
 
         /// The counters themselves. They order nothing, so everything is relaxed.
         #[derive(Debug, Default)]
-        pub(crate) struct Live {
+        pub struct Live {
             $( pub $field: AtomicU64, )*
         }
 
@@ -66,4 +67,61 @@ counters! {
     msix_command = COUNTER_MSIX_COMMAND,
     msix_queue = COUNTER_MSIX_QUEUE,
     bad_accesses = COUNTER_BAD_ACCESSES,
+}
+
+/// What an engine counts for itself in a section, folded in when it ends.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub sections: u64,
+    pub tlb_hits: u64,
+    pub tlb_misses: u64,
+    pub walks: u64,
+    pub table_faults: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+}
+
+impl Live {
+    /// Adds what `tally` holds and empties it.
+    pub fn fold(&self, tally: &mut Tally) {
+        let Tally {
+            sections,
+            tlb_hits,
+            tlb_misses,
+            walks,
+            table_faults,
+            bytes_read,
+            bytes_written,
+        } = std::mem::take(tally);
+        for (counter, counted) in [
+            (&self.sections, sections),
+            (&self.tlb_hits, tlb_hits),
+            (&self.tlb_misses, tlb_misses),
+            (&self.walks, walks),
+            (&self.table_faults, table_faults),
+            (&self.bytes_read, bytes_read),
+            (&self.bytes_written, bytes_written),
+        ] {
+            if counted != 0 {
+                counter.fetch_add(counted, Relaxed);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Counts a group that was posted.
+    pub fn count_group(&self, records: &[Fault]) {
+        let requests = records.iter().filter(|r| u32::from(r.kind) == FAULT_PAGE_REQUEST);
+        let ahead = requests.clone().filter(|r| u32::from(r.flags) & FAULT_LOOKAHEAD != 0);
+        let requests = requests.count() as u64;
+        self.page_requests.fetch_add(requests, Relaxed);
+        self.lookaheads.fetch_add(ahead.count() as u64, Relaxed);
+        self.fault_groups.fetch_add(u64::from(requests > 0), Relaxed);
+    }
+}
+
+/// Counts one more.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }

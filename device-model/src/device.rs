@@ -3,52 +3,199 @@
 
 use std::sync::Arc;
 
+use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
+use farfault_abi::regs::{CTRL_ENABLE, ERR_ACCESS, ERR_BASE, ERR_DOORBELL};
+
+use crate::command_queue::CommandQueue;
 use crate::config::{Config, ConfigError};
-use crate::counters::{Counters, Live};
+use crate::counters::{Counters, count};
+use crate::engine::{Attachment, Engine, Step};
+use crate::gate::{Plane, Setup};
 use crate::platform::Platform;
+use crate::registers::{BadAccess, Effect, Readings, Registers};
+use crate::shared::Shared;
+use crate::sync::Mutex;
 
 /// The accelerator.
 pub struct Device {
-    counters: Live,
+    shared: Shared,
+    registers: Mutex<Registers>,
+    commands: Mutex<CommandQueue>,
 }
 
 impl Device {
-    /// Makes a device in `platform`, out of reset, with bus mastering off.
-    pub fn new(config: Config, _platform: Arc<dyn Platform>) -> Result<Arc<Self>, ConfigError> {
+    /// Makes a device in `platform`, disabled and with bus mastering off.
+    pub fn new(config: Config, platform: Arc<dyn Platform>) -> Result<Arc<Self>, ConfigError> {
         config.validate()?;
-        Ok(Arc::new(Self { counters: Live::default() }))
+        Ok(Arc::new(Self {
+            shared: Shared::new(config, platform),
+            registers: Mutex::new(Registers::default()),
+            commands: Mutex::new(CommandQueue::default()),
+        }))
     }
 
     /// Reads registers (BAR 0); any offset and size is answered.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
-        data.fill(0xff);
-        let _ = self.counters.register(offset as u32);
+        let registers = *self.registers.lock();
+        match registers.read(&self.shared.config, &self.shared, offset, data.len()) {
+            Ok(value) => {
+                data.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, v)| *byte = v);
+            }
+            Err(bad) => {
+                data.fill(0xff);
+                self.complain(bad);
+            }
+        }
     }
 
     /// Writes registers (BAR 0); any offset and size is answered.
-    pub fn write(&self, _offset: u64, _data: &[u8]) {}
+    pub fn write(&self, offset: u64, data: &[u8]) {
+        let mut bytes = [0; 8];
+        bytes.iter_mut().zip(data).for_each(|(byte, v)| *byte = *v);
+        let value = u64::from_le_bytes(bytes);
+        let mut registers = self.registers.lock();
+        let enabled = self.shared.is_enabled();
+        match registers.write(enabled, offset, data.len(), value) {
+            Ok(Effect::None) => {}
+            Ok(Effect::ClearErrors(bits)) => self.shared.clear_errors(bits),
+            Ok(Effect::Control(control)) => match (enabled, control & CTRL_ENABLE != 0) {
+                (false, true) => self.enable(&registers),
+                (true, false) => self.begin_epoch(|plane| plane.enabled = false),
+                _ => {}
+            },
+            Err(bad) => self.complain(bad),
+        }
+    }
 
     /// A write to doorbell page `page` (BAR 4): of a user-mode queue, or the command queue's.
-    pub fn doorbell(&self, _page: u64) {}
+    pub fn doorbell(&self, page: u64) {
+        if page == u64::from(DOORBELL_COMMAND) {
+            return self.shared.scheduler.kick();
+        }
+        count(&self.shared.counters.doorbells);
+        if page >= u64::from(QUEUES) || !self.shared.scheduler.ring(page as u16) {
+            count(&self.shared.counters.doorbells_wild);
+            self.shared.report(ERR_DOORBELL);
+        }
+    }
 
     /// Bus mastering as the configuration space has it; once it is off and this
     /// returns, no memory access of the device is in flight.
-    pub fn set_bus_master(&self, _on: bool) {}
+    pub fn set_bus_master(&self, on: bool) {
+        self.shared.gate.change(|plane| {
+            plane.bus_master = on;
+            self.shared.scheduler.set_bus_master(on);
+        });
+    }
 
-    /// Function-level reset; when it returns, no memory access is in flight.
-    pub fn reset(&self) {}
+    /// Function-level reset: as new, bus mastering off, but for the counters,
+    /// which go on. When it returns, no memory access is in flight.
+    pub fn reset(&self) {
+        let mut registers = self.registers.lock();
+        self.begin_epoch(|plane| {
+            plane.enabled = false;
+            plane.bus_master = false;
+            plane.setup = Setup::default();
+            self.shared.scheduler.set_bus_master(false);
+        });
+        *registers = Registers::default();
+        self.shared.clear_errors(u32::MAX);
+    }
 
     /// The body of the thread of engine `index`; returns after [`Device::stop`].
-    pub fn run_engine(&self, _index: u32) {}
+    pub fn run_engine(&self, index: u32) {
+        debug_assert!(index < self.shared.config.engines);
+        loop {
+            let attachment = self.attach();
+            let mut engine = self.engine(&attachment);
+            loop {
+                match engine.step() {
+                    Step::Worked => {}
+                    Step::Over => break,
+                    Step::Idle | Step::Waiting => {
+                        if !self.shared.scheduler.wait_for_work(attachment.epoch()) {
+                            return;
+                        }
+                    }
+                }
+            }
+            if self.shared.scheduler.is_stopped() {
+                return;
+            }
+        }
+    }
 
     /// The body of the command processor's thread; returns after [`Device::stop`].
-    pub fn run_commands(&self) {}
+    pub fn run_commands(&self) {
+        while self.shared.scheduler.wait_for_kick() {
+            while self.step_commands() == Step::Worked {}
+        }
+    }
 
-    /// Ends the bodies of all threads.
-    pub fn stop(&self) {}
+    /// Ends the bodies of all threads; the device does nothing any more.
+    pub fn stop(&self) {
+        self.begin_epoch(|plane| plane.enabled = false);
+        self.shared.scheduler.stop();
+    }
 
-    /// What has been counted since the last reset.
+    /// What has been counted since the device was made.
     pub fn counters(&self) -> Counters {
-        self.counters.read()
+        self.shared.counters.read()
+    }
+
+    /// Guest memory of the present epoch, for [`Device::engine`] to borrow.
+    pub fn attach(&self) -> Attachment {
+        Attachment::new(&self.shared)
+    }
+
+    /// An engine to be driven step by step.
+    pub fn engine<'m>(&'m self, attachment: &'m Attachment) -> Engine<'m> {
+        Engine::new(&self.shared, attachment)
+    }
+
+    /// One step of the command processor.
+    pub fn step_commands(&self) -> Step {
+        self.commands.lock().step(&self.shared)
+    }
+
+    fn enable(&self, registers: &Registers) {
+        let memory = self.shared.platform.memory();
+        let Some(setup) = registers.setup(&memory) else {
+            return self.shared.report(ERR_BASE);
+        };
+        self.begin_epoch(|plane| {
+            plane.enabled = true;
+            plane.memory = memory;
+            plane.setup = setup;
+        });
+    }
+
+    /// Ends all that is going on, with no access in flight, and makes `change`.
+    fn begin_epoch(&self, change: impl FnOnce(&mut Plane)) {
+        self.shared.gate.change(|plane| {
+            change(plane);
+            plane.epoch += 1;
+            self.shared.scheduler.begin_epoch(plane.epoch);
+            self.shared.faults.lock().clear();
+        });
+    }
+
+    fn complain(&self, _: BadAccess) {
+        count(&self.shared.counters.bad_accesses);
+        self.shared.report(ERR_ACCESS);
+    }
+}
+
+impl Readings for Shared {
+    fn is_enabled(&self) -> bool {
+        self.gate.look().enabled
+    }
+
+    fn errors(&self) -> u32 {
+        Shared::errors(self)
+    }
+
+    fn counter(&self, index: u32) -> Option<u64> {
+        self.counters.register(index)
     }
 }

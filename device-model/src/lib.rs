@@ -6,12 +6,29 @@
 
 #![forbid(unsafe_code)]
 
+mod command_queue;
 mod config;
 mod counters;
 mod device;
+mod engine;
+mod exec;
+mod fault_queue;
+mod gate;
+mod lookahead;
 mod platform;
+mod queue;
+mod registers;
+mod ring;
+mod scheduler;
+mod section;
+mod shared;
+mod space;
+mod sync;
+mod tlb;
+mod walk;
 
 pub use config::{Config, ConfigError, MAX_ENGINES, MAX_WINDOW};
 pub use counters::Counters;
 pub use device::Device;
+pub use engine::{Attachment, Engine, Step};
 pub use platform::Platform;

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A driver for the device model without a guest: the smallest program that does
+//! what the kernel driver does. Tests, fuzzers and benchmarks of the model stand
+//! on it. It panics when something goes wrong, as test code may.
+
+#![forbid(unsafe_code)]
+
+mod driver;
+mod machine;
+mod ring;
+mod space;
+
+pub use driver::{Answer, Driver, Queue, serve, settle};
+pub use machine::{Frames, Machine};
+pub use ring::{Ring, RingMemory};
+pub use space::{AddressSpace, HUGE, LARGE, PAGE};

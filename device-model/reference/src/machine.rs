@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A machine that is memory and a count of interrupts, and its free frames.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use farfault_abi::pci::VECTORS;
+use farfault_device_model::Platform;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+/// The machine.
+pub struct Machine {
+    memory: Arc<GuestMemoryMmap>,
+    signals: [AtomicU64; VECTORS as usize],
+}
+
+impl Machine {
+    /// A machine with memory in these ranges of (address, bytes).
+    pub fn new(ranges: &[(u64, usize)]) -> Arc<Self> {
+        let ranges: Vec<_> = ranges.iter().map(|(at, len)| (GuestAddress(*at), *len)).collect();
+        let memory = GuestMemoryMmap::from_ranges(&ranges).expect("guest memory");
+        Arc::new(Self { memory: Arc::new(memory), signals: Default::default() })
+    }
+
+    /// Guest memory.
+    pub fn memory(&self) -> &GuestMemoryMmap {
+        &self.memory
+    }
+
+    /// Interrupts so far on `vector`.
+    pub fn signals(&self, vector: u32) -> u64 {
+        self.signals[vector as usize].load(Ordering::SeqCst)
+    }
+
+    /// Reads a u64.
+    pub fn load(&self, address: u64) -> u64 {
+        self.memory.load(GuestAddress(address), Ordering::Acquire).expect("address in memory")
+    }
+
+    /// Writes a u64.
+    pub fn store(&self, address: u64, value: u64) {
+        self.memory
+            .store(value, GuestAddress(address), Ordering::Release)
+            .expect("address in memory");
+    }
+
+    /// Reads bytes.
+    pub fn read(&self, address: u64, bytes: &mut [u8]) {
+        self.memory.read_slice(bytes, GuestAddress(address)).expect("range in memory");
+    }
+
+    /// Writes bytes.
+    pub fn write(&self, address: u64, bytes: &[u8]) {
+        self.memory.write_slice(bytes, GuestAddress(address)).expect("range in memory");
+    }
+}
+
+impl Platform for Machine {
+    fn memory(&self) -> Arc<GuestMemoryMmap> {
+        self.memory.clone()
+    }
+
+    fn signal(&self, vector: u16) {
+        self.signals[usize::from(vector)].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Frames that nobody uses.
+pub struct Frames {
+    next: u64,
+    end: u64,
+    free: Vec<u64>,
+}
+
+impl Frames {
+    /// All frames from `start` to `end`.
+    pub fn new(start: u64, end: u64) -> Self {
+        Self { next: start, end, free: Vec::new() }
+    }
+
+    /// A frame of `size` bytes, aligned to it, and zero if it was never used.
+    pub fn take(&mut self, size: u64) -> u64 {
+        if size == crate::PAGE
+            && let Some(frame) = self.free.pop()
+        {
+            return frame;
+        }
+        let frame = self.next.next_multiple_of(size);
+        assert!(frame + size <= self.end, "out of guest memory");
+        self.next = frame + size;
+        frame
+    }
+
+    /// A table or page, zeroed.
+    pub fn take_zeroed(&mut self, machine: &Machine) -> u64 {
+        let frame = self.take(crate::PAGE);
+        machine.write(frame, &[0; crate::PAGE as usize]);
+        frame
+    }
+
+    /// Gives back a 4 KiB frame.
+    pub fn give(&mut self, frame: u64) {
+        self.free.push(frame);
+    }
+}

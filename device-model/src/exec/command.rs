@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The shape that all commands have.
+
+use crate::section::{Access, Operand, PageFault, Section};
+
+/// A command in flight.
+pub trait Command: Send {
+    /// Goes on until it is done, needs a page, or the section is spent.
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault>;
+
+    /// Bytes, elements or nodes done.
+    fn done(&self) -> u64 {
+        0
+    }
+
+    /// Its result, or what there is of it.
+    fn result(&self) -> u64 {
+        0
+    }
+
+    /// What it will stream through from here on, for look-ahead.
+    fn streams(&self) -> [Option<Stream>; 2] {
+        [None; 2]
+    }
+}
+
+/// Where a command stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It wants another section.
+    More,
+    /// It did all it should.
+    Done,
+    /// It cannot go on.
+    Failed(Ending),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// STATUS value.
+    pub status: u32,
+    /// The address that the status speaks of, or 0.
+    pub address: u64,
+}
+
+/// A range that is gone through from front to back, as far as it is still ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Next address.
+    pub next: u64,
+    /// First address after it.
+    pub end: u64,
+    /// What is done there.
+    pub access: Access,
+}
+
+/// How far a streaming command has come, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+impl Progress {
+    /// At the start of `total` bytes.
+    pub fn new(total: u64) -> Self {
+        Self { done: 0, total }
+    }
+
+    /// Bytes left.
+    pub fn left(&self) -> u64 {
+        self.total.saturating_sub(self.done)
+    }
+
+    /// The operand that began at `base`, from here on.
+    pub fn at(&self, base: u64, access: Access) -> Operand {
+        Operand { address: base.wrapping_add(self.done), access }
+    }
+
+    /// What is ahead of the operand that began at `base`.
+    pub fn stream(&self, base: u64, access: Access) -> Option<Stream> {
+        let next = base.wrapping_add(self.done);
+        Some(Stream { next, end: base.wrapping_add(self.total), access })
+    }
+
+    /// Calls `piece`, which does some bytes and says how many, until all is
+    /// done or the section is spent.
+    pub fn run(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        mut piece: impl FnMut(&Self, &mut Section<'_, '_>) -> Result<u64, PageFault>,
+    ) -> Result<Flow, PageFault> {
+        while self.left() > 0 {
+            if section.is_spent() {
+                return Ok(Flow::More);
+            }
+            self.done += piece(self, section)?;
+        }
+        Ok(Flow::Done)
+    }
+}

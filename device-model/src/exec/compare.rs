@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Compare.
+
+use super::command::{Command, Flow, Progress, Stream};
+use crate::section::{Access, PageFault, Section};
+use crate::walk::PAGE;
+
+/// Finds the first byte in which two ranges differ.
+pub struct Compare {
+    ranges: [u64; 2],
+    progress: Progress,
+}
+
+impl Compare {
+    /// At its start.
+    pub fn new(source: u64, destination: u64, length: u64) -> Self {
+        Self { ranges: [source, destination], progress: Progress::new(length) }
+    }
+}
+
+impl Command for Compare {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let mut bytes = [[0; PAGE as usize]; 2];
+        let [a, b] = &mut bytes;
+        while self.progress.left() > 0 {
+            if section.is_spent() {
+                return Ok(Flow::More);
+            }
+            let operands = self.ranges.map(|base| self.progress.at(base, Access::READ));
+            let [one, other] = section.piece(operands, self.progress.left().min(PAGE))?;
+            let length = one.copy_to(a).min(other.copy_to(b));
+            let equal = same(&a[..length], &b[..length]);
+            self.progress.done += equal as u64;
+            if equal < length {
+                break;
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.done
+    }
+
+    fn result(&self) -> u64 {
+        self.progress.done
+    }
+
+    fn streams(&self) -> [Option<Stream>; 2] {
+        self.ranges.map(|base| self.progress.stream(base, Access::READ))
+    }
+}
+
+/// Bytes that are the same before the first that is not.
+fn same(a: &[u8], b: &[u8]) -> usize {
+    if a == b {
+        return a.len();
+    }
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}

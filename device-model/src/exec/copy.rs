@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Copy.
+
+use super::command::{Command, Flow, Progress, Stream};
+use crate::section::{Access, PageFault, Section};
+
+/// Copies bytes from source to destination.
+pub struct Copy {
+    source: u64,
+    destination: u64,
+    progress: Progress,
+}
+
+impl Copy {
+    /// At its start.
+    pub fn new(source: u64, destination: u64, length: u64) -> Self {
+        Self { source, destination, progress: Progress::new(length) }
+    }
+}
+
+impl Command for Copy {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let (source, destination) = (self.source, self.destination);
+        self.progress.run(section, |at, section| {
+            let operands = [at.at(source, Access::READ), at.at(destination, Access::WRITE)];
+            let [from, to] = section.piece(operands, at.left())?;
+            from.copy_to_volatile_slice(to);
+            Ok(to.len() as u64)
+        })
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.done
+    }
+
+    fn streams(&self) -> [Option<Stream>; 2] {
+        [
+            self.progress.stream(self.source, Access::READ),
+            self.progress.stream(self.destination, Access::WRITE),
+        ]
+    }
+}

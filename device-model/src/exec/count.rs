@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Word count.
+
+use super::command::{Command, Flow, Progress, Stream};
+use crate::section::{Access, PageFault, Section};
+use crate::walk::PAGE;
+
+/// Counts words: runs of bytes that are not white space.
+pub struct WordCount {
+    source: u64,
+    words: u64,
+    in_word: bool,
+    progress: Progress,
+}
+
+impl WordCount {
+    /// At its start.
+    pub fn new(source: u64, length: u64) -> Self {
+        Self { source, words: 0, in_word: false, progress: Progress::new(length) }
+    }
+}
+
+impl Command for WordCount {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let Self { source, words, in_word, progress } = self;
+        let mut page = [0; PAGE as usize];
+        progress.run(section, |at, section| {
+            let [from] = section.piece([at.at(*source, Access::READ)], at.left().min(PAGE))?;
+            let length = from.copy_to(&mut page);
+            for byte in &page[..length] {
+                let black = !matches!(byte, b' ' | 0x09..=0x0d);
+                *words += u64::from(black && !*in_word);
+                *in_word = black;
+            }
+            Ok(length as u64)
+        })
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.done
+    }
+
+    fn result(&self) -> u64 {
+        self.words
+    }
+
+    fn streams(&self) -> [Option<Stream>; 2] {
+        [self.progress.stream(self.source, Access::READ), None]
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Fill.
+
+use super::command::{Command, Flow, Progress, Stream};
+use crate::section::{Access, PageFault, Section};
+use crate::walk::PAGE;
+
+/// Fills bytes with a pattern of eight.
+pub struct Fill {
+    destination: u64,
+    pattern: u64,
+    progress: Progress,
+}
+
+impl Fill {
+    /// At its start.
+    pub fn new(destination: u64, pattern: u64, length: u64) -> Self {
+        Self { destination, pattern, progress: Progress::new(length) }
+    }
+}
+
+impl Command for Fill {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let destination = self.destination;
+        let bytes = self.pattern.to_le_bytes();
+        // A page of pattern and a bit, so that a piece may begin anywhere in it.
+        let mut page = [0; PAGE as usize + 8];
+        page.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&bytes));
+        self.progress.run(section, |at, section| {
+            let [to] = section.piece([at.at(destination, Access::WRITE)], at.left().min(PAGE))?;
+            let phase = (at.done % 8) as usize;
+            to.copy_from(&page[phase..]);
+            Ok(to.len() as u64)
+        })
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.done
+    }
+
+    fn streams(&self) -> [Option<Stream>; 2] {
+        [self.progress.stream(self.destination, Access::WRITE), None]
+    }
+}

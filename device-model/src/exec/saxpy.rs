@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Single-precision a times x plus y.
+
+use super::command::{Command, Flow, Progress, Stream};
+use crate::section::{Access, PageFault, Section};
+use crate::walk::PAGE;
+
+/// Bytes of an element.
+pub const ELEMENT: u64 = 4;
+
+/// Adds a times each element of x to its element of y.
+pub struct Saxpy {
+    a: f32,
+    x: u64,
+    y: u64,
+    progress: Progress,
+}
+
+impl Saxpy {
+    /// At its start; x and y are aligned to an element, so none crosses a page.
+    pub fn new(a: f32, x: u64, y: u64, bytes: u64) -> Self {
+        Self { a, x, y, progress: Progress::new(bytes) }
+    }
+}
+
+impl Command for Saxpy {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let Self { a, x, y, progress } = self;
+        let (mut xs, mut ys) = ([0; PAGE as usize], [0; PAGE as usize]);
+        progress.run(section, |at, section| {
+            let operands = [at.at(*x, Access::READ), at.at(*y, Access::MODIFY)];
+            let [from, to] = section.piece(operands, at.left().min(PAGE))?;
+            let length = from.copy_to(&mut xs).min(to.copy_to(&mut ys));
+            for (x, y) in xs.as_chunks::<4>().0.iter().zip(ys.as_chunks_mut::<4>().0) {
+                *y = (*a * f32::from_le_bytes(*x) + f32::from_le_bytes(*y)).to_le_bytes();
+            }
+            to.copy_from(&ys[..length]);
+            Ok(length as u64)
+        })
+    }
+
+    fn done(&self) -> u64 {
+        self.progress.done / ELEMENT
+    }
+
+    fn streams(&self) -> [Option<Stream>; 2] {
+        [self.progress.stream(self.x, Access::READ), self.progress.stream(self.y, Access::MODIFY)]
+    }
+}

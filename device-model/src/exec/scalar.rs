@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Commands on nothing or on one u64: nop, fence, fetch-and-add.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use farfault_abi::descriptor::STATUS_BAD_OPERAND;
+use vm_memory::VolatileMemory;
+
+use super::command::{Command, Ending, Flow};
+use crate::section::{Access, Operand, PageFault, Section};
+
+/// Bytes that these commands work on.
+pub const SCALAR: u64 = 8;
+
+/// Does nothing.
+pub struct Nop;
+
+impl Command for Nop {
+    fn run(&mut self, _: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        Ok(Flow::Done)
+    }
+}
+
+/// Stores a value after all that came before it.
+pub struct Fence {
+    destination: u64,
+    value: u64,
+    done: u64,
+}
+
+impl Fence {
+    /// Not yet stored; `destination` is aligned.
+    pub fn new(destination: u64, value: u64) -> Self {
+        Self { destination, value, done: 0 }
+    }
+}
+
+impl Command for Fence {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        section.store_release(self.destination, self.value)?;
+        self.done = SCALAR;
+        Ok(Flow::Done)
+    }
+
+    fn done(&self) -> u64 {
+        self.done
+    }
+}
+
+/// Adds to a value in one step that CPUs and other engines see as one.
+pub struct FetchAdd {
+    destination: u64,
+    addend: u64,
+    old: Option<u64>,
+}
+
+impl FetchAdd {
+    /// Not yet added; `destination` is aligned.
+    pub fn new(destination: u64, addend: u64) -> Self {
+        Self { destination, addend, old: None }
+    }
+}
+
+impl Command for FetchAdd {
+    fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
+        let operand = Operand { address: self.destination, access: Access::MODIFY };
+        let [cell] = section.piece([operand], SCALAR)?;
+        let Ok(cell) = cell.get_atomic_ref::<AtomicU64>(0) else {
+            let ending = Ending { status: STATUS_BAD_OPERAND, address: self.destination };
+            return Ok(Flow::Failed(ending));
+        };
+        self.old = Some(cell.fetch_add(self.addend, Ordering::SeqCst));
+        Ok(Flow::Done)
+    }
+
+    fn done(&self) -> u64 {
+        if self.old.is_some() { SCALAR } else { 0 }
+    }
+
+    fn result(&self) -> u64 {
+        self.old.unwrap_or(0)
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The fault queue: records from the device to the driver.
+//!
+//! Nothing is lost: a group that finds no room waits here, in order, and is
+//! written when there is some. An interrupt is sent when a record is written to
+//! an empty queue. That the driver cannot miss one rests on two full fences:
+//! the device writes tail, *fence*, reads head; the driver writes head, *fence*,
+//! reads tail. One of the two sees the other's write, so either the device
+//! finds the queue empty and interrupts, or the driver finds the record.
+//! The same holds for `overflows`: a driver that, after moving head, sees that
+//! it has changed rings the command doorbell, and the device looks for room.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use farfault_abi::fault::{FAULT_LAST, Fault};
+use farfault_abi::regs::{ERR_FAULT_OVERFLOW, ERR_FAULT_RING};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::counters::{Live, count};
+use crate::ring::{Ring, Wild};
+use crate::sync::fence;
+
+/// Records that belong together.
+pub struct Group {
+    /// The queue they are about.
+    pub queue: u16,
+    /// The demanded record first.
+    pub records: Vec<Fault>,
+    counted: bool,
+}
+
+impl Group {
+    /// A group that is yet to be posted.
+    pub fn new(queue: u16, records: Vec<Fault>) -> Self {
+        Self { queue, records, counted: false }
+    }
+}
+
+/// What became of posting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Posted {
+    /// The driver has to be interrupted.
+    pub interrupt: bool,
+    /// ERR bits.
+    pub errors: u32,
+}
+
+/// A word that both sides see; loom's models put their own in.
+pub trait Word {
+    /// Reads it, before what is read later.
+    fn acquire(&self) -> u32;
+    /// Writes it, after what was written before.
+    fn release(&self, value: u32);
+}
+
+/// Makes records up to `tail` visible; true if the queue was empty up to then.
+pub fn publish(tail_word: &impl Word, head_word: &impl Word, old_tail: u32, tail: u32) -> bool {
+    tail_word.release(tail);
+    fence(Ordering::SeqCst);
+    head_word.acquire() == old_tail
+}
+
+/// The device's side of the fault queue.
+#[derive(Default)]
+pub struct FaultQueue {
+    /// Where the next record goes, once it has been read from the ring.
+    tail: Option<u32>,
+    overflows: u32,
+    waiting: VecDeque<Group>,
+}
+
+impl FaultQueue {
+    /// Forgets everything, as after reset.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Puts a group behind those that wait.
+    pub fn push(&mut self, group: Group) {
+        self.waiting.push_back(group);
+    }
+
+    /// Drops what waits of `queue`.
+    pub fn forget(&mut self, queue: u16) {
+        self.waiting.retain(|group| group.queue != queue);
+    }
+
+    /// Writes as many waiting groups as there is room for.
+    pub fn drain(&mut self, memory: &GuestMemoryMmap, ring: Ring, counters: &Live) -> Posted {
+        let mut posted = Posted::default();
+        while !self.waiting.is_empty() {
+            match self.post_front(memory, ring, counters) {
+                Ok(None) => break,
+                Ok(Some(interrupt)) => posted.interrupt |= interrupt,
+                Err(Wild) => {
+                    posted.errors |= ERR_FAULT_RING;
+                    break;
+                }
+            }
+        }
+        if self.waiting.iter().any(|group| group.counted) {
+            posted.errors |= ERR_FAULT_OVERFLOW;
+        }
+        posted
+    }
+
+    /// Posts the first group, cut to the room there is; nothing if there is none.
+    fn post_front(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        ring: Ring,
+        counters: &Live,
+    ) -> Result<Option<bool>, Wild> {
+        let tail_word = PhysicalWord { memory, address: ring.tail() };
+        let head_word = PhysicalWord { memory, address: ring.head() };
+        let tail = *self.tail.get_or_insert_with(|| tail_word.acquire());
+        let Some(group) = self.waiting.front_mut() else { return Ok(None) };
+        let mut room = ring.room(head_word.acquire(), tail)?;
+        if room < group.records.len() as u32 && !group.counted {
+            group.counted = true;
+            count(&counters.fault_overflows);
+            self.overflows = self.overflows.wrapping_add(1);
+            PhysicalWord { memory, address: ring.overflows() }.release(self.overflows);
+            fence(Ordering::SeqCst);
+            room = ring.room(head_word.acquire(), tail)?;
+        }
+        if room == 0 {
+            return Ok(None);
+        }
+        group.records.truncate(room as usize);
+        if let Some(last) = group.records.last_mut() {
+            last.flags |= FAULT_LAST as u8;
+        }
+        let mut next = tail;
+        for record in &group.records {
+            let address = GuestAddress(ring.entry(next));
+            memory.write_slice(&record.to_bytes(), address).map_err(|_| Wild)?;
+            next = next.wrapping_add(1);
+        }
+        let interrupt = publish(&tail_word, &head_word, tail, next);
+        counters.count_group(&group.records);
+        self.tail = Some(next);
+        self.waiting.pop_front();
+        Ok(Some(interrupt))
+    }
+}
+
+/// A word of a ring header in guest memory.
+struct PhysicalWord<'a> {
+    memory: &'a GuestMemoryMmap,
+    address: u64,
+}
+
+impl Word for PhysicalWord<'_> {
+    fn acquire(&self) -> u32 {
+        // The ring lies in memory: that was checked when the device was enabled.
+        self.memory.load(GuestAddress(self.address), Ordering::Acquire).unwrap_or(0)
+    }
+
+    fn release(&self, value: u32) {
+        let _ = self.memory.store(value, GuestAddress(self.address), Ordering::Release);
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The gate that every memory access of the device passes.
+//!
+//! Engines and the command processor hold it for reading while they touch guest
+//! memory. Reset, disabling and switching bus mastering off hold it for writing,
+//! so when they return no access is in flight, and none begins.
+
+use std::sync::Arc;
+
+use vm_memory::GuestMemoryMmap;
+
+use crate::ring::Ring;
+use crate::sync::{RwLock, RwLockReadGuard};
+use crate::walk::Contexts;
+
+/// What the driver set up before it enabled the device.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// Context table.
+    pub contexts: Contexts,
+    /// Command queue, in DMA addresses.
+    pub commands: Ring,
+    /// Fault queue, in DMA addresses.
+    pub faults: Ring,
+}
+
+/// Behind the gate: memory and the way to it.
+pub struct Plane {
+    /// Counts resets, disables and enables: what was begun in another epoch is void.
+    pub epoch: u64,
+    /// CTRL_ENABLE as accepted.
+    pub enabled: bool,
+    /// Bus mastering.
+    pub bus_master: bool,
+    /// Guest memory of this epoch.
+    pub memory: Arc<GuestMemoryMmap>,
+    /// The driver's set-up of this epoch.
+    pub setup: Setup,
+}
+
+/// Why the gate is shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shut {
+    /// The caller is of an epoch that is over, or the device is disabled.
+    Over,
+    /// Bus mastering is off.
+    BusMaster,
+}
+
+/// The gate.
+pub struct Gate {
+    plane: RwLock<Plane>,
+}
+
+impl Gate {
+    /// A shut gate in front of `memory`.
+    pub fn new(memory: Arc<GuestMemoryMmap>) -> Self {
+        let setup = Setup::default();
+        let plane = Plane { epoch: 0, enabled: false, bus_master: false, memory, setup };
+        Self { plane: RwLock::new(plane) }
+    }
+
+    /// Goes through, in `epoch` or in whichever there is. A thread goes
+    /// through once at a time, and before it takes any other lock.
+    pub fn pass(&self, epoch: Option<u64>) -> Result<RwLockReadGuard<'_, Plane>, Shut> {
+        let plane = self.plane.read();
+        if !plane.enabled || epoch.is_some_and(|epoch| epoch != plane.epoch) {
+            return Err(Shut::Over);
+        }
+        if plane.bus_master { Ok(plane) } else { Err(Shut::BusMaster) }
+    }
+
+    /// Looks at what is behind, without permission to access memory.
+    pub fn look(&self) -> RwLockReadGuard<'_, Plane> {
+        self.plane.read()
+    }
+
+    /// Changes what is behind; no memory access is in flight meanwhile.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Plane) -> R) -> R {
+        change(&mut self.plane.write())
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Look-ahead: which pages a command will miss next.
+//!
+//! Many lanes of an accelerator run into the pages of a range at about the same
+//! time. Here one command stands for the lanes: when it misses a page it goes
+//! on to look at the pages after it, in the order in which it would come to them.
+
+use farfault_abi::fault::{
+    FAULT_LAST, FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, FAULT_QUEUE_HALTED, Fault, REASON_NOT_PRESENT,
+    REASON_PERMISSION,
+};
+
+use crate::exec::Stream;
+use crate::queue::{Binding, Halt};
+use crate::section::{Operand, PageFault, Section};
+use crate::walk::PAGE;
+
+/// Walks the pages ahead of one or two streams side by side.
+pub struct Ahead {
+    lanes: [Option<Lane>; 2],
+    demanded: u64,
+}
+
+/// One stream, page by page.
+struct Lane {
+    /// Where the stream was when it stopped.
+    from: u64,
+    /// Where the next page is entered.
+    next: u64,
+    stream: Stream,
+    pages: u32,
+}
+
+impl Ahead {
+    /// At the page that `fault` demands, to look at `pages` of each stream.
+    pub fn new(streams: [Option<Stream>; 2], fault: &PageFault, pages: u32) -> Self {
+        let lanes = streams.map(|stream| {
+            let stream = stream?;
+            Some(Lane { from: stream.next, next: stream.next, stream, pages })
+        });
+        Self { lanes, demanded: fault.address / PAGE }
+    }
+
+    /// The page after all those that it gave before, while there is one.
+    fn next(&mut self) -> Option<Operand> {
+        let lane = self
+            .lanes
+            .iter_mut()
+            .flatten()
+            .filter(|lane| lane.pages > 0 && lane.next < lane.stream.end)
+            .min_by_key(|lane| lane.next - lane.from)?;
+        let page = lane.next & !(PAGE - 1);
+        lane.pages -= 1;
+        lane.next = page.saturating_add(PAGE);
+        Some(Operand { address: page, access: lane.stream.access })
+    }
+
+    /// Looks on until the section is spent, collecting what misses in `records`
+    /// up to `window`; true if there is more to look at.
+    pub fn look(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        records: &mut Vec<Fault>,
+        (binding, group, window): (&Binding, u32, u32),
+    ) -> bool {
+        while records.len() < window as usize {
+            if section.is_spent() {
+                return true;
+            }
+            let Some(operand) = self.next() else { return false };
+            if operand.address / PAGE == self.demanded {
+                continue;
+            }
+            let missing = section.probe(operand);
+            let wanted = |f: &PageFault| matches!(f.reason, REASON_NOT_PRESENT | REASON_PERMISSION);
+            if let Some(fault) = missing.filter(wanted) {
+                records.push(request(binding, group, &fault, FAULT_LOOKAHEAD));
+            }
+        }
+        false
+    }
+}
+
+/// The record that asks for a page.
+pub fn request(binding: &Binding, group: u32, fault: &PageFault, flags: u32) -> Fault {
+    Fault {
+        address: fault.address,
+        pasid: binding.pasid,
+        queue: binding.queue,
+        kind: FAULT_PAGE_REQUEST as u8,
+        access: fault.access.bits() as u8,
+        group,
+        flags: flags as u8,
+        reason: fault.reason as u8,
+        level: fault.level as u8,
+        ..Fault::default()
+    }
+}
+
+/// The record that says that a queue was halted; alone, so the last of its kind.
+pub fn halted(binding: &Binding, halt: &Halt) -> Fault {
+    Fault {
+        address: halt.address,
+        pasid: binding.pasid,
+        queue: binding.queue,
+        kind: FAULT_QUEUE_HALTED as u8,
+        flags: FAULT_LAST as u8,
+        reason: halt.reason as u8,
+        ..Fault::default()
+    }
+}

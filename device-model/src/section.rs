@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A section: the bounded stretch in which an engine uses translations.
+//!
+//! It keeps RULE 1 (`space.rs`) by its shape. It owns the guards of gate and
+//! space; the slices it gives out borrow from it, so the compiler lets none
+//! outlive it; it offers nothing that blocks. All operands of a piece are
+//! translated together, in this one section, before any byte of it is written.
+//!
+//! It is bounded: what is done in it is charged, and after [`SECTION_BYTES`]
+//! bytes, or as many small accesses as cost the same, it is spent.
+
+use std::sync::atomic::Ordering;
+
+use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT, REASON_PERMISSION};
+use vm_memory::{Bytes, GuestMemoryMmap};
+
+use crate::counters::Tally;
+use crate::gate::Plane;
+use crate::ring::VA_END;
+use crate::space::Log;
+use crate::sync::RwLockReadGuard;
+use crate::tlb::Tlb;
+use crate::walk::{PAGE, Slice, walk};
+
+/// Most bytes that are copied in a section.
+pub const SECTION_BYTES: u64 = 64 << 10;
+/// What an access costs at least, so that a section has at most 64 of them.
+const SMALL: u64 = SECTION_BYTES / 64;
+
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    read: bool,
+    write: bool,
+}
+
+impl Access {
+    /// Reads.
+    pub const READ: Self = Self { read: true, write: false };
+    /// Writes.
+    pub const WRITE: Self = Self { read: false, write: true };
+    /// Reads, then writes.
+    pub const MODIFY: Self = Self { read: true, write: true };
+
+    /// ACCESS bits.
+    pub fn bits(self) -> u32 {
+        (u32::from(self.read) * ACCESS_READ) | (u32::from(self.write) * ACCESS_WRITE)
+    }
+}
+
+/// An access that has no translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageFault {
+    /// Its virtual address.
+    pub address: u64,
+    /// What it wanted to do.
+    pub access: Access,
+    /// REASON value.
+    pub reason: u32,
+    /// Level at which the walk ended.
+    pub level: usize,
+}
+
+/// A run of addresses that an operand occupies.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// First address.
+    pub address: u64,
+    /// What is done there.
+    pub access: Access,
+}
+
+/// An open section.
+pub struct Section<'s, 'm> {
+    tlb: &'s mut Tlb<Slice<'m>>,
+    tally: &'s mut Tally,
+    memory: &'m GuestMemoryMmap,
+    pasid: u32,
+    left: u64,
+    // Guards last: they are dropped after everything above.
+    _log: RwLockReadGuard<'s, Log>,
+    plane: RwLockReadGuard<'s, Plane>,
+}
+
+impl<'s, 'm> Section<'s, 'm> {
+    /// Begins one under guards that were just taken, `log` being that of the
+    /// space `space` in which `pasid` lives.
+    pub fn open(
+        plane: RwLockReadGuard<'s, Plane>,
+        (space, log): (usize, RwLockReadGuard<'s, Log>),
+        (tlb, memory): (&'s mut Tlb<Slice<'m>>, &'m GuestMemoryMmap),
+        tally: &'s mut Tally,
+        pasid: u32,
+    ) -> Self {
+        tlb.catch_up(space, &log);
+        tally.sections += 1;
+        Self { tlb, tally, memory, pasid, left: SECTION_BYTES, _log: log, plane }
+    }
+
+    /// Whether it is time to end.
+    pub fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// What has been done in it, in bytes.
+    pub fn cost(&self) -> u64 {
+        SECTION_BYTES - self.left
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes.max(SMALL));
+    }
+
+    /// Translates the next piece of several operands that run side by side:
+    /// slices of equal length, at least 1 and at most `limit` (not 0), that
+    /// the caller uses whole before it asks again.
+    pub fn piece<const N: usize>(
+        &mut self,
+        operands: [Operand; N],
+        limit: u64,
+    ) -> Result<[Slice<'_>; N], PageFault> {
+        let mut length = limit.min(self.left.next_multiple_of(PAGE)).max(1);
+        let mut slices = [Slice::from(<&mut [u8]>::default()); N];
+        for (slice, operand) in slices.iter_mut().zip(operands) {
+            *slice = self.translate(operand)?;
+            length = length.min(slice.len() as u64);
+        }
+        self.charge(length);
+        for Operand { access, .. } in operands {
+            self.tally.bytes_read += if access.read { length } else { 0 };
+            self.tally.bytes_written += if access.write { length } else { 0 };
+        }
+        Ok(slices.map(|slice| slice.subslice(0, length as usize).unwrap_or(slice)))
+    }
+
+    /// The u64 at `address`, which need not be aligned.
+    #[inline]
+    pub fn load(&mut self, address: u64) -> Result<u64, PageFault> {
+        if let Some(slice) = self.tlb.lookup_small_read(self.pasid, address) {
+            let at = (address & (PAGE - 1)) as usize;
+            if let Ok(value) = slice.load::<u64>(at, Ordering::Relaxed) {
+                self.tally.tlb_hits += 1;
+                self.tally.bytes_read += 8;
+                self.left = self.left.saturating_sub(SMALL);
+                return Ok(value);
+            }
+        }
+        self.load_slowly(address)
+    }
+
+    #[cold]
+    fn load_slowly(&mut self, address: u64) -> Result<u64, PageFault> {
+        let mut bytes = [0; 8];
+        let mut at = 0;
+        while at < bytes.len() {
+            let operand = Operand { address: address + at as u64, access: Access::READ };
+            let [slice] = self.piece([operand], (bytes.len() - at) as u64)?;
+            if slice.len() == 8
+                && let Ok(value) = slice.load::<u64>(0, Ordering::Relaxed)
+            {
+                return Ok(value);
+            }
+            at += slice.copy_to(&mut bytes[at..]);
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Reads a structure that does not cross a page.
+    pub fn read<const N: usize>(&mut self, address: u64) -> Result<[u8; N], PageFault> {
+        self.charge(N as u64);
+        let mut bytes = [0; N];
+        self.translate(Operand { address, access: Access::READ })?.copy_to(&mut bytes);
+        Ok(bytes)
+    }
+
+    /// Writes a structure that does not cross a page.
+    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), PageFault> {
+        self.charge(bytes.len() as u64);
+        self.translate(Operand { address, access: Access::WRITE })?.copy_from(bytes);
+        Ok(())
+    }
+
+    /// Reads an aligned u32 that orders what is read after it.
+    pub fn load_acquire(&mut self, address: u64) -> Result<u32, PageFault> {
+        self.charge(4);
+        let operand = Operand { address, access: Access::READ };
+        let slice = self.translate(operand)?;
+        slice.load(0, Ordering::Acquire).map_err(|_| operand.fault(REASON_NOT_PRESENT, 0))
+    }
+
+    /// Writes an aligned u32 or u64 after everything that was written before it.
+    pub fn store_release<T: vm_memory::AtomicAccess>(
+        &mut self,
+        address: u64,
+        value: T,
+    ) -> Result<(), PageFault> {
+        self.charge(8);
+        let operand = Operand { address, access: Access::WRITE };
+        let slice = self.translate(operand)?;
+        slice.store(value, 0, Ordering::Release).map_err(|_| operand.fault(REASON_NOT_PRESENT, 0))
+    }
+
+    /// Whether an access would fault, without making it.
+    pub fn probe(&mut self, operand: Operand) -> Option<PageFault> {
+        self.charge(SMALL);
+        self.translate(operand).err()
+    }
+
+    /// What `operand` leads to, as far as its leaf reaches.
+    fn translate(&mut self, operand: Operand) -> Result<Slice<'m>, PageFault> {
+        let Operand { address, access } = operand;
+        if address >= VA_END {
+            return Err(operand.fault(REASON_NOT_PRESENT, 3));
+        }
+        // A read-write access must be allowed by both arrays; they lead to the same place.
+        let read = access.read.then(|| self.tlb.lookup(self.pasid, address, false));
+        let write = access.write.then(|| self.tlb.lookup(self.pasid, address, true));
+        let hit = match (read, write) {
+            (Some(None), _) | (_, Some(None)) => None,
+            (read, write) => read.or(write).flatten(),
+        };
+        if let Some((slice, _)) = hit {
+            self.tally.tlb_hits += 1;
+            return from(slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0));
+        }
+        self.tally.tlb_misses += 1;
+        self.miss(operand)
+    }
+
+    fn miss(&mut self, operand: Operand) -> Result<Slice<'m>, PageFault> {
+        let Operand { address, access } = operand;
+        self.tally.walks += 1;
+        let contexts = self.plane.setup.contexts;
+        let found = walk(self.memory, contexts, &mut self.tlb.tables, self.pasid, address);
+        let leaf = found.map_err(|fault| {
+            self.tally.table_faults += u64::from(fault.is_broken_table());
+            operand.fault(fault.reason, fault.level)
+        })?;
+        let permits = leaf.permits;
+        if access.read && !permits.read || access.write && !permits.write {
+            return Err(operand.fault(REASON_PERMISSION, leaf.level));
+        }
+        self.tlb.fill(self.pasid, address, leaf.level, permits, leaf.slice);
+        from(&leaf.slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0))
+    }
+}
+
+/// The rest of a leaf's slice from `address` on.
+fn from<'m>(slice: &Slice<'m>, address: u64) -> Option<Slice<'m>> {
+    // Leaves are powers of two long and aligned to their length.
+    slice.offset(address as usize & slice.len().wrapping_sub(1)).ok()
+}
+
+impl Operand {
+    fn fault(&self, reason: u32, level: usize) -> PageFault {
+        PageFault { address: self.address, access: self.access, reason, level }
+    }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The translation look-aside buffer of one engine.
+//!
+//! An entry holds what it leads to (the slice of guest memory; loom's models
+//! put something smaller there), so that a hit needs no further look-up. Reads
+//! and writes have arrays of their own: a tag that matches implies permission.
+//! The PASID is part of the tag.
+
+use crate::space::{Log, SPACES};
+
+/// A tag that matches: bit 63 valid, then the PASID, then the page number.
+const VALID: u64 = 1 << 63;
+/// Entries of the arrays for 4 KiB, 2 MiB and 1 GiB leaves: 32 bytes each, twice.
+const ENTRIES: [usize; 3] = [8192, 1024, 64];
+/// Entries of the cache of last-level tables.
+const TABLES: usize = 512;
+/// Pages beyond which dropping everything is cheaper than looking for each.
+const WORTH_LOOKING: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<P> {
+    tag: u64,
+    payload: P,
+}
+
+/// A direct-mapped array of translations of one page size.
+#[derive(Debug)]
+pub struct Array<P> {
+    entries: Vec<Entry<P>>,
+    shift: u32,
+}
+
+impl<P: Copy> Array<P> {
+    fn new(entries: usize, shift: u32, filler: P) -> Self {
+        Self { entries: vec![Entry { tag: 0, payload: filler }; entries], shift }
+    }
+
+    #[inline]
+    fn place(&self, pasid: u32, page: u64) -> (u64, usize) {
+        let tag = VALID | u64::from(pasid) << 36 | page;
+        // Processes like the same addresses; keep them out of each other's way.
+        let spread = page.wrapping_add(u64::from(pasid).wrapping_mul(0x9e5));
+        (tag, spread as usize & (self.entries.len() - 1))
+    }
+
+    /// What the page of `va` leads to.
+    #[inline]
+    pub fn lookup(&self, pasid: u32, va: u64) -> Option<&P> {
+        let (tag, slot) = self.place(pasid, va >> self.shift);
+        self.entries.get(slot).filter(|entry| entry.tag == tag).map(|entry| &entry.payload)
+    }
+
+    /// Remembers what the page of `va` leads to.
+    pub fn fill(&mut self, pasid: u32, va: u64, payload: P) {
+        let (tag, slot) = self.place(pasid, va >> self.shift);
+        if let Some(entry) = self.entries.get_mut(slot) {
+            *entry = Entry { tag, payload };
+        }
+    }
+
+    fn forget(&mut self, pasid: u32, start: u64, last: u64) {
+        for page in start >> self.shift..=last >> self.shift {
+            let (tag, slot) = self.place(pasid, page);
+            if let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.tag == tag) {
+                entry.tag = 0;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for entry in &mut self.entries {
+            entry.tag = 0;
+        }
+    }
+}
+
+/// Arrays for 4 KiB, 2 MiB and 1 GiB leaves.
+type Sizes<P> = [Array<P>; 3];
+
+/// The translations that one engine remembers.
+#[derive(Debug)]
+pub struct Tlb<P> {
+    read: Sizes<P>,
+    write: Sizes<P>,
+    /// Last-level tables by the 2 MiB they map: a miss is then a single load.
+    pub tables: Array<P>,
+    /// For each space the invalidations that have been applied.
+    seen: [u64; SPACES],
+}
+
+impl<P: Copy> Tlb<P> {
+    /// An empty one; `filler` stands in entries that hold nothing.
+    pub fn new(filler: P) -> Self {
+        Self::with_entries(ENTRIES, TABLES, filler)
+    }
+
+    /// An empty one of chosen size, each number a power of two.
+    pub fn with_entries(sizes: [usize; 3], tables: usize, filler: P) -> Self {
+        let arrays = || [0, 1, 2].map(|level| Array::new(sizes[level], level_shift(level), filler));
+        Self {
+            read: arrays(),
+            write: arrays(),
+            tables: Array::new(tables, level_shift(1), filler),
+            seen: [0; SPACES],
+        }
+    }
+
+    /// Drops what has been invalidated since the last time; the first thing
+    /// that is done in a section.
+    pub fn catch_up(&mut self, space: usize, log: &Log) {
+        let Some(seen) = self.seen.get_mut(space) else { return };
+        let before = std::mem::replace(seen, log.generation());
+        if before == log.generation() {
+            return;
+        }
+        let Some(ranges) = log.since(before) else { return self.flush() };
+        let pages =
+            ranges.clone().fold(0u64, |sum, r| sum.saturating_add((r.last - r.start) >> 12));
+        if pages > WORTH_LOOKING {
+            return self.flush();
+        }
+        for range in ranges {
+            let arrays = self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables]);
+            arrays.for_each(|array| array.forget(range.pasid, range.start, range.last));
+        }
+    }
+
+    /// What `va` leads to for this kind of access, and the level of its leaf.
+    #[inline]
+    pub fn lookup(&self, pasid: u32, va: u64, write: bool) -> Option<(&P, usize)> {
+        let sizes = if write { &self.write } else { &self.read };
+        let found = |level: usize| sizes[level].lookup(pasid, va).map(|payload| (payload, level));
+        found(0).or_else(|| found(1)).or_else(|| found(2))
+    }
+
+    /// What `va` leads to for reading, if its leaf is of 4 KiB.
+    #[inline]
+    pub fn lookup_small_read(&self, pasid: u32, va: u64) -> Option<&P> {
+        self.read[0].lookup(pasid, va)
+    }
+
+    /// Remembers a leaf of `level` and what it permits.
+    pub fn fill(&mut self, pasid: u32, va: u64, level: usize, permits: Permits, payload: P) {
+        for (allowed, sizes) in [(permits.read, &mut self.read), (permits.write, &mut self.write)] {
+            if let Some(array) = sizes.get_mut(level).filter(|_| allowed) {
+                array.fill(pasid, va, payload);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let arrays = self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables]);
+        arrays.for_each(Array::flush);
+    }
+}
+
+/// What a leaf permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permits {
+    /// It may be read.
+    pub read: bool,
+    /// It may be written.
+    pub write: bool,
+}
+
+/// Address bits below a leaf or entry of `level`.
+pub fn level_shift(level: usize) -> u32 {
+    12 + 9 * level as u32
+}
