@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# shellcheck shell=bash
+# The image: everything that a guest boots from, in one directory. Sourced by
+# build.
+
+# How many images are kept, counting the newest first.
+kept_images=6
+
+image_path() {
+	local inputs
+	inputs=$(digest Cargo.toml Cargo.lock .cargo device-model/abi guest-driver \
+		guest-image/build guest-image/lib guest-image/client guest-image/init guest-image/workloads)
+	printf '%s/image-%s\n' "$cache" "$(printf '%s\n' "$(tools_path)" "$(compiler)" "$inputs" | hash_stdin)"
+}
+
+# make_image IMAGE: all of it, or nothing.
+make_image() {
+	local part=$1.part tree release
+	tree=$(tools_path)
+	release=$(cat "$tree/etc/farfault-kernel")
+	mkdir "$part" "$part/build"
+	step "building the guest driver for Linux $release" build_driver "$part/build/driver" "$release"
+	step "building the guest's programs" build_programs "$part/build/programs" farfault-init farfault-workloads
+	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
+	ln "$tree/usr/lib/modules/$release/vmlinuz" "$tree/boot/vmlinux" "$part/"
+	write_manifest "$1" "$tree" "$release" >"$part/manifest.json"
+	rm -rf "$part/build"
+	mv "$part" "$1"
+}
+
+# The driver is built from a copy: no product may be left in the checkout.
+build_driver() {
+	local build=$1 release=$2
+	cp -r "$repo/guest-driver" "$build"
+	"$here/in-tools" make -C "/usr/src/linux-headers-$release" M="$build" modules
+	[ -e "$build/farfault.ko" ]
+}
+
+write_manifest() {
+	local image=$1 tree=$2 release=$3
+	cat <<-END
+		{
+		  "kernel_release": "$release",
+		  "tools": "$tree",
+		  "qemu": "usr/bin/qemu-system-x86_64",
+		  "image_hash": "${image##*-}",
+		  "tools_hash": "${tree##*-}",
+		  "compiler": "$(compiler)"
+		}
+	END
+}
+
+forget_old_images() {
+	local image
+	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
+	ls -dt "$cache"/image-* | grep -v '\.part$' | tail -n +$((kept_images + 1)) | while read -r image; do
+		discard "$image"
+	done
+}

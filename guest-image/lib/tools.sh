@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# shellcheck shell=bash
+# The tools tree: made once, then used through in-tools. Sourced by build.
+
+ensure_tools() {
+	local tree
+	tree=$(tools_path)
+	[ ! -d "$tree" ] || return 0
+	need mmdebstrap mmdebstrap
+	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+	step "making the tools tree from Debian packages (about 400 MB to download)" \
+		"$here/tools/make-tree" "$tree.part"
+	mv "$tree.part" "$tree"
+}
+
+# The sources of kernel checks, which only tests need, where make finds them.
+ensure_checkpatch() {
+	local scripts
+	scripts=$(echo "$(tools_path)"/usr/lib/linux-kbuild-*/scripts)
+	[ ! -e "$scripts/checkpatch.pl" ] || return 0
+	step "fetching checkpatch from the kernel's source package (165 MB)" \
+		"$here/in-tools" "$here/tools/fetch-checkpatch" "$cache/checkpatch.part"
+	# checkpatch.pl comes last: it says that all are there.
+	cp "$cache"/checkpatch.part/*[!l] "$scripts/"
+	mv "$cache/checkpatch.part/checkpatch.pl" "$scripts/"
+	discard "$cache/checkpatch.part"
+}
+
+# need FILE-OR-COMMAND PACKAGE: installs a package of the host if it is missing.
+need() {
+	local thing=$1 package=$2 sudo=()
+	if [ -e "$thing" ] || command -v "$thing" >/dev/null; then return 0; fi
+	command -v apt-get >/dev/null || die "needs $package, and this is no system with apt: install it by hand"
+	if [ "$(id -u)" != 0 ]; then
+		sudo=(sudo)
+		command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; } ||
+			die "needs $package: run 'apt-get install $package' as root"
+	fi
+	step "installing $package" install_package "$package" "${sudo[@]}"
+}
+
+install_package() {
+	local package=$1
+	shift
+	# A new machine has no package lists yet, an old one has stale ones.
+	"$@" apt-get install -y --no-install-recommends "$package" ||
+		{ "$@" apt-get update && "$@" apt-get install -y --no-install-recommends "$package"; }
+}
+
+# Files in there may be the tree's, and read-only folders.
+discard() {
+	local path
+	for path in "$@"; do
+		[ ! -e "$path" ] || { chmod -R u+w "$path" && rm -rf --one-file-system "$path"; }
+	done
+}
