@@ -87,9 +87,10 @@ impl Joined {
 /// closes `to`. Nobody waits for this thread: it may sleep in its read for ever.
 fn feed(port: File, mut to: impl Write + Send + 'static, farewell: &'static [u8]) {
     thread::spawn(move || {
-        if ports::connected(&port) {
-            pump(port, &mut to);
-        }
+        // A host that sent all it had and closed its end at once looks like one
+        // that never opened it; what it sent can be read all the same.
+        ports::connected(&port);
+        pump(port, &mut to);
         // A command that has closed its end does not miss it.
         let _ = to.write_all(farewell);
     });
