@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `farfault`: boots a guest with the accelerator in it and runs a command there.
 
+mod accelerator;
 mod archive;
 mod cli;
 mod doctor;
+mod devices;
 mod exit;
 mod image;
 mod machine;
 mod nested;
+mod pci;
 mod probe;
 mod session;
 mod stats;

@@ -11,6 +11,8 @@ use farfault_device_model::Config;
 pub const MIN_MEMORY: u64 = 128 << 20;
 /// The largest guest memory.
 pub const MAX_MEMORY: u64 = 64 << 30;
+/// Memory comes in pieces of this size.
+pub const MEMORY_STEP: u64 = 2 << 20;
 /// The largest number of vCPUs.
 pub const MAX_VCPUS: u8 = 16;
 

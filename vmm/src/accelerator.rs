@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The accelerator in the machine: the one place that knows both the device
+//! model and what KVM offers it. Registers trap to the model; doorbells come
+//! through ioeventfds; messages leave through MSI-X; the model's loops get
+//! threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use farfault_abi::pci as abi;
+use farfault_device_model::{Config as Choices, ConfigError, Counters, Device, Platform};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use crate::pci::{self, Bar, BarEvents, EventRegistry, Identity, Msix};
+
+/// The BAR that holds the MSI-X table.
+pub const BAR_MSIX: usize = abi::BAR_MSIX as usize;
+/// Where the pending bits are in it.
+pub const MSIX_PENDING: u32 = 0x800;
+/// MSI-X vectors.
+pub const VECTORS: u16 = abi::VECTORS as u16;
+/// The PCI identity.
+pub const IDENTITY: Identity = Identity {
+    id: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
+    subsystem: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
+    class: abi::PCI_CLASS,
+    revision: 1,
+};
+/// The BARs.
+pub const BARS: [Bar; 3] = [
+    Bar {
+        index: abi::BAR_REGISTERS as usize,
+        size: abi::BAR_REGISTERS_SIZE,
+        prefetchable: false,
+    },
+    Bar { index: BAR_MSIX, size: abi::BAR_MSIX_SIZE, prefetchable: false },
+    Bar {
+        index: abi::BAR_DOORBELLS as usize,
+        size: abi::BAR_DOORBELLS_SIZE,
+        prefetchable: false,
+    },
+];
+
+const DOORBELLS: u64 = abi::DOORBELL_COMMAND as u64 + 1;
+
+/// The device model in its place.
+pub struct Accelerator {
+    device: Arc<Device>,
+    msix: Arc<Msix>,
+    doorbells: BarEvents,
+    rung: AtomicU64,
+    engines: u32,
+}
+
+impl Accelerator {
+    /// Makes the device; no thread runs it yet.
+    pub fn new(
+        choices: &Choices,
+        memory: Arc<GuestMemoryMmap>,
+        msix: Arc<Msix>,
+        registry: Arc<dyn EventRegistry>,
+    ) -> Result<Arc<Accelerator>, AcceleratorError> {
+        let events = (0..DOORBELLS)
+            .map(|page| Ok((page * abi::DOORBELL_STRIDE, EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
+            .collect::<io::Result<_>>()?;
+        let platform = Arc::new(Machine { memory, msix: Arc::clone(&msix) });
+        Ok(Arc::new(Accelerator {
+            device: Device::new(choices.clone(), platform)?,
+            msix,
+            doorbells: BarEvents::new(registry, events),
+            rung: AtomicU64::new(0),
+            engines: choices.engines,
+        }))
+    }
+
+    /// Starts the threads that run the device until [`Accelerator::stop`].
+    pub fn start(&self) -> io::Result<Vec<JoinHandle<()>>> {
+        let spawn = |name: String, body: Box<dyn FnOnce(&Device) + Send>| {
+            let device = Arc::clone(&self.device);
+            thread::Builder::new().name(name).spawn(move || body(&device))
+        };
+        let mut threads =
+            vec![spawn("commands".into(), Box::new(|device| device.run_commands()))?];
+        for index in 0..self.engines {
+            let body = Box::new(move |device: &Device| device.run_engine(index));
+            threads.push(spawn(format!("engine{index}"), body)?);
+        }
+        Ok(threads)
+    }
+
+    /// Ends the threads.
+    pub fn stop(&self) {
+        self.device.stop();
+    }
+
+    /// The model's counters.
+    pub fn counters(&self) -> Counters {
+        self.device.counters()
+    }
+
+    /// Doorbell writes that came without an exit.
+    pub fn doorbells_rung(&self) -> u64 {
+        self.rung.load(Ordering::Relaxed)
+    }
+
+    /// MSI-X messages sent.
+    pub fn messages_sent(&self) -> u64 {
+        self.msix.sent()
+    }
+}
+
+/// Why there is no accelerator.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceleratorError {
+    /// The model does not accept the choices.
+    #[error(transparent)]
+    Choices(#[from] ConfigError),
+    /// The host has no more descriptors.
+    #[error("cannot make the doorbells' eventfds: {0}")]
+    Events(#[from] io::Error),
+}
+
+impl pci::Device for Accelerator {
+    fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
+        if bar == abi::BAR_REGISTERS as usize {
+            self.device.read(offset, data);
+        } else {
+            // Doorbells are for writing.
+            data.fill(0xff);
+        }
+    }
+
+    fn write(&self, bar: usize, offset: u64, data: &[u8]) {
+        if bar == abi::BAR_REGISTERS as usize {
+            self.device.write(offset, data);
+        } else {
+            // Only writes that miss the start of a page, where the ioeventfds
+            // are, come this way. Such a write rings as well.
+            self.device.doorbell(offset / abi::DOORBELL_STRIDE);
+        }
+    }
+
+    fn set_bus_master(&self, on: bool) {
+        self.device.set_bus_master(on);
+    }
+
+    fn moved(&self, bar: usize, address: Option<u64>) {
+        if bar == abi::BAR_DOORBELLS as usize {
+            self.doorbells.moved(address);
+        }
+    }
+
+    fn reset(&self) {
+        self.device.reset();
+    }
+}
+
+/// The machine as the device sees it.
+struct Machine {
+    memory: Arc<GuestMemoryMmap>,
+    msix: Arc<Msix>,
+}
+
+impl Platform for Machine {
+    fn memory(&self) -> Arc<GuestMemoryMmap> {
+        Arc::clone(&self.memory)
+    }
+
+    fn signal(&self, vector: u16) {
+        self.msix.signal(vector);
+    }
+}
+
+/// Takes doorbells from the kernel to the device, on the event loop.
+pub struct DoorbellLine(pub Arc<Accelerator>);
+
+impl MutEventSubscriber for DoorbellLine {
+    fn init(&mut self, ops: &mut EventOps) {
+        for (page, event) in self.0.doorbells.iter().enumerate() {
+            // Adding a fresh descriptor to a fresh loop cannot fail.
+            let _ = ops.add(Events::with_data(event, page as u32, EventSet::IN));
+        }
+    }
+
+    fn process(&mut self, events: Events, _ops: &mut EventOps) {
+        let page = events.data();
+        let event = self.0.doorbells.iter().nth(page as usize);
+        // The value counts the writes since the last look.
+        if let Some(Ok(count)) = event.map(EventFd::read) {
+            self.0.rung.fetch_add(count, Ordering::Relaxed);
+            self.0.device.doorbell(page.into());
+        }
+    }
+}

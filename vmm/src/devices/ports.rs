@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The I/O port space.
+
+use std::sync::Arc;
+
+/// What a write asks of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    None,
+    /// Switch the power off.
+    PowerOff,
+    /// Reset.
+    Reset,
+}
+
+/// A device behind a range of I/O ports.
+pub trait PortDevice: Send + Sync {
+    /// Reads a port of the range.
+    fn read(&self, port: u16) -> u8;
+    /// Writes a port of the range.
+    fn write(&self, port: u16, value: u8) -> Action;
+}
+
+/// Which device answers at which ports.
+#[derive(Default)]
+pub struct PortBus {
+    devices: Vec<(u16, u16, Arc<dyn PortDevice>)>,
+}
+
+impl PortBus {
+    /// Puts a device at `count` ports from `base`.
+    pub fn add(&mut self, base: u16, count: u16, device: Arc<dyn PortDevice>) {
+        self.devices.push((base, count, device));
+    }
+
+    /// Reads bytes from consecutive ports. Where nothing is, all bits read as one.
+    pub fn read(&self, port: u16, data: &mut [u8]) {
+        for (i, byte) in data.iter_mut().enumerate() {
+            let found = self.find(port, i);
+            *byte = found.map_or(0xff, |(offset, device)| device.read(offset));
+        }
+    }
+
+    /// Writes bytes to consecutive ports.
+    pub fn write(&self, port: u16, data: &[u8]) -> Action {
+        let mut action = Action::None;
+        for (i, byte) in data.iter().enumerate() {
+            if let Some((offset, device)) = self.find(port, i) {
+                let asked = device.write(offset, *byte);
+                action = if asked == Action::None { action } else { asked };
+            }
+        }
+        action
+    }
+
+    fn find(&self, port: u16, index: usize) -> Option<(u16, &dyn PortDevice)> {
+        let port = port.checked_add(u16::try_from(index).ok()?)?;
+        self.devices.iter().find_map(|(base, count, device)| {
+            let offset = port.checked_sub(*base)?;
+            (offset < *count).then_some((offset, device.as_ref()))
+        })
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The registers with which a guest ends the machine: ACPI's sleep control
+//! and reset registers, and the keyboard controller's reset line, which is
+//! what a kernel without ACPI, or with `reboot=k`, pulls.
+
+use super::ports::{Action, PortDevice};
+
+/// Port of the sleep control register; the sleep status and reset registers
+/// follow it.
+pub const BASE: u16 = 0x600;
+/// How many ports there are.
+pub const COUNT: u16 = 3;
+/// Offset of the sleep control register.
+pub const SLEEP_CONTROL: u16 = 0;
+/// Offset of the sleep status register.
+pub const SLEEP_STATUS: u16 = 1;
+/// Offset of the reset register.
+pub const RESET: u16 = 2;
+/// What to write to the reset register.
+pub const RESET_VALUE: u8 = 1;
+/// The sleep type of S5, soft off, in this machine's `\_S5`.
+pub const SLEEP_TYPE_OFF: u8 = 5;
+
+/// Port of the keyboard controller's commands.
+pub const KEYBOARD_COMMAND: u16 = 0x64;
+
+const SLEEP_ENABLE: u8 = 1 << 5;
+const PULSE_RESET: u8 = 0xfe;
+
+/// ACPI's registers at [`BASE`].
+pub struct Power;
+
+impl PortDevice for Power {
+    fn read(&self, _port: u16) -> u8 {
+        0
+    }
+
+    fn write(&self, port: u16, value: u8) -> Action {
+        match (port, value) {
+            (SLEEP_CONTROL, value) if value == SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE => {
+                Action::PowerOff
+            }
+            (RESET, RESET_VALUE) => Action::Reset,
+            _ => Action::None,
+        }
+    }
+}
+
+/// The keyboard controller, of which only the reset line is there.
+pub struct KeyboardReset;
+
+impl PortDevice for KeyboardReset {
+    fn read(&self, _port: u16) -> u8 {
+        // Input buffer empty: ready for a command.
+        0
+    }
+
+    fn write(&self, _port: u16, value: u8) -> Action {
+        if value == PULSE_RESET { Action::Reset } else { Action::None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_soft_off_with_sleep_enable_switches_off() {
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2 | 1 << 5), Action::PowerOff);
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2), Action::None);
+        assert_eq!(Power.write(SLEEP_CONTROL, 3 << 2 | 1 << 5), Action::None);
+        assert_eq!(Power.write(SLEEP_STATUS, 0xff), Action::None);
+    }
+
+    #[test]
+    fn both_reset_registers_reset() {
+        assert_eq!(Power.write(RESET, RESET_VALUE), Action::Reset);
+        assert_eq!(Power.write(RESET, 0), Action::None);
+        assert_eq!(KeyboardReset.write(0, 0xfe), Action::Reset);
+        assert_eq!(KeyboardReset.write(0, 0xd1), Action::None);
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! COM1, a 16550A. Registers are emulated on the vCPU that touches them;
+//! bytes travel on the event loop, so that a vCPU never waits for a terminal
+//! and a line of output costs one system call instead of one a byte.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use parking_lot::Mutex;
+use vm_superio::Trigger;
+use vm_superio::serial::{Serial, SerialEvents};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::ports::{Action, PortDevice};
+use super::stream::{Input, Stream};
+
+/// First port of COM1.
+pub const BASE: u16 = 0x3f8;
+/// How many ports there are.
+pub const COUNT: u16 = 8;
+/// Interrupt line of COM1.
+pub const IRQ: u32 = 4;
+
+/// Output that waits for a slow reader. What comes beyond it is lost, as on a
+/// real line without flow control: the guest must not stand still for it.
+const BACKLOG: usize = 1 << 20;
+
+const STREAM: u32 = 0;
+const WAKE: u32 = 1;
+
+type Uart = Serial<Interrupt, InputTaken, Output>;
+
+/// The registers, for the I/O port space.
+pub struct SerialPort {
+    uart: Mutex<Uart>,
+    output: Arc<Mutex<VecDeque<u8>>>,
+    wake: Arc<EventFd>,
+}
+
+impl SerialPort {
+    /// A serial port that raises its interrupt through `interrupt`.
+    pub fn new(interrupt: EventFd) -> io::Result<Arc<SerialPort>> {
+        let wake = Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?);
+        let output = Arc::new(Mutex::new(VecDeque::new()));
+        let sink = Output { bytes: Arc::clone(&output), wake: Arc::clone(&wake) };
+        let events = InputTaken(Arc::clone(&wake));
+        let uart = Mutex::new(Serial::with_events(Interrupt(interrupt), events, sink));
+        Ok(Arc::new(SerialPort { uart, output, wake }))
+    }
+}
+
+impl PortDevice for SerialPort {
+    fn read(&self, port: u16) -> u8 {
+        self.uart.lock().read(port as u8)
+    }
+
+    fn write(&self, port: u16, value: u8) -> Action {
+        // The only errors are of eventfds that are full, so already raised.
+        let _ = self.uart.lock().write(port as u8, value);
+        Action::None
+    }
+}
+
+struct Interrupt(EventFd);
+
+impl Trigger for Interrupt {
+    type E = io::Error;
+    fn trigger(&self) -> io::Result<()> {
+        self.0.write(1)
+    }
+}
+
+/// Wakes the event loop when the guest has read all input.
+struct InputTaken(Arc<EventFd>);
+
+impl SerialEvents for InputTaken {
+    fn buffer_read(&self) {}
+    fn out_byte(&self) {}
+    fn tx_lost_byte(&self) {}
+    fn in_buffer_empty(&self) {
+        let _ = self.0.write(1);
+    }
+}
+
+/// Collects output and wakes the event loop at the first byte.
+struct Output {
+    bytes: Arc<Mutex<VecDeque<u8>>>,
+    wake: Arc<EventFd>,
+}
+
+impl Write for Output {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let mut bytes = self.bytes.lock();
+        let room = BACKLOG.saturating_sub(bytes.len());
+        let was_empty = bytes.is_empty();
+        bytes.extend(data.iter().take(room));
+        if was_empty {
+            let _ = self.wake.write(1);
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The event loop's side of a serial port.
+pub struct SerialLine {
+    port: Arc<SerialPort>,
+    stream: Stream,
+}
+
+impl SerialLine {
+    /// Connects a port with a stream.
+    pub fn new(port: Arc<SerialPort>, socket: UnixStream) -> io::Result<SerialLine> {
+        Ok(SerialLine { port, stream: Stream::new(socket, STREAM)? })
+    }
+
+    /// Whether all output is written.
+    pub fn is_flushed(&self) -> bool {
+        self.port.output.lock().is_empty()
+    }
+
+    /// Moves bytes both ways and returns what to wait for.
+    fn pump(&mut self) -> EventSet {
+        let output = if self.send() { EventSet::empty() } else { EventSet::OUT };
+        let input = if self.receive() { EventSet::IN } else { EventSet::empty() };
+        output | input
+    }
+
+    /// Writes output; says whether all of it is written.
+    fn send(&mut self) -> bool {
+        let mut output = self.port.output.lock();
+        let written = self.stream.write(output.make_contiguous());
+        output.drain(..written);
+        output.is_empty()
+    }
+
+    /// Reads as much input as the port has room for; says whether there is
+    /// room for more. If not, the guest's reading will wake us.
+    fn receive(&mut self) -> bool {
+        let mut uart = self.port.uart.lock();
+        let mut buffer = [0; 64];
+        loop {
+            let room = uart.fifo_capacity().min(buffer.len());
+            if room == 0 {
+                return false;
+            }
+            match self.stream.read(&mut buffer[..room]) {
+                Input::Data(count) => {
+                    let _ = uart.enqueue_raw_bytes(&buffer[..count]);
+                }
+                Input::Later => return true,
+                Input::Ended => return false,
+            }
+        }
+    }
+}
+
+impl MutEventSubscriber for SerialLine {
+    fn init(&mut self, ops: &mut EventOps) {
+        // Cannot fail: a fresh descriptor in a fresh loop.
+        let _ = ops.add(Events::with_data(self.port.wake.as_ref(), WAKE, EventSet::IN));
+        let wanted = self.pump();
+        self.stream.watch(wanted, ops);
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps) {
+        if events.data() == WAKE {
+            let _ = self.port.wake.read();
+        }
+        let wanted = self.pump();
+        self.stream.watch(wanted, ops);
+    }
+}

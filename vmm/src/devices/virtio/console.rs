@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The console on the event loop: answers the driver's control messages and
+//! gives each port its turn when its queue is kicked or its stream is ready.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+
+use super::control::{self, FromDriver};
+use super::port::{Next, Port};
+use super::queues::{Filled, State};
+use super::transport::Transport;
+use crate::devices::stream::Stream;
+
+/// Feature: more than one port, with names.
+pub const FEATURE_MULTIPORT: u64 = 1 << 1;
+
+const CONTROL_RECEIVE: usize = 2;
+const CONTROL_TRANSMIT: usize = 3;
+/// Messages that wait for the driver to offer a buffer; with more than that,
+/// its own messages wait.
+const BACKLOG: usize = 64;
+/// Longest message taken from the driver.
+const LIMIT: usize = 64;
+/// Control messages handled before others get their turn.
+const TURN: usize = 64;
+
+/// Event tokens: streams first, then kicks, then the wake-up.
+const KICKS: u32 = 1 << 8;
+const WAKE: u32 = 1 << 16;
+
+/// Virtqueues of a console with `ports` ports.
+pub fn queue_count(ports: usize) -> usize {
+    2 * (ports + 1)
+}
+
+/// The configuration of a console with `ports` ports.
+pub fn device_config(ports: usize) -> Vec<u8> {
+    let (columns, rows) = ([0; 2], [0; 2]);
+    [columns.as_slice(), &rows, &(ports as u32).to_le_bytes(), &[0; 4]].concat()
+}
+
+/// The event loop's side of the console.
+pub struct Console {
+    transport: Arc<Transport>,
+    ports: Vec<Port>,
+    to_driver: VecDeque<Vec<u8>>,
+    generation: u64,
+    flushed: bool,
+}
+
+impl Console {
+    /// A console whose ports have these names and streams.
+    pub fn new(
+        transport: Arc<Transport>,
+        ports: Vec<(&'static str, UnixStream)>,
+    ) -> io::Result<Console> {
+        let port = |(id, (name, socket))| {
+            Ok(Port::new(id, name, Stream::new(socket, id as u32)?))
+        };
+        let ports = ports.into_iter().enumerate().map(port).collect::<io::Result<_>>()?;
+        Ok(Console { transport, ports, to_driver: VecDeque::new(), generation: 0, flushed: true })
+    }
+
+    /// The guest runs no more: what it has queued is all there will be. The
+    /// event loop has to run until [`Console::is_flushed`].
+    pub fn begin_flush(&mut self) {
+        self.flushed = false;
+        self.transport.wake();
+    }
+
+    /// Whether at the last look all output was written.
+    pub fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
+    /// Everybody's turn.
+    fn pump(&mut self, ops: &mut EventOps) {
+        let transport = Arc::clone(&self.transport);
+        let mut state = transport.state();
+        if state.resetting {
+            self.finish_reset(&mut state);
+        }
+        if state.generation != self.generation {
+            self.generation = state.generation;
+            self.to_driver.clear();
+            self.ports.iter_mut().for_each(Port::reset);
+        }
+        let mut again = self.listen(&mut state);
+        for id in 0..self.ports.len() {
+            again |= self.pump_port(&mut state, id);
+        }
+        self.flushed = !again && self.ports.iter().all(Port::is_flushed);
+        self.speak(&mut state);
+        drop(state);
+        for port in &mut self.ports {
+            port.watch(ops);
+        }
+        if again {
+            self.transport.wake();
+        }
+    }
+
+    /// The driver has asked for a reset: it is done as soon as all that the
+    /// guest had written before is written.
+    fn finish_reset(&mut self, state: &mut State) {
+        let mut waiting = false;
+        for port in &mut self.ports {
+            waiting |= port.send(state) == Next::Again || !port.is_flushed();
+        }
+        if !waiting {
+            state.reset();
+        }
+    }
+
+    fn pump_port(&mut self, state: &mut State, id: usize) -> bool {
+        let Some(port) = self.ports.get_mut(id) else { return false };
+        match port.pump(state) {
+            Next::Wait => false,
+            Next::Again => true,
+            Next::Ended => {
+                self.to_driver.push_back(control::port_open(id as u32, false));
+                false
+            }
+        }
+    }
+
+    /// Takes the driver's control messages; says whether there are more.
+    fn listen(&mut self, state: &mut State) -> bool {
+        for _ in 0..TURN {
+            if self.to_driver.len() >= BACKLOG {
+                // The driver kicks when it offers buffers for the answers.
+                return false;
+            }
+            let Some(taken) = state.take(CONTROL_TRANSMIT, LIMIT) else { return false };
+            state.give_back(CONTROL_TRANSMIT, taken.head, 0);
+            if let Some(message) = FromDriver::parse(&taken.bytes) {
+                self.answer(message);
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, message: FromDriver) {
+        match message {
+            FromDriver::DeviceReady(true) => {
+                let ids = 0..self.ports.len() as u32;
+                self.to_driver.extend(ids.map(control::port_add));
+            }
+            FromDriver::PortReady(id, true) => {
+                if let Some(port) = self.ports.get(id as usize) {
+                    self.to_driver.push_back(control::port_name(id, port.name));
+                    self.to_driver.push_back(control::port_open(id, true));
+                }
+            }
+            FromDriver::PortOpen(id, open) => {
+                if let Some(port) = self.ports.get_mut(id as usize) {
+                    port.set_open(open);
+                }
+            }
+            FromDriver::DeviceReady(false) | FromDriver::PortReady(_, false) => {}
+        }
+    }
+
+    /// Sends control messages as far as the driver has offered buffers.
+    fn speak(&mut self, state: &mut State) {
+        while let Some(message) = self.to_driver.front() {
+            let filled = state.fill(CONTROL_RECEIVE, message.len(), |buffer| {
+                let count = buffer.len().min(message.len());
+                buffer[..count].copy_from_slice(&message[..count]);
+                count
+            });
+            if filled != Filled::One {
+                return;
+            }
+            self.to_driver.pop_front();
+        }
+    }
+}
+
+impl MutEventSubscriber for Console {
+    fn init(&mut self, ops: &mut EventOps) {
+        // Adding fresh descriptors to a fresh loop cannot fail.
+        let wake = self.transport.wake_event();
+        let _ = ops.add(Events::with_data(wake, WAKE, EventSet::IN));
+        for (index, kick) in self.transport.kicks().enumerate() {
+            let _ = ops.add(Events::with_data(kick, KICKS + index as u32, EventSet::IN));
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps) {
+        let token = events.data();
+        if token == WAKE {
+            let _ = self.transport.wake_event().read();
+        } else if token >= KICKS {
+            let kick = self.transport.kicks().nth((token - KICKS) as usize);
+            let _ = kick.map(|kick| kick.read());
+        }
+        self.pump(ops);
+    }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! virtio-pci, modern only: the registers through which a driver sets up a
+//! device (virtio 1.3, 4.1.4), on the vCPU that touches them.
+//!
+//! The alternative access through configuration space is left out: no driver
+//! of an operating system uses it, and it would make reads of that space have
+//! effects.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use virtio_queue::QueueT;
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::queues::{
+    STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, State, VirtQueue,
+};
+use crate::pci::{Bar, BarEvents, Config, Device, EventRegistry, Identity, Msix, NO_VECTOR};
+
+/// BAR of the registers.
+const BAR_REGISTERS: usize = 0;
+const BAR_REGISTERS_SIZE: u64 = 0x4000;
+/// BAR of the MSI-X table.
+pub const BAR_MSIX: usize = 2;
+const BAR_MSIX_SIZE: u64 = 0x1000;
+/// Where the pending bits are in it.
+pub const MSIX_PENDING: u32 = 0x800;
+/// One vector for changes of configuration, one for all queues. With one for
+/// each queue a guest would have to write five times as many table entries.
+pub const VECTORS: u16 = 2;
+
+const COMMON: u64 = 0x0000;
+const COMMON_SIZE: u64 = 0x38;
+const ISR: u64 = 0x1000;
+const DEVICE_CONFIG: u64 = 0x2000;
+const NOTIFY: u64 = 0x3000;
+const NOTIFY_STRIDE: u64 = 4;
+
+const CAPABILITY_VENDOR: u8 = 0x09;
+const FEATURE_EVENT_IDX: u64 = 1 << 29;
+const FEATURE_VERSION_1: u64 = 1 << 32;
+
+/// The registers of one device.
+pub struct Transport {
+    state: Mutex<State>,
+    features: u64,
+    device_config: Vec<u8>,
+    memory: Arc<GuestMemoryMmap>,
+    notify: BarEvents,
+    wake: EventFd,
+}
+
+impl Transport {
+    /// The PCI identity of a virtio console.
+    pub const CONSOLE: Identity =
+        Identity { id: (0x1af4, 0x1043), subsystem: (0x1af4, 0x1100), class: 0x07_8000, revision: 1 };
+
+    /// The BARs of the function.
+    pub const BARS: [Bar; 2] = [
+        Bar { index: BAR_REGISTERS, size: BAR_REGISTERS_SIZE, prefetchable: false },
+        Bar { index: BAR_MSIX, size: BAR_MSIX_SIZE, prefetchable: false },
+    ];
+
+    /// A device with `features` of its own, `queues` virtqueues, and
+    /// `device_config` to be read.
+    pub fn new(
+        features: u64,
+        queues: usize,
+        device_config: Vec<u8>,
+        memory: Arc<GuestMemoryMmap>,
+        msix: Arc<Msix>,
+        registry: Arc<dyn EventRegistry>,
+    ) -> io::Result<Transport> {
+        let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
+        let kicks = (0..queues as u64).map(|i| Ok((NOTIFY + NOTIFY_STRIDE * i, event()?)));
+        let notify = BarEvents::new(registry, kicks.collect::<io::Result<_>>()?);
+        let state = State::new(queues, Arc::clone(&memory), msix)
+            .ok_or_else(|| io::Error::other("virtqueue size"))?;
+        Ok(Transport {
+            state: Mutex::new(state),
+            features: features | FEATURE_VERSION_1 | FEATURE_EVENT_IDX,
+            device_config,
+            memory,
+            notify,
+            wake: event()?,
+        })
+    }
+
+    /// Adds the capabilities that say where the registers are.
+    pub fn add_capabilities(&self, config: &mut Config) {
+        let notify_size = NOTIFY_STRIDE * self.notify.iter().count() as u64;
+        let places = [
+            (1, COMMON, COMMON_SIZE),
+            (2, NOTIFY, notify_size),
+            (3, ISR, 1),
+            (4, DEVICE_CONFIG, self.device_config.len() as u64),
+        ];
+        for (kind, offset, length) in places {
+            let tail: &[u8] = if kind == 2 { &(NOTIFY_STRIDE as u32).to_le_bytes() } else { &[] };
+            let mut body = vec![16 + tail.len() as u8, kind, BAR_REGISTERS as u8, 0, 0, 0];
+            body.extend((offset as u32).to_le_bytes());
+            body.extend((length as u32).to_le_bytes());
+            body.extend(tail);
+            config.add_capability(CAPABILITY_VENDOR, &body, &[]);
+        }
+    }
+
+    /// What the driver has negotiated, and its queues.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The events that the driver's kicks fire, by queue.
+    pub fn kicks(&self) -> impl Iterator<Item = &EventFd> {
+        self.notify.iter()
+    }
+
+    /// The event that [`Transport::wake`] fires.
+    pub fn wake_event(&self) -> &EventFd {
+        &self.wake
+    }
+
+    /// Has the event loop look at the device.
+    pub fn wake(&self) {
+        let _ = self.wake.write(1);
+    }
+
+    fn read_common(&self, offset: u64) -> u32 {
+        let state = self.state();
+        let queue = state.queues.get(usize::from(state.queue_select));
+        let queue_value = |value: fn(&VirtQueue) -> u32| queue.map_or(0, value);
+        match offset {
+            0x00 => state.device_select,
+            0x04 => select(self.features, state.device_select),
+            0x08 => state.driver_select,
+            0x0c => select(state.driver_features, state.driver_select),
+            0x10 => state.config_vector.into(),
+            0x12 => state.queues.len() as u32,
+            0x14 => state.status.into(),
+            0x16 => state.queue_select.into(),
+            0x18 => queue_value(|queue| queue.ring.size().into()),
+            0x1a => queue.map_or(NO_VECTOR, |queue| queue.vector).into(),
+            0x1c => queue_value(|queue| queue.ring.ready().into()),
+            0x1e => state.queue_select.into(),
+            0x20 => queue_value(|queue| queue.ring.desc_table() as u32),
+            0x24 => queue_value(|queue| (queue.ring.desc_table() >> 32) as u32),
+            0x28 => queue_value(|queue| queue.ring.avail_ring() as u32),
+            0x2c => queue_value(|queue| (queue.ring.avail_ring() >> 32) as u32),
+            0x30 => queue_value(|queue| queue.ring.used_ring() as u32),
+            0x34 => queue_value(|queue| (queue.ring.used_ring() >> 32) as u32),
+            _ => 0,
+        }
+    }
+
+    fn write_common(&self, offset: u64, value: u32) {
+        let mut state = self.state();
+        match offset {
+            0x00 => state.device_select = value,
+            0x08 => state.driver_select = value,
+            0x0c => {
+                let select = state.driver_select;
+                set_half(&mut state.driver_features, select, value);
+            }
+            0x10 => state.config_vector = vector(value),
+            0x14 => self.write_status(&mut state, value as u8),
+            0x16 => state.queue_select = value as u16,
+            _ => write_queue(&mut state, offset, value, &self.memory),
+        }
+    }
+
+    fn write_status(&self, state: &mut State, status: u8) {
+        if status == 0 {
+            if state.is_live() {
+                // What the guest has queued must still get out. The driver
+                // reads the status until it is 0.
+                state.resetting = true;
+                self.wake();
+            } else {
+                state.reset();
+            }
+            return;
+        }
+        if state.resetting {
+            return;
+        }
+        let mut status = status | (state.status & STATUS_NEEDS_RESET);
+        let accepted = state.driver_features & FEATURE_VERSION_1 != 0
+            && state.driver_features & !self.features == 0;
+        if status & STATUS_FEATURES_OK != 0 && !accepted {
+            status &= !STATUS_FEATURES_OK;
+        }
+        let started = status & !state.status & STATUS_DRIVER_OK != 0;
+        state.status = status;
+        if started {
+            let event_idx = state.driver_features & FEATURE_EVENT_IDX != 0;
+            for queue in &mut state.queues {
+                queue.ring.set_event_idx(event_idx);
+            }
+            self.wake();
+        }
+    }
+}
+
+impl Device for Transport {
+    fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        if bar != BAR_REGISTERS {
+            return;
+        }
+        if let Some(offset) = within(offset, DEVICE_CONFIG, self.device_config.len() as u64) {
+            let bytes = self.device_config.iter().skip(offset as usize);
+            data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        } else if let Some(offset) = within(offset, COMMON, COMMON_SIZE) {
+            let value = self.read_common(offset).to_le_bytes();
+            data.iter_mut().zip(value).for_each(|(to, from)| *to = from);
+        }
+        // The interrupt status stays 0: it belongs to INTx, which is not there.
+    }
+
+    fn write(&self, bar: usize, offset: u64, data: &[u8]) {
+        if bar != BAR_REGISTERS {
+            return;
+        }
+        if let Some(offset) = within(offset, COMMON, COMMON_SIZE) {
+            for (i, chunk) in data.chunks(4).enumerate() {
+                let value = chunk.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+                self.write_common(offset + 4 * i as u64, value);
+            }
+        } else if let Some(offset) = within(offset, NOTIFY, NOTIFY_STRIDE * u64::from(u16::MAX)) {
+            if let Some(kick) = self.kicks().nth((offset / NOTIFY_STRIDE) as usize) {
+                let _ = kick.write(1);
+            }
+        }
+    }
+
+    fn set_bus_master(&self, on: bool) {
+        // The event loop works on the queues only with the state locked, so
+        // from here on it does not touch memory.
+        self.state().bus_master = on;
+        if on {
+            self.wake();
+        }
+    }
+
+    fn moved(&self, bar: usize, address: Option<u64>) {
+        if bar == BAR_REGISTERS {
+            self.notify.moved(address);
+        }
+    }
+
+    fn reset(&self) {
+        self.state().reset();
+        self.wake();
+    }
+}
+
+fn write_queue(state: &mut State, offset: u64, value: u32, memory: &GuestMemoryMmap) {
+    let live = state.status & STATUS_DRIVER_OK != 0;
+    let select = usize::from(state.queue_select);
+    let Some(queue) = state.queues.get_mut(select) else { return };
+    let ring = &mut queue.ring;
+    if offset == 0x1a {
+        queue.vector = vector(value);
+        return;
+    }
+    // A queue in use does not move.
+    if live || ring.ready() {
+        return;
+    }
+    match offset {
+        0x18 => ring.set_size(value as u16),
+        0x1c => {
+            ring.set_ready(value == 1);
+            if !ring.is_valid(memory) {
+                ring.set_ready(false);
+            }
+        }
+        0x20 => ring.set_desc_table_address(Some(value), None),
+        0x24 => ring.set_desc_table_address(None, Some(value)),
+        0x28 => ring.set_avail_ring_address(Some(value), None),
+        0x2c => ring.set_avail_ring_address(None, Some(value)),
+        0x30 => ring.set_used_ring_address(Some(value), None),
+        0x34 => ring.set_used_ring_address(None, Some(value)),
+        _ => {}
+    }
+}
+
+fn within(offset: u64, base: u64, size: u64) -> Option<u64> {
+    offset.checked_sub(base).filter(|offset| *offset < size)
+}
+
+/// A vector that the table does not have reads back as none, which is how the
+/// driver learns it.
+fn vector(value: u32) -> u16 {
+    if value < VECTORS.into() { value as u16 } else { NO_VECTOR }
+}
+
+fn select(features: u64, select: u32) -> u32 {
+    match select {
+        0 => features as u32,
+        1 => (features >> 32) as u32,
+        _ => 0,
+    }
+}
+
+fn set_half(features: &mut u64, select: u32, value: u32) {
+    match select {
+        0 => *features = *features & !0xffff_ffff | u64::from(value),
+        1 => *features = *features & 0xffff_ffff | u64::from(value) << 32,
+        _ => {}
+    }
+}

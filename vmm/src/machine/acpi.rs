@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! ACPI tables of a hardware-reduced machine: no PIC, PIT, RTC, keyboard
+//! controller or VGA, and the kernel is told so. A kernel that is not told
+//! looks for each, and waits for a clock that is not there 40,000 exits long.
+
+use std::ops::Range;
+
+use acpi_tables::aml::{
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
+    Package, Path, ResourceTemplate, Scope,
+};
+use acpi_tables::fadt::{FADTBuilder, Flags};
+use acpi_tables::gas::{AccessSize, AddressSpace as Space, GAS};
+use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
+use acpi_tables::mcfg::MCFG;
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::Aml;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use super::error::MachineError;
+use super::layout;
+use crate::devices::{power, serial};
+use crate::pci::ECAM_SIZE;
+
+const OEM: [u8; 6] = *b"FRFALT";
+const TABLE: [u8; 8] = *b"FARFAULT";
+const REVISION: u32 = 1;
+
+/// FADT boot architecture flags: no VGA, no PCI Express power management, no
+/// CMOS clock; and, by their absence, no ISA devices and no keyboard controller.
+const BOOT_ARCHITECTURE: u16 = 1 << 2 | 1 << 4 | 1 << 5;
+
+/// Writes the tables for `vcpus` vCPUs and a 64-bit PCI window, and returns
+/// where the first of them is.
+pub fn write(
+    memory: &GuestMemoryMmap,
+    vcpus: u8,
+    window_64: Option<Range<u64>>,
+) -> Result<u64, MachineError> {
+    let mut next = layout::ACPI.start + Rsdp::len() as u64;
+    let mut place = |table: &dyn Aml| {
+        next = next.next_multiple_of(16);
+        let address = next;
+        next += put(memory, address, table)?;
+        Ok::<u64, MachineError>(address)
+    };
+    let dsdt = place(&dsdt(window_64))?;
+    let tables = [place(&fadt(dsdt))?, place(&madt(vcpus))?, place(&mcfg())?];
+    let mut xsdt = XSDT::new(OEM, TABLE, REVISION);
+    tables.iter().for_each(|address| xsdt.add_entry(*address));
+    let xsdt = place(&xsdt)?;
+    put(memory, layout::ACPI.start, &Rsdp::new(OEM, xsdt))?;
+    Ok(layout::ACPI.start)
+}
+
+fn put(memory: &GuestMemoryMmap, address: u64, table: &dyn Aml) -> Result<u64, MachineError> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    let length = bytes.len() as u64;
+    if address + length > layout::ACPI.end {
+        return Err(MachineError::Internal("the ACPI tables outgrow their place"));
+    }
+    memory
+        .write_slice(&bytes, GuestAddress(address))
+        .map_err(|_| MachineError::Internal("the ACPI tables lie outside memory"))?;
+    Ok(length)
+}
+
+fn fadt(dsdt: u64) -> impl Aml {
+    let register = |offset: u16| {
+        let address = u64::from(power::BASE + offset);
+        GAS::new(Space::SystemIo, 8, 0, AccessSize::ByteAccess, address)
+    };
+    let mut fadt = FADTBuilder::new(OEM, TABLE, REVISION)
+        .dsdt_64(dsdt)
+        .flag(Flags::HwReducedAcpi)
+        .flag(Flags::ResetRegSup)
+        .flag(Flags::Wbinvd)
+        .flag(Flags::PwrButton)
+        .flag(Flags::SlpButton);
+    fadt.iapc_boot_arch = BOOT_ARCHITECTURE.into();
+    fadt.reset_reg = register(power::RESET);
+    fadt.reset_value = power::RESET_VALUE;
+    fadt.sleep_control_reg = register(power::SLEEP_CONTROL);
+    fadt.sleep_status_reg = register(power::SLEEP_STATUS);
+    fadt.finalize()
+}
+
+fn madt(vcpus: u8) -> impl Aml {
+    let apic = LocalInterruptController::Address(layout::LOCAL_APIC);
+    let mut madt = MADT::new(OEM, TABLE, REVISION, apic);
+    for id in 0..vcpus {
+        madt.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
+    }
+    madt.add_structure(IoApic::new(0, layout::IO_APIC, 0));
+    madt
+}
+
+fn mcfg() -> impl Aml {
+    let mut mcfg = MCFG::new(OEM, TABLE, REVISION);
+    mcfg.add_ecam(layout::ECAM, 0, 0, 0);
+    mcfg
+}
+
+fn dsdt(window_64: Option<Range<u64>>) -> impl Aml {
+    let mut dsdt = Sdt::new(*b"DSDT", 36, 6, OEM, TABLE, REVISION);
+    let off = power::SLEEP_TYPE_OFF;
+    Name::new("_S5_".into(), &Package::new(vec![&off, &off, &0u8, &0u8])).to_aml_bytes(&mut dsdt);
+    host_bridge(&mut dsdt, window_64);
+    com1(&mut dsdt);
+    dsdt.update_checksum();
+    dsdt
+}
+
+fn host_bridge(sink: &mut Sdt, window_64: Option<Range<u64>>) {
+    let uncached = AddressSpaceCacheable::NotCacheable;
+    let Range { start, end } = layout::PCI_WINDOW_32;
+    let bus = AddressSpace::new_bus_number(0u16, 0);
+    let low = AddressSpace::new_memory(uncached, true, start as u32, (end - 1) as u32, None);
+    let high = window_64.map(|window| {
+        let uncached = AddressSpaceCacheable::NotCacheable;
+        AddressSpace::new_memory(uncached, true, window.start, window.end - 1, None)
+    });
+    let mut windows: Vec<&dyn Aml> = vec![&bus, &low];
+    windows.extend(high.as_ref().map(|window| window as &dyn Aml));
+
+    let bridge = Device::new(
+        "PCI0".into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new("PNP0A08")),
+            &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
+            &Name::new("_UID".into(), &0u8),
+            &Name::new("_SEG".into(), &0u8),
+            &Name::new("_BBN".into(), &0u8),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(windows)),
+        ],
+    )
+    .to_bytes();
+    // A kernel uses ECAM only where a device of the board claims it.
+    let ecam = Memory32Fixed::new(true, layout::ECAM as u32, ECAM_SIZE as u32);
+    let board = Device::new(
+        "MBRD".into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new("PNP0C02")),
+            &Name::new("_UID".into(), &0u8),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&ecam])),
+        ],
+    )
+    .to_bytes();
+    let children = [bridge, board].concat();
+    sink.append_slice(&Scope::raw(Path::new("\\_SB_"), children));
+}
+
+fn com1(sink: &mut Sdt) {
+    let (base, count) = (serial::BASE, serial::COUNT as u8);
+    Scope::new(
+        Path::new("\\_SB_"),
+        vec![&Device::new(
+            "COM1".into(),
+            vec![
+                &Name::new("_HID".into(), &EISAName::new("PNP0501")),
+                &Name::new("_UID".into(), &0u8),
+                &Name::new(
+                    "_CRS".into(),
+                    &ResourceTemplate::new(vec![
+                        &IO::new(base, base, 1, count),
+                        &Interrupt::new(true, true, false, false, serial::IRQ),
+                    ]),
+                ),
+            ],
+        )],
+    )
+    .to_aml_bytes(sink);
+}
+
+trait ToBytes: Aml {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.to_aml_bytes(&mut bytes);
+        bytes
+    }
+}
+
+impl<T: Aml> ToBytes for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks the tables as a kernel does and returns them by signature.
+    fn tables(vcpus: u8) -> Vec<(String, Vec<u8>)> {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
+        let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30)).unwrap();
+        let mut bytes = [0; 36];
+        memory.read_slice(&mut bytes, GuestAddress(rsdp)).unwrap();
+        assert_eq!(&bytes[..8], b"RSD PTR ");
+        assert_eq!(sum(&bytes[..20]), 0);
+        assert_eq!(sum(&bytes), 0);
+        let xsdt = table(&memory, u64::from_le_bytes(bytes[24..32].try_into().unwrap()));
+        let entries = xsdt[36..].chunks(8).map(|e| u64::from_le_bytes(e.try_into().unwrap()));
+        let mut tables: Vec<_> = entries.map(|address| table(&memory, address)).collect();
+        let fadt = tables.iter().find(|table| table.starts_with(b"FACP")).unwrap();
+        let dsdt = u64::from_le_bytes(fadt[140..148].try_into().unwrap());
+        tables.push(table(&memory, dsdt));
+        let signature = |table: &Vec<u8>| String::from_utf8(table[..4].to_vec()).unwrap();
+        tables.into_iter().map(|table| (signature(&table), table)).collect()
+    }
+
+    fn table(memory: &GuestMemoryMmap, address: u64) -> Vec<u8> {
+        let length: u32 = memory.read_obj(GuestAddress(address + 4)).unwrap();
+        let mut bytes = vec![0; length as usize];
+        memory.read_slice(&mut bytes, GuestAddress(address)).unwrap();
+        assert_eq!(sum(&bytes), 0, "checksum of {:?}", &bytes[..4]);
+        bytes
+    }
+
+    fn sum(bytes: &[u8]) -> u8 {
+        bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+    }
+
+    #[test]
+    fn every_table_is_found_with_its_checksum_right() {
+        let tables = tables(2);
+        let names: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["FACP", "APIC", "MCFG", "DSDT"]);
+    }
+
+    #[test]
+    fn each_vcpu_has_a_local_apic() {
+        for vcpus in [1, 16] {
+            let tables = tables(vcpus);
+            let madt = &tables.iter().find(|(name, _)| name == "APIC").unwrap().1;
+            // 44 bytes of header, 8 for each local APIC, 12 for the I/O APIC.
+            assert_eq!(madt.len(), 44 + 8 * usize::from(vcpus) + 12);
+            let ids: Vec<_> = madt[44..].chunks(8).take(vcpus.into()).map(|apic| apic[3]).collect();
+            assert_eq!(ids, (0..vcpus).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_fadt_says_what_is_not_there() {
+        let tables = tables(1);
+        let fadt = &tables[0].1;
+        let flags = u32::from_le_bytes(fadt[112..116].try_into().unwrap());
+        assert_ne!(flags & 1 << 20, 0, "hardware-reduced");
+        assert_ne!(flags & 1 << 10, 0, "reset register");
+        let boot = u16::from_le_bytes(fadt[109..111].try_into().unwrap());
+        assert_ne!(boot & 1 << 5, 0, "no CMOS clock");
+        assert_eq!(boot & 1 << 1, 0, "no keyboard controller");
+    }
+
+    #[test]
+    fn ecam_is_limited_to_bus_0() {
+        let tables = tables(1);
+        let mcfg = &tables.iter().find(|(name, _)| name == "MCFG").unwrap().1;
+        assert_eq!(mcfg[44..52], layout::ECAM.to_le_bytes());
+        assert_eq!(mcfg[54..56], [0, 0]);
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Making a machine, step by step.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use super::bus::Bus;
+use super::counters::Observer;
+use super::end::End;
+use super::error::MachineError;
+use super::exits::Exits;
+use super::functions::Functions;
+use super::interrupts::Interrupts;
+use super::memory::{self, Slots};
+use super::run::Machine;
+use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec, Ports};
+use super::vcpu::Surroundings;
+use super::{acpi, boot, cpuid, kernel, layout};
+use crate::devices::serial::{self, SerialLine, SerialPort};
+use crate::devices::{PortBus, power};
+
+/// What this program needs of KVM, and what a host without it cannot do.
+const NEEDED: [(Cap, &str); 5] = [
+    (Cap::Irqchip, "emulate interrupt controllers"),
+    (Cap::UserMemory, "give a VM memory of this process"),
+    (Cap::Irqfd, "take interrupts from eventfds (irqfd)"),
+    (Cap::Ioeventfd, "turn writes of a guest into eventfds (ioeventfd)"),
+    (Cap::IrqRouting, "route interrupt messages"),
+];
+
+impl Machine {
+    /// Makes a machine from its description; nothing runs yet.
+    pub fn build(spec: &MachineSpec, ports: Ports) -> Result<Machine, MachineError> {
+        check(spec)?;
+        let kvm = open_kvm()?;
+        let supported = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(|error| MachineError::kvm("list what processors it supports", error))?;
+        let window_64 = window_above(spec.memory, &supported)?;
+        let vm = create_vm(&kvm)?;
+        let interrupts = Interrupts::new(Arc::clone(&vm));
+        let memory = Arc::new(memory::allocate(spec.memory)?);
+
+        let mut functions = Functions::new(&memory, &interrupts)?;
+        let accelerator = functions.add_accelerator(&spec.device)?;
+        let console = functions.add_console(vec![
+            ("farfault.stdin", ports.stdin),
+            ("farfault.stdout", ports.stdout),
+            ("farfault.stderr", ports.stderr),
+            ("farfault.control", ports.control),
+        ])?;
+        let (pci, config_pages) = functions.finish();
+
+        let interrupt = interrupts.pin(serial::IRQ)?;
+        let port = SerialPort::new(interrupt).map_err(no_serial)?;
+        let line = SerialLine::new(Arc::clone(&port), ports.serial).map_err(no_serial)?;
+        let mut io = PortBus::default();
+        io.add(serial::BASE, serial::COUNT, port);
+        io.add(power::BASE, power::COUNT, Arc::new(power::Power));
+        io.add(power::KEYBOARD_COMMAND, 1, Arc::new(power::KeyboardReset));
+
+        let mut slots = Slots::new(&vm);
+        for region in memory.iter() {
+            slots.add(region.start_addr().0, region, false)?;
+        }
+        if vm.check_extension(Cap::ReadonlyMem) {
+            for (address, page) in &config_pages {
+                slots.add(*address, page, true)?;
+            }
+        }
+
+        let rsdp = acpi::write(&memory, spec.vcpus, window_64)?;
+        let entry = kernel::load(&memory, spec, rsdp)?;
+        boot::write_tables(&memory)?;
+        let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
+
+        let end = End::new()
+            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        let surroundings = Surroundings {
+            bus: Arc::new(Bus { ports: io, pci }),
+            exits: Arc::new(Exits::default()),
+            end: Arc::clone(&end),
+        };
+        let observer = Observer {
+            exits: Arc::clone(&surroundings.exits),
+            accelerator: Arc::clone(&accelerator),
+            ram: ram_here(&memory),
+        };
+        Ok(Machine {
+            vcpus,
+            surroundings,
+            accelerator,
+            serial: line,
+            console,
+            observer,
+            end,
+            _vm: vm,
+            _memory: memory,
+            _config_pages: config_pages,
+        })
+    }
+}
+
+/// Checks what can be checked without the host.
+fn check(spec: &MachineSpec) -> Result<(), MachineError> {
+    if !(1..=MAX_VCPUS).contains(&spec.vcpus) {
+        return Err(MachineError::Vcpus(spec.vcpus));
+    }
+    let in_range = (MIN_MEMORY..=MAX_MEMORY).contains(&spec.memory);
+    if !in_range || !spec.memory.is_multiple_of(MEMORY_STEP) {
+        return Err(MachineError::MemorySize { bytes: spec.memory });
+    }
+    Ok(())
+}
+
+fn open_kvm() -> Result<Kvm, MachineError> {
+    let kvm = Kvm::new().map_err(|error| MachineError::NoKvm(error.into()))?;
+    match NEEDED.into_iter().find(|(capability, _)| !kvm.check_extension(*capability)) {
+        Some((_, what)) => Err(MachineError::KvmLacks(what)),
+        None => Ok(kvm),
+    }
+}
+
+/// The PCI window above RAM, if the processors can address it.
+fn window_above(memory: u64, supported: &CpuId) -> Result<Option<Range<u64>>, MachineError> {
+    let bits = cpuid::address_bits(supported);
+    let addressable = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
+    if layout::ram(memory).iter().any(|range| range.end > addressable) {
+        return Err(MachineError::AddressBits { bytes: memory, bits });
+    }
+    let window = layout::pci_window_64(memory);
+    Ok((window.end <= addressable).then_some(window))
+}
+
+fn create_vm(kvm: &Kvm) -> Result<Arc<VmFd>, MachineError> {
+    let vm = kvm.create_vm().map_err(|error| MachineError::kvm("create a VM", error))?;
+    // Two calls that only Intel processors without all of VMX depend on.
+    vm.set_identity_map_address(layout::KVM_PAGES)
+        .map_err(|error| MachineError::kvm("take a page for itself", error))?;
+    vm.set_tss_address(layout::KVM_PAGES as usize + 0x1000)
+        .map_err(|error| MachineError::kvm("take pages for itself", error))?;
+    vm.create_irq_chip()
+        .map_err(|error| MachineError::kvm("create interrupt controllers", error))?;
+    Ok(Arc::new(vm))
+}
+
+fn create_vcpus(
+    vm: &VmFd,
+    spec: &MachineSpec,
+    supported: &CpuId,
+    entry: u64,
+) -> Result<Vec<VcpuFd>, MachineError> {
+    let mut vcpus = Vec::new();
+    for id in 0..spec.vcpus {
+        let vcpu = vm
+            .create_vcpu(id.into())
+            .map_err(|error| MachineError::kvm("create a vCPU", error))?;
+        let entries = cpuid::filter(supported, id, spec.vcpus, spec.plain_xsave);
+        let entries = CpuId::from_entries(&entries)
+            .map_err(|_| MachineError::Internal("a vCPU's CPUID has too many leaves"))?;
+        vcpu.set_cpuid2(&entries)
+            .map_err(|error| MachineError::kvm("accept a vCPU's CPUID", error))?;
+        boot::set_msrs(&vcpu)?;
+        vcpus.push(vcpu);
+    }
+    // The others wait to be started by the first.
+    if let Some(first) = vcpus.first() {
+        boot::enter(first, entry)?;
+    }
+    Ok(vcpus)
+}
+
+/// Where guest RAM is in this process.
+fn ram_here(memory: &GuestMemoryMmap) -> Vec<Range<u64>> {
+    let ranges = memory.iter().map(|region| {
+        let start = region.as_ptr() as u64;
+        start..start + region.size() as u64
+    });
+    ranges.collect()
+}
+
+fn no_serial(source: std::io::Error) -> MachineError {
+    MachineError::Host { what: "make the serial line", source }
+}

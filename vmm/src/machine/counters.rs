@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A look at a running machine from any thread.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use farfault_device_model::Counters;
+use serde::Serialize;
+
+use super::exits::Exits;
+use super::footprint;
+use crate::accelerator::Accelerator;
+
+/// What the machine counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MachineCounters {
+    /// Exits to this process for port I/O.
+    pub pio_exits: u64,
+    /// Exits to this process for memory-mapped I/O.
+    pub mmio_exits: u64,
+    /// Exits that were no accesses, such as interruptions by a signal.
+    pub other_exits: u64,
+    /// PIO and MMIO exits until [`Observer::mark_started`].
+    pub boot_exits: u64,
+    /// Doorbell writes that arrived through an ioeventfd, so without an exit.
+    pub ioeventfd_doorbells: u64,
+    /// MSI-X messages sent by the accelerator.
+    pub msix_sent: u64,
+    /// Private memory of this process outside guest RAM (RssAnon less RAM).
+    pub private_kib: u64,
+}
+
+/// Looks at a running machine from any thread.
+#[derive(Clone)]
+pub struct Observer {
+    pub(super) exits: Arc<Exits>,
+    pub(super) accelerator: Arc<Accelerator>,
+    /// Where guest RAM is in this process.
+    pub(super) ram: Vec<Range<u64>>,
+}
+
+impl Observer {
+    /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.
+    pub fn mark_started(&self) {
+        self.exits.mark_started();
+    }
+
+    /// The counters as of now.
+    pub fn counters(&self) -> MachineCounters {
+        MachineCounters {
+            pio_exits: self.exits.pio(),
+            mmio_exits: self.exits.mmio(),
+            other_exits: self.exits.other(),
+            boot_exits: self.exits.at_start(),
+            ioeventfd_doorbells: self.accelerator.doorbells_rung(),
+            msix_sent: self.accelerator.messages_sent(),
+            private_kib: footprint::private_kib(&self.ram),
+        }
+    }
+
+    /// The accelerator's own counters as of now.
+    pub fn device_counters(&self) -> Counters {
+        self.accelerator.counters()
+    }
+
+    /// Exits by port and address, for `-v`.
+    pub fn histogram(&self) -> String {
+        self.exits.histogram()
+    }
+}

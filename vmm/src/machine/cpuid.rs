@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a vCPU says about itself: what KVM supports here, less what this
+//! machine does not pass on, with each vCPU's own place in the topology.
+//!
+//! The host's own CPUID is never asked: KVM's answer differs from it, and in
+//! a nested guest the host's would be wrong.
+
+use kvm_bindings::{CpuId, kvm_cpuid_entry2};
+
+const VERSION: u32 = 1;
+const EXTENDED_FEATURES: u32 = 7;
+const TOPOLOGY: [u32; 2] = [0xb, 0x1f];
+const XSAVE: u32 = 0xd;
+const EXTENDED_VERSION: u32 = 0x8000_0001;
+const ADDRESS_SIZES: u32 = 0x8000_0008;
+const AMD_TOPOLOGY: u32 = 0x8000_001e;
+const AMD_EXTENDED_TOPOLOGY: u32 = 0x8000_0026;
+
+const VERSION_ECX_AVX_ETC: u32 = 1 << 12 | 1 << 28 | 1 << 29;
+const VERSION_ECX_TSC_DEADLINE: u32 = 1 << 24;
+const VERSION_ECX_HYPERVISOR: u32 = 1 << 31;
+const VERSION_EDX_HTT: u32 = 1 << 28;
+const FEATURES_EBX_AVX2: u32 = 1 << 5;
+/// AVX-512 F, DQ, IFMA, PF, ER, CD, BW, VL.
+const FEATURES_EBX_AVX512: u32 =
+    1 << 16 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 30 | 1 << 31;
+/// AVX-512 VBMI and VBMI2, VAES, VPCLMULQDQ, AVX-512 VNNI, BITALG, VPOPCNTDQ; protection keys, which have XSAVE state too.
+const FEATURES_ECX_XSAVE: u32 =
+    1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 14;
+const FEATURES_EDX_ARCH_CAPABILITIES: u32 = 1 << 29;
+/// AVX-512 4VNNIW, 4FMAPS, VP2INTERSECT, AMX.
+const FEATURES_EDX_XSAVE: u32 = 1 << 2 | 1 << 3 | 1 << 8 | 1 << 22 | 1 << 24 | 1 << 25;
+const EXTENDED_ECX_SVM: u32 = 1 << 2;
+const EXTENDED_ECX_XOP_FMA4: u32 = 1 << 11 | 1 << 16;
+/// x87 and SSE state, their XSAVE area with its header.
+const PLAIN_STATES: u32 = 0b11;
+const PLAIN_AREA: u32 = 576;
+/// XSAVES and extended feature disable.
+const XSAVE_EAX_SUPERVISOR: u32 = 1 << 3 | 1 << 4;
+
+const LEVEL_THREAD: u32 = 1;
+const LEVEL_CORE: u32 = 2;
+
+/// The CPUID of vCPU `id` of `count`, from what KVM supports. With
+/// `plain_xsave` there is no AVX and the XSAVE area holds x87 and SSE only.
+pub fn filter(supported: &CpuId, id: u8, count: u8, plain_xsave: bool) -> Vec<kvm_cpuid_entry2> {
+    let mut entries = supported.as_slice().to_vec();
+    let amd = is_amd(&entries);
+    entries.retain(|entry| {
+        let replaced = TOPOLOGY.contains(&entry.function);
+        let wide = plain_xsave && entry.function == XSAVE && entry.index > 1;
+        !replaced && !wide && entry.function != AMD_EXTENDED_TOPOLOGY
+    });
+    for entry in &mut entries {
+        identify(entry, id, count);
+        hide(entry, amd);
+        if plain_xsave {
+            narrow(entry);
+        }
+    }
+    for function in TOPOLOGY {
+        if supported.as_slice().iter().any(|entry| entry.function == function) {
+            entries.extend(topology(function, id, count));
+        }
+    }
+    entries
+}
+
+/// Physical address bits of a vCPU.
+pub fn address_bits(supported: &CpuId) -> u32 {
+    let entry = supported.as_slice().iter().find(|entry| entry.function == ADDRESS_SIZES);
+    entry.map_or(36, |entry| entry.eax & 0xff)
+}
+
+fn is_amd(entries: &[kvm_cpuid_entry2]) -> bool {
+    let vendor = entries.iter().find(|entry| entry.function == 0);
+    let starts_like = |name: &[u8; 4]| vendor.is_some_and(|e| e.ebx == u32::from_le_bytes(*name));
+    starts_like(b"Auth") || starts_like(b"Hygo")
+}
+
+/// APIC IDs are the numbers of the vCPUs; each is a core of the one package.
+fn identify(entry: &mut kvm_cpuid_entry2, id: u8, count: u8) {
+    let (id, count) = (u32::from(id), u32::from(count));
+    match entry.function {
+        VERSION => {
+            entry.ebx = entry.ebx & 0x0000_ffff | count << 16 | id << 24;
+            entry.ecx |= VERSION_ECX_HYPERVISOR | VERSION_ECX_TSC_DEADLINE;
+            if count > 1 {
+                entry.edx |= VERSION_EDX_HTT;
+            } else {
+                entry.edx &= !VERSION_EDX_HTT;
+            }
+        }
+        // Deterministic cache parameters: cores in the package.
+        4 if entry.eax & 0x1f != 0 => entry.eax = entry.eax & 0x03ff_ffff | (count - 1) << 26,
+        ADDRESS_SIZES => entry.ecx = entry.ecx & !0xf0ff | (count - 1) | core_bits(count) << 12,
+        AMD_TOPOLOGY => (entry.eax, entry.ebx, entry.ecx) = (id, id & 0xff, 0),
+        _ => {}
+    }
+}
+
+/// Removes what KVM supports and this machine does not offer.
+fn hide(entry: &mut kvm_cpuid_entry2, amd: bool) {
+    match entry.function {
+        // Emulated by KVM, but of no use on AMD, whose kernels do not look there.
+        EXTENDED_FEATURES if entry.index == 0 && amd => {
+            entry.edx &= !FEATURES_EDX_ARCH_CAPABILITIES;
+        }
+        // No guests in the guest.
+        EXTENDED_VERSION => entry.ecx &= !EXTENDED_ECX_SVM,
+        VERSION => entry.ecx &= !(1 << 5),
+        _ => {}
+    }
+}
+
+/// Leaves what needs no more state than SSE. Half of it would be worse than
+/// nothing: a kernel refuses an area whose size does not match its parts.
+fn narrow(entry: &mut kvm_cpuid_entry2) {
+    match (entry.function, entry.index) {
+        (VERSION, _) => entry.ecx &= !VERSION_ECX_AVX_ETC,
+        (EXTENDED_FEATURES, 0) => {
+            entry.ebx &= !(FEATURES_EBX_AVX2 | FEATURES_EBX_AVX512);
+            entry.ecx &= !FEATURES_ECX_XSAVE;
+            entry.edx &= !FEATURES_EDX_XSAVE;
+        }
+        // AVX-VNNI and others of the sort.
+        (EXTENDED_FEATURES, 1) => (entry.eax, entry.edx) = (0, 0),
+        (XSAVE, 0) => {
+            entry.eax = PLAIN_STATES;
+            entry.ebx = PLAIN_AREA;
+            entry.ecx = PLAIN_AREA;
+            entry.edx = 0;
+        }
+        (XSAVE, 1) => {
+            entry.eax &= !XSAVE_EAX_SUPERVISOR;
+            (entry.ebx, entry.ecx, entry.edx) = (0, 0, 0);
+        }
+        (EXTENDED_VERSION, _) => entry.ecx &= !EXTENDED_ECX_XOP_FMA4,
+        _ => {}
+    }
+}
+
+fn topology(function: u32, id: u8, count: u8) -> [kvm_cpuid_entry2; 3] {
+    let level = |index: u32, shift: u32, cpus: u32, kind: u32| kvm_cpuid_entry2 {
+        function,
+        index,
+        flags: kvm_bindings::KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+        eax: shift,
+        ebx: cpus,
+        ecx: kind << 8 | index,
+        edx: id.into(),
+        ..Default::default()
+    };
+    let count = u32::from(count);
+    [level(0, 0, 1, LEVEL_THREAD), level(1, core_bits(count), count, LEVEL_CORE), level(2, 0, 0, 0)]
+}
+
+/// Bits of an APIC ID that number the cores.
+fn core_bits(count: u32) -> u32 {
+    count.next_power_of_two().trailing_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(function: u32, index: u32, registers: [u32; 4]) -> kvm_cpuid_entry2 {
+        let [eax, ebx, ecx, edx] = registers;
+        kvm_cpuid_entry2 { function, index, eax, ebx, ecx, edx, ..Default::default() }
+    }
+
+    /// Everything set, as an AMD processor with all extensions would have it.
+    fn supported() -> CpuId {
+        let mut entries = vec![entry(0, 0, [0x20, u32::from_le_bytes(*b"Auth"), 0, 0])];
+        for (function, indices) in
+            [(1, 1), (4, 2), (7, 2), (0xb, 1), (0xd, 10), (0x8000_0001, 1), (0x8000_0008, 1), (0x8000_001e, 1), (0x8000_0026, 2)]
+        {
+            entries.extend((0..indices).map(|index| entry(function, index, [u32::MAX; 4])));
+        }
+        CpuId::from_entries(&entries).unwrap()
+    }
+
+    fn find(entries: &[kvm_cpuid_entry2], function: u32, index: u32) -> kvm_cpuid_entry2 {
+        let mut found = entries.iter().filter(|e| (e.function, e.index) == (function, index));
+        let entry = *found.next().unwrap();
+        assert!(found.next().is_none(), "leaf {function:#x} {index} is there twice");
+        entry
+    }
+
+    #[test]
+    fn every_vcpu_has_its_own_apic_id_everywhere() {
+        for id in [0, 2] {
+            let entries = filter(&supported(), id, 3, false);
+            assert_eq!(find(&entries, 1, 0).ebx >> 24, id.into());
+            assert_eq!(find(&entries, 1, 0).ebx >> 16 & 0xff, 3);
+            assert_eq!(find(&entries, 0xb, 0).edx, id.into());
+            assert_eq!(find(&entries, 0xb, 1).edx, id.into());
+            assert_eq!(find(&entries, 0x8000_001e, 0).eax, id.into());
+        }
+    }
+
+    #[test]
+    fn the_topology_is_one_package_of_cores() {
+        let entries = filter(&supported(), 0, 3, false);
+        let (threads, cores) = (find(&entries, 0xb, 0), find(&entries, 0xb, 1));
+        assert_eq!((threads.eax, threads.ebx, threads.ecx), (0, 1, 0x100));
+        assert_eq!((cores.eax, cores.ebx, cores.ecx), (2, 3, 0x201));
+        assert_eq!(find(&entries, 0xb, 2).ecx >> 8, 0);
+        assert_eq!(find(&entries, 0x8000_0008, 0).ecx & 0xf0ff, 2 << 12 | 2);
+        assert!(!entries.iter().any(|entry| entry.function == 0x8000_0026));
+        assert!(!entries.iter().any(|entry| entry.function == 0x1f), "was not supported");
+    }
+
+    #[test]
+    fn no_guests_in_the_guest_and_no_intel_msr_on_amd() {
+        let entries = filter(&supported(), 0, 1, false);
+        assert_eq!(find(&entries, 0x8000_0001, 0).ecx, u32::MAX & !EXTENDED_ECX_SVM);
+        assert_eq!(find(&entries, 1, 0).ecx, u32::MAX & !(1 << 5));
+        assert_eq!(find(&entries, 7, 0).edx, u32::MAX & !(1 << 29));
+        assert_eq!(find(&entries, 1, 0).edx & VERSION_EDX_HTT, 0);
+    }
+
+    #[test]
+    fn plain_xsave_is_consistent() {
+        let entries = filter(&supported(), 0, 1, true);
+        let area = find(&entries, 0xd, 0);
+        assert_eq!((area.eax, area.ebx, area.ecx, area.edx), (3, 576, 576, 0));
+        assert!(!entries.iter().any(|entry| entry.function == 0xd && entry.index > 1));
+        assert_eq!(find(&entries, 1, 0).ecx & VERSION_ECX_AVX_ETC, 0);
+        assert_eq!(find(&entries, 7, 0).ebx & (FEATURES_EBX_AVX2 | FEATURES_EBX_AVX512), 0);
+        // XSAVE itself stays: clearing it alone leaves kernels without a way
+        // to keep what they believe to be there.
+        assert_eq!(find(&entries, 1, 0).ecx >> 26 & 1, 1);
+    }
+
+    #[test]
+    fn wide_xsave_is_left_as_kvm_has_it() {
+        let entries = filter(&supported(), 0, 1, false);
+        let leaf = |entries: &[kvm_cpuid_entry2]| entries.iter().filter(|e| e.function == 0xd).count();
+        assert_eq!(leaf(&entries), 10);
+    }
+
+    #[test]
+    fn address_bits_come_from_their_leaf() {
+        assert_eq!(address_bits(&supported()), 255);
+        assert_eq!(address_bits(&CpuId::new(0).unwrap()), 36);
+    }
+}

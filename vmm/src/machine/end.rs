@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! How a run comes to its end: whoever notices first says so, and the event
+//! loop hears of it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use parking_lot::Mutex;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::error::MachineError;
+
+/// How a run of the guest came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest switched the power off.
+    PowerOff,
+    /// The guest asked for a reset (reset register or keyboard controller).
+    Reset,
+    /// A vCPU met a triple fault: the guest's kernel is beyond repair.
+    TripleFault,
+    /// [`Stopper::stop`] was called.
+    Stopped,
+}
+
+/// The end of a run, not yet come.
+pub struct End {
+    event: EventFd,
+    outcome: Mutex<Option<Result<Ending, MachineError>>>,
+    ended: AtomicBool,
+    stop_wanted: AtomicBool,
+}
+
+impl End {
+    /// Nothing has ended.
+    pub fn new() -> io::Result<Arc<End>> {
+        Ok(Arc::new(End {
+            event: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+            outcome: Mutex::new(None),
+            ended: AtomicBool::new(false),
+            stop_wanted: AtomicBool::new(false),
+        }))
+    }
+
+    /// Says how the run ended. Only the first to say so is heard.
+    pub fn report(&self, outcome: Result<Ending, MachineError>) {
+        self.outcome.lock().get_or_insert(outcome);
+        self.ended.store(true, Ordering::Release);
+        // Fails only when the event is raised already.
+        let _ = self.event.write(1);
+    }
+
+    /// Whether the run has ended.
+    pub fn has_come(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller has lost patience, even with output.
+    pub fn stop_wanted(&self) -> bool {
+        self.stop_wanted.load(Ordering::Acquire)
+    }
+
+    /// How the run ended.
+    pub fn outcome(&self) -> Result<Ending, MachineError> {
+        let outcome = self.outcome.lock().take();
+        outcome.unwrap_or(Err(MachineError::Internal("the run ended without a reason")))
+    }
+}
+
+/// Ends a run from any thread.
+#[derive(Clone)]
+pub struct Stopper(pub(super) Arc<End>);
+
+impl Stopper {
+    /// Asks the machine to stop; the run then ends as [`Ending::Stopped`],
+    /// without waiting for anyone to read the guest's output. Called while
+    /// output is flushed after an end of the guest's own, it cuts that short.
+    pub fn stop(&self) {
+        self.0.stop_wanted.store(true, Ordering::Release);
+        self.0.report(Ok(Ending::Stopped));
+    }
+}
+
+/// Wakes the event loop when the end has come.
+pub struct EndLine(pub Arc<End>);
+
+impl MutEventSubscriber for EndLine {
+    fn init(&mut self, ops: &mut EventOps) {
+        // Adding a fresh descriptor to a fresh loop cannot fail.
+        let _ = ops.add(Events::new(&self.0.event, EventSet::IN));
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        let _ = self.0.event.read();
+    }
+}

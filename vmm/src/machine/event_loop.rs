@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The event loop, on event-manager.
+
+use std::sync::Arc;
+
+use event_manager::{
+    Error, EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps,
+};
+use nix::libc::EINTR;
+use parking_lot::Mutex;
+
+use super::error::MachineError;
+
+/// Waits for events and hands them to who watches for them.
+pub struct EventLoop(EventManager<Box<dyn MutEventSubscriber>>);
+
+impl EventLoop {
+    /// Nobody watches for anything yet.
+    pub fn new() -> Result<EventLoop, MachineError> {
+        EventManager::new().map(EventLoop).map_err(MachineError::EventLoop)
+    }
+
+    /// Adds a watcher.
+    pub fn add(&mut self, subscriber: impl MutEventSubscriber + 'static) {
+        self.0.add_subscriber(Box::new(subscriber));
+    }
+
+    /// Handles events until `done`, which is asked after each batch.
+    pub fn run_until(&mut self, done: impl Fn() -> bool) -> Result<(), MachineError> {
+        while !done() {
+            match self.0.run() {
+                Ok(_) => {}
+                Err(Error::Epoll(error)) if error.errno() == EINTR => {}
+                Err(error) => return Err(MachineError::EventLoop(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A watcher that somebody else looks at too, between events.
+pub struct Shared<T>(pub Arc<Mutex<T>>);
+
+impl<T: MutEventSubscriber> MutEventSubscriber for Shared<T> {
+    fn init(&mut self, ops: &mut EventOps) {
+        self.0.lock().init(ops);
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps) {
+        self.0.lock().process(events, ops);
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Putting PCI functions on bus 0: a configuration space that the guest can
+//! read without an exit, a place for each BAR, interrupts and doorbells.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use farfault_device_model::Config as Choices;
+use vm_allocator::{AddressAllocator, AllocPolicy};
+use vm_memory::{GuestMemoryMmap, MmapRegion};
+
+use super::error::MachineError;
+use super::interrupts::Interrupts;
+use super::{layout, memory};
+use crate::accelerator::{self, Accelerator};
+use crate::devices::virtio::console::{self, Console};
+use crate::devices::virtio::transport::{self, Transport};
+use crate::pci::{Bar, Config, Function, HostBridge, Identity, Msix, Root};
+
+/// Device numbers.
+const HOST_BRIDGE: u8 = 0;
+const ACCELERATOR: u8 = 1;
+const CONSOLE: u8 = 2;
+
+/// The functions of bus 0, while they are being made.
+pub struct Functions {
+    interrupts: Arc<Interrupts>,
+    memory: Arc<GuestMemoryMmap>,
+    window: AddressAllocator,
+    functions: Vec<(u8, Arc<Function>)>,
+    pages: Vec<(u64, Arc<MmapRegion>)>,
+}
+
+impl Functions {
+    /// A bus with nothing but its host bridge.
+    pub fn new(
+        memory: &Arc<GuestMemoryMmap>,
+        interrupts: &Arc<Interrupts>,
+    ) -> Result<Functions, MachineError> {
+        let window = layout::PCI_WINDOW_32;
+        let window = AddressAllocator::new(window.start, window.end - window.start)
+            .map_err(|_| MachineError::Internal("there is no window for BARs"))?;
+        let mut bus = Functions {
+            interrupts: Arc::clone(interrupts),
+            memory: Arc::clone(memory),
+            window,
+            functions: Vec::new(),
+            pages: Vec::new(),
+        };
+        let config = bus.config(HOST_BRIDGE, &HostBridge::IDENTITY, &[])?;
+        bus.add(HOST_BRIDGE, Function::new(config, None, Arc::new(HostBridge)));
+        Ok(bus)
+    }
+
+    /// Adds the accelerator.
+    pub fn add_accelerator(&mut self, choices: &Choices) -> Result<Arc<Accelerator>, MachineError> {
+        let msix = self.msix(accelerator::VECTORS, accelerator::MSIX_PENDING)?;
+        let device = Accelerator::new(
+            choices,
+            Arc::clone(&self.memory),
+            Arc::clone(&msix),
+            Arc::clone(&self.interrupts) as _,
+        )
+        .map_err(MachineError::from)?;
+        let bar = accelerator::BAR_MSIX;
+        let mut config = self.config(ACCELERATOR, &accelerator::IDENTITY, &accelerator::BARS)?;
+        config.add_pcie();
+        config.add_msix(accelerator::VECTORS, bar, accelerator::MSIX_PENDING);
+        let function = Function::new(config, Some((bar, msix)), Arc::clone(&device) as _);
+        self.add(ACCELERATOR, function);
+        Ok(device)
+    }
+
+    /// Adds the console with its ports.
+    pub fn add_console(
+        &mut self,
+        ports: Vec<(&'static str, UnixStream)>,
+    ) -> Result<Console, MachineError> {
+        let failed = |source: io::Error| MachineError::Host { what: "make the console", source };
+        let msix = self.msix(transport::VECTORS, transport::MSIX_PENDING)?;
+        let transport = Transport::new(
+            console::FEATURE_MULTIPORT,
+            console::queue_count(ports.len()),
+            console::device_config(ports.len()),
+            Arc::clone(&self.memory),
+            Arc::clone(&msix),
+            Arc::clone(&self.interrupts) as _,
+        );
+        let transport = Arc::new(transport.map_err(failed)?);
+        let bar = transport::BAR_MSIX;
+        let mut config = self.config(CONSOLE, &Transport::CONSOLE, &Transport::BARS)?;
+        transport.add_capabilities(&mut config);
+        config.add_msix(transport::VECTORS, bar, transport::MSIX_PENDING);
+        let function = Function::new(config, Some((bar, msix)), Arc::clone(&transport) as _);
+        self.add(CONSOLE, function);
+        Console::new(transport, ports).map_err(failed)
+    }
+
+    /// The finished bus, and its configuration spaces with the addresses at
+    /// which a guest may read them.
+    pub fn finish(self) -> (Root, Vec<(u64, Arc<MmapRegion>)>) {
+        (Root::new(self.functions), self.pages)
+    }
+
+    fn add(&mut self, device: u8, function: Function) {
+        self.functions.push((device, Arc::new(function)));
+    }
+
+    /// A configuration space whose BARs are where firmware would put them.
+    fn config(
+        &mut self,
+        device: u8,
+        identity: &Identity,
+        bars: &[Bar],
+    ) -> Result<Config, MachineError> {
+        let page = memory::config_page()?;
+        self.pages.push((layout::ECAM + (u64::from(device) << 15), Arc::clone(&page)));
+        let mut config = Config::new(page, identity, bars);
+        for bar in bars {
+            let place = self.window.allocate(bar.size, bar.size, AllocPolicy::FirstMatch);
+            let place = place.map_err(|_| MachineError::Internal("BARs outgrow their window"))?;
+            config.place(bar.index, place.start());
+        }
+        Ok(config)
+    }
+
+    fn msix(&self, vectors: u16, pending: u32) -> Result<Arc<Msix>, MachineError> {
+        let sender = self.interrupts.vectors(vectors)?;
+        Ok(Arc::new(Msix::new(vectors, pending.into(), sender)))
+    }
+}

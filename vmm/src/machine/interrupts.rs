@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Interrupts and doorbells through KVM: an irqfd for every I/O APIC pin and
+//! MSI-X vector in use, the table of routes behind them, and ioeventfds.
+
+use std::io;
+use std::sync::Arc;
+
+use kvm_bindings::{
+    KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KvmIrqRouting,
+    kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1 as Route, kvm_irq_routing_irqchip,
+    kvm_irq_routing_msi, kvm_irq_routing_msi__bindgen_ty_1 as MsiTail,
+};
+use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
+use parking_lot::Mutex;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::error::MachineError;
+use crate::pci::{EventRegistry, Message, MessageSender};
+
+/// Pins of KVM's I/O APIC; vectors are routed from here on.
+const IO_APIC_PINS: u32 = 24;
+
+/// All interrupts of a VM.
+pub struct Interrupts {
+    vm: Arc<VmFd>,
+    routes: Mutex<Routes>,
+}
+
+/// What each vector's irqfd sends. KVM takes the table as a whole, and waits
+/// for all vCPUs to notice: so it gets it when a message is to be sent that it
+/// does not know yet, and learns of all others programmed until then with it.
+#[derive(Default)]
+struct Routes {
+    lines: Vec<Line>,
+    stale: bool,
+}
+
+struct Line {
+    event: EventFd,
+    message: Message,
+}
+
+impl Interrupts {
+    /// No vectors yet.
+    pub fn new(vm: Arc<VmFd>) -> Arc<Interrupts> {
+        Arc::new(Interrupts { vm, routes: Mutex::default() })
+    }
+
+    /// An event that raises an edge on an I/O APIC pin.
+    pub fn pin(&self, pin: u32) -> Result<EventFd, MachineError> {
+        self.line(pin)
+    }
+
+    /// Irqfds for `count` MSI-X vectors of one function.
+    pub fn vectors(
+        self: &Arc<Interrupts>,
+        count: u16,
+    ) -> Result<Box<dyn MessageSender>, MachineError> {
+        let mut routes = self.routes.lock();
+        let first = routes.lines.len();
+        for _ in 0..count {
+            let event = self.line(IO_APIC_PINS + routes.lines.len() as u32)?;
+            routes.lines.push(Line { event, message: Message::default() });
+        }
+        Ok(Box::new(Vectors { interrupts: Arc::clone(self), first }))
+    }
+
+    fn line(&self, gsi: u32) -> Result<EventFd, MachineError> {
+        let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
+            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        self.vm
+            .register_irqfd(&event, gsi)
+            .map_err(|error| MachineError::kvm("make an irqfd", error))?;
+        Ok(event)
+    }
+
+    fn update(&self, routes: &mut Routes) {
+        let pins = (0..IO_APIC_PINS).map(pin_route);
+        let lines = (IO_APIC_PINS..).zip(&routes.lines);
+        let entries: Vec<_> =
+            pins.chain(lines.map(|(gsi, line)| message_route(gsi, line.message))).collect();
+        // KVM refuses a message that no local APIC could receive. Such a
+        // message goes nowhere, as on a real bus; it is not our error.
+        let table = KvmIrqRouting::from_entries(&entries).ok();
+        let _ = table.map(|table| self.vm.set_gsi_routing(&table));
+        routes.stale = false;
+    }
+}
+
+fn pin_route(pin: u32) -> kvm_irq_routing_entry {
+    let irqchip = kvm_irq_routing_irqchip { irqchip: KVM_IRQCHIP_IOAPIC, pin };
+    let u = Route { irqchip };
+    kvm_irq_routing_entry { gsi: pin, type_: KVM_IRQ_ROUTING_IRQCHIP, u, ..Default::default() }
+}
+
+fn message_route(gsi: u32, message: Message) -> kvm_irq_routing_entry {
+    let msi = kvm_irq_routing_msi {
+        address_lo: message.address as u32,
+        address_hi: (message.address >> 32) as u32,
+        data: message.data,
+        __bindgen_anon_1: MsiTail { pad: 0 },
+    };
+    let u = Route { msi };
+    kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_MSI, u, ..Default::default() }
+}
+
+/// The vectors of one function among all.
+struct Vectors {
+    interrupts: Arc<Interrupts>,
+    first: usize,
+}
+
+impl MessageSender for Vectors {
+    fn program(&self, vector: u16, message: Message) {
+        let mut routes = self.interrupts.routes.lock();
+        let Some(line) = routes.lines.get_mut(self.first + usize::from(vector)) else { return };
+        if line.message != message {
+            line.message = message;
+            routes.stale = true;
+        }
+    }
+
+    fn send(&self, vector: u16) {
+        let mut routes = self.interrupts.routes.lock();
+        if routes.stale {
+            self.interrupts.update(&mut routes);
+        }
+        if let Some(line) = routes.lines.get(self.first + usize::from(vector)) {
+            // Fails only if the counter is full, so the message is on its way.
+            let _ = line.event.write(1);
+        }
+    }
+}
+
+impl EventRegistry for Interrupts {
+    fn attach(&self, event: &EventFd, address: u64) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(address);
+        Ok(self.vm.register_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)?)
+    }
+
+    fn detach(&self, event: &EventFd, address: u64) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(address);
+        Ok(self.vm.unregister_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)?)
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Puts kernel, initrd, command line and boot parameters into guest memory,
+//! as the 64-bit boot protocol of Linux/x86 wants them.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+
+use linux_loader::configurator::linux::LinuxBootConfigurator;
+use linux_loader::configurator::{BootConfigurator, BootParams};
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use linux_loader::loader::{BzImage, Elf, KernelLoader, KernelLoaderResult};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use super::error::MachineError;
+use super::layout;
+use super::spec::{Initrd, MachineSpec};
+use crate::pci::ECAM_SIZE;
+
+/// What this machine's kernels are told first: where the console is, that a
+/// panic ends the run, that configuration space is in ECAM and not behind
+/// ports, and that there is one serial port.
+const BASE_COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 pci=noearly pcie_ports=compat 8250.nr_uarts=1";
+
+const BOOT_FLAG: u16 = 0xaa55;
+const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
+const PROTOCOL: u16 = 0x020c;
+const LOADER_UNDEFINED: u8 = 0xff;
+/// Where the 64-bit entry point of a bzImage is.
+const BZIMAGE_ENTRY_64: u64 = 0x200;
+const LOADED_HIGH_AND_64_BIT: u16 = 1;
+/// The highest address for an initrd that any kernel accepts.
+const INITRD_MAX: u64 = 0x7fff_ffff;
+const PAGE: u64 = 4096;
+
+const E820_RAM: u32 = 1;
+const E820_RESERVED: u32 = 2;
+const E820_ACPI: u32 = 3;
+
+/// A kernel in memory.
+struct Loaded {
+    entry: u64,
+    /// First address that neither the file nor its decompression touches.
+    end: u64,
+    header: setup_header,
+}
+
+/// Loads everything and returns the address to begin at.
+pub fn load(
+    memory: &GuestMemoryMmap,
+    spec: &MachineSpec,
+    rsdp: u64,
+) -> Result<u64, MachineError> {
+    let mut loaded = load_kernel(memory, spec)?;
+    let initrd = load_initrd(memory, spec, loaded.end)?;
+    write_command_line(memory, &spec.cmdline)?;
+    loaded.header.type_of_loader = LOADER_UNDEFINED;
+    loaded.header.cmd_line_ptr = layout::COMMAND_LINE as u32;
+    loaded.header.ramdisk_image = initrd.start as u32;
+    loaded.header.ramdisk_size = (initrd.end - initrd.start) as u32;
+    let mut params = boot_params { hdr: loaded.header, ..Default::default() };
+    params.acpi_rsdp_addr = rsdp;
+    let map = memory_map(spec.memory);
+    params.e820_entries = map.len() as u8;
+    for (entry, (range, kind)) in params.e820_table.iter_mut().zip(map) {
+        let size = range.end - range.start;
+        *entry = boot_e820_entry { addr: range.start, size, r#type: kind };
+    }
+    let params = BootParams::new(&params, GuestAddress(layout::ZERO_PAGE));
+    LinuxBootConfigurator::write_bootparams(&params, memory)
+        .map_err(|_| MachineError::Internal("the zero page lies outside memory"))?;
+    Ok(loaded.entry)
+}
+
+fn load_kernel(memory: &GuestMemoryMmap, spec: &MachineSpec) -> Result<Loaded, MachineError> {
+    let path = &spec.kernel;
+    let unreadable =
+        |source| MachineError::Read { what: "kernel", path: path.clone(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut start = [0; 0x206];
+    let is_long_enough = file.read_exact(&mut start).is_ok();
+    if is_long_enough && start.starts_with(b"\x7fELF\x02\x01") && start[18..20] == [62, 0] {
+        return load_elf(memory, spec, &mut file);
+    }
+    if is_long_enough && start[0x202..] == HEADER_MAGIC.to_le_bytes() {
+        return load_bzimage(memory, spec, &mut file);
+    }
+    // Reading a directory fails with a reason; anything else was just not one.
+    if length > 0 && !is_long_enough && file.rewind().is_ok() {
+        file.read(&mut start).map_err(unreadable)?;
+    }
+    Err(MachineError::NotAKernel(path.clone()))
+}
+
+fn load_elf(
+    memory: &GuestMemoryMmap,
+    spec: &MachineSpec,
+    file: &mut File,
+) -> Result<Loaded, MachineError> {
+    let need = elf_end(file).ok_or_else(|| MachineError::NotAKernel(spec.kernel.clone()))?;
+    fits("this kernel", spec, need)?;
+    let high = Some(GuestAddress(layout::HIGH_MEMORY));
+    let result = Elf::load(memory, None, file, high);
+    let KernelLoaderResult { kernel_load, kernel_end, .. } = damaged(&spec.kernel, result)?;
+    let header = setup_header {
+        boot_flag: BOOT_FLAG,
+        header: HEADER_MAGIC,
+        version: PROTOCOL,
+        kernel_alignment: 0x100_0000,
+        ..Default::default()
+    };
+    Ok(Loaded { entry: kernel_load.0, end: kernel_end, header })
+}
+
+/// Where an ELF file's segments end in memory.
+fn elf_end(file: &mut File) -> Option<u64> {
+    let mut header = [0; 64];
+    file.rewind().ok()?;
+    file.read_exact(&mut header).ok()?;
+    let offset = u64::from_le_bytes(header[32..40].try_into().ok()?);
+    let count = u16::from_le_bytes(header[56..58].try_into().ok()?);
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    let mut end = None;
+    for _ in 0..count {
+        let mut segment = [0; 56];
+        file.read_exact(&mut segment).ok()?;
+        let address = u64::from_le_bytes(segment[24..32].try_into().ok()?);
+        let size = u64::from_le_bytes(segment[40..48].try_into().ok()?);
+        if segment.starts_with(&1u32.to_le_bytes()) {
+            end = end.max(Some(address.checked_add(size)?));
+        }
+    }
+    end
+}
+
+fn load_bzimage(
+    memory: &GuestMemoryMmap,
+    spec: &MachineSpec,
+    file: &mut File,
+) -> Result<Loaded, MachineError> {
+    let high = Some(GuestAddress(layout::HIGH_MEMORY));
+    let mut fields = [0; 0x264 - 0x1f1];
+    let unreadable =
+        |source| MachineError::Read { what: "kernel", path: spec.kernel.clone(), source };
+    file.seek(SeekFrom::Start(0x1f1)).map_err(unreadable)?;
+    file.read_exact(&mut fields).map_err(unreadable)?;
+    // The kernel decompresses itself to its preferred address.
+    let at = |offset: usize| fields.get(offset - 0x1f1..);
+    let preferred = at(0x258).and_then(|bytes| bytes.first_chunk()).map(|b| u64::from_le_bytes(*b));
+    let needed = at(0x260).and_then(|b| b.first_chunk());
+    let needed = needed.map(|b: &[u8; 4]| u64::from(u32::from_le_bytes(*b)));
+    let end = preferred.zip(needed).and_then(|(at, size)| at.checked_add(size)).unwrap_or(0);
+    let length = file.metadata().map_err(unreadable)?.len();
+    fits("this kernel", spec, end.max(layout::HIGH_MEMORY + length))?;
+    let result = damaged(&spec.kernel, BzImage::load(memory, None, file, high))?;
+    let header = result.setup_header.unwrap_or_default();
+    if header.version < PROTOCOL || header.xloadflags & LOADED_HIGH_AND_64_BIT == 0 {
+        let reason = "it has no 64-bit entry point".to_string();
+        return Err(MachineError::DamagedKernel { path: spec.kernel.clone(), reason });
+    }
+    let entry = result.kernel_load.0 + BZIMAGE_ENTRY_64;
+    Ok(Loaded { entry, end: end.max(result.kernel_end), header })
+}
+
+fn damaged(
+    path: &Path,
+    result: linux_loader::loader::Result<KernelLoaderResult>,
+) -> Result<KernelLoaderResult, MachineError> {
+    result.map_err(|error| MachineError::DamagedKernel {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })
+}
+
+fn fits(what: &'static str, spec: &MachineSpec, need: u64) -> Result<(), MachineError> {
+    if need <= spec.memory.min(layout::LOW_RAM_END) {
+        return Ok(());
+    }
+    Err(MachineError::TooSmall { what, have: spec.memory, need })
+}
+
+/// Places the archives one after the other as high as kernels accept them,
+/// far from where a kernel decompresses.
+fn load_initrd(
+    memory: &GuestMemoryMmap,
+    spec: &MachineSpec,
+    kernel_end: u64,
+) -> Result<Range<u64>, MachineError> {
+    let mut sizes = Vec::new();
+    for archive in &spec.initrd {
+        sizes.push(match archive {
+            Initrd::Bytes(bytes) => bytes.len() as u64,
+            Initrd::File(path) => {
+                std::fs::metadata(path).map_err(|source| initrd_unreadable(path, source))?.len()
+            }
+        });
+    }
+    // A kernel looks for the next archive at the next multiple of 4.
+    let size: u64 = sizes.iter().map(|size| size.next_multiple_of(4)).sum();
+    if size == 0 {
+        return Ok(0..0);
+    }
+    let top = spec.memory.min(layout::LOW_RAM_END).min(INITRD_MAX + 1);
+    let need = kernel_end.saturating_add(size).saturating_add(PAGE);
+    let start = top.checked_sub(size).map(|start| start & !(PAGE - 1));
+    let start = start.filter(|start| *start >= kernel_end).ok_or(MachineError::TooSmall {
+        what: "this kernel with its initrd",
+        have: spec.memory,
+        need,
+    })?;
+    let mut next = start;
+    for (archive, size) in spec.initrd.iter().zip(sizes) {
+        place(memory, archive, size, next)?;
+        next += size.next_multiple_of(4);
+    }
+    Ok(start..start + size)
+}
+
+fn place(
+    memory: &GuestMemoryMmap,
+    archive: &Initrd,
+    size: u64,
+    address: u64,
+) -> Result<(), MachineError> {
+    let outside = |_| MachineError::Internal("the initrd lies outside memory");
+    match archive {
+        Initrd::Bytes(bytes) => memory.write_slice(bytes, GuestAddress(address)).map_err(outside),
+        Initrd::File(path) => {
+            let mut file = File::open(path).map_err(|source| initrd_unreadable(path, source))?;
+            memory
+                .read_exact_volatile_from(GuestAddress(address), &mut file, size as usize)
+                .map_err(|error| initrd_unreadable(path, std::io::Error::other(error)))
+        }
+    }
+}
+
+fn initrd_unreadable(path: &Path, source: std::io::Error) -> MachineError {
+    MachineError::Read { what: "initrd", path: path.to_path_buf(), source }
+}
+
+fn write_command_line(memory: &GuestMemoryMmap, added: &str) -> Result<(), MachineError> {
+    let line = format!("{BASE_COMMAND_LINE} {added}\0");
+    if line.len() > layout::COMMAND_LINE_SIZE {
+        let limit = layout::COMMAND_LINE_SIZE - 1;
+        return Err(MachineError::CommandLine(line.len() - 1, limit));
+    }
+    memory
+        .write_slice(line.as_bytes(), GuestAddress(layout::COMMAND_LINE))
+        .map_err(|_| MachineError::Internal("the command line lies outside memory"))
+}
+
+/// The map of memory that firmware would give.
+fn memory_map(memory: u64) -> Vec<(Range<u64>, u32)> {
+    let mut map = vec![
+        (0..layout::LOW_MEMORY_END, E820_RAM),
+        (layout::ACPI, E820_ACPI),
+        (layout::ECAM..layout::ECAM + ECAM_SIZE, E820_RESERVED),
+    ];
+    for range in layout::ram(memory) {
+        map.push((range.start.max(layout::HIGH_MEMORY)..range.end, E820_RAM));
+    }
+    map.sort_by_key(|(range, _)| range.start);
+    map
+}
+
+#[cfg(test)]
+#[path = "kernel_test.rs"]
+mod tests;

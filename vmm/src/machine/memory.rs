@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Guest RAM, and the pages that the guest may read without an exit.
+#![allow(unsafe_code)] // KVM is told addresses of this process; it cannot check them.
+
+use std::sync::Arc;
+
+use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::VmFd;
+use nix::sys::mman::{MapFlags, ProtFlags};
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+
+use super::error::MachineError;
+use super::layout;
+
+/// Memory slots of a VM: RAM first, then single pages.
+pub struct Slots<'a> {
+    vm: &'a VmFd,
+    next: u32,
+}
+
+impl<'a> Slots<'a> {
+    /// All slots of `vm` are free.
+    pub fn new(vm: &'a VmFd) -> Slots<'a> {
+        Slots { vm, next: 0 }
+    }
+
+    /// Shows the guest a mapping of this process, which must stay mapped as
+    /// long as the VM lives: the machine keeps both and drops the VM first.
+    pub fn add(
+        &mut self,
+        address: u64,
+        mapping: &MmapRegion,
+        read_only: bool,
+    ) -> Result<(), MachineError> {
+        let region = kvm_userspace_memory_region {
+            slot: self.next,
+            flags: if read_only { KVM_MEM_READONLY } else { 0 },
+            guest_phys_addr: address,
+            memory_size: mapping.size() as u64,
+            userspace_addr: mapping.as_ptr() as u64,
+        };
+        self.next += 1;
+        // SAFETY: the range is a whole mapping that outlives the VM, as the
+        // caller promises, and this process reaches it by volatile access only.
+        unsafe { self.vm.set_user_memory_region(region) }
+            .map_err(|error| MachineError::kvm("give the VM memory", error))
+    }
+}
+
+/// Reserves RAM of `bytes`; the host gives pages as the guest touches them.
+pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
+    let regions = layout::ram(bytes).into_iter().map(|range| {
+        let size = range.end - range.start;
+        let mapping = map(size).ok_or(MachineError::Memory { bytes })?;
+        GuestRegionMmap::new(mapping, GuestAddress(range.start))
+            .ok_or(MachineError::Memory { bytes })
+    });
+    let regions = regions.collect::<Result<_, _>>()?;
+    GuestMemoryMmap::from_regions(regions).map_err(|_| MachineError::Memory { bytes })
+}
+
+/// A page for a configuration space.
+pub fn config_page() -> Result<Arc<MmapRegion>, MachineError> {
+    let bytes = crate::pci::CONFIG_SIZE as u64;
+    Ok(Arc::new(map(bytes).ok_or(MachineError::Memory { bytes })?))
+}
+
+fn map(bytes: u64) -> Option<MmapRegion> {
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS | MapFlags::MAP_NORESERVE;
+    MmapRegionBuilder::new(usize::try_from(bytes).ok()?)
+        .with_mmap_prot((ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).bits())
+        .with_mmap_flags(flags.bits())
+        .build()
+        .ok()
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A machine from its first instruction to its last byte of output.
+
+use std::sync::Arc;
+
+use kvm_ioctls::{VcpuFd, VmFd};
+use parking_lot::Mutex;
+use vm_memory::{GuestMemoryMmap, MmapRegion};
+
+use super::counters::{MachineCounters, Observer};
+use super::end::{End, EndLine, Ending, Stopper};
+use super::error::MachineError;
+use super::event_loop::{EventLoop, Shared};
+use super::vcpu::{Surroundings, Vcpus};
+use crate::accelerator::{Accelerator, DoorbellLine};
+use crate::devices::serial::SerialLine;
+use crate::devices::virtio::console::Console;
+
+/// A run that ended as the guest or the caller wanted.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Why it ended.
+    pub ending: Ending,
+    /// The counters at the end.
+    pub counters: MachineCounters,
+}
+
+/// A machine that is built and ready to run.
+pub struct Machine {
+    // Dropped in this order: the VM before the memory it was given.
+    pub(super) vcpus: Vec<VcpuFd>,
+    pub(super) surroundings: Surroundings,
+    pub(super) accelerator: Arc<Accelerator>,
+    pub(super) serial: SerialLine,
+    pub(super) console: Console,
+    pub(super) observer: Observer,
+    pub(super) end: Arc<End>,
+    pub(super) _vm: Arc<VmFd>,
+    pub(super) _memory: Arc<GuestMemoryMmap>,
+    pub(super) _config_pages: Vec<(u64, Arc<MmapRegion>)>,
+}
+
+impl Machine {
+    /// A handle that ends the run.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.end))
+    }
+
+    /// A handle that reads the counters.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
+    }
+
+    /// Runs the guest until it ends and its output is written. The event loop
+    /// is on this thread; vCPUs and the accelerator have their own.
+    pub fn run(self) -> Result<Ended, MachineError> {
+        let serial = Arc::new(Mutex::new(self.serial));
+        let console = Arc::new(Mutex::new(self.console));
+        let mut events = EventLoop::new()?;
+        events.add(EndLine(Arc::clone(&self.end)));
+        events.add(DoorbellLine(Arc::clone(&self.accelerator)));
+        events.add(Shared(Arc::clone(&serial)));
+        events.add(Shared(Arc::clone(&console)));
+
+        let engines = self.accelerator.start().map_err(|source| MachineError::Host {
+            what: "start the accelerator's threads",
+            source,
+        });
+        let vcpus = engines.and_then(|engines| {
+            Ok((engines, Vcpus::start(self.vcpus, &self.surroundings)?))
+        });
+        let looped = match &vcpus {
+            Ok(_) => events.run_until(|| self.end.has_come()),
+            Err(_) => Ok(()),
+        };
+        // From here on everything is stopped, whatever went wrong before.
+        self.end.report(Ok(Ending::Stopped));
+        self.accelerator.stop();
+        let (engines, vcpus) = vcpus?;
+        vcpus.join();
+        for engine in engines {
+            let _ = engine.join();
+        }
+        looped?;
+        let ending = self.end.outcome()?;
+        console.lock().begin_flush();
+        events.run_until(|| {
+            let flushed = console.lock().is_flushed() && serial.lock().is_flushed();
+            flushed || self.end.stop_wanted()
+        })?;
+        Ok(Ended { ending, counters: self.observer.counters() })
+    }
+}

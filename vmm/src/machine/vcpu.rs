@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! vCPU threads: run the guest, and answer what it does that KVM cannot.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use kvm_bindings::{
+    KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
+};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use nix::libc::{self, c_int, c_void, siginfo_t};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use super::bus::Bus;
+use super::end::{End, Ending};
+use super::error::MachineError;
+use super::exits::{Access, Exits};
+use crate::devices::Action;
+
+/// What every vCPU thread needs.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub bus: Arc<Bus>,
+    pub exits: Arc<Exits>,
+    pub end: Arc<End>,
+}
+
+/// The running vCPUs.
+pub struct Vcpus {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Vcpus {
+    /// Starts a thread for each vCPU. They run until the end has come.
+    pub fn start(vcpus: Vec<VcpuFd>, surroundings: &Surroundings) -> Result<Vcpus, MachineError> {
+        register_signal_handler(SIGRTMIN(), interrupt).map_err(|error| {
+            MachineError::Host { what: "handle a signal", source: error.into() }
+        })?;
+        let mut threads = Vec::new();
+        for (id, vcpu) in (0..).zip(vcpus) {
+            let surroundings = surroundings.clone();
+            let body = move || run(id, vcpu, &surroundings);
+            let thread = thread::Builder::new().name(format!("vcpu{id}")).spawn(body);
+            threads.push(thread.map_err(|source| {
+                MachineError::Host { what: "start a vCPU's thread", source }
+            })?);
+        }
+        Ok(Vcpus { threads })
+    }
+
+    /// Waits until all vCPUs have noticed that the end has come.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A signal that arrives just before the thread enters the guest
+            // is lost, so it is repeated until the thread is gone.
+            while !thread.is_finished() && thread.kill(SIGRTMIN()).is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Does nothing: the signal has done its work by interrupting KVM_RUN.
+extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
+
+fn run(id: u8, mut vcpu: VcpuFd, surroundings: &Surroundings) {
+    while !surroundings.end.has_come() {
+        match step(&mut vcpu, surroundings) {
+            Ok(None) => {}
+            Ok(Some(ending)) => surroundings.end.report(Ok(ending)),
+            Err(mut reason) => {
+                if let Ok(regs) = vcpu.get_regs() {
+                    reason.push_str(&format!(" at rip {:#x}", regs.rip));
+                }
+                surroundings.end.report(Err(MachineError::Vcpu { vcpu: id, reason }));
+            }
+        }
+    }
+}
+
+/// Runs the guest until its next exit and answers it.
+fn step(vcpu: &mut VcpuFd, around: &Surroundings) -> Result<Option<Ending>, String> {
+    let exit = match vcpu.run() {
+        Ok(exit) => exit,
+        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => return Ok(None),
+        Err(error) => return Err(format!("KVM_RUN failed: {error}")),
+    };
+    let (bus, exits) = (&around.bus, &around.exits);
+    match exit {
+        VcpuExit::IoIn(port, data) => {
+            exits.count(Access::PortRead, port.into());
+            bus.read_port(port, data);
+        }
+        VcpuExit::IoOut(port, data) => {
+            exits.count(Access::PortWrite, port.into());
+            return Ok(match bus.write_port(port, data) {
+                Action::None => None,
+                Action::PowerOff => Some(Ending::PowerOff),
+                Action::Reset => Some(Ending::Reset),
+            });
+        }
+        VcpuExit::MmioRead(address, data) => {
+            exits.count(Access::MemoryRead, address);
+            bus.read_memory(address, data);
+        }
+        VcpuExit::MmioWrite(address, data) => {
+            exits.count(Access::MemoryWrite, address);
+            bus.write_memory(address, data);
+        }
+        VcpuExit::Shutdown => return Ok(Some(Ending::TripleFault)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return Ok(Some(Ending::PowerOff)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Ok(Some(Ending::Reset)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => return Ok(Some(Ending::TripleFault)),
+        VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
+        VcpuExit::InternalError => return Err("KVM cannot emulate an instruction".into()),
+        VcpuExit::FailEntry(reason, _) => {
+            return Err(format!("the processor refused to enter the guest ({reason:#x})"));
+        }
+        other => return Err(format!("unexpected exit {other:?}")),
+    }
+    Ok(None)
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! PCI, as far as a machine with one bus needs it: configuration space that
+//! the guest can size and move BARs in, MSI-X, function-level reset, and the
+//! ECAM window. It knows neither KVM nor any device; both come in through
+//! small traits.
+
+mod config;
+mod events;
+mod function;
+mod msix;
+mod root;
+
+#[cfg(test)]
+mod config_test;
+#[cfg(test)]
+mod function_test;
+#[cfg(test)]
+mod msix_test;
+#[cfg(test)]
+pub mod test_doubles;
+
+pub use config::{Bar, Config, Identity};
+pub use events::{BarEvents, EventRegistry};
+pub use function::{Device, Function};
+pub use msix::{Message, MessageSender, Msix, NO_VECTOR};
+pub use root::{HostBridge, Root};
+
+/// Bytes of a function's configuration space.
+pub const CONFIG_SIZE: usize = 4096;
+/// Bytes of the ECAM window of one bus.
+pub const ECAM_SIZE: u64 = 1 << 20;
