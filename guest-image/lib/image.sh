@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # common.sh and build set what is not set here
 # The image: everything that a guest boots from, in one directory. Sourced by
 # build.
 
@@ -50,10 +50,15 @@ write_manifest() {
 	END
 }
 
-forget_old_images() {
-	local image
+# Removes all but the newest images, and tools trees that none of them needs and
+# nobody, also in another checkout, has used for a week.
+forget_old() {
+	local path
 	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
-	ls -dt "$cache"/image-* | grep -v '\.part$' | tail -n +$((kept_images + 1)) | while read -r image; do
-		discard "$image"
+	ls -dt "$cache"/image-* | tail -n "+$((kept_images + 1))" | while read -r path; do
+		discard "$path"
+	done
+	find "$cache" -maxdepth 1 -name 'tools-*' -mtime +7 | while read -r path; do
+		grep -qF "\"$path\"" "$cache"/image-*/manifest.json || discard "$path"
 	done
 }

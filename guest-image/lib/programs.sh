@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # common.sh and build set what is not set here
 # Rust programs: the guest's and the VMM, with the host's cargo if it will do,
 # else with that of the tools tree. Sourced by build.
 
@@ -36,12 +36,8 @@ build_programs() {
 	local list=$1 run=() package packages=()
 	shift
 	for package in "$@"; do packages+=(-p "$package"); done
-	export CARGO_TARGET_DIR=$cache/cargo/host
-	if ! host_rust; then
-		CARGO_TARGET_DIR=$cache/cargo/tools
-		run=("$here/in-tools")
-	fi
-	mkdir -p "$CARGO_TARGET_DIR"
+	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+	host_rust || run=("$here/in-tools")
 	(cd "$repo" && "${run[@]}" env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET \
 		cargo build --locked --release --bins --target $target "${packages[@]}" --message-format json-render-diagnostics) |
 		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' >"$list"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # common.sh and build set what is not set here
 # The tools tree: made once, then used through in-tools. Sourced by build.
 
 ensure_tools() {
@@ -33,11 +33,13 @@ need() {
 	command -v apt-get >/dev/null || die "needs $package, and this is no system with apt: install it by hand"
 	if [ "$(id -u)" != 0 ]; then
 		sudo=(sudo)
-		command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; } ||
-			die "needs $package: run 'apt-get install $package' as root"
+		may_sudo || die "needs $package: run 'apt-get install $package' as root"
 	fi
 	step "installing $package" install_package "$package" "${sudo[@]}"
 }
+
+# Without a password, or with somebody there to type it.
+may_sudo() { command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
 
 install_package() {
 	local package=$1

@@ -20,8 +20,7 @@ pub const CONTROL: &str = "farfault.control";
 
 const SYSFS: &str = "/sys/class/virtio-ports";
 const APPEAR: Duration = Duration::from_secs(20);
-/// A host that is there opens its end at once; one that has closed stdin before
-/// the guest came up never does.
+/// A host that is there opens its end at once.
 const CONNECT: Duration = Duration::from_millis(500);
 
 /// The device node of each port.
@@ -55,25 +54,23 @@ impl Ports {
     }
 }
 
-/// Waits until the host's end of `port` is open; false if it stays closed.
+/// Waits until the host's end of `port` is open, but not for long: a host that
+/// has closed its end before the guest came up does not open it again.
 ///
 /// poll(2) reports a closed end at once and for ever, so the wait is for an
 /// edge: the driver wakes its sleepers when the host opens its end.
-pub fn connected(port: &File) -> bool {
+pub fn await_host(port: &File) -> nix::Result<()> {
     let deadline = Instant::now() + CONNECT;
-    let Ok(epoll) = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) else { return false };
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-    if epoll.add(port, EpollEvent::new(interest, 0)).is_err() {
-        return false;
-    }
+    epoll.add(port, EpollEvent::new(interest, 0))?;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = EpollTimeout::try_from(left).unwrap_or(EpollTimeout::ZERO);
         let mut events = [EpollEvent::empty()];
-        match epoll.wait(&mut events, timeout) {
-            Ok(0) | Err(_) => return false,
-            Ok(_) if !events[0].events().contains(EpollFlags::EPOLLHUP) => return true,
-            Ok(_) => {}
+        let count = epoll.wait(&mut events, timeout)?;
+        if count == 0 || !events[0].events().contains(EpollFlags::EPOLLHUP) {
+            return Ok(());
         }
     }
 }

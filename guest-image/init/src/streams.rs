@@ -89,7 +89,7 @@ fn feed(port: File, mut to: impl Write + Send + 'static, farewell: &'static [u8]
     thread::spawn(move || {
         // A host that sent all it had and closed its end at once looks like one
         // that never opened it; what it sent can be read all the same.
-        ports::connected(&port);
+        let _ = ports::await_host(&port);
         pump(port, &mut to);
         // A command that has closed its end does not miss it.
         let _ = to.write_all(farewell);
