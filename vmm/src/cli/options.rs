@@ -25,7 +25,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Run a command in a guest: its output is ours, and so is its exit code
-    #[command(after_help = RUN_HELP)]
+    #[command(override_usage = "farfault run [OPTIONS] -- CMD [ARGS]...",
+              after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
     Run(RunArgs),
     /// Give a terminal in a guest (Ctrl-] ends it)
     #[command(after_help = exit::HELP)]
@@ -39,22 +40,13 @@ pub enum Action {
     },
 }
 
-const RUN_HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   farfault run -- saxpy 1000000
   farfault run --stats --file ./book.txt -- wordcount /book.txt
   farfault run --cpus 4 --memory 2G --device engines=4,window=64 -- stress
   farfault run --file ./my-test:/bin/my-test --timeout 60 -- my-test
-  farfault run --dry-run -- true
-
-Exit codes:
-  the guest command's own code, when it ran to its end
-   64  bad usage
-   69  this host lacks something (`farfault doctor` says what)
-   70  the VMM itself failed
-  120  the guest panicked, or ended without an exit code
-  124  a time limit passed (--timeout, --boot-timeout)
-  128+N  ended by signal N";
+  farfault run --dry-run -- true";
 
 /// `farfault run`.
 #[derive(Debug, Args)]

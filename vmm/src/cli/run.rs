@@ -4,56 +4,66 @@
 use super::dry;
 use super::options::{Accel, VmArgs};
 use super::plan::Plan;
-use crate::exit::Failure;
+use crate::exit::{Failure, chain};
 use crate::machine::{Blame, Machine, MachineError, Observer, Stopper};
 use crate::nested::NestedError;
 use crate::probe;
 use crate::session::{Attended, Guest, Manner, Session, connect};
 use crate::stats::{self, Counted, Recorder};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// Starts the guest of `plan`, or prints what would be started.
 pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let voice = Voice { progress: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
-    if nested(args, &voice) {
-        let first = plan.first_guest()?;
-        if args.dry_run {
-            return print(&dry::nested(&first));
-        }
-        voice.say(&format!("starting a first guest under QEMU {}", first.qemu.version));
-        if args.verbose > 0 {
-            voice.say(&dry::quoted(&first.words()));
-        }
-        let mut session = session(args, plan, Side::Outer)?;
-        let mut recorder = Recorder::new("nested");
-        let attended = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
-        let report = recorder.report(&Counted::default());
-        finish(args, &attended, &report, Some("the first guest of nested mode: "))
-    } else {
-        let spec = plan.machine()?;
-        if args.dry_run {
-            return print(&dry::machine(&spec));
-        }
-        let mut session = session(args, plan, Side::Only)?;
-        let (ends, ports) = connect().map_err(Failure::vmm)?;
-        let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
-        drop(spec);
-        let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
-        let mut recorder = Recorder::new("kvm");
-        let runner = Box::new(|| {
-            let ended = machine.run().map_err(|error| crate::exit::chain(&error))?;
-            Ok(ended.ending)
-        });
-        let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
-        if args.verbose > 0 {
-            eprint!("{}", guest.observer.histogram());
-        }
-        let report = recorder.report(&guest.counters());
-        finish(args, &attended, &report, None)
+    if let Some(path) = &args.stats_json {
+        // Known before the run rather than after it.
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| unwritable(path, &error))?;
     }
+    if nested(args, &voice) { run_nested(args, plan, &voice) } else { run_on_kvm(args, plan) }
+}
+
+fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
+    let spec = plan.machine()?;
+    if args.dry_run {
+        return print(&dry::machine(&spec));
+    }
+    let mut session = session(args, plan, Side::Only)?;
+    let (ends, ports) = connect().map_err(Failure::vmm)?;
+    let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
+    drop(spec);
+    let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
+    let mut recorder = Recorder::new("kvm");
+    let runner = Box::new(|| match machine.run() {
+        Ok(ended) => Ok(ended.ending),
+        Err(error) => Err(chain(&error)),
+    });
+    let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+    if args.verbose > 0 {
+        eprint!("{}", guest.observer.histogram());
+    }
+    let report = recorder.report(&guest.counters());
+    finish(args, &attended, &report, "")
+}
+
+fn run_nested(args: &VmArgs, plan: &Plan, voice: &Voice) -> Result<u8, Failure> {
+    let first = plan.first_guest()?;
+    if args.dry_run {
+        return print(&dry::nested(&first));
+    }
+    voice.say(&format!("starting a first guest under QEMU {}", first.qemu.version));
+    if args.verbose > 0 {
+        voice.say(&dry::quoted(&first.words()));
+    }
+    let mut session = session(args, plan, Side::Outer)?;
+    let mut recorder = Recorder::new("nested");
+    let attended = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
+    let report = recorder.report(&Counted::default());
+    finish(args, &attended, &report, "nested mode's first guest: ")
 }
 
 /// Whether KVM cannot be used.
@@ -137,22 +147,17 @@ fn nested_failure(error: NestedError) -> Failure {
 }
 
 /// Tells what is to be told, and gives the exit code.
-fn finish(
-    args: &VmArgs,
-    attended: &Attended,
-    report: &Value,
-    whose: Option<&str>,
-) -> Result<u8, Failure> {
+fn finish(args: &VmArgs, attended: &Attended, report: &Value, whose: &str) -> Result<u8, Failure> {
     for complaint in &attended.complaints {
         eprintln!("farfault: a line on the guest's control port is no message: {complaint}");
     }
-    if !attended.end.is_the_commands() {
+    if !attended.end.was_wanted() {
         if attended.end.explained_by_serial() && !args.console && args.verbose < 2 {
             for line in &attended.serial_tail {
                 eprintln!("  | {line}");
             }
         }
-        eprintln!("farfault: {}{}", whose.unwrap_or_default(), attended.end);
+        eprintln!("farfault: {whose}{}", attended.end);
     }
     if args.stats {
         eprint!("{}", stats::table(report));
@@ -162,6 +167,10 @@ fn finish(
             .map_err(|error| Failure::vmm(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(attended.end.code())
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(format!("cannot write {}: {error}", path.display()))
 }
 
 /// Says what is done, where someone wants to know.

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 /// How much of the log is kept.
 const KEPT: usize = 256 << 10;
 /// How the kernel announces its end.
-const PANIC: &[u8] = b"Kernel panic - not syncing";
+const PANIC_TEXT: &str = "Kernel panic - not syncing";
+const PANIC: &[u8] = PANIC_TEXT.as_bytes();
 
 /// A ring of the log's last bytes.
 #[derive(Default)]
@@ -38,24 +39,17 @@ impl SerialLog {
         self.panicked && !before
     }
 
-    /// Whether the guest's kernel has panicked.
-    pub fn panicked(&self) -> bool {
-        self.panicked
-    }
-
-    /// The last lines, without anything that a terminal would obey.
+    /// The last lines, or, after a panic, those from shortly before it: without
+    /// anything that a terminal would obey.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        let mut last: Vec<String> = text
-            .split(['\n', '\r'])
-            .rev()
-            .filter(|line| !line.trim().is_empty())
-            .take(lines)
-            .map(printable)
-            .collect();
-        last.reverse();
-        last
+        let all: Vec<&str> =
+            text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
+        let panic = all.iter().rposition(|line| line.contains(PANIC_TEXT));
+        let last = all.len().saturating_sub(lines);
+        let first = panic.map_or(last, |line| line.saturating_sub(lines / 4).min(last));
+        all.iter().skip(first).take(lines).map(|line| printable(line)).collect()
     }
 }
 
@@ -69,14 +63,28 @@ mod tests {
         assert!(!log.push(b"[ 1.0] KKernel pa"));
         assert!(log.push(b"nic - not syncing: oh\n"));
         assert!(!log.push(b"Kernel panic - not syncing: oh\n"));
-        assert!(log.panicked());
+        assert!(log.panicked);
     }
 
     #[test]
     fn other_words_are_no_panic() {
         let mut log = SerialLog::default();
         assert!(!log.push(b"Kernel panic - not sync\nKernel panic=1 Kernel panic - no"));
-        assert!(!log.panicked());
+        assert!(!log.panicked);
+    }
+
+    #[test]
+    fn the_tail_begins_shortly_before_a_panic() {
+        let mut log = SerialLog::default();
+        for number in 0..50 {
+            log.push(format!("before {number}\n").as_bytes());
+        }
+        log.push(b"Kernel panic - not syncing: oh\n");
+        for number in 0..50 {
+            log.push(format!("after {number}\n").as_bytes());
+        }
+        let tail = log.tail(4);
+        assert_eq!(tail, ["before 49", "Kernel panic - not syncing: oh", "after 0", "after 1"]);
     }
 
     #[test]

@@ -73,9 +73,9 @@ impl End {
         }
     }
 
-    /// Whether there is nothing to explain.
-    pub fn is_the_commands(&self) -> bool {
-        matches!(self, End::Exit(_) | End::Escaped)
+    /// Whether it came about as someone here wanted, so that it needs no words.
+    pub fn was_wanted(&self) -> bool {
+        matches!(self, End::Exit(_) | End::Escaped | End::Signalled(_))
     }
 
     /// Whether the serial log says more about it.
