@@ -41,7 +41,7 @@ macro_rules! tests {
 ///
 /// # Errors
 /// If the two differ.
-pub fn expect_equal<T: PartialEq + std::fmt::Debug>(
+pub fn expect_equal<T: PartialEq + std::fmt::Debug + ?Sized>(
     what: &str,
     found: &T,
     expected: &T,

@@ -70,6 +70,21 @@ impl Options {
     }
 }
 
+/// Gives `value` back if it lies in `range`.
+///
+/// # Errors
+/// Says what the range is.
+pub fn within<T: PartialOrd + Display + Copy>(
+    name: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<T, Failure> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("{name} {value}: say {} to {}", range.start(), range.end()).into())
+}
+
 fn parse<T>(name: &str, value: &str) -> Result<T, Failure>
 where
     T: FromStr<Err: Display>,
@@ -106,6 +121,7 @@ mod tests {
         assert_eq!(told(number("--seed x")), "--seed 'x': invalid digit found in string");
         assert_eq!(told(options("--sead 1").finish()), "unknown option --sead");
         assert_eq!(told(options("1").finish()), "unexpected operand '1'");
+        assert_eq!(told(within("--mib", 0, 1..=8).map(drop)), "--mib 0: say 1 to 8");
         let operand = options("--sead 1").operand::<u64>("N").map(drop);
         assert_eq!(told(operand), "unknown option --sead");
     }

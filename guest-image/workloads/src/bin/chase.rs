@@ -4,6 +4,7 @@
 
 use farfault_client::{Device, Node};
 use farfault_workloads::Failure;
+use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::random::Random;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         |options| {
             let seed = options.option("--seed", 1)?;
             let nodes = options.operand("NODES")?.unwrap_or(100_000);
-            if nodes == 0 { Err("NODES must be at least 1".into()) } else { Ok((seed, nodes)) }
+            Ok((seed, within("NODES", nodes, 1..=1 << 30)?))
         },
         |(seed, nodes)| work(seed, nodes),
     )

@@ -4,6 +4,7 @@
 
 use farfault_client::Device;
 use farfault_workloads::Failure;
+use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::reference;
 use std::process::ExitCode;
@@ -15,7 +16,13 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    PROGRAM.run(|options| Ok(options.operand("ELEMENTS")?.unwrap_or(1_000_000)), work)
+    PROGRAM.run(
+        |options| {
+            let elements = options.operand("ELEMENTS")?.unwrap_or(1_000_000);
+            within("ELEMENTS", elements, 0..=1 << 30)
+        },
+        work,
+    )
 }
 
 fn work(elements: usize) -> Result<Summary, Failure> {

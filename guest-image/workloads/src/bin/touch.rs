@@ -6,6 +6,7 @@ use farfault_client::Device;
 use farfault_workloads::Failure;
 use farfault_workloads::marks;
 use farfault_workloads::memory::Region;
+use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::views;
 use std::process::ExitCode;
@@ -36,8 +37,7 @@ fn main() -> ExitCode {
                 "huge" => true,
                 other => return Err(format!("--page '{other}': say small or huge").into()),
             };
-            let bytes = mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
-            let bytes = bytes.ok_or_else(|| format!("--mib {mib}: out of range"))?;
+            let bytes = within("--mib", mib, 1..=1 << 20)? << 20;
             Ok(Work { bytes, huge, mark: options.switch("--mark") })
         },
         |work| run(&work),

@@ -16,6 +16,7 @@ use farfault_client::Device;
 use farfault_workloads::Failure;
 use farfault_workloads::children::Child;
 use farfault_workloads::memory::{PAGE, Region};
+use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::views;
 use std::process::ExitCode;
@@ -44,19 +45,13 @@ struct Plan {
 fn main() -> ExitCode {
     PROGRAM.run(
         |options| {
-            let plan = Plan {
-                processes: options.option("--processes", 2)?,
-                queues: options.option("--queues", 2)?,
+            Ok(Plan {
+                processes: within("--processes", options.option("--processes", 2)?, 1..=64)?,
+                queues: within("--queues", options.option("--queues", 2)?, 1..=64)?,
                 commands: options.option("--commands", 200)?,
                 seed: options.option("--seed", 1)?,
                 calm: options.switch("--calm"),
-            };
-            for (name, value) in [("--processes", plan.processes), ("--queues", plan.queues)] {
-                if !(1..=64).contains(&value) {
-                    return Err(format!("{name} {value}: say 1 to 64").into());
-                }
-            }
-            Ok(plan)
+            })
         },
         work,
     )
