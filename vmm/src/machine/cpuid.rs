@@ -191,11 +191,11 @@ mod tests {
     fn every_vcpu_has_its_own_apic_id_everywhere() {
         for id in [0, 2] {
             let entries = filter(&supported(), id, 3, false);
-            assert_eq!(find(&entries, 1, 0).ebx >> 24, id.into());
+            assert_eq!(find(&entries, 1, 0).ebx >> 24, u32::from(id));
             assert_eq!(find(&entries, 1, 0).ebx >> 16 & 0xff, 3);
-            assert_eq!(find(&entries, 0xb, 0).edx, id.into());
-            assert_eq!(find(&entries, 0xb, 1).edx, id.into());
-            assert_eq!(find(&entries, 0x8000_001e, 0).eax, id.into());
+            assert_eq!(find(&entries, 0xb, 0).edx, u32::from(id));
+            assert_eq!(find(&entries, 0xb, 1).edx, u32::from(id));
+            assert_eq!(find(&entries, 0x8000_001e, 0).eax, u32::from(id));
         }
     }
 
