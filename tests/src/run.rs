@@ -1,2 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Runs the `farfault` program as a user would.
+//! Runs the `farfault` program as a user would, and guest programs one after
+//! another in one boot.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a run of `farfault` left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output, which is the guest command's.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// What it counted, if it came to an end of its own.
+    pub stats: Value,
+}
+
+/// The program under test and the image it boots.
+#[derive(Clone, Debug)]
+pub struct Farfault {
+    program: PathBuf,
+    /// The image directory.
+    pub image: PathBuf,
+}
+
+impl Farfault {
+    /// As scripts/test sets it up: `FARFAULT_IMAGE` names the image, which holds the program.
+    ///
+    /// # Errors
+    /// Says which variable or file is missing.
+    pub fn from_environment() -> Result<Self, String> {
+        let image = std::env::var_os("FARFAULT_IMAGE")
+            .map(PathBuf::from)
+            .ok_or("FARFAULT_IMAGE is not set; run scripts/test --only guest")?;
+        let program = image.join("farfault");
+        if !program.is_file() {
+            return Err(format!("{} is missing; run guest-image/build", program.display()));
+        }
+        Ok(Self { program, image })
+    }
+
+    /// Runs `farfault` with `words`, nothing on its standard input.
+    ///
+    /// # Errors
+    /// Says why it could not be started.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Finished, String> {
+        let output = Command::new(&self.program)
+            .env("FARFAULT_IMAGE", &self.image)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
+        Ok(Finished {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stats: Value::Null,
+        })
+    }
+
+    /// Boots a guest with `options` and runs `script` there with its shell.
+    ///
+    /// # Errors
+    /// Says why it could not be started.
+    pub fn script(&self, options: &[String], script: &str) -> Result<Finished, String> {
+        let name = format!("farfault-test-stats-{}.json", std::process::id());
+        let stats = std::env::temp_dir().join(name);
+        let mut words = vec!["run".to_owned(), format!("--stats-json={}", stats.display())];
+        words.extend_from_slice(options);
+        words.extend(["--", "sh", "-c", script].map(str::to_owned));
+        let mut finished = self.run(&words)?;
+        finished.stats = read_json(&stats);
+        let _ = std::fs::remove_file(&stats);
+        Ok(finished)
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}
+
+/// A command in a script, and where its output is found again.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// One word; also the name of the mark that is set after it.
+    pub name: String,
+    /// Shell words.
+    pub command: String,
+}
+
+/// What a step printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section {
+    /// Both its output streams.
+    pub output: String,
+    /// Its exit code; none if the guest ended first.
+    pub code: Option<i32>,
+}
+
+/// A shell script that runs `steps`, `after` being run behind each of them.
+#[must_use]
+pub fn script_of(steps: &[Step], after: &str) -> String {
+    let line = |Step { name, command }: &Step| {
+        let after = after.replace("NAME", name);
+        format!("echo '@@ begin {name}'\n{{ {command}\n}} 2>&1\necho '@@ end {name}' $?\n{after}\n")
+    };
+    steps.iter().map(line).collect()
+}
+
+/// Finds what the step `name` printed.
+#[must_use]
+pub fn section(output: &str, name: &str) -> Option<Section> {
+    let begin = format!("@@ begin {name}");
+    let end = format!("@@ end {name} ");
+    let mut section = Section::default();
+    for line in output.lines().skip_while(|line| *line != begin).skip(1) {
+        // A program may end without a newline.
+        if let Some((last, code)) = line.split_once(&end) {
+            section.output.push_str(last);
+            section.code = code.trim().parse().ok();
+            return Some(section);
+        }
+        section.output.push_str(line);
+        section.output.push('\n');
+    }
+    output.contains(&begin).then_some(section)
+}
+
+/// The counter `path` (`group/name`) of the mark `name`, as the difference to the mark before.
+#[must_use]
+pub fn marked(stats: &Value, name: &str, path: &str) -> Option<u64> {
+    let marks = stats.get("marks")?.as_array()?;
+    let mark = marks.iter().find(|mark| mark.get("name").and_then(Value::as_str) == Some(name))?;
+    mark.pointer(&format!("/{path}"))?.as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_found_again() {
+        let output = "@@ begin a\none\ntwo@@ end a 0\n@@ begin b\nthree\n";
+        let a = section(output, "a").expect("a section");
+        assert_eq!((a.output.as_str(), a.code), ("one\ntwo", Some(0)));
+        let b = section(output, "b").expect("a section");
+        assert_eq!((b.output.as_str(), b.code), ("three\n", None));
+        assert_eq!(section(output, "c"), None);
+    }
+
+    #[test]
+    fn a_mark_has_counters() {
+        let stats = serde_json::json!({"marks": [{"name": "x", "device": {"walks": 3}}]});
+        assert_eq!(marked(&stats, "x", "device/walks"), Some(3));
+        assert_eq!(marked(&stats, "y", "device/walks"), None);
+    }
+}

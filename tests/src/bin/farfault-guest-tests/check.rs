@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One thing that was looked at, and what was found.
+
+use farfault_tests::kernel_log;
+use farfault_tests::ktap::{self, Outcome};
+use farfault_tests::run::{Finished, Section, section};
+
+/// How a check came out.
+#[derive(Debug)]
+pub enum Verdict {
+    /// As it should.
+    Passed,
+    /// Otherwise; says what was found.
+    Failed(String),
+    /// Not looked at; says why.
+    Skipped(String),
+}
+
+/// A named check.
+#[derive(Debug)]
+pub struct Check {
+    /// Its name within the scenario.
+    pub name: String,
+    /// How it came out.
+    pub verdict: Verdict,
+}
+
+impl Check {
+    /// Passed if `result` is Ok.
+    pub fn new(name: impl Into<String>, result: Result<(), String>) -> Self {
+        let verdict = match result {
+            Ok(()) => Verdict::Passed,
+            Err(why) => Verdict::Failed(why),
+        };
+        Self { name: name.into(), verdict }
+    }
+}
+
+/// Fails with `what` unless it holds.
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// `finished` has this exit code.
+pub fn exit_code(finished: &Finished, wanted: i32) -> Result<(), String> {
+    ensure(finished.code == Some(wanted), || {
+        format!(
+            "exit code {:?} instead of {wanted}\n--- stdout\n{}\n--- stderr\n{}",
+            finished.code,
+            tail(&finished.stdout),
+            tail(&finished.stderr)
+        )
+    })
+}
+
+/// Standard error is one line that holds `words`.
+pub fn one_line(finished: &Finished, words: &str) -> Result<(), String> {
+    let lines = finished.stderr.lines().count();
+    ensure(lines == 1 && finished.stderr.contains(words), || {
+        format!("expected one line with '{words}', got {lines}:\n{}", tail(&finished.stderr))
+    })
+}
+
+/// The step ended with code 0.
+pub fn succeeded(finished: &Finished, step: &str) -> Result<(), String> {
+    let found = found(finished, step)?;
+    ensure(found.code == Some(0), || {
+        format!("exit code {:?}, having printed\n{}", found.code, tail(&found.output))
+    })
+}
+
+/// Each KTAP line of the step, and its exit code.
+pub fn ktap(finished: &Finished, step: &str) -> Vec<Check> {
+    let mut checks = vec![Check::new(format!("{step}::exit code"), succeeded(finished, step))];
+    let cases = found(finished, step).and_then(|found| ktap::parse(&found.output));
+    match cases {
+        Err(why) => checks.push(Check::new(format!("{step}::plan"), Err(why))),
+        Ok(cases) => checks.extend(cases.into_iter().map(|case| Check {
+            name: format!("{step}::{}", case.name),
+            verdict: match case.outcome {
+                Outcome::Passed => Verdict::Passed,
+                Outcome::Failed => Verdict::Failed(case.diagnostics.join("\n")),
+                Outcome::Skipped(why) => Verdict::Skipped(why),
+            },
+        })),
+    }
+    checks
+}
+
+/// The step printed a kernel log, and nothing in it complains.
+pub fn clean_log(finished: &Finished, step: &str) -> Result<(), String> {
+    let log = found(finished, step)?.output;
+    ensure(log.contains("Linux version"), || "there is no kernel log".to_owned())?;
+    let complaints = kernel_log::complaints(&log);
+    ensure(complaints.is_empty(), || {
+        format!("{}\n--- the log's end\n{}", complaints.join("\n"), tail(&log))
+    })
+}
+
+/// What the step printed, or how the guest ended before.
+pub fn found(finished: &Finished, step: &str) -> Result<Section, String> {
+    section(&finished.stdout, step).ok_or_else(|| {
+        format!(
+            "the guest ended before this step, with exit code {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            finished.code,
+            tail(&finished.stdout),
+            tail(&finished.stderr)
+        )
+    })
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

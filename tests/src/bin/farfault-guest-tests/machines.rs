@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Many boots under one roof: where KVM is usable, guests of every shape are
+//! booted one after another, and their ends and costs are looked at.
+
+use crate::check::{Check, ensure, found};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use serde_json::Value;
+
+/// Exits to userspace from start to process 1, PIO and MMIO together.
+const BOOT_EXITS: u64 = 600;
+/// Private memory of the VMM outside guest RAM.
+const PRIVATE_KIB: u64 = 8 << 10;
+
+/// A boot: its name, options, guest command, and the exit code it must have.
+const BOOTS: [(&str, &str, &str, i32); 9] = [
+    ("elf", "", "true", 0),
+    ("bzimage", "--kernel=/vmlinuz", "true", 0),
+    ("four-cpus", "--cpus=4", "sh -c 'test $(nproc) = 4'", 0),
+    ("memory-around-the-hole", "--memory=4G", "saxpy 10000", 0),
+    ("smallest", "--memory=128M", "saxpy 10000", 0),
+    ("own-exit-code", "", "sh -c 'exit 37'", 37),
+    ("panic", "", "sh -c 'echo c > /proc/sysrq-trigger'", 120),
+    ("reboot", "", "sh -c 'echo b > /proc/sysrq-trigger'", 120),
+    ("time-limit", "--timeout=5", "sleep 1000", 124),
+];
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let steps: Vec<Step> = BOOTS
+        .iter()
+        .map(|(name, options, command, _)| Step {
+            name: (*name).to_owned(),
+            command: format!(
+                "/farfault/farfault run --accel=kvm --kernel=/farfault/kernel \
+                 --initrd=/farfault/initrd --stats-json=/run/boot.json {options} -- {command}"
+            ),
+        })
+        .collect();
+    let script = script_of(
+        &steps,
+        "echo '@@ begin NAME-stats'\ncat /run/boot.json\nrm -f /run/boot.json\necho '@@ end NAME-stats 0'",
+    );
+    let options = [
+        "--in-first-guest".to_owned(),
+        "--memory=4G".to_owned(),
+        "--timeout=400".to_owned(),
+        format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
+    ];
+    match farfault.script(&options, &script) {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, _, _, wanted) in BOOTS {
+        checks.push(Check::new(name, code(finished, name, wanted)));
+    }
+    checks.push(Check::new("panic says so", says(finished, "panic", "panic")));
+    checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "time")));
+    for name in ["elf", "bzimage"] {
+        let limits = [("boot_exits", BOOT_EXITS), ("private_kib", PRIVATE_KIB)];
+        for (counter, limit) in limits {
+            let result = at_most(finished, name, counter, limit);
+            checks.push(Check::new(format!("{name}::{counter}"), result));
+        }
+    }
+    checks
+}
+
+fn code(finished: &Finished, name: &str, wanted: i32) -> Result<(), String> {
+    let found = found(finished, name)?;
+    ensure(found.code == Some(wanted), || {
+        format!("exit code {:?} instead of {wanted}, having printed\n{}", found.code, found.output)
+    })
+}
+
+fn says(finished: &Finished, name: &str, word: &str) -> Result<(), String> {
+    let output = found(finished, name)?.output;
+    ensure(output.contains(word), || format!("no word of '{word}' in\n{output}"))
+}
+
+fn at_most(finished: &Finished, name: &str, counter: &str, limit: u64) -> Result<(), String> {
+    let text = found(finished, &format!("{name}-stats"))?.output;
+    let stats: Value = serde_json::from_str(&text)
+        .map_err(|error| format!("statistics that are not JSON ({error}):\n{text}"))?;
+    let value = stats.pointer(&format!("/vmm/{counter}")).and_then(Value::as_u64);
+    let value = value.ok_or_else(|| format!("no {counter} in\n{text}"))?;
+    println!("note: {name}: {counter} {value} (at most {limit})");
+    ensure(value <= limit, || format!("{counter} is {value}, more than {limit}"))
+}

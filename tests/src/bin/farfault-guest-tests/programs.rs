@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One boot in which the guest's programs run one after another: workloads,
+//! test programs, counts, the module's life, and the kernel log at the end.
+
+use crate::check::{Check, clean_log, ensure, exit_code, ktap, succeeded};
+use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
+use serde_json::Value;
+
+/// Programs that print KTAP.
+const KTAP: [&str; 3] = ["refusals", "memory-kinds", "submission"];
+
+/// What else is run, in this order, behind those.
+const PLAIN: [(&str, &str); 8] = [
+    ("saxpy", "saxpy 1000000"),
+    ("wordcount", "wordcount /text"),
+    ("chase", "chase 20000"),
+    ("stress", "stress --processes 3 --queues 2 --commands 150 --seed 1"),
+    ("touch", "touch --mib 64 --mark"),
+    ("module", MODULE),
+    ("gauges", GAUGES),
+    ("log", "dmesg"),
+];
+
+/// Refused while a context is open, and clean right after; then it works again.
+const MODULE: &str = "\
+sleep 1000 <>/dev/farfault0 & holder=$!
+rmmod farfault 2>/dev/null && { echo 'removed while open'; exit 1; }
+kill -9 $holder; wait $holder 2>/dev/null
+rmmod farfault || exit 1
+test ! -e /dev/farfault0 || exit 1
+insmod /lib/modules/farfault.ko || exit 1
+saxpy 10000";
+
+/// Everything that can leak is back where it was.
+const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let steps: Vec<Step> = KTAP
+        .iter()
+        .map(|name| Step { name: (*name).to_owned(), command: (*name).to_owned() })
+        .chain(PLAIN.iter().map(|(name, command)| Step {
+            name: (*name).to_owned(),
+            // A subshell, so that a step's `exit` ends only the step.
+            command: format!("( {command}\n)"),
+        }))
+        .collect();
+    // A text that is surely there: this program's own source, many times over.
+    let text = std::env::temp_dir().join(format!("farfault-test-text-{}", std::process::id()));
+    if let Err(error) = std::fs::write(&text, include_str!("programs.rs").repeat(300)) {
+        return vec![Check::new("text", Err(format!("cannot write a text: {error}")))];
+    }
+    let options = [
+        "--cpus=2".to_owned(),
+        "--memory=1G".to_owned(),
+        "--timeout=420".to_owned(),
+        format!("--file={}:/text", text.display()),
+    ];
+    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"));
+    let _ = std::fs::remove_file(&text);
+    match finished {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    if retried(&finished.stats) > 0 {
+        println!("note: a boot died before process 1 and was repeated once");
+    }
+    let mut checks: Vec<Check> = KTAP.iter().flat_map(|name| ktap(finished, name)).collect();
+    for (name, _) in PLAIN {
+        checks.push(Check::new(name, succeeded(finished, name)));
+    }
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.extend(fault_counts(&finished.stats));
+    checks.push(Check::new("submission costs no exit", submission(&finished.stats)));
+    checks
+}
+
+fn retried(stats: &Value) -> u64 {
+    stats.pointer("/boots/retried_before_pid1").and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn gauges(finished: &Finished) -> Result<(), String> {
+    let output = crate::check::found(finished, "gauges")?.output;
+    for gauge in ["contexts", "queues", "notifiers", "table_pages"] {
+        let line = format!("{gauge} 0");
+        let at_zero = output.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
+        ensure(at_zero, || format!("{gauge} is not 0:\n{output}"))?;
+    }
+    Ok(())
+}
+
+/// 64 MiB of fresh 4 KiB pages touched by the device: what a batch may cost.
+fn fault_counts(stats: &Value) -> Vec<Check> {
+    const PAGES: u64 = 64 << 8;
+    let count = |path: &str| {
+        marked(stats, "after", path).ok_or_else(|| format!("the mark `after` has no {path}"))
+    };
+    let check =
+        |name: &str, result: Result<(), String>| Check::new(format!("touch::{name}"), result);
+    let at_most = |what: &str, limit: Result<u64, String>| {
+        let (found, limit) = (count(what)?, limit?);
+        ensure(found <= limit, || format!("{what} is {found}, more than {limit}"))
+    };
+    let batches = || count("driver/batches");
+    vec![
+        check("every page faults once", {
+            count("device/page_requests").and_then(|found| {
+                ensure((PAGES..PAGES + 8).contains(&found), || {
+                    format!("{found} page requests for {PAGES} fresh pages")
+                })
+            })
+        }),
+        check("faults come in batches of 256", {
+            batches().and_then(|found| {
+                ensure((1..=PAGES / 256 + 4).contains(&found), || format!("{found} batches"))
+            })
+        }),
+        check("one interrupt a batch", at_most("device/msix_fault", batches())),
+        check("two MMIO exits a batch", at_most("vmm/mmio_exits", batches().map(|n| 2 * n))),
+        // A batch that crosses a 2 MiB boundary needs one call on each side of it.
+        check(
+            "one hmm_range_fault for 2 MiB of a batch",
+            at_most("driver/range_fault_calls", batches().map(|n| n + PAGES / 512 + 1)),
+        ),
+    ]
+}
+
+/// Between its marks the program `submission` only submits.
+fn submission(stats: &Value) -> Result<(), String> {
+    let count = |path: &str| {
+        marked(stats, "submitted", path)
+            .ok_or_else(|| format!("the mark `submitted` has no {path}"))
+    };
+    let (mmio, pio) = (count("vmm/mmio_exits")?, count("vmm/pio_exits")?);
+    let (doorbells, done) = (count("vmm/ioeventfd_doorbells")?, count("device/descriptors")?);
+    ensure(done >= 1000 && doorbells >= 1, || {
+        format!("{done} descriptors done, {doorbells} doorbells: too few to tell")
+    })?;
+    ensure(mmio + pio == 0, || format!("{mmio} MMIO and {pio} PIO exits for {done} commands"))
+}

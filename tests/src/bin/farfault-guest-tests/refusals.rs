@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the user can get wrong, each answered with one line and its own exit
+//! code before anything is booted.
+
+use crate::check::{Check, exit_code, one_line};
+use farfault_tests::run::Farfault;
+
+const BAD_USAGE: i32 = 64;
+const HOST_LACKS: i32 = 69;
+
+/// Name, command line, exit code, and words of the complaint.
+const CASES: [(&str, &[&str], i32, &str); 10] = [
+    ("unknown option", &["run", "--bogus", "--", "true"], BAD_USAGE, "--bogus"),
+    ("no command", &["run"], BAD_USAGE, "CMD"),
+    ("too little memory", &["run", "--memory=16M", "--", "true"], BAD_USAGE, "16M"),
+    ("too many CPUs", &["run", "--cpus=17", "--", "true"], BAD_USAGE, "17"),
+    ("unknown device option", &["run", "--device=wings=2", "--", "true"], BAD_USAGE, "wings"),
+    (
+        "device option out of range",
+        &["run", "--device=engines=0", "--", "true"],
+        BAD_USAGE,
+        "engines",
+    ),
+    (
+        "a kernel that is none",
+        &["run", "--kernel=/etc/passwd", "--", "true"],
+        BAD_USAGE,
+        "/etc/passwd",
+    ),
+    (
+        "a kernel that is missing",
+        &["run", "--kernel=/nonexistent", "--", "true"],
+        BAD_USAGE,
+        "/nonexistent",
+    ),
+    (
+        "a file that is missing",
+        &["run", "--file=/nonexistent", "--", "true"],
+        BAD_USAGE,
+        "/nonexistent",
+    ),
+    (
+        "a missing image",
+        &["run", "--image=/nonexistent", "--", "true"],
+        HOST_LACKS,
+        "guest-image/build",
+    ),
+];
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    CASES
+        .iter()
+        .map(|(name, words, code, complaint)| {
+            let result = farfault.run(words).and_then(|finished| {
+                exit_code(&finished, *code)?;
+                one_line(&finished, complaint)
+            });
+            Check::new(*name, result)
+        })
+        .collect()
+}
