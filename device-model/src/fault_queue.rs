@@ -89,36 +89,34 @@ impl FaultQueue {
     /// Writes as many waiting groups as there is room for.
     pub fn drain(&mut self, memory: &GuestMemoryMmap, ring: Ring, counters: &Live) -> Posted {
         let mut posted = Posted::default();
-        while !self.waiting.is_empty() {
-            match self.post_front(memory, ring, counters) {
-                Ok(None) => break,
-                Ok(Some(interrupt)) => posted.interrupt |= interrupt,
+        loop {
+            match self.post_front(memory, ring, counters, &mut posted) {
+                Ok(true) => {}
+                Ok(false) => return posted,
                 Err(Wild) => {
                     posted.errors |= ERR_FAULT_RING;
-                    break;
+                    return posted;
                 }
             }
         }
-        if self.waiting.iter().any(|group| group.counted) {
-            posted.errors |= ERR_FAULT_OVERFLOW;
-        }
-        posted
     }
 
-    /// Posts the first group, cut to the room there is; nothing if there is none.
+    /// Posts the first group, cut to the room there is; false if there is none of either.
     fn post_front(
         &mut self,
         memory: &GuestMemoryMmap,
         ring: Ring,
         counters: &Live,
-    ) -> Result<Option<bool>, Wild> {
+        posted: &mut Posted,
+    ) -> Result<bool, Wild> {
         let tail_word = PhysicalWord { memory, address: ring.tail() };
         let head_word = PhysicalWord { memory, address: ring.head() };
         let tail = *self.tail.get_or_insert_with(|| tail_word.acquire());
-        let Some(group) = self.waiting.front_mut() else { return Ok(None) };
+        let Some(group) = self.waiting.front_mut() else { return Ok(false) };
         let mut room = ring.room(head_word.acquire(), tail)?;
         if room < group.records.len() as u32 && !group.counted {
             group.counted = true;
+            posted.errors |= ERR_FAULT_OVERFLOW;
             count(&counters.fault_overflows);
             self.overflows = self.overflows.wrapping_add(1);
             PhysicalWord { memory, address: ring.overflows() }.release(self.overflows);
@@ -126,7 +124,7 @@ impl FaultQueue {
             room = ring.room(head_word.acquire(), tail)?;
         }
         if room == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         group.records.truncate(room as usize);
         if let Some(last) = group.records.last_mut() {
@@ -138,11 +136,11 @@ impl FaultQueue {
             memory.write_slice(&record.to_bytes(), address).map_err(|_| Wild)?;
             next = next.wrapping_add(1);
         }
-        let interrupt = publish(&tail_word, &head_word, tail, next);
+        posted.interrupt |= publish(&tail_word, &head_word, tail, next);
         counters.count_group(&group.records);
         self.tail = Some(next);
         self.waiting.pop_front();
-        Ok(Some(interrupt))
+        Ok(true)
     }
 }
 

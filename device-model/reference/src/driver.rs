@@ -285,6 +285,12 @@ impl Driver {
         permitted
     }
 
+    /// Steps two engines and everything else, serving all faults, until nothing is left to do.
+    pub fn settle(&mut self) {
+        let device = self.device.clone();
+        with_engines(&device, 2, |engines| settle(self, engines, &mut serve));
+    }
+
     /// Serves the fault records that there are, each group as `policy` says of
     /// its demanded record; true if there were any.
     pub fn serve(&mut self, policy: &mut dyn FnMut(&mut Self, &Fault) -> Answer) -> bool {
@@ -314,6 +320,17 @@ impl Driver {
 /// Serves everything that the process may have.
 pub fn serve(_: &mut Driver, _: &Fault) -> Answer {
     Answer::Serve
+}
+
+/// Calls `body` with engines attached to the device as it is now.
+pub fn with_engines<R>(
+    device: &Device,
+    engines: usize,
+    body: impl FnOnce(&mut [Engine<'_>]) -> R,
+) -> R {
+    let attachment = device.attach();
+    let mut engines: Vec<_> = (0..engines).map(|_| device.engine(&attachment)).collect();
+    body(&mut engines)
 }
 
 /// Steps engines, command processor and driver in turn until none has anything to do.

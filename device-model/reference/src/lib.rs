@@ -7,10 +7,12 @@
 
 mod driver;
 mod machine;
+mod oracle;
 mod ring;
 mod space;
 
-pub use driver::{Answer, Driver, Queue, serve, settle};
+pub use driver::{Answer, Driver, Queue, serve, settle, with_engines};
 pub use machine::{Frames, Machine};
+pub use oracle::Oracle;
 pub use ring::{Ring, RingMemory};
 pub use space::{AddressSpace, HUGE, LARGE, PAGE};

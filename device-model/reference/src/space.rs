@@ -83,6 +83,12 @@ impl AddressSpace {
         (va - at < backing.size).then_some((*at, *backing))
     }
 
+    /// Addresses of all its 4 KiB pages.
+    pub fn pages(&self) -> impl Iterator<Item = u64> {
+        let of = |(va, backing): (&u64, &Backing)| (*va..*va + backing.size).step_by(PAGE as usize);
+        self.backing.iter().flat_map(of)
+    }
+
     /// Whether there is memory at `va`, for writing if so asked.
     pub fn permits(&self, va: u64, write: bool) -> bool {
         self.find(va).is_some_and(|(_, backing)| backing.writable || !write)

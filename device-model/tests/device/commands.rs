@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Every command against the oracle: on memory that the device has never seen,
+//! in leaves of every size, at every alignment, and with a fault on every page.
+
+use farfault_abi::descriptor::*;
+use farfault_device_model::{Config, Step};
+use farfault_reference_driver::{
+    Answer, Driver, HUGE, LARGE, Machine, Oracle, PAGE, settle, with_engines,
+};
+
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
+
+const STREAMING: [u32; 6] = [OP_COPY, OP_FILL, OP_COMPARE, OP_WORD_COUNT, OP_HISTOGRAM, OP_SAXPY];
+
+fn longest(opcode: u32) -> u64 {
+    if opcode == OP_SAXPY { PAGES * PAGE / 4 } else { PAGES * PAGE }
+}
+
+#[test]
+fn each_command_on_fresh_memory() {
+    for opcode in STREAMING {
+        let mut world = World::new(Config::default());
+        let record = world.check(command(opcode, longest(opcode)));
+        assert_eq!(record.status, STATUS_OK);
+    }
+}
+
+#[test]
+fn a_window_of_one_faults_on_each_page_in_turn() {
+    for opcode in STREAMING {
+        let mut world = World::new(Config { window: 1, ..Config::default() });
+        let before = world.driver.device.counters();
+        world.check(command(opcode, longest(opcode)));
+        let after = world.driver.device.counters();
+        let pages = match opcode {
+            OP_COMPARE => 2, // differs in the first page
+            OP_FILL | OP_WORD_COUNT => PAGES,
+            OP_HISTOGRAM => PAGES + 1,
+            _ => 2 * PAGES,
+        };
+        // ... and the page of the completion record.
+        let rest = 2;
+        assert_eq!(after.fault_groups - before.fault_groups, pages + rest, "{opcode}");
+        assert_eq!(after.lookaheads, 0);
+    }
+}
+
+/// At each fault all that the command has used goes away, so it meets every page anew.
+#[test]
+fn restarts_exactly_at_every_page() {
+    for opcode in STREAMING {
+        let mut world = World::new(Config { window: 1, ..Config::default() });
+        if opcode == OP_COMPARE {
+            let same = world.driver.read(1, SOURCE, PAGES * PAGE);
+            world.driver.write(1, DESTINATION, &same);
+        }
+        let descriptor =
+            Descriptor { completion: RECORD, fence: 9, ..command(opcode, longest(opcode)) };
+        let mut oracle = Oracle::new(&world.driver.machine, world.driver.space(1));
+        let expected = oracle.carry_out(&descriptor);
+        world.driver.submit(&world.queue, descriptor);
+        let device = world.driver.device.clone();
+        with_engines(&device, 1, |engines| {
+            settle(&mut world.driver, engines, &mut |driver, fault| {
+                // Everything the command used so far goes away at each fault.
+                for base in [SOURCE, DESTINATION] {
+                    driver.unmap(1, base, PAGES * PAGE);
+                    driver.invalidate(1, base, PAGES * PAGE);
+                }
+                // Both operands of a piece must be there at once.
+                if fault.address >= SOURCE {
+                    let page = fault.address % 0x100_0000 & !(PAGE - 1);
+                    let write = fault.address >= DESTINATION || opcode != OP_HISTOGRAM;
+                    for base in [SOURCE, DESTINATION] {
+                        driver.map(1, base + page, PAGE, write);
+                    }
+                }
+                Answer::Serve
+            });
+        });
+        assert_eq!(world.driver.completion(1, RECORD), expected, "{opcode}");
+        for base in [SOURCE, DESTINATION] {
+            let memory = world.driver.read(1, base, PAGES * PAGE);
+            assert!(
+                (base..).zip(memory).all(|(at, byte)| oracle.byte(at) == Some(byte)),
+                "{opcode}"
+            );
+        }
+        assert!(device.counters().fault_groups >= PAGES, "{opcode}");
+    }
+}
+
+#[test]
+fn odd_lengths_and_alignments() {
+    let mut world = World::new(Config::default());
+    for opcode in STREAMING {
+        for (source, destination, length) in
+            [(1, 2, 1), (4095, 1, 4098), (3, 4093, 5 * PAGE + 1), (4092, 4088, 2 * PAGE), (0, 8, 0)]
+        {
+            let mut descriptor = command(opcode, length);
+            descriptor.source += source;
+            descriptor.destination += destination;
+            world.check(descriptor);
+        }
+    }
+}
+
+#[test]
+fn scalars() {
+    let mut world = World::new(Config::default());
+    world.check(command(OP_NOP, 0));
+    world.check(command(OP_FENCE, 0));
+    assert_eq!(world.driver.read64(1, DESTINATION), 0x0807_0605_0403_0201);
+    let old = world.check(command(OP_FETCH_ADD, 0)).result;
+    assert_eq!(old, 0x0807_0605_0403_0201);
+    assert_eq!(
+        world.check(Descriptor { operand: u64::MAX, ..command(OP_FETCH_ADD, 0) }).result,
+        2 * old
+    );
+}
+
+#[test]
+fn chase_follows_any_list() {
+    let mut world = World::new(Config::default());
+    // Nodes hop over all pages, some across a page's end and unaligned.
+    let node =
+        |i: u64| SOURCE + (i * 11 % (PAGES - 1)) * PAGE + if i % 3 == 0 { 4089 } else { 16 * i };
+    for i in 0..30 {
+        let next = if i == 29 { 0 } else { node(i + 1) };
+        world.driver.write(1, node(i), &(i * i).to_le_bytes());
+        world.driver.write(1, node(i) + 8, &next.to_le_bytes());
+    }
+    let start = Descriptor { source: node(0), operand: 8, operand2: 0, ..command(OP_CHASE, 1000) };
+    let record = world.check(start);
+    assert_eq!((record.done, record.result), (30, (0..30).map(|i| i * i).sum()));
+    // The number of nodes ends it too, also in a circle.
+    world.driver.write(1, node(29) + 8, &node(0).to_le_bytes());
+    assert_eq!(world.check(start).done, 1000);
+    // A link out of the address space.
+    world.driver.write(1, node(29) + 8, &(u64::MAX - 3).to_le_bytes());
+    assert_eq!(world.check(start).status, STATUS_BAD_ADDRESS);
+    // A link to nothing.
+    world.driver.write(1, node(29) + 8, &0x7777_0000u64.to_le_bytes());
+    let record = world.check(start);
+    assert_eq!((record.status, record.fault_address), (STATUS_FAULT, 0x7777_0000));
+}
+
+#[test]
+fn bad_descriptors_end_with_a_status_and_the_queue_lives() {
+    let mut world = World::new(Config::default());
+    for opcode in [0, 11, 200, 255] {
+        assert_eq!(world.check(command(opcode, 8)).status, STATUS_BAD_OPCODE);
+    }
+    let top = (1u64 << 48) - PAGE;
+    for opcode in STREAMING.into_iter().chain([OP_NOP, OP_FENCE, OP_FETCH_ADD, OP_CHASE]) {
+        for length in [0, 1, PAGE, u64::MAX, u64::MAX / 4 + 2, 1 << 47] {
+            for at in [0, 1, 4, 8, top, top + 8, 1 << 48, 1 << 63, u64::MAX - 7, u64::MAX] {
+                let plain = command(opcode, length);
+                world.check(Descriptor { source: at, ..plain });
+                world.check(Descriptor { destination: at, ..plain });
+            }
+        }
+        let plain = command(opcode, 64);
+        assert_eq!(world.check(Descriptor { flags: 2, ..plain }).status, STATUS_BAD_OPERAND);
+        assert_eq!(world.check(Descriptor { reserved0: 1, ..plain }).status, STATUS_BAD_OPERAND);
+        assert_eq!(world.check(Descriptor { reserved1: 1, ..plain }).status, STATUS_BAD_OPERAND);
+    }
+    for opcode in [OP_COPY, OP_SAXPY] {
+        let plain = command(opcode, PAGE);
+        let overlap = Descriptor { destination: SOURCE + 8, ..plain };
+        assert_eq!(world.check(overlap).status, STATUS_BAD_OPERAND);
+        let same = Descriptor { destination: SOURCE, ..plain };
+        assert_eq!(world.check(same).status, STATUS_OK);
+    }
+    assert_eq!(world.check(command(OP_COPY, 64)).status, STATUS_OK);
+}
+
+#[test]
+fn memory_that_is_not_there_or_read_only() {
+    for opcode in STREAMING {
+        let mut world = World::new(Config::default());
+        world.driver.spaces.get_mut(&1).expect("space").protect(DESTINATION + 3 * PAGE, false);
+        world.check(command(opcode, longest(opcode)));
+        let mut past = command(opcode, longest(opcode));
+        past.source += 5 * PAGE;
+        past.destination += 5 * PAGE;
+        let record = world.check(past);
+        assert!(
+            opcode == OP_COMPARE
+                || opcode == OP_HISTOGRAM && record.done == 35 * PAGE
+                || record.status == STATUS_FAULT
+        );
+        // The queue is none the worse for it.
+        assert_eq!(world.check(command(OP_NOP, 0)).status, STATUS_OK);
+    }
+}
+
+#[test]
+fn leaves_of_every_size() {
+    // Some of it in two regions that touch, so that a large leaf lies across them.
+    let seam = (3 << 30) + (1 << 20);
+    let machine = Machine::new(&[(0, seam), (seam as u64, (1 << 30) - (1 << 20))]);
+    let mut driver = Driver::start_with(Config::default(), machine, 4 << 30, 64);
+    driver.create_space(1);
+    let queue = driver.create_queue(0, 1, 0x10000, 16);
+    driver.allocate(1, 0x20000, PAGE, PAGE);
+    let (small, large, huge) = (1 << 31, 2 << 31, 3 << 31);
+    driver.allocate(1, small, 2 * LARGE, PAGE);
+    driver.allocate(1, large, 2 * LARGE, LARGE);
+    driver.allocate(1, huge, HUGE, HUGE);
+    driver.allocate(1, huge + HUGE, HUGE, HUGE);
+    driver.settle();
+    let data: Vec<u8> = (0..LARGE + 5000).map(|i| (i * i >> 7) as u8).collect();
+    driver.write(1, small + 77, &data);
+    let hops = [
+        (small + 77, large + 999),
+        (large + 999, huge + 12345),
+        (huge + 12345, huge + HUGE + (1 << 20) - 100),
+    ];
+    for (fence, (source, destination)) in (1..).zip(hops) {
+        let length = data.len() as u64;
+        let opcode = OP_COPY as u8;
+        driver.submit(
+            &queue,
+            Descriptor {
+                opcode,
+                source,
+                destination,
+                length,
+                completion: 0x20000,
+                fence,
+                ..Descriptor::default()
+            },
+        );
+        driver.settle();
+        let record = driver.completion(1, 0x20000);
+        assert_eq!((record.fence, record.status), (fence, STATUS_OK));
+        assert!(driver.read(1, destination, length) == data);
+    }
+    // Ring, record, and leaves: 2 MiB and 5000 bytes of 4 KiB, two of 2 MiB, one and one of 1 GiB.
+    let counters = driver.device.counters();
+    assert_eq!(counters.page_requests - counters.lookaheads, counters.fault_groups);
+    assert!(counters.walks > counters.page_requests);
+}
+
+#[test]
+fn look_ahead_asks_in_the_order_of_need() {
+    let mut world = World::new(Config { window: 8, ..Config::default() });
+    world.driver.map(1, world.queue.ring.base, PAGE, true);
+    let mut copy = command(OP_COPY, 20 * PAGE);
+    copy.source += PAGE - 16; // its second page is needed after 16 bytes
+    world.driver.map(1, DESTINATION + PAGE, PAGE, true); // there already
+    world.driver.submit(&world.queue, copy);
+    let device = world.driver.device.clone();
+    let asked = with_engines(&device, 1, |engines| {
+        while engines[0].step() == Step::Worked {}
+        world.driver.take_faults()
+    });
+    let pages: Vec<u64> = asked.iter().map(|f| f.address).collect();
+    let (s, d) = (SOURCE, DESTINATION);
+    assert_eq!(
+        pages,
+        [
+            s + PAGE - 16,
+            d,
+            s + PAGE,
+            s + 2 * PAGE,
+            d + 2 * PAGE,
+            s + 3 * PAGE,
+            d + 3 * PAGE,
+            s + 4 * PAGE
+        ]
+    );
+    let flags: Vec<u8> = asked.iter().map(|f| f.flags).collect();
+    assert_eq!(flags, [0, 2, 2, 2, 2, 2, 2, 3]);
+    assert!(asked.iter().all(|f| f.group == asked[0].group && f.pasid == 1 && f.queue == 0));
+    assert_eq!((asked[0].access, asked[1].access), (1, 2));
+}

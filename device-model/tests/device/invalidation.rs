@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Rules 1 and 2: what an acknowledged invalidation means, and who reaches what.
+//! Engine, driver and command processor take their steps in a written order.
+
+use farfault_abi::descriptor::*;
+use farfault_device_model::{Config, Step};
+use farfault_reference_driver::{LARGE, PAGE, serve, settle, with_engines};
+
+use crate::world::{
+    DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate,
+};
+
+fn world() -> World {
+    let mut world = World::new(Config { window: 1, ..Config::default() });
+    world.map_all();
+    world
+}
+
+/// Runs a read of SOURCE on this engine; the walks it cost.
+fn walks(world: &mut World, engine: &mut farfault_device_model::Engine<'_>) -> u64 {
+    let before = world.counters().walks;
+    world.submit(command(OP_WORD_COUNT, 64));
+    exhaust(engine);
+    world.counters().walks - before
+}
+
+#[test]
+fn translations_are_remembered_until_invalidated() {
+    let mut world = world();
+    world.with_engine(|world, engine| {
+        walks(world, engine);
+        assert_eq!(walks(world, engine), 0);
+        for (pasid, address, bytes, dropped) in [
+            (1, SOURCE, PAGE, true),
+            (1, SOURCE - PAGE, PAGE, false),
+            (1, SOURCE + PAGE, PAGE, false),
+            (2, SOURCE, PAGE, false),
+            (65, SOURCE, PAGE, false), // the same space
+            (1, SOURCE - PAGE, 2 * PAGE, true),
+            (1, SOURCE & !(LARGE - 1), LARGE, true),
+            (1, 0, 1 << 48, true),
+            (1, 0, 0, true),
+            (1, 1 << 50, PAGE, false),
+        ] {
+            world.driver.invalidate(pasid, address, bytes);
+            assert_eq!(commands(world), 1);
+            let cost = walks(world, engine);
+            assert_eq!(cost > 0, dropped, "{pasid} {address:#x} {bytes:#x}: {cost} walks");
+        }
+    });
+}
+
+#[test]
+fn an_engine_that_is_far_behind_drops_everything() {
+    for (others, dropped) in [(63, true), (64, true), (200, true)] {
+        let mut world = world();
+        world.with_engine(|world, engine| {
+            walks(world, engine);
+            world.driver.invalidate(1, SOURCE, PAGE);
+            for i in 0..others {
+                world.driver.invalidate(1, (1 << 40) + i * PAGE, PAGE);
+            }
+            commands(world);
+            assert_eq!(walks(world, engine) > 0, dropped);
+            assert_eq!(walks(world, engine), 0);
+        });
+    }
+}
+
+/// The frame is reused as soon as the invalidation is acknowledged, at each
+/// possible point of a running copy; not one byte of the new owner's changes.
+#[test]
+fn a_frame_is_free_once_the_invalidation_is_acknowledged() {
+    for steps in 0..12 {
+        let mut world = world();
+        world.with_engine(|world, engine| {
+            // Unsplittable into less than several sections.
+            world.submit(command(OP_COPY, PAGES * PAGE));
+            for _ in 0..steps {
+                engine.step();
+            }
+            world.driver.unmap(1, DESTINATION, PAGES * PAGE);
+            world.driver.invalidate(1, DESTINATION, PAGES * PAGE);
+            let fence = world.driver.wait();
+            commands(world);
+            assert!(world.driver.reached(fence));
+            let frames: Vec<u64> = (0..PAGES)
+                .map(|i| world.driver.space(1).physical(DESTINATION + i * PAGE))
+                .collect();
+            for i in 0..PAGES {
+                let driver = &mut world.driver;
+                let space = driver.spaces.get_mut(&1).expect("space");
+                space.migrate(&driver.machine, &mut driver.frames, DESTINATION + i * PAGE);
+            }
+            let owned: Vec<u64> = frames
+                .into_iter()
+                .filter(|frame| {
+                    (0..PAGES)
+                        .all(|i| world.driver.space(1).physical(DESTINATION + i * PAGE) != *frame)
+                })
+                .collect();
+            owned.iter().for_each(|frame| world.driver.machine.write(*frame, &[0xdd; 4096]));
+            settle(&mut world.driver, std::slice::from_mut(engine), &mut serve);
+            for frame in owned {
+                let mut page = [0; 4096];
+                world.driver.machine.read(frame, &mut page);
+                assert!(page.iter().all(|byte| *byte == 0xdd), "a page given away was written");
+            }
+        });
+        assert!(
+            world.driver.read(1, DESTINATION, PAGES * PAGE)
+                == world.driver.read(1, SOURCE, PAGES * PAGE)
+        );
+    }
+}
+
+#[test]
+fn write_permission_taken_away_holds_from_the_acknowledgement_on() {
+    let mut world = world();
+    world.with_engine(|world, engine| {
+        world.submit(command(OP_FILL, PAGE));
+        exhaust(engine);
+        world.driver.map(1, DESTINATION, PAGE, false);
+        world.driver.invalidate(1, DESTINATION, PAGE);
+        commands(world);
+        let before = world.driver.read(1, DESTINATION, PAGE);
+        world.submit(Descriptor { operand: 0, ..command(OP_FILL, PAGE) });
+        exhaust(engine);
+        assert_eq!(world.driver.take_faults().len(), 1);
+        assert_eq!(world.driver.read(1, DESTINATION, PAGE), before);
+        // It can still be read.
+        let walks = world.counters().walks;
+        let queue = world.driver.create_queue(3, 1, RINGS + (3 << 20), 4);
+        world.map_all();
+        world.driver.map(1, DESTINATION, PAGE, false);
+        commands(world);
+        let read = Descriptor {
+            source: DESTINATION,
+            completion: RECORD + 64,
+            fence: 1,
+            ..command(OP_WORD_COUNT, PAGE)
+        };
+        world.driver.submit(&queue, read);
+        exhaust(engine);
+        assert_eq!(world.driver.completion(1, RECORD + 64).fence, 1);
+        assert!(world.counters().walks > walks);
+    });
+}
+
+#[test]
+fn a_table_that_is_replaced_is_not_remembered() {
+    let mut world = world();
+    world.with_engine(|world, engine| {
+        walks(world, engine);
+        // The same addresses through another last-level table, the old one in other use.
+        let driver = &mut world.driver;
+        let above = driver.spaces[&1].entry(&driver.machine, &mut driver.frames, SOURCE, 1);
+        let old = driver.machine.load(above);
+        driver.machine.store(above, 0);
+        driver.invalidate(1, SOURCE & !(LARGE - 1), LARGE);
+        commands(world);
+        world.driver.machine.write(old & !4095, &[0xff; 4096]);
+        world.driver.map(1, SOURCE, PAGES * PAGE, true);
+        assert!(walks(world, engine) > 0);
+        assert_eq!(world.driver.take_faults(), []);
+    });
+}
+
+#[test]
+fn a_context_that_is_replaced_counts_after_the_invalidation() {
+    let mut world = world();
+    populate(&mut world.driver, 2);
+    for va in world.driver.space(1).pages().collect::<Vec<_>>() {
+        if !world.driver.space(2).permits(va, false) {
+            world.driver.allocate(2, va, PAGE, PAGE);
+        }
+    }
+    let ring = world.driver.read(1, RINGS, PAGE);
+    world.driver.write(2, RINGS, &ring);
+    for va in world.driver.space(2).pages().collect::<Vec<_>>() {
+        world.driver.map(2, va, PAGE, true);
+    }
+    world.with_engine(|world, engine| {
+        walks(world, engine);
+        // PASID 1 now names the other process.
+        world.driver.set_context(1, world.driver.space(2).root | 1);
+        world.driver.invalidate(1, 0, 0);
+        commands(world);
+        let ring = world.driver.read(1, RINGS, PAGE);
+        world.driver.write(2, RINGS, &ring);
+        world.submit(command(OP_FILL, 8));
+        let ring = world.driver.read(1, RINGS, PAGE);
+        world.driver.write(2, RINGS, &ring);
+        exhaust(engine);
+        assert_eq!(world.driver.read64(2, DESTINATION), 0x0807_0605_0403_0201);
+        assert_ne!(world.driver.read64(1, DESTINATION), 0x0807_0605_0403_0201);
+    });
+}
+
+/// Rule 2: processes with the same addresses, and PASIDs of the same space,
+/// never meet, whichever engine runs them in whichever order.
+#[test]
+fn processes_reach_only_their_own_memory() {
+    let mut world = world();
+    let pasids = [1, 2, 65, 129];
+    let mut queues = vec![world.queue];
+    for (number, pasid) in (1..).zip(&pasids[1..]) {
+        populate(&mut world.driver, *pasid);
+        queues.push(world.driver.create_queue(number, *pasid, RINGS, 16));
+    }
+    for pasid in pasids {
+        world.driver.write(pasid, SOURCE, &[pasid as u8; PAGE as usize * 4]);
+    }
+    let device = world.driver.device.clone();
+    with_engines(&device, 2, |engines| {
+        for round in 0..6 {
+            for queue in &queues {
+                world.driver.submit(queue, command(OP_COPY, 4 * PAGE));
+                world.driver.submit(
+                    queue,
+                    Descriptor { destination: DESTINATION + 5 * PAGE, ..command(OP_FETCH_ADD, 0) },
+                );
+            }
+            if round % 2 == 1 {
+                world.driver.invalidate(2, 0, 0);
+                world.driver.invalidate(65, SOURCE, PAGE);
+            }
+            settle(&mut world.driver, engines, &mut serve);
+        }
+    });
+    for pasid in pasids {
+        assert_eq!(
+            world.driver.read(pasid, DESTINATION, 4 * PAGE),
+            vec![pasid as u8; 4 * PAGE as usize]
+        );
+    }
+    // Six additions each, not 24.
+    let mut other = World::new(Config::default());
+    let start = other.driver.read64(1, DESTINATION + 5 * PAGE);
+    let end = start.wrapping_add(6 * 0x0807_0605_0403_0201);
+    assert!(pasids.iter().all(|p| world.driver.read64(*p, DESTINATION + 5 * PAGE) == end));
+    assert_eq!(other.run(command(OP_NOP, 0)).status, STATUS_OK);
+    assert_eq!(device.step_commands(), Step::Idle);
+}

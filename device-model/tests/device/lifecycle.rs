@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Reset, disabling and bus mastering, at any moment.
+
+use farfault_abi::descriptor::*;
+use farfault_abi::regs::*;
+use farfault_device_model::{Config, Counters, Step};
+use farfault_reference_driver::{PAGE, serve, settle, with_engines};
+
+use crate::world::{DESTINATION, PAGES, SOURCE, World, command, commands, exhaust};
+
+/// A copy that has come `steps` steps far, on memory half of which is present.
+fn begun(
+    steps: usize,
+    body: impl FnOnce(&mut World, &mut farfault_device_model::Engine<'_>),
+) -> World {
+    let mut world = World::new(Config { window: 4, ..Config::default() });
+    world.map_all();
+    for page in (0..PAGES).filter(|page| page % 3 == 0) {
+        world.driver.unmap(1, DESTINATION + page * PAGE, PAGE);
+    }
+    world.submit(command(OP_COPY, PAGES * PAGE));
+    world.with_engine(|world, engine| {
+        for step in 0..steps {
+            match step % 3 {
+                0 => drop(engine.step()),
+                1 => drop(world.driver.serve(&mut serve)),
+                _ => drop(world.driver.device.step_commands()),
+            }
+        }
+        body(world, engine);
+    });
+    world
+}
+
+fn is_quiet(world: &World, engine: &mut farfault_device_model::Engine<'_>) {
+    let before = (world.counters(), world.driver.read(1, DESTINATION, PAGES * PAGE));
+    for _ in 0..3 {
+        assert_ne!(engine.step(), Step::Waiting);
+        assert_ne!(world.driver.device.step_commands(), Step::Worked);
+    }
+    let quiet =
+        |c: Counters| (c.bytes_read, c.bytes_written, c.sections, c.fault_groups, c.commands);
+    assert_eq!(quiet(world.counters()), quiet(before.0));
+    assert!(world.driver.read(1, DESTINATION, PAGES * PAGE) == before.1);
+}
+
+/// The device is set up from scratch and does its work.
+fn works_again(world: &mut World) {
+    world.driver.enable();
+    let ring = world.queue.ring;
+    world.driver.write(1, ring.base, &[0; 128]);
+    world.driver.bind(&world.queue);
+    commands(world);
+    assert_eq!(world.check(command(OP_COPY, PAGES * PAGE)).status, STATUS_OK);
+}
+
+#[test]
+fn reset_at_any_moment() {
+    for steps in 0..40 {
+        let mut world = begun(steps, |world, engine| {
+            world.driver.device.reset();
+            is_quiet(world, engine);
+            assert_eq!(world.driver.read32(REG_STATUS), 0);
+            assert_eq!(world.driver.read32(REG_ERRORS), 0);
+            world.driver.device.doorbell(0);
+            assert_eq!(world.driver.read32(REG_ERRORS), ERR_DOORBELL);
+            is_quiet(world, engine);
+        });
+        works_again(&mut world);
+    }
+}
+
+#[test]
+fn disable_at_any_moment() {
+    for steps in 0..40 {
+        let mut world = begun(steps, |world, engine| {
+            world.driver.write32(REG_CTRL, 0);
+            is_quiet(world, engine);
+        });
+        works_again(&mut world);
+    }
+}
+
+#[test]
+fn bus_mastering_off_at_any_moment_and_on_again() {
+    for steps in 0..40 {
+        let mut world = begun(steps, |world, engine| {
+            let device = world.driver.device.clone();
+            device.set_bus_master(false);
+            is_quiet(world, engine);
+            device.set_bus_master(true);
+            settle(&mut world.driver, std::slice::from_mut(engine), &mut serve);
+            assert_eq!(world.record().status, STATUS_OK);
+        });
+        assert!(
+            world.driver.read(1, DESTINATION, PAGES * PAGE)
+                == world.driver.read(1, SOURCE, PAGES * PAGE)
+        );
+        assert_eq!(world.run(command(OP_NOP, 0)).status, STATUS_OK);
+    }
+}
+
+#[test]
+fn work_without_bus_mastering_is_reported_and_waits() {
+    let mut world = World::new(Config::default());
+    world.map_all();
+    let device = world.driver.device.clone();
+    device.set_bus_master(false);
+    world.with_engine(|world, engine| {
+        assert_eq!(world.driver.read32(REG_ERRORS), 0);
+        let sent = world.submit(command(OP_COPY, PAGE));
+        assert_eq!(engine.step(), Step::Idle);
+        assert_eq!(world.driver.read32(REG_ERRORS), ERR_BUS_MASTER);
+        device.set_bus_master(true);
+        exhaust(engine);
+        assert_eq!(world.record().fence, sent.fence);
+    });
+}
+
+#[test]
+fn counters_go_on_after_reset() {
+    let mut world = World::new(Config::default());
+    world.run(command(OP_COPY, PAGE));
+    let before = world.counters();
+    assert!(before.page_requests > 0 && before.descriptors == 1);
+    world.driver.device.reset();
+    assert_eq!(world.counters(), before);
+}
+
+#[test]
+fn engines_of_an_older_epoch_have_no_say() {
+    let mut world = World::new(Config::default());
+    world.map_all();
+    let device = world.driver.device.clone();
+    with_engines(&device, 1, |old| {
+        world.submit(command(OP_COPY, PAGES * PAGE));
+        old[0].step();
+        device.reset();
+        world.driver.enable();
+        world.driver.write(1, world.queue.ring.base, &[0; 128]);
+        world.driver.bind(&world.queue);
+        commands(&world);
+        let sent = world.submit(command(OP_NOP, 0));
+        assert_eq!(old[0].step(), Step::Over);
+        assert_eq!(old[0].step(), Step::Over);
+        world.with_engine(|world, engine| {
+            exhaust(engine);
+            assert_eq!(world.record().fence, sent.fence);
+        });
+    });
+}
+
+#[test]
+fn a_stopped_device_does_nothing() {
+    let mut world = World::new(Config::default());
+    world.map_all();
+    world.submit(command(OP_COPY, PAGE));
+    world.driver.device.stop();
+    world.with_engine(|world, engine| is_quiet(world, engine));
+    // These return at once.
+    world.driver.device.run_engine(0);
+    world.driver.device.run_commands();
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device model driven without a guest, step by step: a fake platform below
+//! it and the reference driver above.
+
+mod commands;
+mod invalidation;
+mod lifecycle;
+mod registers;
+mod responses;
+mod rings;
+mod scheduling;
+mod tables;
+mod threads;
+mod world;

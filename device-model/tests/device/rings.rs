@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Rings: wild heads and tails, wrapping, and a fault queue that is too small.
+
+use farfault_abi::command::*;
+use farfault_abi::descriptor::*;
+use farfault_abi::fault::*;
+use farfault_abi::pci::{QUEUES, VECTOR_QUEUE, VECTORS};
+use farfault_abi::regs::*;
+use farfault_device_model::{Config, Step};
+use farfault_reference_driver::{Driver, Machine, PAGE, serve, settle, with_engines};
+
+use crate::world::{
+    DESTINATION, PAGES, RINGS, SOURCE, World, command, commands, exhaust, populate,
+};
+
+fn store32(world: &World, address: u64, value: u32) {
+    world.driver.machine.write(address, &value.to_le_bytes());
+}
+
+#[test]
+fn a_wild_tail_halts_the_queue_and_only_it() {
+    for (head, tail) in [(0, 17), (0, u32::MAX), (5, 4), (0x8000_0000, 0)] {
+        let mut world = World::new(Config::default());
+        world.map_all();
+        let other = world.add_queue(1);
+        world.map_all();
+        let ring = world.queue.ring;
+        world.driver.write(1, ring.head(), &u32::to_le_bytes(head));
+        world.driver.write(1, ring.tail(), &u32::to_le_bytes(tail));
+        world.driver.device.doorbell(0);
+        let faults = world.with_engine(|world, engine| {
+            exhaust(engine);
+            world.driver.take_faults()
+        });
+        assert_eq!(
+            faults,
+            [Fault {
+                address: ring.base,
+                pasid: 1,
+                queue: 0,
+                kind: FAULT_QUEUE_HALTED as u8,
+                flags: FAULT_LAST as u8,
+                reason: REASON_RING as u8,
+                ..Fault::default()
+            }]
+        );
+        assert_eq!(world.driver.read(1, ring.halted(), 4), REASON_RING.to_le_bytes());
+        assert_eq!(world.counters().queues_halted, 1);
+        // It stays so, whatever is rung.
+        world.driver.device.doorbell(0);
+        world.with_engine(|_, engine| assert_eq!(engine.step(), Step::Idle));
+        // The other works, and so does this one once it is bound anew.
+        for queue in [other, world.queue] {
+            world.driver.unbind(queue.number);
+            world.driver.write(1, queue.ring.base, &[0; 128]);
+            world.driver.bind(&queue);
+            commands(&world);
+            world.driver.submit(&queue, command(OP_FENCE, 0));
+            world.driver.settle();
+            assert_eq!(world.driver.read(1, queue.ring.head(), 4), 1u32.to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn indices_wrap() {
+    let mut world = World::new(Config::default());
+    let start = u32::MAX - 5;
+    for word in [world.queue.ring.head(), world.queue.ring.tail()] {
+        world.driver.write(1, word, &start.to_le_bytes());
+    }
+    for _ in 0..20 {
+        world.run(command(OP_NOP, 0));
+    }
+    let head = world.driver.read(1, world.queue.ring.head(), 4);
+    assert_eq!(head, start.wrapping_add(20).to_le_bytes());
+    assert_eq!(world.counters().descriptors, 20);
+}
+
+#[test]
+fn the_command_and_fault_queues_start_from_their_headers_and_wrap() {
+    let driver = Driver::start(Config::default());
+    driver.write32(REG_CTRL, 0);
+    let start = u32::MAX - 2;
+    for ring in [driver.commands, driver.faults] {
+        for word in [ring.head(), ring.tail()] {
+            driver.machine.write(word, &start.to_le_bytes());
+        }
+    }
+    driver.write32(REG_CTRL, CTRL_ENABLE);
+    let mut world = World::on(driver);
+    assert_eq!(world.run(command(OP_COPY, PAGES * PAGE)).status, STATUS_OK);
+    assert_eq!(world.driver.read32(REG_ERRORS), 0);
+}
+
+#[test]
+fn a_wild_command_tail_is_reported_and_heals() {
+    let mut world = World::new(Config::default());
+    let ring = world.driver.commands;
+    let mut tail = [0; 4];
+    world.driver.machine.read(ring.tail(), &mut tail);
+    let tail = u32::from_le_bytes(tail);
+    for wild in [tail.wrapping_sub(1), tail + ring.entries + 1, tail ^ 0x8000_0000] {
+        store32(&world, ring.tail(), wild);
+        assert_eq!(world.driver.device.step_commands(), Step::Idle);
+        assert_eq!(world.driver.read32(REG_ERRORS), ERR_COMMAND_RING);
+        world.driver.write32(REG_ERRORS, ERR_COMMAND_RING);
+    }
+    store32(&world, ring.tail(), tail);
+    assert_eq!(world.run(command(OP_COPY, PAGE)).status, STATUS_OK);
+    assert_eq!(world.driver.read32(REG_ERRORS), 0);
+}
+
+#[test]
+fn wrong_commands_are_skipped_and_counted() {
+    let world = World::new(Config::default());
+    let enable = Command {
+        opcode: CMD_QUEUE_ENABLE as u8,
+        queue: 9,
+        pasid: 1,
+        address: RINGS,
+        value: 16,
+        extra: VECTOR_QUEUE.into(),
+        ..Command::default()
+    };
+    let invalidate = Command {
+        opcode: CMD_INVALIDATE as u8,
+        pasid: 1,
+        address: PAGE,
+        value: PAGE,
+        ..Command::default()
+    };
+    let wait =
+        Command { opcode: CMD_WAIT as u8, address: world.driver.fence, ..Command::default() };
+    let respond = Command { opcode: CMD_PAGE_RESPONSE as u8, value: 1, ..Command::default() };
+    let disable = Command { opcode: CMD_QUEUE_DISABLE as u8, queue: 9, ..Command::default() };
+    let wrong = [
+        Command { opcode: 0, ..enable },
+        Command { opcode: 6, ..enable },
+        Command { opcode: 255, ..enable },
+        Command { queue: 0, ..enable }, // enabled already
+        Command { queue: QUEUES as u16, ..enable },
+        Command { queue: u16::MAX, ..enable },
+        Command { pasid: 256, ..enable },
+        Command { pasid: u32::MAX, ..enable },
+        Command { address: RINGS + 64, ..enable },
+        Command { address: 1 << 48, ..enable },
+        Command { address: (1 << 48) - 128, ..enable },
+        Command { address: u64::MAX - 127, ..enable },
+        Command { value: 0, ..enable },
+        Command { value: 1, ..enable },
+        Command { value: 24, ..enable },
+        Command { value: 1 << 17, ..enable },
+        Command { value: 1 << 63, ..enable },
+        Command { extra: 0, ..enable },
+        Command { extra: 1, ..enable },
+        Command { extra: VECTORS.into(), ..enable },
+        Command { extra: 1 << 32 | 2, ..enable },
+        Command { pasid: 1 << 16, ..invalidate },
+        Command { address: PAGE + 1, ..invalidate },
+        Command { value: 1, ..invalidate },
+        Command { address: u64::MAX - PAGE + 1, value: 2 * PAGE, ..invalidate },
+        Command { address: wait.address + 4, ..wait },
+        Command { flags: 2, ..wait },
+        Command { queue: QUEUES as u16, ..respond },
+        Command { flags: 2, ..respond },
+        Command { value: 1 << 32, ..respond },
+        Command { queue: QUEUES as u16, ..disable },
+    ];
+    let before = world.counters();
+    for command in wrong {
+        world.driver.command(command);
+        assert_eq!(commands(&world), 1, "{command:?}");
+        assert_eq!(world.driver.read32(REG_ERRORS), ERR_COMMAND, "{command:?}");
+        world.driver.write32(REG_ERRORS, ERR_COMMAND);
+    }
+    for address in [64 << 20, 1 << 63, u64::MAX - 7] {
+        world.driver.command(Command { address, ..wait });
+        commands(&world);
+        assert_eq!(world.driver.read32(REG_ERRORS), ERR_COMMAND_RING);
+        world.driver.write32(REG_ERRORS, ERR_COMMAND_RING);
+    }
+    let after = world.counters();
+    assert_eq!(after.commands_bad - before.commands_bad, wrong.len() as u64 + 3);
+    assert_eq!(after.commands, before.commands);
+    // These are odd but right.
+    for command in [
+        Command { address: 1 << 50, value: PAGE, ..invalidate },
+        Command { address: 0, value: u64::MAX & !(PAGE - 1), ..invalidate },
+        Command { value: 0, ..invalidate },
+        Command { pasid: 0xffff, ..invalidate },
+        respond, // stale
+        disable, // disabled already
+        enable,
+    ] {
+        world.driver.command(command);
+        commands(&world);
+        assert_eq!(world.driver.read32(REG_ERRORS), 0, "{command:?}");
+    }
+    assert_eq!(world.counters().responses_stale, 1);
+}
+
+/// A world whose fault queue has `entries`.
+fn narrow(entries: u32) -> World {
+    let machine = Machine::new(&[(0, 64 << 20)]);
+    World::on(Driver::start_with(Config::default(), machine, 64 << 20, entries))
+}
+
+#[test]
+fn a_group_is_cut_to_the_room_there_is() {
+    let mut world = narrow(8);
+    world.map_all();
+    world.driver.unmap(1, SOURCE, PAGES * PAGE);
+    world.driver.unmap(1, DESTINATION, PAGES * PAGE);
+    world.submit(command(OP_COPY, PAGES * PAGE));
+    let faults = world.with_engine(|world, engine| {
+        exhaust(engine);
+        world.driver.take_faults()
+    });
+    assert_eq!(faults.len(), 8);
+    let last: Vec<bool> = faults.iter().map(|f| u32::from(f.flags) & FAULT_LAST != 0).collect();
+    assert_eq!(last, [false, false, false, false, false, false, false, true]);
+    assert_eq!(u32::from(faults[0].flags) & FAULT_LOOKAHEAD, 0);
+    assert_eq!(world.counters().fault_overflows, 1);
+    assert_eq!(world.driver.read32(REG_ERRORS), ERR_FAULT_OVERFLOW);
+}
+
+#[test]
+fn nothing_is_lost_when_there_is_no_room() {
+    let mut world = narrow(2);
+    let queues: Vec<_> = (1..12).map(|number| world.add_queue(number)).collect();
+    world.map_all();
+    // Each queue has a page of its own to miss; two of them halt.
+    for (i, queue) in (1..).zip(&queues) {
+        world.driver.unmap(1, SOURCE + i * PAGE, PAGE);
+        let descriptor = Descriptor {
+            source: SOURCE + i * PAGE,
+            destination: DESTINATION + i * PAGE,
+            ..command(OP_COPY, PAGE)
+        };
+        world.driver.submit(queue, descriptor);
+        if i % 5 == 0 {
+            world.driver.write(1, queue.ring.tail(), &99u32.to_le_bytes());
+        }
+    }
+    let device = world.driver.device.clone();
+    with_engines(&device, 2, |engines| {
+        engines.iter_mut().for_each(|engine| {
+            exhaust(engine);
+        });
+        assert_eq!(world.counters().page_requests, 2);
+        let mut overflows = [0; 4];
+        world.driver.machine.read(world.driver.faults.overflows(), &mut overflows);
+        assert_eq!(u32::from_le_bytes(overflows), 1);
+        // A driver that sees that count change rings the command doorbell.
+        let mut queues: Vec<u16> = Vec::new();
+        loop {
+            let records = world.driver.take_faults();
+            if records.is_empty() {
+                break;
+            }
+            queues.extend(records.iter().map(|record| record.queue));
+            device.step_commands();
+        }
+        assert_eq!(queues, (1..12).collect::<Vec<u16>>());
+    });
+    assert_eq!(world.counters().page_requests, 9);
+    assert_eq!(world.counters().queues_halted, 2);
+}
+
+#[test]
+fn work_ends_well_through_a_fault_queue_of_two() {
+    let mut world = narrow(2);
+    let queues: Vec<_> = (1..9).map(|number| world.add_queue(number)).collect();
+    for (i, queue) in (0..).zip(&queues) {
+        let at = i * 5 * PAGE;
+        let (source, destination) = (SOURCE + at, DESTINATION + at);
+        world
+            .driver
+            .submit(queue, Descriptor { source, destination, ..command(OP_COPY, 5 * PAGE) });
+    }
+    world.driver.settle();
+    assert!(
+        world.driver.read(1, SOURCE, PAGES * PAGE)
+            == world.driver.read(1, DESTINATION, PAGES * PAGE)
+    );
+    let counters = world.counters();
+    assert_eq!(counters.descriptors, 8);
+    assert_eq!(counters.fault_groups, counters.responses_resume);
+    assert!(counters.fault_overflows > 0);
+}
+
+#[test]
+fn a_disabled_queue_takes_its_held_faults_along() {
+    let mut world = narrow(2);
+    let queues = [world.add_queue(1), world.add_queue(2), world.add_queue(3)];
+    world.map_all();
+    world.driver.unmap(1, SOURCE, 3 * PAGE);
+    for (i, queue) in (0..).zip(&queues) {
+        world.driver.submit(queue, Descriptor { source: SOURCE + i * PAGE, ..command(OP_COPY, 8) });
+    }
+    let device = world.driver.device.clone();
+    with_engines(&device, 1, |engines| {
+        exhaust(&mut engines[0]);
+        world.driver.unbind(3);
+        commands(&world);
+        let seen: Vec<u16> = world.driver.take_faults().iter().map(|f| f.queue).collect();
+        assert_eq!(seen, [1, 2]);
+        device.step_commands();
+        assert_eq!(world.driver.take_faults(), []);
+    });
+}
+
+#[test]
+fn a_wild_fault_head_is_reported_and_loses_nothing() {
+    let mut world = World::new(Config { window: 1, ..Config::default() });
+    world.map_all();
+    world.driver.unmap(1, SOURCE, PAGE);
+    let head = world.driver.faults.head();
+    let mut good = [0; 4];
+    world.driver.machine.read(head, &mut good);
+    store32(&world, head, 0x1234_5678);
+    world.submit(command(OP_COPY, 8));
+    world.with_engine(|world, engine| {
+        exhaust(engine);
+        assert_eq!(world.driver.read32(REG_ERRORS), ERR_FAULT_RING);
+        world.driver.machine.write(head, &good);
+        settle(&mut world.driver, std::slice::from_mut(engine), &mut serve);
+    });
+    assert_eq!(world.record().status, STATUS_OK);
+}
+
+#[test]
+fn interrupts_come_only_when_the_queue_was_empty() {
+    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let other = world.add_queue(1);
+    world.map_all();
+    world.driver.unmap(1, SOURCE, 2 * PAGE);
+    world.submit(command(OP_COPY, 8));
+    world.driver.submit(&other, Descriptor { source: SOURCE + PAGE, ..command(OP_COPY, 8) });
+    let before = world.driver.machine.signals(0);
+    world.with_engine(|world, engine| {
+        exhaust(engine);
+        assert_eq!(world.driver.machine.signals(0) - before, 1);
+        assert_eq!(world.driver.take_faults().len(), 2);
+        world.driver.respond(0, 1, true);
+        commands(world);
+        exhaust(engine);
+        // No fault, no interrupt.
+        assert_eq!(world.driver.machine.signals(0) - before, 1);
+    });
+    assert_eq!(world.counters().msix_fault, world.driver.machine.signals(0));
+}
+
+#[test]
+fn two_processes_use_the_same_addresses() {
+    let mut world = World::new(Config::default());
+    populate(&mut world.driver, 65); // falls into the same space as PASID 1
+    world.driver.write(65, SOURCE, &[0xee; 4096]);
+    let theirs = world.driver.create_queue(7, 65, RINGS, 4);
+    for _ in 0..3 {
+        world.run(command(OP_COPY, PAGE));
+        world.driver.submit(&theirs, command(OP_COPY, PAGE));
+        world.driver.settle();
+    }
+    assert_eq!(world.driver.read(65, DESTINATION, PAGE), vec![0xee; 4096]);
+    assert_eq!(world.driver.read(1, DESTINATION, PAGE), world.driver.read(1, SOURCE, PAGE));
+}

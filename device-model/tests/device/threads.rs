@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device with its threads running, and a driver that moves pages about
+//! under its feet. What is asserted is what must hold in every interleaving.
+
+use std::thread;
+
+use farfault_abi::descriptor::*;
+use farfault_device_model::{Config, Device};
+use farfault_reference_driver::PAGE;
+
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
+
+/// Stops the device also when an assertion fails, or the threads would never end.
+struct Stop<'a>(&'a Device);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Runs `body` while all threads of the device run.
+fn with_threads(world: &mut World, body: impl FnOnce(&mut World)) {
+    let device = world.driver.device.clone();
+    thread::scope(|scope| {
+        scope.spawn(|| device.run_engine(0));
+        scope.spawn(|| device.run_engine(1));
+        scope.spawn(|| device.run_commands());
+        let _stop = Stop(&device);
+        body(world);
+    });
+}
+
+fn wait(world: &mut World) {
+    let fence = world.driver.wait();
+    while !world.driver.reached(fence) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn threads_carry_out_commands_and_end() {
+    let mut world = World::new(Config::default());
+    with_threads(&mut world, |world| {
+        for _ in 0..50 {
+            let sent = world.submit(command(OP_COPY, PAGES * PAGE));
+            while world.record().fence != sent.fence {
+                world.driver.serve(&mut farfault_reference_driver::serve);
+                thread::yield_now();
+            }
+            assert_eq!(world.record().status, STATUS_OK);
+        }
+    });
+    assert!(
+        world.driver.read(1, DESTINATION, PAGES * PAGE)
+            == world.driver.read(1, SOURCE, PAGES * PAGE)
+    );
+    assert_eq!(world.counters().descriptors, 50);
+}
+
+/// Pages of both buffers move while two queues work on them; a frame that was
+/// given up is poisoned at once, so a late read or write would show.
+#[test]
+fn pages_move_while_commands_run() {
+    let mut world = World::new(Config { window: 8, ..Config::default() });
+    let second = world.add_queue(1);
+    let half = PAGES / 2 * PAGE;
+    with_threads(&mut world, |world| {
+        for round in 0..60u64 {
+            let value = round * 0x0101_0101_0101_0101;
+            let sent = world.submit(Descriptor { operand: value, ..command(OP_FILL, half) });
+            let other = Descriptor {
+                source: SOURCE + half,
+                destination: DESTINATION + half,
+                completion: RECORD + 64,
+                fence: round + 1,
+                ..command(OP_COPY, half)
+            };
+            world.driver.submit(&second, other);
+            let mut page = round * 7;
+            loop {
+                let done = world.record().fence == sent.fence
+                    && world.driver.completion(1, RECORD + 64).fence == round + 1;
+                if done {
+                    break;
+                }
+                page += 11;
+                for va in [SOURCE, DESTINATION].map(|base| base + page % PAGES * PAGE) {
+                    world.driver.unmap(1, va, PAGE);
+                    world.driver.invalidate(1, va, PAGE);
+                    wait(world);
+                    let driver = &mut world.driver;
+                    let space = driver.spaces.get_mut(&1).expect("space");
+                    space.migrate(&driver.machine, &mut driver.frames, va);
+                }
+                world.driver.serve(&mut farfault_reference_driver::serve);
+            }
+            assert_eq!(world.record().status, STATUS_OK);
+            let filled = world.driver.read(1, DESTINATION, half);
+            assert!(filled.chunks(8).all(|chunk| chunk == value.to_le_bytes()));
+        }
+    });
+    assert!(
+        world.driver.read(1, DESTINATION + half, half) == world.driver.read(1, SOURCE + half, half)
+    );
+}
+
+#[test]
+fn atomics_of_two_engines_add_up() {
+    let mut world = World::new(Config::default());
+    let queues = [world.add_queue(1), world.add_queue(2)];
+    world.map_all();
+    let before = world.driver.read64(1, DESTINATION);
+    with_threads(&mut world, |world| {
+        for round in 0..100 {
+            for queue in &queues {
+                for _ in 0..8 {
+                    let add = Descriptor { operand: 3, ..command(OP_FETCH_ADD, 0) };
+                    world.driver.submit(queue, add);
+                }
+            }
+            while world.counters().descriptors < (round + 1) * 16 {
+                thread::yield_now();
+            }
+        }
+    });
+    assert_eq!(world.driver.read64(1, DESTINATION), before.wrapping_add(3 * 1600));
+}
+
+#[test]
+fn reset_while_threads_run() {
+    let mut world = World::new(Config { window: 4, ..Config::default() });
+    with_threads(&mut world, |world| {
+        for _ in 0..200 {
+            world.submit(command(OP_COPY, PAGES * PAGE));
+            world.driver.serve(&mut farfault_reference_driver::serve);
+            thread::yield_now();
+            world.driver.device.reset();
+            let before = world.driver.read(1, DESTINATION, PAGES * PAGE);
+            thread::yield_now();
+            assert!(world.driver.read(1, DESTINATION, PAGES * PAGE) == before);
+            world.driver.enable();
+            world.driver.write(1, world.queue.ring.base, &[0; 128]);
+            world.driver.bind(&world.queue);
+            wait(world);
+        }
+    });
+}
