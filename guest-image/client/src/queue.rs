@@ -41,7 +41,7 @@ impl Queue {
     /// # Errors
     /// What `body` returns; if that is success, the first failure of a command
     /// whose fence `body` did not wait for.
-    pub fn scope<'env, T, F>(&'env mut self, body: F) -> Result<T, Error>
+    pub fn scope<'env, T, F>(&mut self, body: F) -> Result<T, Error>
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<T, Error>,
     {
