@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Prefetch: makes a range present in the mirror before the device asks. Every
+ * page is to be had in the same way, which is what the default flags of
+ * hmm_range_fault() are for.
+ */
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "ff_ctx.h"
+#include "ff_drv.h"
+#include "ff_prefetch.h"
+
+/*
+ * Goes through the range span by span. If invalidations keep coming between,
+ * the spans shrink, and grow again when it has worked.
+ */
+static int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
+			     unsigned long end, struct ff_scratch *scratch)
+{
+	unsigned long size = FF_SPAN_SIZE;
+	int ret;
+
+	while (span->start < end) {
+		if (READ_ONCE(ctx->ff->unplugged))
+			return -ENODEV;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		span->end = min(end, ALIGN_DOWN(span->start, size) + size);
+		ret = ff_mirror_fault(&ctx->mirror, span, scratch);
+		if (ret == -EAGAIN) {
+			size /= 2;
+			continue;
+		}
+		if (ret)
+			return ret;
+		ff_count(&ctx->ff->counters, FF_COUNT_PREFETCH_PAGES,
+			 (span->end - span->start) >> PAGE_SHIFT);
+		span->start = span->end;
+		size = min(size * 2, FF_SPAN_SIZE);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* FF_IOC_PREFETCH */
+int ff_prefetch(struct ff_ctx *ctx, void *arg)
+{
+	const struct ff_prefetch *prefetch = arg;
+	struct ff_span span = {
+		.start = ALIGN_DOWN(prefetch->address, PAGE_SIZE),
+		.request = HMM_PFN_REQ_FAULT,
+		.prefetch = true,
+	};
+	struct ff_scratch *scratch;
+	u64 end;
+	int ret;
+
+	if (prefetch->flags & ~FF_PREFETCH_WRITE || prefetch->reserved ||
+	    check_add_overflow(prefetch->address, prefetch->length, &end))
+		return -EINVAL;
+	if (!access_ok(u64_to_user_ptr(prefetch->address), prefetch->length))
+		return -EFAULT;
+	if (prefetch->flags & FF_PREFETCH_WRITE)
+		span.request |= HMM_PFN_REQ_WRITE;
+
+	scratch = ff_scratch_alloc();
+	if (!scratch)
+		return -ENOMEM;
+	ff_count(&ctx->ff->counters, FF_COUNT_PREFETCH_CALLS, 1);
+	ret = ff_prefetch_range(ctx, &span, PAGE_ALIGN(end), scratch);
+	ff_scratch_free(&ctx->mirror, scratch);
+
+	/* Whatever the reason, for the caller the address is no good. */
+	return ret == -EPERM ? -EFAULT : ret;
+}
