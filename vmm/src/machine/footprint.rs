@@ -21,12 +21,25 @@ fn anonymous_within(maps: &str, ram: &[Range<u64>]) -> u64 {
     let mut total = 0;
     for line in maps.lines() {
         if let Some(range) = header(line) {
-            inside = ram.iter().any(|ram| ram.start <= range.start && range.end <= ram.end);
+            inside = covered(range, ram);
         } else if inside {
             total += kib(line, "Anonymous:").unwrap_or(0);
         }
     }
     total
+}
+
+/// Whether all of `range` is guest RAM. It may cover more than one piece: the
+/// kernel joins neighbours.
+fn covered(range: Range<u64>, ram: &[Range<u64>]) -> bool {
+    let mut from = range.start;
+    while let Some(piece) = ram.iter().find(|piece| piece.contains(&from)) {
+        if range.end <= piece.end {
+            return true;
+        }
+        from = piece.end;
+    }
+    false
 }
 
 /// The address range, if a line begins a mapping.
@@ -56,6 +69,9 @@ Anonymous:             4 kB
     fn only_mappings_of_guest_ram_are_subtracted() {
         assert_eq!(anonymous_within(MAPS, &[0x7f00_0000_0000..0x7f00_0020_0000]), 300);
         assert_eq!(anonymous_within(MAPS, &[0x7f00_0020_0000..0x7f00_0020_1000]), 4);
+        let pieces = [0x7f00_0010_0000..0x7f00_0020_0000, 0x7f00_0000_0000..0x7f00_0010_0000];
+        assert_eq!(anonymous_within(MAPS, &pieces), 300);
+        assert_eq!(anonymous_within(MAPS, &pieces[..1]), 0);
         assert_eq!(anonymous_within(MAPS, &[]), 0);
         assert_eq!(anonymous_total("VmRSS:\t  10 kB\nRssAnon:\t    7 kB\n"), 7);
     }

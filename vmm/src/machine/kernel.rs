@@ -22,7 +22,7 @@ use crate::pci::ECAM_SIZE;
 /// panic ends the run, that configuration space is in ECAM and not behind
 /// ports, and that there is one serial port.
 const BASE_COMMAND_LINE: &str =
-    "console=ttyS0 panic=-1 pci=noearly pcie_ports=compat 8250.nr_uarts=1";
+    "console=ttyS0 panic=-1 pci=noearly 8250.nr_uarts=1";
 
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");

@@ -2,11 +2,12 @@
 //! Guest RAM, and the pages that the guest may read without an exit.
 #![allow(unsafe_code)] // KVM is told addresses of this process; it cannot check them.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
@@ -53,6 +54,7 @@ pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
     let regions = layout::ram(bytes).into_iter().map(|range| {
         let size = range.end - range.start;
         let mapping = map(size).ok_or(MachineError::Memory { bytes })?;
+        set_apart(&mapping);
         GuestRegionMmap::new(mapping, GuestAddress(range.start))
             .ok_or(MachineError::Memory { bytes })
     });
@@ -64,6 +66,17 @@ pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
 pub fn config_page() -> Result<Arc<MmapRegion>, MachineError> {
     let bytes = crate::pci::CONFIG_SIZE as u64;
     Ok(Arc::new(map(bytes).ok_or(MachineError::Memory { bytes })?))
+}
+
+/// Leaves guest RAM out of core dumps. As other memory is not, the host does
+/// not join it with its neighbours either, and can tell how much it is.
+fn set_apart(mapping: &MmapRegion) {
+    let Some(start) = NonNull::new(mapping.as_ptr().cast()) else { return };
+    // SAFETY: the range is a whole mapping, and the advice changes neither
+    // what is in it nor who may reach it.
+    let advised = unsafe { madvise(start, mapping.size(), MmapAdvise::MADV_DONTDUMP) };
+    // A kernel that cannot only writes larger dumps.
+    let _ = advised;
 }
 
 fn map(bytes: u64) -> Option<MmapRegion> {
