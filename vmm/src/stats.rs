@@ -29,6 +29,7 @@ pub struct Recorder {
     last: Value,
     marks: Vec<Value>,
     exit: Option<u8>,
+    end: Option<Value>,
     /// What the run inside the first guest of nested mode counted.
     inner: Option<Map<String, Value>>,
 }
@@ -42,6 +43,7 @@ impl Recorder {
             last: Value::Null,
             marks: Vec::new(),
             exit: None,
+            end: None,
             inner: None,
         }
     }
@@ -71,30 +73,25 @@ impl Recorder {
         self.last = now;
     }
 
-    /// The command ended.
-    pub fn exit(&mut self, code: u8, driver: &Value, inner: Option<Value>) {
+    /// The command ended. The totals are those of this moment: what the guest
+    /// does to switch itself off is not the command's.
+    pub fn exit(&mut self, code: u8, counted: &Counted, driver: &Value, inner: Option<Value>) {
         self.exit = Some(code);
-        if !driver.is_null()
-            && let Some(last) = self.last.as_object_mut()
-        {
-            last.insert("driver".to_owned(), driver.clone());
-        }
+        self.end = Some(sample(counted, driver));
         if let Some(Value::Object(inner)) = inner {
             self.inner = Some(inner);
         }
     }
 
-    /// Everything, given the counters at the end.
+    /// Everything; `counted` are the counters for a command that never ended.
     pub fn report(self, counted: &Counted) -> Value {
-        let mut report = self.inner.unwrap_or_else(|| {
-            let driver = self.last.get("driver").cloned().unwrap_or(Value::Null);
-            let mut report = Map::new();
-            report.insert("device".to_owned(), counted.device.clone());
-            report.insert("driver".to_owned(), driver);
-            report.insert("vmm".to_owned(), counted.vmm.clone());
-            report.insert("marks".to_owned(), self.marks.into());
-            report
-        });
+        let end = self.end.unwrap_or_else(|| sample(counted, &Value::Null));
+        let mut report = match (self.inner, end) {
+            (Some(inner), _) => inner,
+            (None, Value::Object(end)) => end,
+            (None, _) => Map::new(),
+        };
+        report.entry("marks").or_insert(self.marks.into());
         report.insert("boots".to_owned(), json!({ "retried_before_pid1": self.retried }));
         report.insert("hosting".to_owned(), self.hosting.into());
         report.insert("exit".to_owned(), json!(self.exit));
@@ -202,8 +199,8 @@ mod tests {
         recorder.started(&counted(0, 100));
         recorder.mark("warm", &counted(5, 103), &json!({"batches": 2}));
         recorder.mark("hot", &counted(9, 103), &json!({"batches": 3}));
-        recorder.exit(3, &json!({"batches": 4}), None);
-        recorder.report(&counted(10, 104))
+        recorder.exit(3, &counted(10, 104), &json!({"batches": 4}), None);
+        recorder.report(&counted(99, 999))
     }
 
     #[test]
@@ -228,7 +225,7 @@ mod tests {
         let mut recorder = Recorder::new("nested");
         recorder.retried();
         recorder.started(&Counted::default());
-        recorder.exit(3, &Value::Null, Some(recorded()));
+        recorder.exit(3, &Counted::default(), &Value::Null, Some(recorded()));
         let report = recorder.report(&Counted::default());
         assert_eq!(report["hosting"], "nested");
         assert_eq!(report["boots"]["retried_before_pid1"], 1);
@@ -262,7 +259,7 @@ mod tests {
         for _ in 0..2 * MAX_MARKS {
             recorder.mark("again", &counted(0, 0), &Value::Null);
         }
-        recorder.exit(0, &json!({"c": "\x1b[2J", "d": 1e300}), None);
+        recorder.exit(0, &counted(0, 0), &json!({"c": "\x1b[2J", "d": 1e300}), None);
         let report = recorder.report(&counted(0, 0));
         assert_eq!(report["marks"].as_array().map(Vec::len), Some(MAX_MARKS));
         assert!(!table(&report).contains('\x1b'));

@@ -9,6 +9,7 @@ mod values;
 
 use crate::doctor;
 use crate::exit::{self, Failure};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use options::{Action, Cli};
 use plan::Plan;
@@ -18,6 +19,10 @@ use std::io::{self, Write};
 pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{help}");
+            return exit::USAGE;
+        }
         Err(error) if error.use_stderr() => {
             eprintln!("farfault: {}", options::complaint(&error));
             return exit::USAGE;

@@ -3,6 +3,7 @@
 
 use super::values::{self, UserFile, Variable};
 use crate::exit;
+use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -84,7 +85,7 @@ pub struct VmArgs {
     pub memory: u64,
     /// Virtual CPUs, 1 to 16
     #[arg(long, short, value_name = "N", default_value_t = 1, help_heading = "Machine",
-          value_parser = clap::value_parser!(u8).range(1..=16))]
+          value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_VCPUS)))]
     pub cpus: u8,
     /// The accelerator: engines=N, window=PAGES, …
     #[arg(

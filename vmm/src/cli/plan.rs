@@ -41,8 +41,9 @@ impl Plan {
     /// A guest that gives a terminal.
     pub fn shell(args: &VmArgs) -> Result<Plan, Failure> {
         let shell = if args.console {
-            // A session of its own on the serial line, so that it is a terminal to the shell.
-            let words = "exec setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1";
+            // The command leads a session that has no terminal, so that the first one it opens
+            // becomes its own.
+            let words = "exec sh -l <>/dev/ttyS0 >&0 2>&1";
             vec!["sh".to_owned(), "-c".to_owned(), words.to_owned()]
         } else {
             vec!["sh".to_owned(), "-l".to_owned()]

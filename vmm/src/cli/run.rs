@@ -4,11 +4,11 @@
 use super::dry;
 use super::options::{Accel, VmArgs};
 use super::plan::Plan;
-use crate::exit::{Failure, chain};
+use crate::exit::{Failure, HOST_LACKS, chain};
 use crate::machine::{Blame, Machine, MachineError, Observer, Stopper};
 use crate::nested::NestedError;
 use crate::probe;
-use crate::session::{Attended, Guest, Manner, Session, connect};
+use crate::session::{Attended, End, Guest, Manner, Session, connect};
 use crate::stats::{self, Counted, Recorder};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
@@ -55,15 +55,17 @@ fn run_nested(args: &VmArgs, plan: &Plan, voice: &Voice) -> Result<u8, Failure> 
     if args.dry_run {
         return print(&dry::nested(&first));
     }
-    voice.say(&format!("starting a first guest under QEMU {}", first.qemu.version));
     if args.verbose > 0 {
-        voice.say(&dry::quoted(&first.words()));
+        voice.say(&format!("QEMU {} as {}", first.qemu.version, dry::quoted(&first.words())));
     }
     let mut session = session(args, plan, Side::Outer)?;
     let mut recorder = Recorder::new("nested");
     let attended = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
     let report = recorder.report(&Counted::default());
-    finish(args, &attended, &report, "nested mode's first guest: ")
+    let code = finish(args, &attended, &report, "nested mode's first guest: ")?;
+    // A QEMU that never came to run the guest is this host's, and not ours.
+    let never_ran = !attended.started && matches!(attended.end, End::Failed(_));
+    Ok(if never_ran { HOST_LACKS } else { code })
 }
 
 /// Whether KVM cannot be used.
@@ -83,7 +85,7 @@ fn nested(args: &VmArgs, voice: &Voice) -> bool {
 }
 
 /// Where a session is held.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Side {
     /// With the guest itself.
     Only,

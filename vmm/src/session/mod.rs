@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 use streams::InputEnd;
@@ -142,10 +142,8 @@ impl Session {
     /// The next event, or nothing when the deadline comes first.
     fn next(&self, deadline: Option<Instant>) -> Option<Event> {
         let Some(deadline) = deadline else { return self.events.recv().ok() };
-        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // We hold a sender ourselves, so that only the time can run out.
+        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
     }
 
     /// A way for a thread to tell of this attempt.
@@ -223,7 +221,8 @@ impl Desk<'_> {
                 self.send(&serde_json::json!({ "marked": name }));
             }
             Happening::Message(Ok(Message::Exit { code, driver, stats })) => {
-                self.recorder.exit(*code, driver, stats.clone());
+                let counted = self.guest.counters();
+                self.recorder.exit(*code, &counted, driver, stats.clone());
                 self.terminal = None;
             }
             Happening::Ended(_) => self.terminal = None,
