@@ -61,6 +61,14 @@ pub fn publish(tail_word: &impl Word, head_word: &impl Word, old_tail: u32, tail
     head_word.acquire() == old_tail
 }
 
+/// Says that a record has to wait for room, and gives the head as it is then:
+/// either there is room after all, or the driver sees the new count.
+pub fn overflow(overflows_word: &impl Word, head_word: &impl Word, count: u32) -> u32 {
+    overflows_word.release(count);
+    fence(Ordering::SeqCst);
+    head_word.acquire()
+}
+
 /// The device's side of the fault queue.
 #[derive(Default)]
 pub struct FaultQueue {
@@ -119,9 +127,8 @@ impl FaultQueue {
             posted.errors |= ERR_FAULT_OVERFLOW;
             count(&counters.fault_overflows);
             self.overflows = self.overflows.wrapping_add(1);
-            PhysicalWord { memory, address: ring.overflows() }.release(self.overflows);
-            fence(Ordering::SeqCst);
-            room = ring.room(head_word.acquire(), tail)?;
+            let overflows_word = PhysicalWord { memory, address: ring.overflows() };
+            room = ring.room(overflow(&overflows_word, &head_word, self.overflows), tail)?;
         }
         if room == 0 {
             return Ok(false);

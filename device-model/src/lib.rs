@@ -15,6 +15,8 @@ mod exec;
 mod fault_queue;
 mod gate;
 mod lookahead;
+#[cfg(all(test, loom))]
+mod models;
 mod platform;
 mod queue;
 mod registers;

@@ -207,7 +207,7 @@ impl Oracle {
 }
 
 fn aligned(address: u64, to: u64) -> Result<(), Stop> {
-    if address % to == 0 { Ok(()) } else { Err((STATUS_BAD_OPERAND, 0)) }
+    if address.is_multiple_of(to) { Ok(()) } else { Err((STATUS_BAD_OPERAND, 0)) }
 }
 
 fn range(address: u64, length: u64) -> Result<(), Stop> {

@@ -153,12 +153,14 @@ fn bad_descriptors_end_with_a_status_and_the_queue_lives() {
     }
     let top = (1u64 << 48) - PAGE;
     for opcode in STREAMING.into_iter().chain([OP_NOP, OP_FENCE, OP_FETCH_ADD, OP_CHASE]) {
-        for length in [0, 1, PAGE, u64::MAX, u64::MAX / 4 + 2, 1 << 47] {
-            for at in [0, 1, 4, 8, top, top + 8, 1 << 48, 1 << 63, u64::MAX - 7, u64::MAX] {
-                let plain = command(opcode, length);
-                world.check(Descriptor { source: at, ..plain });
-                world.check(Descriptor { destination: at, ..plain });
-            }
+        let addresses = [0, 1, 4, 8, top, top + 8, 1 << 48, 1 << 63, u64::MAX - 7, u64::MAX];
+        let lengths = [0, 1, u64::MAX, u64::MAX / 4 + 2, 1 << 47];
+        let every_address = addresses.map(|at| (at, 2 * PAGE));
+        let every_length = lengths.map(|length| (top + 8, length));
+        for (at, length) in every_address.into_iter().chain(every_length) {
+            let plain = command(opcode, length);
+            world.check(Descriptor { source: at, ..plain });
+            world.check(Descriptor { destination: at, ..plain });
         }
         let plain = command(opcode, 64);
         assert_eq!(world.check(Descriptor { flags: 2, ..plain }).status, STATUS_BAD_OPERAND);

@@ -51,7 +51,9 @@ fn works_again(world: &mut World) {
     world.driver.write(1, ring.base, &[0; 128]);
     world.driver.bind(&world.queue);
     commands(world);
-    assert_eq!(world.check(command(OP_COPY, PAGES * PAGE)).status, STATUS_OK);
+    assert_eq!(world.run(command(OP_COPY, PAGES * PAGE)).status, STATUS_OK);
+    let copied = world.driver.read(1, DESTINATION, PAGES * PAGE);
+    assert!(copied == world.driver.read(1, SOURCE, PAGES * PAGE));
 }
 
 #[test]
