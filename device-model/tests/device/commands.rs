@@ -69,7 +69,7 @@ fn restarts_exactly_at_every_page() {
                 }
                 // Both operands of a piece must be there at once.
                 if fault.address >= SOURCE {
-                    let page = fault.address % 0x100_0000 & !(PAGE - 1);
+                    let page = (fault.address % 0x100_0000) & !(PAGE - 1);
                     let write = fault.address >= DESTINATION || opcode != OP_HISTOGRAM;
                     for base in [SOURCE, DESTINATION] {
                         driver.map(1, base + page, PAGE, write);
@@ -123,8 +123,9 @@ fn scalars() {
 fn chase_follows_any_list() {
     let mut world = World::new(Config::default());
     // Nodes hop over all pages, some across a page's end and unaligned.
-    let node =
-        |i: u64| SOURCE + (i * 11 % (PAGES - 1)) * PAGE + if i % 3 == 0 { 4089 } else { 16 * i };
+    let node = |i: u64| {
+        SOURCE + (i * 11 % (PAGES - 1)) * PAGE + if i.is_multiple_of(3) { 4089 } else { 16 * i }
+    };
     for i in 0..30 {
         let next = if i == 29 { 0 } else { node(i + 1) };
         world.driver.write(1, node(i), &(i * i).to_le_bytes());
@@ -212,7 +213,7 @@ fn leaves_of_every_size() {
     driver.allocate(1, huge, HUGE, HUGE);
     driver.allocate(1, huge + HUGE, HUGE, HUGE);
     driver.settle();
-    let data: Vec<u8> = (0..LARGE + 5000).map(|i| (i * i >> 7) as u8).collect();
+    let data: Vec<u8> = (0..LARGE + 5000).map(|i| ((i * i) >> 7) as u8).collect();
     driver.write(1, small + 77, &data);
     let hops = [
         (small + 77, large + 999),

@@ -3,8 +3,10 @@
 //! it and the reference driver above.
 
 mod commands;
+mod hostile;
 mod invalidation;
 mod lifecycle;
+mod random;
 mod registers;
 mod responses;
 mod rings;

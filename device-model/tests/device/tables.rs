@@ -15,6 +15,8 @@ use crate::world::{PAGES, SOURCE, World, command, commands, exhaust};
 
 const LEAF: u64 = PTE_VALID | PTE_LEAF | PTE_READ | PTE_WRITE;
 const END: u64 = 64 << 20;
+/// An entry that leads to a table somewhere in memory.
+const TABLE: u64 = PTE_VALID | (END / 2);
 /// A page of its own down from the top level, so that nothing else depends on its tables.
 const TARGET: u64 = (3 << 39) + (2 << 30) + (5 << 21) + (7 << 12);
 
@@ -90,9 +92,9 @@ fn entries_without_permission() {
 #[test]
 fn entries_that_are_malformed() {
     let mut cases = vec![
-        (0, PTE_VALID | END / 2), // a table at the last level
-        (3, LEAF),                // a leaf at the top
-        (1, LEAF | PAGE),         // large frames must be aligned
+        (0, TABLE),       // a table at the last level
+        (3, LEAF),        // a leaf at the top
+        (1, LEAF | PAGE), // large frames must be aligned
         (1, LEAF | 1 << 20),
         (2, LEAF | 2 << 20),
     ];
@@ -100,10 +102,10 @@ fn entries_that_are_malformed() {
         cases.push((0, LEAF | 1 << bit));
         cases.push((1, LEAF | 1 << bit));
         cases.push((2, LEAF | 1 << bit));
-        (1..4).for_each(|level| cases.push((level, PTE_VALID | END / 2 | 1 << bit)));
+        (1..4).for_each(|level| cases.push((level, TABLE | 1 << bit)));
     }
     for bit in [PTE_READ, PTE_WRITE, PTE_DEVICE] {
-        (1..4).for_each(|level| cases.push((level, PTE_VALID | END / 2 | bit)));
+        (1..4).for_each(|level| cases.push((level, TABLE | bit)));
     }
     for (level, pte) in cases {
         let mut world = world();
