@@ -32,17 +32,9 @@ pub const IDENTITY: Identity = Identity {
 };
 /// The BARs.
 pub const BARS: [Bar; 3] = [
-    Bar {
-        index: abi::BAR_REGISTERS as usize,
-        size: abi::BAR_REGISTERS_SIZE,
-        prefetchable: false,
-    },
+    Bar { index: abi::BAR_REGISTERS as usize, size: abi::BAR_REGISTERS_SIZE, prefetchable: false },
     Bar { index: BAR_MSIX, size: abi::BAR_MSIX_SIZE, prefetchable: false },
-    Bar {
-        index: abi::BAR_DOORBELLS as usize,
-        size: abi::BAR_DOORBELLS_SIZE,
-        prefetchable: false,
-    },
+    Bar { index: abi::BAR_DOORBELLS as usize, size: abi::BAR_DOORBELLS_SIZE, prefetchable: false },
 ];
 
 const DOORBELLS: u64 = abi::DOORBELL_COMMAND as u64 + 1;
@@ -65,7 +57,9 @@ impl Accelerator {
         registry: Arc<dyn EventRegistry>,
     ) -> Result<Arc<Accelerator>, AcceleratorError> {
         let events = (0..DOORBELLS)
-            .map(|page| Ok((page * abi::DOORBELL_STRIDE, EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
+            .map(|page| {
+                Ok((page * abi::DOORBELL_STRIDE, EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?))
+            })
             .collect::<io::Result<_>>()?;
         let platform = Arc::new(Machine { memory, msix: Arc::clone(&msix) });
         Ok(Arc::new(Accelerator {
@@ -83,8 +77,7 @@ impl Accelerator {
             let device = Arc::clone(&self.device);
             thread::Builder::new().name(name).spawn(move || body(&device))
         };
-        let mut threads =
-            vec![spawn("commands".into(), Box::new(|device| device.run_commands()))?];
+        let mut threads = vec![spawn("commands".into(), Box::new(|device| device.run_commands()))?];
         for index in 0..self.engines {
             let body = Box::new(move |device: &Device| device.run_engine(index));
             threads.push(spawn(format!("engine{index}"), body)?);

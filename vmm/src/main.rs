@@ -4,8 +4,8 @@
 mod accelerator;
 mod archive;
 mod cli;
-mod doctor;
 mod devices;
+mod doctor;
 mod exit;
 mod image;
 mod machine;

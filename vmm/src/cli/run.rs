@@ -39,7 +39,7 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| match machine.run() {
-        Ok(ended) => Ok(ended.ending),
+        Ok(ending) => Ok(ending),
         Err(error) => Err(chain(&error)),
     });
     let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;

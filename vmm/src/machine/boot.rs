@@ -64,11 +64,8 @@ pub fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
 
 /// Sets what firmware would set on every vCPU.
 pub fn set_msrs(vcpu: &VcpuFd) -> Result<(), MachineError> {
-    let entry = kvm_msr_entry {
-        index: MSR_MTRR_DEFAULT_TYPE,
-        data: MTRR_WRITE_BACK,
-        ..Default::default()
-    };
+    let entry =
+        kvm_msr_entry { index: MSR_MTRR_DEFAULT_TYPE, data: MTRR_WRITE_BACK, ..Default::default() };
     let msrs = Msrs::from_entries(&[entry])
         .map_err(|_| MachineError::Internal("too many MSRs at once"))?;
     // A KVM without this MSR has no MTRRs to be misread.
@@ -91,7 +88,8 @@ fn flat() -> kvm_segment {
 /// A segment as the descriptor table has it.
 fn descriptor(segment: &kvm_segment) -> u64 {
     let limit = u64::from(segment.limit >> 12);
-    let access = u64::from(segment.type_ | segment.s << 4 | segment.dpl << 5 | segment.present << 7);
+    let access =
+        u64::from(segment.type_ | segment.s << 4 | segment.dpl << 5 | segment.present << 7);
     let flags = u64::from(segment.l << 1 | segment.db << 2 | segment.g << 3);
     let base = segment.base;
     limit & 0xffff

@@ -78,8 +78,8 @@ impl Machine {
         boot::write_tables(&memory)?;
         let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
 
-        let end = End::new()
-            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        let end =
+            End::new().map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
         let surroundings = Surroundings {
             bus: Arc::new(Bus { ports: io, pci }),
             exits: Arc::new(Exits::default()),
@@ -156,9 +156,8 @@ fn create_vcpus(
 ) -> Result<Vec<VcpuFd>, MachineError> {
     let mut vcpus = Vec::new();
     for id in 0..spec.vcpus {
-        let vcpu = vm
-            .create_vcpu(id.into())
-            .map_err(|error| MachineError::kvm("create a vCPU", error))?;
+        let vcpu =
+            vm.create_vcpu(id.into()).map_err(|error| MachineError::kvm("create a vCPU", error))?;
         let entries = cpuid::filter(supported, id, spec.vcpus, spec.plain_xsave);
         let entries = CpuId::from_entries(&entries)
             .map_err(|_| MachineError::Internal("a vCPU's CPUID has too many leaves"))?;

@@ -172,9 +172,17 @@ mod tests {
     /// Everything set, as an AMD processor with all extensions would have it.
     fn supported() -> CpuId {
         let mut entries = vec![entry(0, 0, [0x20, u32::from_le_bytes(*b"Auth"), 0, 0])];
-        for (function, indices) in
-            [(1, 1), (4, 2), (7, 2), (0xb, 1), (0xd, 10), (0x8000_0001, 1), (0x8000_0008, 1), (0x8000_001e, 1), (0x8000_0026, 2)]
-        {
+        for (function, indices) in [
+            (1, 1),
+            (4, 2),
+            (7, 2),
+            (0xb, 1),
+            (0xd, 10),
+            (0x8000_0001, 1),
+            (0x8000_0008, 1),
+            (0x8000_001e, 1),
+            (0x8000_0026, 2),
+        ] {
             entries.extend((0..indices).map(|index| entry(function, index, [u32::MAX; 4])));
         }
         CpuId::from_entries(&entries).unwrap()
@@ -214,9 +222,9 @@ mod tests {
     #[test]
     fn no_guests_in_the_guest_and_no_intel_msr_on_amd() {
         let entries = filter(&supported(), 0, 1, false);
-        assert_eq!(find(&entries, 0x8000_0001, 0).ecx, u32::MAX & !EXTENDED_ECX_SVM);
-        assert_eq!(find(&entries, 1, 0).ecx, u32::MAX & !(1 << 5));
-        assert_eq!(find(&entries, 7, 0).edx, u32::MAX & !(1 << 29));
+        assert_eq!(find(&entries, 0x8000_0001, 0).ecx, !EXTENDED_ECX_SVM);
+        assert_eq!(find(&entries, 1, 0).ecx, !(1 << 5));
+        assert_eq!(find(&entries, 7, 0).edx, !(1 << 29));
         assert_eq!(find(&entries, 1, 0).edx & VERSION_EDX_HTT, 0);
     }
 
@@ -236,7 +244,8 @@ mod tests {
     #[test]
     fn wide_xsave_is_left_as_kvm_has_it() {
         let entries = filter(&supported(), 0, 1, false);
-        let leaf = |entries: &[kvm_cpuid_entry2]| entries.iter().filter(|e| e.function == 0xd).count();
+        let leaf =
+            |entries: &[kvm_cpuid_entry2]| entries.iter().filter(|e| e.function == 0xd).count();
         assert_eq!(leaf(&entries), 10);
     }
 

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use event_manager::{
-    Error, EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps,
-};
+use event_manager::{Error, EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 use nix::libc::EINTR;
 use parking_lot::Mutex;
 

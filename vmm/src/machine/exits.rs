@@ -133,7 +133,8 @@ mod tests {
         exits.count(Access::PortWrite, 0x70);
         exits.count(Access::PortWrite, 0x70);
         let histogram = exits.histogram();
-        let rows: Vec<_> = histogram.lines().map(str::split_whitespace).map(Vec::from_iter).collect();
+        let rows: Vec<_> =
+            histogram.lines().map(str::split_whitespace).map(Vec::from_iter).collect();
         assert_eq!(rows, [["2", "out", "0x70"], ["1", "in", "0x64"]]);
     }
 }

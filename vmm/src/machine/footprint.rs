@@ -67,8 +67,11 @@ Anonymous:             4 kB
 
     #[test]
     fn only_mappings_of_guest_ram_are_subtracted() {
-        assert_eq!(anonymous_within(MAPS, &[0x7f00_0000_0000..0x7f00_0020_0000]), 300);
-        assert_eq!(anonymous_within(MAPS, &[0x7f00_0020_0000..0x7f00_0020_1000]), 4);
+        let first = 0x7f00_0000_0000..0x7f00_0020_0000;
+        let second = 0x7f00_0020_0000..0x7f00_0020_1000;
+        assert_eq!(anonymous_within(MAPS, std::slice::from_ref(&first)), 300);
+        assert_eq!(anonymous_within(MAPS, std::slice::from_ref(&second)), 4);
+        assert_eq!(anonymous_within(MAPS, &[second, first]), 304);
         let pieces = [0x7f00_0010_0000..0x7f00_0020_0000, 0x7f00_0000_0000..0x7f00_0010_0000];
         assert_eq!(anonymous_within(MAPS, &pieces), 300);
         assert_eq!(anonymous_within(MAPS, &pieces[..1]), 0);

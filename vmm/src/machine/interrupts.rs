@@ -135,11 +135,11 @@ impl MessageSender for Vectors {
 impl EventRegistry for Interrupts {
     fn attach(&self, event: &EventFd, address: u64) -> io::Result<()> {
         let address = IoEventAddress::Mmio(address);
-        Ok(self.vm.register_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)?)
+        self.vm.register_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)
     }
 
     fn detach(&self, event: &EventFd, address: u64) -> io::Result<()> {
         let address = IoEventAddress::Mmio(address);
-        Ok(self.vm.unregister_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)?)
+        self.vm.unregister_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)
     }
 }

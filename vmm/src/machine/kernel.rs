@@ -21,8 +21,7 @@ use crate::pci::ECAM_SIZE;
 /// What this machine's kernels are told first: where the console is, that a
 /// panic ends the run, that configuration space is in ECAM and not behind
 /// ports, and that there is one serial port.
-const BASE_COMMAND_LINE: &str =
-    "console=ttyS0 panic=-1 pci=noearly 8250.nr_uarts=1";
+const BASE_COMMAND_LINE: &str = "console=ttyS0 panic=-1 pci=noearly 8250.nr_uarts=1";
 
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
@@ -48,11 +47,7 @@ struct Loaded {
 }
 
 /// Loads everything and returns the address to begin at.
-pub fn load(
-    memory: &GuestMemoryMmap,
-    spec: &MachineSpec,
-    rsdp: u64,
-) -> Result<u64, MachineError> {
+pub fn load(memory: &GuestMemoryMmap, spec: &MachineSpec, rsdp: u64) -> Result<u64, MachineError> {
     let mut loaded = load_kernel(memory, spec)?;
     let initrd = load_initrd(memory, spec, loaded.end)?;
     write_command_line(memory, &spec.cmdline)?;
@@ -76,8 +71,7 @@ pub fn load(
 
 fn load_kernel(memory: &GuestMemoryMmap, spec: &MachineSpec) -> Result<Loaded, MachineError> {
     let path = &spec.kernel;
-    let unreadable =
-        |source| MachineError::Read { what: "kernel", path: path.clone(), source };
+    let unreadable = |source| MachineError::Read { what: "kernel", path: path.clone(), source };
     let mut file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let mut start = [0; 0x206];

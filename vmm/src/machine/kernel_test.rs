@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+use std::fs;
+use std::path::PathBuf;
+
+use farfault_device_model::Config;
+
+use super::*;
+use crate::machine::error::Blame;
+
+const MIB: u64 = 1 << 20;
+
+/// A file that goes away with its test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, bytes: &[u8]) -> Scratch {
+        let name = format!("farfault-kernel-test-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, bytes).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
+    MachineSpec {
+        kernel: kernel.into(),
+        initrd: Vec::new(),
+        cmdline: "quiet".into(),
+        memory: 128 * MIB,
+        vcpus: 1,
+        device: Config::default(),
+        plain_xsave: false,
+    }
+}
+
+fn memory() -> GuestMemoryMmap {
+    GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 128 << 20)]).unwrap()
+}
+
+/// An ELF file whose one segment, of `bytes`, goes to `address` and takes
+/// `size` there.
+fn elf(machine: u16, address: u64, size: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend(2u16.to_le_bytes());
+    file.extend(machine.to_le_bytes());
+    file.extend(1u32.to_le_bytes());
+    file.extend(address.to_le_bytes());
+    file.extend(64u64.to_le_bytes());
+    file.extend([0; 12]);
+    for half in [64u16, 56, 1, 0, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    file.extend(1u32.to_le_bytes());
+    file.extend(7u32.to_le_bytes());
+    for word in [1024, address, address, bytes.len() as u64, size, 4096] {
+        file.extend(word.to_le_bytes());
+    }
+    file.resize(1024, 0);
+    file.extend(bytes);
+    file
+}
+
+/// A bzImage with one setup sector, to be decompressed into `size` bytes at
+/// 16 MiB.
+fn bzimage(xloadflags: u16, size: u32) -> Vec<u8> {
+    let mut file = vec![0; 2048];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0x1f1, &[1]);
+    put(0x202, b"HdrS");
+    put(0x206, &0x020fu16.to_le_bytes());
+    put(0x211, &[1]);
+    put(0x214, &0x10_0000u32.to_le_bytes());
+    put(0x236, &xloadflags.to_le_bytes());
+    put(0x258, &(16 * MIB).to_le_bytes());
+    put(0x260, &size.to_le_bytes());
+    put(1024, b"code");
+    file
+}
+
+#[test]
+fn an_elf_kernel_is_entered_where_it_says() {
+    let file = Scratch::new("elf", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let memory = memory();
+    assert_eq!(load(&memory, &spec(&file.0), 0xe_0000).unwrap(), 16 * MIB);
+    let mut bytes = [0; 6];
+    memory.read_slice(&mut bytes, GuestAddress(16 * MIB)).unwrap();
+    assert_eq!(&bytes, b"kernel");
+}
+
+#[test]
+fn a_bzimage_is_entered_at_its_64_bit_entry() {
+    let file = Scratch::new("bzimage", &bzimage(1, MIB as u32));
+    let memory = memory();
+    assert_eq!(load(&memory, &spec(&file.0), 0xe_0000).unwrap(), MIB + 0x200);
+    let code: [u8; 4] = memory.read_obj(GuestAddress(MIB)).unwrap();
+    assert_eq!(&code, b"code");
+}
+
+#[test]
+fn boot_parameters_name_everything() {
+    let file = Scratch::new("params", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let memory = memory();
+    let mut spec = spec(&file.0);
+    spec.initrd = vec![Initrd::Bytes(b"12345".to_vec()), Initrd::Bytes(b"abc".to_vec())];
+    load(&memory, &spec, 0xe_0000).unwrap();
+    let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
+    let (address, rsdp, size) =
+        (params.hdr.ramdisk_image, params.acpi_rsdp_addr, params.hdr.ramdisk_size);
+    assert_eq!((rsdp, size), (0xe_0000, 12));
+    let mut initrd = [0; 12];
+    memory.read_slice(&mut initrd, GuestAddress(address.into())).unwrap();
+    assert_eq!(&initrd, b"12345\0\0\0abc\0");
+    let mut line = [0; 64];
+    memory.read_slice(&mut line, GuestAddress(layout::COMMAND_LINE)).unwrap();
+    assert!(line.starts_with(b"console=ttyS0 "));
+}
+
+#[test]
+fn an_initrd_from_a_file_is_the_same() {
+    let kernel = Scratch::new("with-initrd", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let initrd = Scratch::new("initrd", b"archive");
+    let memory = memory();
+    let mut spec = spec(&kernel.0);
+    spec.initrd = vec![Initrd::File(initrd.0.clone())];
+    load(&memory, &spec, 0).unwrap();
+    let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
+    let address = params.hdr.ramdisk_image;
+    let mut bytes = [0; 7];
+    memory.read_slice(&mut bytes, GuestAddress(address.into())).unwrap();
+    assert_eq!(&bytes, b"archive");
+}
+
+#[test]
+fn the_memory_map_keeps_clear_of_the_hole() {
+    let map = memory_map(4 << 30);
+    assert!(map.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start), "{map:x?}");
+    let ram: u64 =
+        map.iter().filter(|(_, kind)| *kind == E820_RAM).map(|(r, _)| r.end - r.start).sum();
+    assert_eq!(ram, (4 << 30) - (MIB - layout::LOW_MEMORY_END));
+}
+
+fn error(spec: &MachineSpec) -> MachineError {
+    load(&memory(), spec, 0).unwrap_err()
+}
+
+#[test]
+fn a_missing_kernel_is_named() {
+    let error = error(&spec("/no/such/kernel"));
+    assert_eq!(error.blame(), Blame::User);
+    assert_eq!(
+        error.to_string(),
+        "cannot read the kernel /no/such/kernel: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn a_directory_is_not_read() {
+    let error = error(&spec(std::env::temp_dir()));
+    assert!(error.to_string().contains("Is a directory"), "{error}");
+}
+
+#[test]
+fn what_is_not_a_kernel_is_refused() {
+    let shell_script = [b"#!/bin/sh\n".to_vec(), vec![b' '; 4096]].concat();
+    let other_machine = elf(183, 16 * MIB, MIB, b"arm64");
+    for (name, bytes) in [
+        ("empty", vec![]),
+        ("short", b"\x7fELF".to_vec()),
+        ("script", shell_script),
+        ("arm64", other_machine),
+    ] {
+        let file = Scratch::new(name, &bytes);
+        let error = error(&spec(&file.0));
+        assert!(matches!(error, MachineError::NotAKernel(_)), "{name}: {error}");
+        assert_eq!(error.blame(), Blame::User);
+    }
+}
+
+#[test]
+fn a_kernel_cut_short_is_damaged() {
+    let mut bytes = elf(62, 16 * MIB, MIB, &[1; 4096]);
+    bytes.truncate(2000);
+    let file = Scratch::new("cut", &bytes);
+    assert!(matches!(error(&spec(&file.0)), MachineError::DamagedKernel { .. }));
+}
+
+#[test]
+fn a_bzimage_without_64_bit_entry_is_refused() {
+    let file = Scratch::new("32-bit", &bzimage(0, MIB as u32));
+    assert!(error(&spec(&file.0)).to_string().ends_with("it has no 64-bit entry point"));
+}
+
+#[test]
+fn a_kernel_larger_than_memory_says_how_much_it_needs() {
+    let elf = Scratch::new("large-elf", &elf(62, 16 * MIB, 200 * MIB, b"kernel"));
+    assert_eq!(
+        error(&spec(&elf.0)).to_string(),
+        "128 MiB of memory are too little: this kernel needs 216 MiB"
+    );
+    let bzimage = Scratch::new("large-bzimage", &bzimage(1, (200 * MIB) as u32));
+    assert_eq!(
+        error(&spec(&bzimage.0)).to_string(),
+        "128 MiB of memory are too little: this kernel needs 216 MiB"
+    );
+}
+
+#[test]
+fn an_elf_segment_that_wraps_around_is_refused() {
+    let file = Scratch::new("wrap", &elf(62, u64::MAX - 100, 4096, b"kernel"));
+    assert!(matches!(error(&spec(&file.0)), MachineError::NotAKernel(_)));
+}
+
+#[test]
+fn an_initrd_that_does_not_fit_says_so() {
+    let file = Scratch::new("large-initrd", &elf(62, 16 * MIB, 100 * MIB, b"kernel"));
+    let mut spec = spec(&file.0);
+    spec.initrd = vec![Initrd::Bytes(vec![0; 13 << 20])];
+    let error = error(&spec);
+    assert!(matches!(error, MachineError::TooSmall { what: "this kernel with its initrd", .. }));
+}
+
+#[test]
+fn a_missing_initrd_is_named() {
+    let file = Scratch::new("no-initrd", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let mut spec = spec(&file.0);
+    spec.initrd = vec![Initrd::File("/no/such/initrd".into())];
+    let error = error(&spec);
+    assert_eq!(
+        error.to_string(),
+        "cannot read the initrd /no/such/initrd: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn a_command_line_longer_than_linux_takes_is_refused() {
+    let file = Scratch::new("long-line", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let mut spec = spec(&file.0);
+    spec.cmdline = "x".repeat(2048);
+    assert!(matches!(error(&spec), MachineError::CommandLine(_, 2047)));
+}

@@ -7,7 +7,7 @@ use kvm_ioctls::{VcpuFd, VmFd};
 use parking_lot::Mutex;
 use vm_memory::{GuestMemoryMmap, MmapRegion};
 
-use super::counters::{MachineCounters, Observer};
+use super::counters::Observer;
 use super::end::{End, EndLine, Ending, Stopper};
 use super::error::MachineError;
 use super::event_loop::{EventLoop, Shared};
@@ -15,15 +15,6 @@ use super::vcpu::{Surroundings, Vcpus};
 use crate::accelerator::{Accelerator, DoorbellLine};
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
-
-/// A run that ended as the guest or the caller wanted.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// Why it ended.
-    pub ending: Ending,
-    /// The counters at the end.
-    pub counters: MachineCounters,
-}
 
 /// A machine that is built and ready to run.
 pub struct Machine {
@@ -53,7 +44,7 @@ impl Machine {
 
     /// Runs the guest until it ends and its output is written. The event loop
     /// is on this thread; vCPUs and the accelerator have their own.
-    pub fn run(self) -> Result<Ended, MachineError> {
+    pub fn run(self) -> Result<Ending, MachineError> {
         let serial = Arc::new(Mutex::new(self.serial));
         let console = Arc::new(Mutex::new(self.console));
         let mut events = EventLoop::new()?;
@@ -66,9 +57,8 @@ impl Machine {
             what: "start the accelerator's threads",
             source,
         });
-        let vcpus = engines.and_then(|engines| {
-            Ok((engines, Vcpus::start(self.vcpus, &self.surroundings)?))
-        });
+        let vcpus = engines
+            .and_then(|engines| Ok((engines, Vcpus::start(self.vcpus, &self.surroundings)?)));
         let looped = match &vcpus {
             Ok(_) => events.run_until(|| self.end.has_come()),
             Err(_) => Ok(()),
@@ -88,6 +78,6 @@ impl Machine {
             let flushed = console.lock().is_flushed() && serial.lock().is_flushed();
             flushed || self.end.stop_wanted()
         })?;
-        Ok(Ended { ending, counters: self.observer.counters() })
+        Ok(ending)
     }
 }

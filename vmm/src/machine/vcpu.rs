@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use kvm_bindings::{
-    KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
-};
+use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use nix::libc::{self, c_int, c_void, siginfo_t};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
@@ -34,17 +32,21 @@ pub struct Vcpus {
 impl Vcpus {
     /// Starts a thread for each vCPU. They run until the end has come.
     pub fn start(vcpus: Vec<VcpuFd>, surroundings: &Surroundings) -> Result<Vcpus, MachineError> {
-        register_signal_handler(SIGRTMIN(), interrupt).map_err(|error| {
-            MachineError::Host { what: "handle a signal", source: error.into() }
+        register_signal_handler(SIGRTMIN(), interrupt).map_err(|error| MachineError::Host {
+            what: "handle a signal",
+            source: error.into(),
         })?;
         let mut threads = Vec::new();
         for (id, vcpu) in (0..).zip(vcpus) {
             let surroundings = surroundings.clone();
             let body = move || run(id, vcpu, &surroundings);
             let thread = thread::Builder::new().name(format!("vcpu{id}")).spawn(body);
-            threads.push(thread.map_err(|source| {
-                MachineError::Host { what: "start a vCPU's thread", source }
-            })?);
+            threads.push(
+                thread.map_err(|source| MachineError::Host {
+                    what: "start a vCPU's thread",
+                    source,
+                })?,
+            );
         }
         Ok(Vcpus { threads })
     }

@@ -106,11 +106,8 @@ impl Config {
         config.set_u32(REVISION_CLASS, identity.class << 8 | u32::from(identity.revision));
         config.set_u16(SUBSYSTEM, identity.subsystem.0);
         config.set_u16(SUBSYSTEM + 2, identity.subsystem.1);
-        let command = COMMAND_MEMORY
-            | COMMAND_MASTER
-            | COMMAND_PARITY
-            | COMMAND_SERR
-            | COMMAND_INTX_OFF;
+        let command =
+            COMMAND_MEMORY | COMMAND_MASTER | COMMAND_PARITY | COMMAND_SERR | COMMAND_INTX_OFF;
         config.allow(COMMAND, &command.to_le_bytes());
         config.allow(CACHE_LINE, &[0xff]);
         config.allow(INTERRUPT_LINE, &[0xff]);

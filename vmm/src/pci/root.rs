@@ -59,12 +59,8 @@ pub struct HostBridge;
 
 impl HostBridge {
     /// A host bridge without a maker's quirks attached to its name.
-    pub const IDENTITY: Identity = Identity {
-        id: (0x1234, 0xfa00),
-        subsystem: (0, 0),
-        class: 0x06_0000,
-        revision: 0,
-    };
+    pub const IDENTITY: Identity =
+        Identity { id: (0x1234, 0xfa00), subsystem: (0, 0), class: 0x06_0000, revision: 0 };
 }
 
 impl Device for HostBridge {

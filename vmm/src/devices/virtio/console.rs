@@ -58,9 +58,7 @@ impl Console {
         transport: Arc<Transport>,
         ports: Vec<(&'static str, UnixStream)>,
     ) -> io::Result<Console> {
-        let port = |(id, (name, socket))| {
-            Ok(Port::new(id, name, Stream::new(socket, id as u32)?))
-        };
+        let port = |(id, (name, socket))| Ok(Port::new(id, name, Stream::new(socket, id as u32)?));
         let ports = ports.into_iter().enumerate().map(port).collect::<io::Result<_>>()?;
         Ok(Console { transport, ports, to_driver: VecDeque::new(), generation: 0, flushed: true })
     }

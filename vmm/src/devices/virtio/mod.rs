@@ -7,3 +7,8 @@ mod control;
 mod port;
 mod queues;
 pub mod transport;
+
+#[cfg(test)]
+mod console_test;
+#[cfg(test)]
+mod test_driver;

@@ -14,9 +14,7 @@ use virtio_queue::QueueT;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::queues::{
-    STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, State, VirtQueue,
-};
+use super::queues::{STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, State, VirtQueue};
 use crate::pci::{Bar, BarEvents, Config, Device, EventRegistry, Identity, Msix, NO_VECTOR};
 
 /// BAR of the registers.
@@ -54,8 +52,12 @@ pub struct Transport {
 
 impl Transport {
     /// The PCI identity of a virtio console.
-    pub const CONSOLE: Identity =
-        Identity { id: (0x1af4, 0x1043), subsystem: (0x1af4, 0x1100), class: 0x07_8000, revision: 1 };
+    pub const CONSOLE: Identity = Identity {
+        id: (0x1af4, 0x1043),
+        subsystem: (0x1af4, 0x1100),
+        class: 0x07_8000,
+        revision: 1,
+    };
 
     /// The BARs of the function.
     pub const BARS: [Bar; 2] = [
@@ -228,10 +230,9 @@ impl Device for Transport {
                 let value = chunk.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
                 self.write_common(offset + 4 * i as u64, value);
             }
-        } else if let Some(offset) = within(offset, NOTIFY, NOTIFY_STRIDE * u64::from(u16::MAX)) {
-            if let Some(kick) = self.kicks().nth((offset / NOTIFY_STRIDE) as usize) {
-                let _ = kick.write(1);
-            }
+        } else if let Some(offset) = offset.checked_sub(NOTIFY) {
+            let kick = self.kicks().nth((offset / NOTIFY_STRIDE) as usize);
+            let _ = kick.map(|kick| kick.write(1));
         }
     }
 
