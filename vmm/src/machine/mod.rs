@@ -15,12 +15,14 @@ mod event_loop;
 mod exits;
 mod footprint;
 mod functions;
+mod internal_error;
 mod interrupts;
 mod kernel;
 mod layout;
 mod memory;
 mod run;
 mod spec;
+mod suberror;
 mod vcpu;
 
 pub use counters::Observer;
