@@ -67,7 +67,7 @@ pub struct Driver {
     waits: u64,
 }
 
-const CONTEXTS: u32 = 256;
+const CONTEXTS: u32 = 1 << 16;
 
 impl Driver {
     /// A device of 64 MiB with a fault queue of 1024 entries, enabled.

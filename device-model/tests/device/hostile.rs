@@ -114,7 +114,7 @@ fn do_deed(world: &mut World, deed: &Deed) {
     let driver = &world.driver;
     match *deed {
         Deed::Scribble { target, offset, value, size } => {
-            scribble(world, target, offset, value, size)
+            scribble(world, target, offset, value, size);
         }
         Deed::Command { opcode, flags, queue, pasid, words: [address, value, extra] } => {
             let command = Command { opcode, flags, queue, pasid, address, value, extra };

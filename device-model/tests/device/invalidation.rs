@@ -74,7 +74,9 @@ fn a_frame_is_free_once_the_invalidation_is_acknowledged() {
     for steps in 0..12 {
         let mut world = world();
         world.with_engine(|world, engine| {
-            // Unsplittable into less than several sections.
+            // Once through, so that the TLB holds all of it; then again, in several sections.
+            world.submit(command(OP_COPY, PAGES * PAGE));
+            exhaust(engine);
             world.submit(command(OP_COPY, PAGES * PAGE));
             for _ in 0..steps {
                 engine.step();
@@ -202,14 +204,15 @@ fn a_context_that_is_replaced_counts_after_the_invalidation() {
 #[test]
 fn processes_reach_only_their_own_memory() {
     let mut world = world();
-    let pasids = [1, 2, 65, 129];
+    // They share a space, a place in the cache of tables, a place in the TLB.
+    let pasids = [1, 1 + 64, 1 + 512, 1 + 8192];
     let mut queues = vec![world.queue];
     for (number, pasid) in (1..).zip(&pasids[1..]) {
         populate(&mut world.driver, *pasid);
         queues.push(world.driver.create_queue(number, *pasid, RINGS, 16));
     }
     for pasid in pasids {
-        world.driver.write(pasid, SOURCE, &[pasid as u8; PAGE as usize * 4]);
+        world.driver.write(pasid, SOURCE, &[pasid as u8 ^ (pasid >> 8) as u8; PAGE as usize * 4]);
     }
     let device = world.driver.device.clone();
     with_engines(&device, 2, |engines| {
@@ -222,7 +225,7 @@ fn processes_reach_only_their_own_memory() {
                 );
             }
             if round % 2 == 1 {
-                world.driver.invalidate(2, 0, 0);
+                world.driver.invalidate(513, 0, 0);
                 world.driver.invalidate(65, SOURCE, PAGE);
             }
             settle(&mut world.driver, engines, &mut serve);
@@ -231,7 +234,7 @@ fn processes_reach_only_their_own_memory() {
     for pasid in pasids {
         assert_eq!(
             world.driver.read(pasid, DESTINATION, 4 * PAGE),
-            vec![pasid as u8; 4 * PAGE as usize]
+            vec![pasid as u8 ^ (pasid >> 8) as u8; 4 * PAGE as usize]
         );
     }
     // Six additions each, not 24.

@@ -141,7 +141,7 @@ fn wrong_commands_are_skipped_and_counted() {
         Command { queue: 0, ..enable }, // enabled already
         Command { queue: QUEUES as u16, ..enable },
         Command { queue: u16::MAX, ..enable },
-        Command { pasid: 256, ..enable },
+        Command { pasid: 1 << 16, ..enable },
         Command { pasid: u32::MAX, ..enable },
         Command { address: RINGS + 64, ..enable },
         Command { address: 1 << 48, ..enable },
@@ -186,7 +186,7 @@ fn wrong_commands_are_skipped_and_counted() {
     // These are odd but right.
     for command in [
         Command { address: 1 << 50, value: PAGE, ..invalidate },
-        Command { address: 0, value: u64::MAX & !(PAGE - 1), ..invalidate },
+        Command { address: 0, value: !(PAGE - 1), ..invalidate },
         Command { value: 0, ..invalidate },
         Command { pasid: 0xffff, ..invalidate },
         respond, // stale
