@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// A guest that marks without end fills no memory.
-const MAX_MARKS: usize = 10_000;
+const MAX_MARKS: usize = 4096;
 /// More columns than this no terminal shows.
 const MAX_COLUMNS: usize = 12;
 /// The groups of counters, in the order in which they are shown.

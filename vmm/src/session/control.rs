@@ -4,11 +4,16 @@
 //! passed over.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::io::{self, Read};
 
-/// The longest line that is read. A guest with thousands of marks stays below.
-const MAX_LINE: usize = 1 << 20;
+/// The longest line that is read. The last line of a first guest, with the
+/// statistics of a run that marked thousands of points, stays below.
+const MAX_LINE: usize = 16 << 20;
+/// More counters than any driver has.
+const MAX_COUNTERS: usize = 256;
+/// The longest name of a counter or a mark.
+const MAX_NAME: usize = 100;
 
 /// What init has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,13 +53,34 @@ struct Line {
 
 /// Reads one line.
 pub fn parse(line: &[u8]) -> Result<Message, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: Line = serde_json::from_slice(line).map_err(|error| printable(&error.to_string()))?;
     match line {
-        Line { exit: Some(code), driver, stats, .. } => Ok(Message::Exit { code, driver, stats }),
-        Line { mark: Some(name), driver, .. } => Ok(Message::Mark { name, driver }),
+        Line { exit: Some(code), driver, stats, .. } => {
+            Ok(Message::Exit { code, driver: counters(driver), stats })
+        }
+        Line { mark: Some(name), .. } if name.len() > MAX_NAME => {
+            Err("the name of a mark is too long".to_owned())
+        }
+        Line { mark: Some(name), driver, .. } => {
+            Ok(Message::Mark { name, driver: counters(driver) })
+        }
         Line { error: Some(error), .. } => Ok(Message::Error(printable(&error))),
         Line { started: Some(true), .. } => Ok(Message::Started),
         _ => Err("none of started, mark, exit and error".to_owned()),
+    }
+}
+
+/// Only what counters can be: numbers with names, and not without end, since
+/// those of every mark are kept.
+fn counters(driver: Value) -> Value {
+    match driver {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(name, value)| name.len() <= MAX_NAME && value.is_u64())
+            .take(MAX_COUNTERS)
+            .collect::<Map<_, _>>()
+            .into(),
+        _ => Value::Null,
     }
 }
 
@@ -137,12 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn only_numbers_with_names_are_counters() {
+        let mut driver = json!({"faults": 3, "wild": [1], "text": "x", "minus": -1, "half": 0.5});
+        driver["n".repeat(MAX_NAME + 1)] = 1.into();
+        assert_eq!(counters(driver), json!({"faults": 3}));
+        let many: Map<_, _> = (0..1000).map(|n| (format!("c{n}"), n.into())).collect();
+        assert_eq!(counters(many.into()).as_object().map(Map::len), Some(MAX_COUNTERS));
+        assert_eq!(counters(json!([1, 2])), Value::Null);
+        let long = json!({ "mark": "m".repeat(MAX_NAME + 1) }).to_string();
+        assert!(parse(long.as_bytes()).is_err());
+    }
+
+    #[test]
     fn a_line_has_a_bound() {
-        let mut input = vec![b'x'; 3 * MAX_LINE];
+        let mut input = vec![b'x'; MAX_LINE + 1];
         input.extend_from_slice(b"\n{\"exit\":0}\n");
         let found = all(&input);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0], Err("longer than 1048576 bytes".to_owned()));
+        assert_eq!(found[0], Err("longer than 16777216 bytes".to_owned()));
         assert!(matches!(found[1], Ok(Message::Exit { code: 0, .. })));
     }
 
