@@ -16,6 +16,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+/// So many kinds of exits are shown by one `-v`, the most frequent first.
+const FREQUENT_EXITS: usize = 20;
+
 /// Starts the guest of `plan`, or prints what would be started.
 pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let voice = Voice { progress: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
@@ -44,7 +47,9 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     });
     let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
     if args.verbose > 0 {
-        eprint!("{}", guest.observer.histogram());
+        let histogram = guest.observer.histogram();
+        let rows = if args.verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
+        histogram.lines().take(rows).for_each(|row| eprintln!("{row}"));
     }
     let report = recorder.report(&guest.counters());
     finish(args, &attended, &report, "")
