@@ -8,7 +8,8 @@ target=x86_64-unknown-linux-gnu
 # What compiles, in one line: part of the hash of the image.
 compiler() {
 	if host_rust; then
-		rustc --version
+		# rustup picks the toolchain by the current directory.
+		(cd "$repo" && rustc --version)
 	else
 		echo tools
 	fi
