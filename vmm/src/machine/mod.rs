@@ -22,7 +22,6 @@ mod layout;
 mod memory;
 mod run;
 mod spec;
-mod suberror;
 mod vcpu;
 
 pub use counters::Observer;

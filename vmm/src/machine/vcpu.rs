@@ -14,8 +14,7 @@ use super::bus::Bus;
 use super::end::{End, Ending};
 use super::error::MachineError;
 use super::exits::{Access, Exits};
-use super::internal_error::Failures;
-use super::suberror::is_event_delivery;
+use super::internal_error;
 use crate::devices::Action;
 
 /// What every vCPU thread needs.
@@ -70,12 +69,10 @@ impl Vcpus {
 extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
 
 fn run(id: u8, mut vcpu: VcpuFd, surroundings: &Surroundings) {
-    let mut failures = Failures::default();
     while !surroundings.end.has_come() {
-        match step(&mut vcpu, &mut failures, surroundings) {
+        match step(&mut vcpu, surroundings) {
             Ok(None) => {}
             Ok(Some(ending)) => surroundings.end.report(Ok(ending)),
-            Err(_) if is_event_delivery(&mut vcpu) => surroundings.exits.count_other(),
             Err(mut reason) => {
                 if let Ok(regs) = vcpu.get_regs() {
                     reason.push_str(&format!(" at rip {:#x}", regs.rip));
@@ -87,11 +84,7 @@ fn run(id: u8, mut vcpu: VcpuFd, surroundings: &Surroundings) {
 }
 
 /// Runs the guest until its next exit and answers it.
-fn step(
-    vcpu: &mut VcpuFd,
-    failures: &mut Failures,
-    around: &Surroundings,
-) -> Result<Option<Ending>, String> {
+fn step(vcpu: &mut VcpuFd, around: &Surroundings) -> Result<Option<Ending>, String> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => return Ok(None),
@@ -126,7 +119,7 @@ fn step(
         VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
         VcpuExit::InternalError => {
             exits.count_other();
-            return failures.judge(vcpu).map_or(Ok(None), Err);
+            return internal_error::judge(vcpu).map_or(Ok(None), Err);
         }
         VcpuExit::FailEntry(reason, _) => {
             return Err(format!("the processor refused to enter the guest ({reason:#x})"));
