@@ -23,6 +23,11 @@ use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 
+/// The address port of PCI's old way to configuration space. This machine has
+/// only the new one (ECAM), but a kernel looks for old chipsets through the
+/// old one early in its boot, and writes here before each of a hundred reads.
+const OLD_CONFIG_ADDRESS: u16 = 0xcf8;
+
 /// What this program needs of KVM, and what a host without it cannot do.
 const NEEDED: [(Cap, &str); 5] = [
     (Cap::Irqchip, "emulate interrupt controllers"),
@@ -62,6 +67,8 @@ impl Machine {
         io.add(serial::BASE, serial::COUNT, port);
         io.add(power::BASE, power::COUNT, Arc::new(power::Power));
         io.add(power::KEYBOARD_COMMAND, 1, Arc::new(power::KeyboardReset));
+
+        interrupts.ignore_writes(OLD_CONFIG_ADDRESS)?;
 
         let mut slots = Slots::new(&vm);
         for region in memory.iter() {

@@ -65,6 +65,16 @@ impl Interrupts {
         Ok(Box::new(Vectors { interrupts: Arc::clone(self), first }))
     }
 
+    /// Lets writes to a port vanish in the kernel, without an exit. KVM keeps
+    /// the event, which nobody waits for.
+    pub fn ignore_writes(&self, port: u16) -> Result<(), MachineError> {
+        let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
+            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        self.vm
+            .register_ioevent(&event, &IoEventAddress::Pio(port.into()), NoDatamatch)
+            .map_err(|error| MachineError::kvm("make an ioeventfd", error))
+    }
+
     fn line(&self, gsi: u32) -> Result<EventFd, MachineError> {
         let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
             .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
