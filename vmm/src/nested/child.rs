@@ -6,7 +6,7 @@
 
 use crate::machine::Ending;
 use crate::session::{Guest, Runner};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -36,14 +36,15 @@ impl Child {
     /// Starts `command`, which inherits `ports` and `disk`. To be called on
     /// the main thread: the child is killed when its parent thread ends.
     pub fn start(mut command: Command, ports: &[OwnedFd], disk: &File) -> io::Result<Child> {
-        for fd in ports.iter().map(AsFd::as_fd).chain([disk.as_fd()]) {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        }
+        let inherited: Vec<RawFd> =
+            ports.iter().map(AsRawFd::as_raw_fd).chain([disk.as_raw_fd()]).collect();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let parent = Pid::this();
-        // SAFETY: the closure makes two system calls and touches no memory but its own.
+        // SAFETY: the closure makes system calls only, and touches no memory but its own.
         unsafe {
             command.pre_exec(move || {
+                // Here and not before the fork: no other child shall have them.
+                inherited.iter().try_for_each(|fd| keep_across_exec(*fd))?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 // The parent may have died before the line above.
                 if Pid::parent() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
@@ -92,6 +93,15 @@ impl Guest for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+fn keep_across_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open, since its owner outlives the fork, and F_SETFD changes
+    // nothing but its flag.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

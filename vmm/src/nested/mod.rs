@@ -130,3 +130,7 @@ impl FirstGuest {
         words
     }
 }
+
+#[cfg(test)]
+#[path = "nested_test.rs"]
+mod tests;

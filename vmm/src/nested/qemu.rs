@@ -83,6 +83,12 @@ impl Qemu {
         Err(last)
     }
 
+    /// One that a test has made.
+    #[cfg(test)]
+    pub fn at(path: &str) -> Qemu {
+        Qemu { path: path.into(), version: Version(OLDEST, 0, 0), tree: None }
+    }
+
     fn ask(path: PathBuf, tree: Option<PathBuf>) -> Result<Qemu, QemuError> {
         let mut qemu = Qemu { path, version: Version(0, 0, 0), tree };
         let output = qemu

@@ -84,7 +84,8 @@ impl Session {
         Ok(session)
     }
 
-    fn new(manner: Manner, stdio: Stdio) -> Session {
+    /// A session on these streams, without the process's signals.
+    pub fn new(manner: Manner, stdio: Stdio) -> Session {
         let (sender, events) = mpsc::channel();
         Session { manner, stdio, sender, events, attempt: 0 }
     }

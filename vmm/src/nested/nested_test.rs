@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! First guests played by a script in QEMU's place.
+
+use super::*;
+use crate::session::{Manner, Stdio};
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+struct Seen {
+    attended: Attended,
+    report: Value,
+    stdout: String,
+    boots: usize,
+}
+
+/// Runs a first guest whose kernel's name tells the script what to do.
+fn run(kernel: &str) -> Seen {
+    let dir = std::env::temp_dir().join(format!("farfault-{}-{kernel}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a scratch directory");
+    for file in [kernel, "initrd"] {
+        fs::write(dir.join(file), file).expect("written");
+    }
+    let first = FirstGuest {
+        qemu: Qemu::at(concat!(env!("CARGO_MANIFEST_DIR"), "/src/nested/fake-qemu")),
+        kernel: dir.join(kernel),
+        initrd: dir.join("initrd"),
+        cargo: Cargo {
+            kernel: dir.join(kernel),
+            initrd: Vec::new(),
+            command: vec!["true".into()],
+            tty: false,
+        },
+        guest_memory: 512 << 20,
+    };
+    let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
+    let (mut stdout, output) = UnixStream::pair().expect("stdout");
+    let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+    let stdio = Stdio { input: null(), output: file(output), error: null() };
+    let limit = Duration::from_secs(60);
+    let manner =
+        Manner { raw: false, console: false, serial: false, boot_limit: limit, run_limit: None };
+    let mut session = Session::new(manner, stdio);
+    let mut recorder = Recorder::new("nested");
+    let attended = first.run(&mut session, &mut recorder).expect("attended");
+    drop(session);
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).expect("output");
+    let boots = fs::read_to_string(dir.join(format!("{kernel}.boots"))).expect("boots");
+    fs::remove_dir_all(dir).expect("removed");
+    let report = recorder.report(&Default::default());
+    Seen { attended, report, stdout: text, boots: boots.lines().count() }
+}
+
+#[test]
+fn what_the_first_guest_says_passes_through() {
+    let seen = run("boots");
+    assert_eq!(seen.attended.end, End::Exit(3));
+    assert_eq!(seen.stdout, "hello\n");
+    assert_eq!(seen.report["device"]["faults"], 7);
+    assert_eq!(seen.report["hosting"], "nested");
+    assert_eq!(seen.report["boots"]["retried_before_pid1"], 0);
+    assert_eq!(seen.boots, 1);
+}
+
+#[test]
+fn a_panic_before_init_is_tried_again_once_and_counted() {
+    let seen = run("panics-once");
+    assert_eq!((seen.attended.end, seen.boots), (End::Exit(3), 2));
+    assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
+    let seen = run("panics-always");
+    assert_eq!((seen.attended.end, seen.boots), (End::Panicked, 2));
+    assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
+}
+
+#[test]
+fn a_panic_after_init_is_not_tried_again() {
+    let seen = run("panics-late");
+    assert_eq!((seen.attended.end, seen.boots), (End::Panicked, 1));
+    assert_eq!(seen.report["boots"]["retried_before_pid1"], 0);
+}
+
+#[test]
+fn a_qemu_that_fails_says_why() {
+    let seen = run("does-not-boot");
+    let why = "QEMU ended with code 1: qemu: no such kernel".to_owned();
+    assert_eq!((seen.attended.end, seen.boots), (End::Failed(why), 1));
+}
