@@ -275,6 +275,18 @@ fn unmap(start: *mut u8, length: usize) {
     }
 }
 
+/// Lets programs ask for huge pages; Linux forbids it where there is little memory.
+///
+/// # Errors
+/// As the file system answers.
+pub fn allow_huge_pages() -> std::io::Result<()> {
+    let path = "/sys/kernel/mm/transparent_hugepage/enabled";
+    if std::fs::read_to_string(path)?.contains("[never]") {
+        std::fs::write(path, "madvise")?;
+    }
+    Ok(())
+}
+
 /// A file that exists in memory only, of `length` zero bytes.
 ///
 /// # Errors

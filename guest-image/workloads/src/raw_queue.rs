@@ -19,6 +19,7 @@ pub struct RawQueue {
     /// Offset of its doorbell page.
     pub doorbell_offset: u64,
     next: u32,
+    destroyed: bool,
 }
 
 impl RawQueue {
@@ -39,6 +40,7 @@ impl RawQueue {
             number: create.queue,
             doorbell_offset: create.doorbell,
             next: 0,
+            destroyed: false,
         })
     }
 
@@ -92,11 +94,22 @@ impl RawQueue {
     pub fn wait(&self, address: u64, value: u64, deadline: u64) -> nix::Result<()> {
         self.kernel.wait(&Wait { queue: self.number, flags: 0, address, value, deadline })
     }
+
+    /// Takes it from the device; its number may be another queue's afterwards.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    pub fn destroy(&mut self) -> nix::Result<()> {
+        self.destroyed = true;
+        self.kernel.queue_destroy(self.number)
+    }
 }
 
 impl Drop for RawQueue {
     fn drop(&mut self) {
-        // A refusal means that it is destroyed already.
-        let _ = self.kernel.queue_destroy(self.number);
+        if !self.destroyed {
+            // It fails in a forked child only, whose queue it is not.
+            let _ = self.destroy();
+        }
     }
 }

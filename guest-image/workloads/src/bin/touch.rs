@@ -5,7 +5,7 @@
 use farfault_client::Device;
 use farfault_workloads::Failure;
 use farfault_workloads::marks;
-use farfault_workloads::memory::Region;
+use farfault_workloads::memory::{self, Region};
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::views;
@@ -45,6 +45,9 @@ fn main() -> ExitCode {
 }
 
 fn run(work: &Work) -> Result<Summary, Failure> {
+    if work.huge {
+        memory::allow_huge_pages()?;
+    }
     let region = if work.huge { Region::huge_pages } else { Region::small_pages };
     let mut region = region(work.bytes)?;
     let mut queue = Device::open()?.queue(16)?;

@@ -46,6 +46,7 @@ pub fn small_pages() -> Outcome {
 }
 
 pub fn huge_pages() -> Outcome {
+    memory::allow_huge_pages()?;
     let mut region = Region::huge_pages(2 * HUGE_PAGE)?;
     let before = counters::get("leaves_2m")?;
     exercise(&mut region)?;

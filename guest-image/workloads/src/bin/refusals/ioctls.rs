@@ -46,7 +46,7 @@ pub fn queue_destroy_arguments() -> Outcome {
         expect_equal("no queue of ours", &rig.device.queue_destroy(queue), &Err(Errno::ENOENT))?;
     }
     let number = rig.queue.number;
-    rig.device.queue_destroy(number)?;
+    rig.queue.destroy()?;
     expect_equal("twice", &rig.device.queue_destroy(number), &Err(Errno::ENOENT))?;
     rig.queue = RawQueue::new(&rig.device, 16)?;
     rig.still_works()

@@ -50,6 +50,7 @@ impl Rig {
     pub fn start_endless(&mut self) -> Result<Region, Failure> {
         let ring = endless_ring()?;
         self.submit(&Descriptor {
+            flags: abi::DESC_IRQ as u8,
             completion: self.queue.ring.record_address(0),
             fence: ENDLESS,
             ..endless(&ring)
