@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_summary_is_one_line_of_pairs() {
         let summary = Summary::new(true).with("elements", 5).with("page", "small");
-        assert_eq!(summary.line("touch"), "touch: verified=yes elements=5 page=small");
+        assert_eq!(summary.line("first-touch"), "first-touch: verified=yes elements=5 page=small");
         assert_eq!(Summary::new(false).line("saxpy"), "saxpy: verified=no");
     }
 }

@@ -8,6 +8,7 @@
 
 mod buffer;
 mod meddler;
+mod pace;
 mod step;
 mod totals;
 mod worker;
@@ -19,8 +20,9 @@ use farfault_workloads::memory::{PAGE, Region};
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::views;
+use pace::Pace;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use totals::Totals;
 use worker::Worker;
@@ -83,17 +85,17 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
 /// One process: a thread for each queue, and one that meddles.
 fn run(plan: Plan, process: u64, totals: &Totals<'_>) -> Result<(), Failure> {
     let device = Device::open()?;
-    let over = AtomicBool::new(false);
+    let pace = Pace::default();
     thread::scope(|threads| {
         let workers: Vec<_> = (0..plan.queues)
             .map(|number| {
-                let (device, over) = (&device, &over);
+                let (device, pace) = (&device, &pace);
                 threads.spawn(move || {
                     let path = [process, number];
                     let result = Worker::new(device, plan.seed, path, !plan.calm)
-                        .and_then(|mut worker| worker.run(plan.commands, over, totals));
+                        .and_then(|mut worker| worker.run(plan.commands, pace, totals));
                     result.map_err(|why| {
-                        over.store(true, Ordering::Relaxed);
+                        pace.end();
                         let seed = plan.seed;
                         format!("seed {seed}, process {process}, queue {number}: {why}")
                     })
@@ -101,12 +103,12 @@ fn run(plan: Plan, process: u64, totals: &Totals<'_>) -> Result<(), Failure> {
             })
             .collect();
         let meddler = threads.spawn(|| {
-            let done = meddler::run(plan.seed, process, &over)?;
+            let done = meddler::run(plan.seed, process, &pace)?;
             totals.meddlings.fetch_add(done, Ordering::Relaxed);
             Ok::<_, Failure>(())
         });
         let ended: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        over.store(true, Ordering::Relaxed);
+        pace.end();
         let meddled = meddler.join();
         for end in ended {
             end.map_err(|_| "a worker panicked")??;

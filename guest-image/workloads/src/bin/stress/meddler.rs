@@ -2,18 +2,18 @@
 //! A thread that keeps the address space in motion beside the buffers in use,
 //! and by forking makes all of it copy-on-write again and again.
 
+use crate::pace::Pace;
 use farfault_workloads::Failure;
 use farfault_workloads::children::Child;
 use farfault_workloads::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
 use farfault_workloads::random::Random;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Meddles until it is `over`; returns how often.
-pub fn run(seed: u64, process: u64, over: &AtomicBool) -> Result<u64, Failure> {
+/// Meddles once a round until it is over; returns how often.
+pub fn run(seed: u64, process: u64, pace: &Pace) -> Result<u64, Failure> {
     let mut random = Random::new(seed, &[process, u64::MAX]);
     let mut regions = Vec::new();
     let mut done = 0;
-    while !over.load(Ordering::Relaxed) {
+    while pace.await_more(done) {
         match random.below(6) {
             0 | 1 => regions.push(region(&mut random)?),
             2 => {
@@ -36,7 +36,6 @@ pub fn run(seed: u64, process: u64, over: &AtomicBool) -> Result<u64, Failure> {
             _ => Child::start(|| Ok(()))?.succeed()?,
         }
         done += 1;
-        std::thread::yield_now();
     }
     Ok(done)
 }

@@ -2,13 +2,14 @@
 //! A queue with its buffers, and rounds of commands on them.
 
 use crate::buffer::{Buffer, Kind};
+use crate::pace::Pace;
 use crate::step::Step;
 use crate::totals::Totals;
 use farfault_client::{Device, Node, Queue};
 use farfault_workloads::Failure;
 use farfault_workloads::memory::{Gentle, Place};
 use farfault_workloads::random::Random;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Small, so that the ring wraps and fills.
 const ENTRIES: u32 = 4;
@@ -34,14 +35,9 @@ impl Worker {
     }
 
     /// Does rounds until `commands` were carried out, or another worker failed.
-    pub fn run(
-        &mut self,
-        commands: u64,
-        over: &AtomicBool,
-        totals: &Totals<'_>,
-    ) -> Result<(), Failure> {
+    pub fn run(&mut self, commands: u64, pace: &Pace, totals: &Totals<'_>) -> Result<(), Failure> {
         let mut done = 0;
-        while done < commands && !over.load(Ordering::Relaxed) {
+        while done < commands && !pace.is_over() {
             let (count, bytes) = match self.random.below(8) {
                 0 => self.chase()?,
                 _ => self.round(commands - done)?,
@@ -49,6 +45,7 @@ impl Worker {
             done += count;
             totals.commands.fetch_add(count, Ordering::Relaxed);
             totals.bytes.fetch_add(bytes, Ordering::Relaxed);
+            pace.round_done();
             for buffer in &mut self.buffers {
                 if self.disturbs && self.random.below(4) == 0 {
                     buffer.disturb(&mut self.random)?;

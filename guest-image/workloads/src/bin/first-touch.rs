@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `touch`: the device is the first to write to fresh memory, so that every page
+//! `first-touch`: the device is the first to write to fresh memory, so that every page
 //! of it is a far fault or part of a batch; the CPU checks what it finds.
 
 use farfault_client::Device;
@@ -12,7 +12,7 @@ use farfault_workloads::views;
 use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
-    name: "touch",
+    name: "first-touch",
     usage: "[--mib M] [--page small|huge] [--mark]",
     about: "Has the device fill M MiB (default 64) of memory that nobody has touched.\n\
             --mark sets the marks `before` and `after` around the device's work.",
