@@ -15,7 +15,7 @@ const PLAIN: [(&str, &str); 8] = [
     ("wordcount", "wordcount /text"),
     ("chase", "chase 20000"),
     ("stress", "stress --processes 3 --queues 2 --commands 150 --seed 1"),
-    ("touch", "touch --mib 64 --mark"),
+    ("touch", "first-touch --mib 64 --mark"),
     ("module", MODULE),
     ("gauges", GAUGES),
     ("log", "dmesg"),
