@@ -7,7 +7,7 @@ use super::values;
 use crate::archive::{self, Archive, Command, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
-use crate::machine::{Initrd, MachineSpec};
+use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{
     Cargo, FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, Qemu,
 };
@@ -123,6 +123,7 @@ impl Plan {
     pub fn first_guest(&self) -> Result<FirstGuest, Failure> {
         // Whatever is wrong with the inner machine shows here, and not after a boot.
         let spec = self.machine()?;
+        Machine::check(&spec).map_err(machine_failure)?;
         let image = match &self.image {
             Some(image) => image,
             None => &Image::find(self.args.image.as_deref()).map_err(Failure::host_lacks)?,
@@ -184,6 +185,15 @@ impl Plan {
             words.extend(self.command.argv.iter().cloned());
         }
         words
+    }
+}
+
+/// Gives a machine's error the exit code of the one to blame.
+pub fn machine_failure(error: MachineError) -> Failure {
+    match error.blame() {
+        Blame::User => Failure::usage(error),
+        Blame::Host => Failure::host_lacks(error),
+        Blame::Vmm => Failure::vmm(error),
     }
 }
 

@@ -3,9 +3,9 @@
 
 use super::dry;
 use super::options::{Accel, VmArgs};
-use super::plan::Plan;
+use super::plan::{Plan, machine_failure};
 use crate::exit::{Failure, HOST_LACKS, chain};
-use crate::machine::{Blame, Machine, MachineError, Observer, Stopper};
+use crate::machine::{Machine, Observer, Stopper};
 use crate::nested::NestedError;
 use crate::probe;
 use crate::session::{Attended, End, Guest, Manner, Session, connect};
@@ -33,6 +33,7 @@ pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
 fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let spec = plan.machine()?;
     if args.dry_run {
+        Machine::check(&spec).map_err(machine_failure)?;
         return print(&dry::machine(&spec));
     }
     let mut session = session(args, plan, Side::Only)?;
@@ -41,10 +42,7 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     drop(spec);
     let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
     let mut recorder = Recorder::new("kvm");
-    let runner = Box::new(|| match machine.run() {
-        Ok(ending) => Ok(ending),
-        Err(error) => Err(chain(&error)),
-    });
+    let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
     let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
     if args.verbose > 0 {
         let histogram = guest.observer.histogram();
@@ -135,14 +133,6 @@ impl Guest for OnKvm {
             device: json(serde_json::to_value(self.observer.device_counters())),
             vmm: json(serde_json::to_value(self.observer.counters())),
         }
-    }
-}
-
-fn machine_failure(error: MachineError) -> Failure {
-    match error.blame() {
-        Blame::User => Failure::usage(error),
-        Blame::Host => Failure::host_lacks(error),
-        Blame::Vmm => Failure::vmm(error),
     }
 }
 

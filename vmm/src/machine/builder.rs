@@ -38,6 +38,13 @@ const NEEDED: [(Cap, &str); 5] = [
 ];
 
 impl Machine {
+    /// Checks all of a description that can be checked without KVM, by loading
+    /// the kernel into memory that is thrown away.
+    pub fn check(spec: &MachineSpec) -> Result<(), MachineError> {
+        check(spec)?;
+        kernel::load(&memory::allocate(spec.memory)?, spec, 0).map(drop)
+    }
+
     /// Makes a machine from its description; nothing runs yet.
     pub fn build(spec: &MachineSpec, ports: Ports) -> Result<Machine, MachineError> {
         check(spec)?;
