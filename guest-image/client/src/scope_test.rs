@@ -6,6 +6,8 @@ use crate::fake::Fake;
 use crate::{Device, Error, Queue};
 use farfault_abi::descriptor::{Descriptor, OP_NOP};
 use farfault_abi::descriptor::{OP_FETCH_ADD, STATUS_OK};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -182,6 +184,61 @@ fn fences_can_be_asked_in_any_order_and_without_waiting() {
             Ok(())
         })
         .unwrap();
+}
+
+/// What a program does with a fence it was given.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Waited,
+    WaitedAtTheEnd,
+    Dropped,
+    Leaked,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        Just(Fate::Waited),
+        Just(Fate::WaitedAtTheEnd),
+        Just(Fate::Dropped),
+        Just(Fate::Leaked)
+    ]
+}
+
+proptest! {
+    /// Whatever happens to the fences, each command is done once and in order,
+    /// and each answer goes to the one who asked.
+    #[test]
+    fn answers_find_their_fences(
+        scopes in vec(vec(fate(), 0..40), 1..5),
+        entries in 1_u32..5,
+        first in any::<u32>(),
+    ) {
+        let fake = Fake::new();
+        let mut queue = Queue::new(fake.kernel(), 1 << entries, first).unwrap();
+        let word = AtomicU64::new(0);
+        let mut number = 0;
+        for fates in scopes {
+            queue.scope(|s| {
+                let mut late = Vec::new();
+                for fate in fates {
+                    let pending = s.fetch_add(&word, 1)?;
+                    match fate {
+                        Fate::Waited => assert_eq!(pending.wait()?, number),
+                        Fate::WaitedAtTheEnd => late.push((number, pending)),
+                        Fate::Dropped => drop(pending),
+                        Fate::Leaked => std::mem::forget(pending),
+                    }
+                    number += 1;
+                }
+                for (number, pending) in late.into_iter().rev() {
+                    assert_eq!(pending.wait()?, number);
+                }
+                Ok(())
+            }).unwrap();
+            prop_assert_eq!(word.load(Ordering::Relaxed), number);
+        }
+        prop_assert!(fake.state().deepest <= 1 << entries);
+    }
 }
 
 #[test]

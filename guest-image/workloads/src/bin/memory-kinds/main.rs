@@ -24,6 +24,7 @@ const TESTS: &[Test] = tests![
     sharing::shared_file_is_read_back,
     sharing::private_file_is_left_alone,
     sharing::a_child_sees_shared_memory,
+    sharing::device_and_cpu_add_to_one_word,
     sharing::reading_maps_the_zero_page,
     sharing::reading_keeps_pages_shared_with_a_child,
     sharing::writing_parts_them,

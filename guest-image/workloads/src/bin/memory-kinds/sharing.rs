@@ -9,6 +9,7 @@ use farfault_workloads::memory::{Access, PAGE, Region, Sharing, unnamed_file};
 use farfault_workloads::pagemap::Pagemap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const PAGES: usize = 8;
 const LENGTH: usize = PAGES * PAGE;
@@ -74,6 +75,28 @@ pub fn a_child_sees_shared_memory() -> Outcome {
     queue.copy(&region, &mut copy)?;
     expect("the device sees what the child wrote", copy.iter().all(|&byte| byte == 6))?;
     child.succeed()
+}
+
+pub fn device_and_cpu_add_to_one_word() -> Outcome {
+    const TIMES: u64 = 1000;
+    let word = AtomicU64::new(0);
+    let add = || -> Outcome {
+        let mut queue = queue()?;
+        let olds = queue.scope(|s| {
+            let mut olds = Vec::new();
+            for _ in 0..TIMES {
+                olds.push(s.fetch_add(&word, 1)?);
+                word.fetch_add(1, Ordering::Relaxed);
+            }
+            olds.into_iter().map(|old| old.wait()).collect::<Result<Vec<_>, _>>()
+        })?;
+        expect("a queue's old values rise", olds.windows(2).all(|pair| pair[0] < pair[1]))
+    };
+    std::thread::scope(|threads| {
+        let both = [threads.spawn(add), threads.spawn(add)];
+        both.into_iter().try_for_each(|one| one.join().map_err(|_| "a thread panicked")?)
+    })?;
+    expect_equal("sum", &word.load(Ordering::Relaxed), &(4 * TIMES))
 }
 
 /// Page frames behind `region`, in the page table that `pagemap` shows.

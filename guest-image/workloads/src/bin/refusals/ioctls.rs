@@ -11,7 +11,9 @@ use farfault_workloads::memory::{PAGE, Region};
 use farfault_workloads::raw_queue::RawQueue;
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn create(device: &DeviceFile, mut request: QueueCreate) -> nix::Result<u32> {
     // SAFETY: a request that is wrong makes no queue; right ones are not made here.
@@ -112,6 +114,33 @@ pub fn deadline_passes() -> Outcome {
     let soon = rig.queue.wait(word.address(), 1, now + 1_000_000);
     expect_equal("in a millisecond", &soon, &Err(Errno::ETIME))?;
     expect_equal("reached, and past", &rig.queue.wait(word.address(), 0, 1), &Ok(()))?;
+    rig.still_works()
+}
+
+pub fn signal_ends_a_wait() -> Outcome {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let mut rig = Rig::new()?;
+    let word = Region::anonymous(PAGE)?;
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }?;
+    let waiting = AtomicBool::new(true);
+    // SAFETY: names this very thread.
+    let waiter = unsafe { libc::pthread_self() };
+    let result = std::thread::scope(|threads| {
+        // The first may come before the wait has begun; one of them comes after.
+        threads.spawn(|| {
+            while waiting.load(Ordering::Relaxed) {
+                // SAFETY: the thread lives until this one has been joined.
+                unsafe { libc::pthread_kill(waiter, libc::SIGUSR1) };
+                std::thread::yield_now();
+            }
+        });
+        let result = rig.queue.wait(word.address(), 1, 0);
+        waiting.store(false, Ordering::Relaxed);
+        result
+    });
+    expect_equal("WAIT", &result, &Err(Errno::EINTR))?;
     rig.still_works()
 }
 

@@ -3,7 +3,7 @@
 //! for them.
 #![allow(unsafe_code, reason = "calls the driver from the wrong process")]
 
-use crate::rig::{Rig, await_presence, copy, endless, endless_ring, fill, open};
+use crate::rig::{ENDLESS, Rig, await_presence, copy, endless, endless_ring, fill, open};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{Kernel, RingMemory};
@@ -77,11 +77,17 @@ fn ends_while_working(
     })?;
     working.wait()?;
     ended(child)?;
-    // What is put off to a kernel thread may come a moment after the exit.
+    await_gauges(before)?;
+    bystander.still_works()
+}
+
+/// Returns once there is as much as `before` again: what the kernel puts off to
+/// a thread may come a moment after the end of a process.
+fn await_gauges(before: [u64; 4]) -> Outcome {
     while gauges()? != before {
         std::thread::yield_now();
     }
-    bystander.still_works()
+    Ok(())
 }
 
 /// What there is now of things that are made and given back.
@@ -95,6 +101,24 @@ fn gauges() -> Result<[u64; 4], Failure> {
 
 pub fn killed_while_faulting() -> Outcome {
     ends_while_working(Signpost::wait, Child::kill)
+}
+
+pub fn killed_while_waiting() -> Outcome {
+    let mut bystander = Rig::new()?;
+    let before = gauges()?;
+    let working = Signpost::new()?;
+    let child = Child::start(|| {
+        let mut rig = Rig::new()?;
+        let ring = rig.start_endless()?;
+        working.reach()?;
+        rig.queue.wait(rig.queue.ring.record_address(0), ENDLESS, 0)?;
+        drop(ring);
+        Err("an endless command ended".into())
+    })?;
+    working.wait()?;
+    child.kill()?;
+    await_gauges(before)?;
+    bystander.still_works()
 }
 
 pub fn exit_while_working() -> Outcome {
@@ -117,9 +141,7 @@ pub fn closed_while_working() -> Outcome {
     let ring = rig.start_endless()?;
     drop(rig);
     drop(ring);
-    while gauges()? != before {
-        std::thread::yield_now();
-    }
+    await_gauges(before)?;
     bystander.still_works()
 }
 
