@@ -6,6 +6,8 @@
 mod ports;
 pub mod power;
 pub mod serial;
+#[cfg(test)]
+mod serial_test;
 mod stream;
 pub mod virtio;
 

@@ -26,7 +26,7 @@ pub const IRQ: u32 = 4;
 
 /// Output that waits for a slow reader. What comes beyond it is lost, as on a
 /// real line without flow control: the guest must not stand still for it.
-const BACKLOG: usize = 1 << 20;
+pub const BACKLOG: usize = 1 << 20;
 
 const STREAM: u32 = 0;
 const WAKE: u32 = 1;

@@ -25,14 +25,16 @@ impl EventLoop {
 
     /// Handles events until `done`, which is asked after each batch.
     pub fn run_until(&mut self, done: impl Fn() -> bool) -> Result<(), MachineError> {
-        while !done() {
+        loop {
             match self.0.run() {
                 Ok(_) => {}
                 Err(Error::Epoll(error)) if error.errno() == EINTR => {}
                 Err(error) => return Err(MachineError::EventLoop(error)),
             }
+            if done() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

@@ -19,8 +19,10 @@ use super::spec::{Initrd, MachineSpec};
 use crate::pci::ECAM_SIZE;
 
 /// What this machine's kernels are told first: where the console is, that a
-/// panic ends the run, and that there is one serial port.
-const BASE_COMMAND_LINE: &str = "console=ttyS0 panic=-1 8250.nr_uarts=1";
+/// panic ends the run, that a restart goes through ACPI's reset register (on a
+/// hardware-reduced machine a kernel looks for EFI otherwise), and that there
+/// is one serial port.
+const BASE_COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=a 8250.nr_uarts=1";
 
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");

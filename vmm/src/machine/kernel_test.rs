@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Kernels and initrds, good and bad, and where they end up.
 
 use std::fs;
 use std::path::PathBuf;

@@ -27,7 +27,7 @@ impl<'a> Slots<'a> {
     }
 
     /// Shows the guest a mapping of this process, which must stay mapped as
-    /// long as the VM lives: the machine keeps both and drops the VM first.
+    /// long as vCPUs run: the machine keeps it until their threads are gone.
     pub fn add(
         &mut self,
         address: u64,
@@ -42,8 +42,9 @@ impl<'a> Slots<'a> {
             userspace_addr: mapping.as_ptr() as u64,
         };
         self.next += 1;
-        // SAFETY: the range is a whole mapping that outlives the VM, as the
-        // caller promises, and this process reaches it by volatile access only.
+        // SAFETY: the range is a whole mapping that outlives the running of
+        // vCPUs, as the caller promises, and this process reaches it by
+        // volatile access only.
         unsafe { self.vm.set_user_memory_region(region) }
             .map_err(|error| MachineError::kvm("give the VM memory", error))
     }

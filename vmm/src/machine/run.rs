@@ -18,7 +18,7 @@ use crate::devices::virtio::console::Console;
 
 /// A machine that is built and ready to run.
 pub struct Machine {
-    // Dropped in this order: the VM before the memory it was given.
+    // The last three are kept for the vCPUs, which use them unseen.
     pub(super) vcpus: Vec<VcpuFd>,
     pub(super) surroundings: Surroundings,
     pub(super) accelerator: Arc<Accelerator>,
@@ -53,25 +53,21 @@ impl Machine {
         events.add(Shared(Arc::clone(&serial)));
         events.add(Shared(Arc::clone(&console)));
 
-        let engines = self.accelerator.start().map_err(|source| MachineError::Host {
-            what: "start the accelerator's threads",
-            source,
+        let engines = self.accelerator.start().unwrap_or_else(|source| {
+            let what = "start the accelerator's threads";
+            self.end.report(Err(MachineError::Host { what, source }));
+            Vec::new()
         });
-        let vcpus = engines
-            .and_then(|engines| Ok((engines, Vcpus::start(self.vcpus, &self.surroundings)?)));
-        let looped = match &vcpus {
-            Ok(_) => events.run_until(|| self.end.has_come()),
-            Err(_) => Ok(()),
-        };
-        // From here on everything is stopped, whatever went wrong before.
-        self.end.report(Ok(Ending::Stopped));
+        let vcpus = Vcpus::start(self.vcpus, &self.surroundings);
+        if let Err(error) = events.run_until(|| self.end.has_come()) {
+            self.end.report(Err(error));
+        }
+        // A vCPU may be waiting for the device, so that goes first.
         self.accelerator.stop();
-        let (engines, vcpus) = vcpus?;
         vcpus.join();
         for engine in engines {
             let _ = engine.join();
         }
-        looped?;
         let ending = self.end.outcome()?;
         console.lock().begin_flush();
         events.run_until(|| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! vCPU threads: run the guest, and answer what it does that KVM cannot.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -31,25 +32,20 @@ pub struct Vcpus {
 }
 
 impl Vcpus {
-    /// Starts a thread for each vCPU. They run until the end has come.
-    pub fn start(vcpus: Vec<VcpuFd>, surroundings: &Surroundings) -> Result<Vcpus, MachineError> {
-        register_signal_handler(SIGRTMIN(), interrupt).map_err(|error| MachineError::Host {
-            what: "handle a signal",
-            source: error.into(),
-        })?;
+    /// Starts a thread for each vCPU. They run until the end has come, which
+    /// is at once if one of them cannot be started.
+    pub fn start(vcpus: Vec<VcpuFd>, surroundings: &Surroundings) -> Vcpus {
         let mut threads = Vec::new();
         for (id, vcpu) in (0..).zip(vcpus) {
-            let surroundings = surroundings.clone();
-            let body = move || run(id, vcpu, &surroundings);
-            let thread = thread::Builder::new().name(format!("vcpu{id}")).spawn(body);
-            threads.push(
-                thread.map_err(|source| MachineError::Host {
-                    what: "start a vCPU's thread",
-                    source,
-                })?,
-            );
+            match spawn(id, vcpu, surroundings.clone()) {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    let what = "start a vCPU's thread";
+                    surroundings.end.report(Err(MachineError::Host { what, source }));
+                }
+            }
         }
-        Ok(Vcpus { threads })
+        Vcpus { threads }
     }
 
     /// Waits until all vCPUs have noticed that the end has come.
@@ -63,6 +59,12 @@ impl Vcpus {
             let _ = thread.join();
         }
     }
+}
+
+fn spawn(id: u8, vcpu: VcpuFd, surroundings: Surroundings) -> io::Result<JoinHandle<()>> {
+    register_signal_handler(SIGRTMIN(), interrupt)?;
+    let body = move || run(id, vcpu, &surroundings);
+    thread::Builder::new().name(format!("vcpu{id}")).spawn(body)
 }
 
 /// Does nothing: the signal has done its work by interrupting KVM_RUN.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The configuration space as a guest reads and writes it.
 
 use std::sync::Arc;
 

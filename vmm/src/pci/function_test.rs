@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a write to configuration space does to the device behind it.
 
 use std::sync::Arc;
 

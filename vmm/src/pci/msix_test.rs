@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! MSI-X: what is sent, when, and what stays pending.
 
 use super::msix::{Message, Msix};
 use super::test_doubles::{PENDING, Sender, Sent, VECTORS};

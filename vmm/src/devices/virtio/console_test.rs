@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The console against a driver that behaves, and against those that do not.
 
 use std::net::Shutdown;
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The serial line between a guest's port accesses and the host's stream.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use event_manager::{EventManager, SubscriberId, SubscriberOps};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::ports::PortDevice;
+use super::serial::{BACKLOG, SerialLine, SerialPort};
+
+const DATA: u16 = 0;
+const INTERRUPT_ENABLE: u16 = 1;
+const LINE_STATUS: u16 = 5;
+const DATA_READY: u8 = 1;
+
+struct Rig {
+    port: Arc<SerialPort>,
+    interrupt: EventFd,
+    host: UnixStream,
+    events: EventManager<SerialLine>,
+    id: SubscriberId,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let interrupt = EventFd::new(EFD_NONBLOCK).unwrap();
+        let port = SerialPort::new(interrupt.try_clone().unwrap()).unwrap();
+        let (guest, host) = UnixStream::pair().unwrap();
+        host.set_nonblocking(true).unwrap();
+        let mut events = EventManager::new().unwrap();
+        let id = events.add_subscriber(SerialLine::new(Arc::clone(&port), guest).unwrap());
+        Rig { port, interrupt, host, events, id }
+    }
+
+    fn turn(&mut self) {
+        while self.events.run_with_timeout(0).unwrap() > 0 {}
+    }
+
+    fn print(&self, bytes: &[u8]) {
+        for byte in bytes {
+            self.port.write(DATA, *byte);
+        }
+    }
+
+    /// What the guest reads until there is no more.
+    fn type_in(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.turn();
+        while self.port.read(LINE_STATUS) & DATA_READY != 0 {
+            bytes.push(self.port.read(DATA));
+            self.turn();
+        }
+        bytes
+    }
+
+    fn host_read(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.host.read(&mut buffer) {
+            bytes.extend(&buffer[..count]);
+        }
+        bytes
+    }
+
+    fn is_flushed(&mut self) -> bool {
+        self.events.subscriber_mut(self.id).unwrap().is_flushed()
+    }
+}
+
+#[test]
+fn what_the_guest_prints_arrives() {
+    let mut rig = Rig::new();
+    rig.print(b"hello");
+    assert!(!rig.is_flushed());
+    rig.turn();
+    assert!(rig.is_flushed());
+    assert_eq!(rig.host_read(), b"hello");
+}
+
+#[test]
+fn what_is_typed_arrives_with_an_interrupt() {
+    let mut rig = Rig::new();
+    rig.port.write(INTERRUPT_ENABLE, 1);
+    rig.host.write_all(b"x").unwrap();
+    rig.turn();
+    assert_eq!(rig.interrupt.read().unwrap(), 1);
+    assert_eq!(rig.type_in(), b"x");
+}
+
+#[test]
+fn more_input_than_the_port_holds_waits_and_is_not_lost() {
+    let mut rig = Rig::new();
+    let typed: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    rig.host.write_all(&typed).unwrap();
+    assert_eq!(rig.type_in(), typed);
+}
+
+#[test]
+fn output_waits_for_a_slow_reader_up_to_the_backlog() {
+    let mut rig = Rig::new();
+    let mut printed = 0;
+    // Until the stream is full; then the backlog fills.
+    while rig.is_flushed() {
+        rig.print(&[b'.'; 4096]);
+        printed += 4096;
+        rig.turn();
+    }
+    let waiting = printed - rig.host_read().len();
+    rig.turn();
+    let arrived = rig.host_read().len();
+    assert_eq!(arrived, waiting);
+    assert!(rig.is_flushed());
+}
+
+#[test]
+fn output_beyond_the_backlog_is_lost_and_the_guest_goes_on() {
+    let mut rig = Rig::new();
+    rig.print(&vec![b'.'; BACKLOG + 100]);
+    let mut arrived = 0;
+    while !rig.is_flushed() {
+        rig.turn();
+        arrived += rig.host_read().len();
+    }
+    assert_eq!(arrived, BACKLOG);
+}
+
+#[test]
+fn a_host_that_has_gone_stops_nothing() {
+    let mut rig = Rig::new();
+    drop(std::mem::replace(&mut rig.host, UnixStream::pair().unwrap().0));
+    rig.print(b"to nobody");
+    rig.turn();
+    assert!(rig.is_flushed());
+}
