@@ -69,44 +69,30 @@ counters! {
     bad_accesses = COUNTER_BAD_ACCESSES,
 }
 
-/// What an engine counts for itself in a section, folded in when it ends.
-#[derive(Debug, Default)]
-pub struct Tally {
-    pub sections: u64,
-    pub tlb_hits: u64,
-    pub tlb_misses: u64,
-    pub walks: u64,
-    pub table_faults: u64,
-    pub bytes_read: u64,
-    pub bytes_written: u64,
-}
+macro_rules! tally {
+    ($($field:ident,)*) => {
+        /// What an engine counts for itself, folded in now and then.
+        #[derive(Debug, Default)]
+        #[allow(missing_docs)]
+        pub struct Tally {
+            $( pub $field: u64, )*
+        }
 
-impl Live {
-    /// Adds what `tally` holds and empties it.
-    pub fn fold(&self, tally: &mut Tally) {
-        let Tally {
-            sections,
-            tlb_hits,
-            tlb_misses,
-            walks,
-            table_faults,
-            bytes_read,
-            bytes_written,
-        } = std::mem::take(tally);
-        for (counter, counted) in [
-            (&self.sections, sections),
-            (&self.tlb_hits, tlb_hits),
-            (&self.tlb_misses, tlb_misses),
-            (&self.walks, walks),
-            (&self.table_faults, table_faults),
-            (&self.bytes_read, bytes_read),
-            (&self.bytes_written, bytes_written),
-        ] {
-            if counted != 0 {
-                counter.fetch_add(counted, Relaxed);
+        impl Live {
+            /// Adds what `tally` holds and empties it.
+            pub fn fold(&self, tally: &mut Tally) {
+                $( if tally.$field != 0 {
+                    self.$field.fetch_add(std::mem::take(&mut tally.$field), Relaxed);
+                } )*
             }
         }
-    }
+    };
+}
+
+tally! {
+    sections, descriptors, descriptors_failed,
+    tlb_hits, tlb_misses, walks, table_faults,
+    bytes_read, bytes_written,
 }
 
 impl Live {

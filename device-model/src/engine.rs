@@ -14,12 +14,12 @@ use crate::fault_queue::Group;
 use crate::gate::Shut;
 use crate::lookahead::{Ahead, halted, request};
 use crate::queue::{Event, Halt, Run};
+use crate::ram::{Ram, Slice, nothing};
 use crate::scheduler::Pick;
 use crate::section::{PageFault, Section};
 use crate::shared::Shared;
 use crate::space::Spaces;
 use crate::tlb::Tlb;
-use crate::walk::Slice;
 
 /// What a queue may do, in bytes, before another gets its turn.
 const SLICE_BYTES: u64 = 1 << 20;
@@ -59,7 +59,7 @@ impl Attachment {
 /// An engine.
 pub struct Engine<'m> {
     shared: &'m Shared,
-    memory: &'m GuestMemoryMmap,
+    memory: Ram<'m>,
     epoch: u64,
     tlb: Tlb<Slice<'m>>,
     tally: Tally,
@@ -78,12 +78,11 @@ enum End {
 impl<'m> Engine<'m> {
     /// An engine with an empty TLB.
     pub fn new(shared: &'m Shared, attachment: &'m Attachment) -> Self {
-        let nothing = Slice::from(<&mut [u8]>::default());
         Self {
             shared,
-            memory: &attachment.memory,
+            memory: Ram::new(&attachment.memory),
             epoch: attachment.epoch,
-            tlb: Tlb::new(nothing),
+            tlb: Tlb::new(nothing()),
             tally: Tally::default(),
             run: None,
             left: 0,
@@ -110,9 +109,8 @@ impl<'m> Engine<'m> {
         match self.section(run.binding.pasid, |section| run_section(&mut run, section)) {
             Err(Shut::Over) => return Step::Over,
             Err(Shut::BusMaster) => self.shared.scheduler.requeue(run),
-            Ok((end, cost, finished)) => {
+            Ok((end, cost)) => {
                 self.left = self.left.saturating_sub(cost);
-                self.count(finished);
                 self.after(run, end);
             }
         }
@@ -121,6 +119,12 @@ impl<'m> Engine<'m> {
 
     /// Sees to what a section ended with.
     fn after(&mut self, run: Box<Run>, end: End) {
+        let going_on = matches!(end, End::Event(Event::Going | Event::Pause));
+        if going_on && self.left > 0 && self.tally.descriptors == 0 {
+            self.run = Some(run);
+            return;
+        }
+        self.fold();
         let scheduler = &self.shared.scheduler;
         match end {
             End::Event(Event::Empty) => scheduler.idle(run),
@@ -143,6 +147,15 @@ impl<'m> Engine<'m> {
         }
     }
 
+    /// Makes public what it has counted for itself: the shared counters are too
+    /// hot to be touched in every section.
+    fn fold(&mut self) {
+        if self.tally.table_faults != 0 {
+            self.shared.report(ERR_TABLE);
+        }
+        self.shared.counters.fold(&mut self.tally);
+    }
+
     fn park(&mut self, mut run: Box<Run>, fault: PageFault) {
         let (binding, group) = (run.binding, run.next_group());
         let window = self.shared.config.window;
@@ -151,6 +164,7 @@ impl<'m> Engine<'m> {
         while let Ok(true) = self.section(binding.pasid, |section| {
             ahead.look(section, &mut records, (&binding, group, window))
         }) {}
+        self.fold();
         if self.shared.scheduler.park(run, group, fault) {
             self.post(Group::new(binding.queue, records));
         }
@@ -200,48 +214,36 @@ impl<'m> Engine<'m> {
             }
         })?;
         let log = (Spaces::index(pasid), shared.spaces.of(pasid).enter());
-        let room = (&mut self.tlb, self.memory);
+        let room = (&mut self.tlb, &self.memory);
         let mut section = Section::open(plane, log, room, &mut self.tally, pasid);
         let result = work(&mut section);
         drop(section);
-        if self.tally.table_faults != 0 {
-            shared.report(ERR_TABLE);
-        }
-        shared.counters.fold(&mut self.tally);
         Ok(result)
     }
+}
 
-    fn count(&self, finished: Finished) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.shared.counters.descriptors.fetch_add(finished.well, Relaxed);
-        self.shared.counters.descriptors_failed.fetch_add(finished.badly, Relaxed);
+impl Drop for Engine<'_> {
+    fn drop(&mut self) {
+        self.fold();
     }
 }
 
-/// Descriptors completed in a section.
-#[derive(Clone, Copy, Default)]
-struct Finished {
-    well: u64,
-    badly: u64,
-}
-
-/// Runs a queue until the section is spent or something wants doing outside.
-fn run_section(run: &mut Run, section: &mut Section<'_, '_>) -> (End, u64, Finished) {
-    let mut finished = Finished::default();
-    let end = loop {
-        match run.advance(section) {
-            Err(fault) => break End::Fault(fault),
-            Ok(Event::Going) => {}
+/// Runs a queue until the section is spent or something wants doing outside;
+/// how that came, and what the section cost.
+fn run_section(run: &mut Run, section: &mut Section<'_, '_>) -> (End, u64) {
+    loop {
+        let end = match run.advance(section) {
+            Err(fault) => End::Fault(fault),
+            Ok(Event::Going) => continue,
             Ok(event @ Event::Finished { status, interrupt }) => {
-                let counter =
-                    if status == STATUS_OK { &mut finished.well } else { &mut finished.badly };
-                *counter += 1;
-                if interrupt {
-                    break End::Event(event);
+                section.count_descriptor(status == STATUS_OK);
+                if !interrupt {
+                    continue;
                 }
+                End::Event(event)
             }
-            Ok(event) => break End::Event(event),
-        }
-    };
-    (end, section.cost(), finished)
+            Ok(event) => End::Event(event),
+        };
+        return (end, section.cost());
+    }
 }

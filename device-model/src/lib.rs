@@ -19,6 +19,7 @@ mod lookahead;
 mod models;
 mod platform;
 mod queue;
+mod ram;
 mod registers;
 mod ring;
 mod scheduler;

@@ -4,6 +4,7 @@
 //! An entry holds what it leads to (the slice of guest memory; loom's models
 //! put something smaller there), so that a hit needs no further look-up. Reads
 //! and writes have arrays of their own: a tag that matches implies permission.
+//! (What may be written but not read is kept in neither and walked each time.)
 //! The PASID is part of the tag.
 
 use crate::space::{Log, SPACES};
@@ -16,6 +17,21 @@ const ENTRIES: [usize; 3] = [8192, 1024, 64];
 const TABLES: usize = 512;
 /// Pages beyond which dropping everything is cheaper than looking for each.
 const WORTH_LOOKING: u64 = 4096;
+
+/// An address space, as tags and places need it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    tag: u64,
+    spread: u64,
+}
+
+impl Owner {
+    /// The address space that `pasid` names.
+    pub fn new(pasid: u32) -> Self {
+        // Processes like the same addresses; keep them out of each other's way.
+        Self { tag: VALID | u64::from(pasid) << 36, spread: u64::from(pasid).wrapping_mul(0x9e5) }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Entry<P> {
@@ -36,31 +52,29 @@ impl<P: Copy> Array<P> {
     }
 
     #[inline]
-    fn place(&self, pasid: u32, page: u64) -> (u64, usize) {
-        let tag = VALID | u64::from(pasid) << 36 | page;
-        // Processes like the same addresses; keep them out of each other's way.
-        let spread = page.wrapping_add(u64::from(pasid).wrapping_mul(0x9e5));
-        (tag, spread as usize & (self.entries.len() - 1))
+    fn place(&self, owner: Owner, page: u64) -> (u64, usize) {
+        let slot = page.wrapping_add(owner.spread) as usize & (self.entries.len() - 1);
+        (owner.tag | page, slot)
     }
 
     /// What the page of `va` leads to.
     #[inline]
-    pub fn lookup(&self, pasid: u32, va: u64) -> Option<&P> {
-        let (tag, slot) = self.place(pasid, va >> self.shift);
+    pub fn lookup(&self, owner: Owner, va: u64) -> Option<&P> {
+        let (tag, slot) = self.place(owner, va >> self.shift);
         self.entries.get(slot).filter(|entry| entry.tag == tag).map(|entry| &entry.payload)
     }
 
     /// Remembers what the page of `va` leads to.
-    pub fn fill(&mut self, pasid: u32, va: u64, payload: P) {
-        let (tag, slot) = self.place(pasid, va >> self.shift);
+    pub fn fill(&mut self, owner: Owner, va: u64, payload: P) {
+        let (tag, slot) = self.place(owner, va >> self.shift);
         if let Some(entry) = self.entries.get_mut(slot) {
             *entry = Entry { tag, payload };
         }
     }
 
-    fn forget(&mut self, pasid: u32, start: u64, last: u64) {
+    fn forget(&mut self, owner: Owner, start: u64, last: u64) {
         for page in start >> self.shift..=last >> self.shift {
-            let (tag, slot) = self.place(pasid, page);
+            let (tag, slot) = self.place(owner, page);
             if let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.tag == tag) {
                 entry.tag = 0;
             }
@@ -120,31 +134,36 @@ impl<P: Copy> Tlb<P> {
             return self.flush();
         }
         for range in ranges {
+            let owner = Owner::new(range.pasid);
             let arrays = self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables]);
-            arrays.for_each(|array| array.forget(range.pasid, range.start, range.last));
+            arrays.for_each(|array| array.forget(owner, range.start, range.last));
         }
     }
 
-    /// What `va` leads to for this kind of access, and the level of its leaf.
+    /// What `va` leads to, for reading or for reading and writing.
     #[inline]
-    pub fn lookup(&self, pasid: u32, va: u64, write: bool) -> Option<(&P, usize)> {
-        let sizes = if write { &self.write } else { &self.read };
-        let found = |level: usize| sizes[level].lookup(pasid, va).map(|payload| (payload, level));
-        found(0).or_else(|| found(1)).or_else(|| found(2))
+    pub fn lookup(&self, owner: Owner, va: u64, write: bool) -> Option<&P> {
+        let [small, large, huge] = if write { &self.write } else { &self.read };
+        small
+            .lookup(owner, va)
+            .or_else(|| large.lookup(owner, va))
+            .or_else(|| huge.lookup(owner, va))
     }
 
-    /// What `va` leads to for reading, if its leaf is of 4 KiB.
-    #[inline]
-    pub fn lookup_small_read(&self, pasid: u32, va: u64) -> Option<&P> {
-        self.read[0].lookup(pasid, va)
-    }
-
-    /// Remembers a leaf of `level` and what it permits.
-    pub fn fill(&mut self, pasid: u32, va: u64, level: usize, permits: Permits, payload: P) {
-        for (allowed, sizes) in [(permits.read, &mut self.read), (permits.write, &mut self.write)] {
-            if let Some(array) = sizes.get_mut(level).filter(|_| allowed) {
-                array.fill(pasid, va, payload);
-            }
+    /// Remembers a leaf of `level`, for the kind of access that asked for it.
+    pub fn fill(
+        &mut self,
+        owner: Owner,
+        va: u64,
+        level: usize,
+        write: bool,
+        permits: Permits,
+        payload: P,
+    ) {
+        let sizes = if write { &mut self.write } else { &mut self.read };
+        let permitted = permits.read && (permits.write || !write);
+        if let Some(array) = sizes.get_mut(level).filter(|_| permitted) {
+            array.fill(owner, va, payload);
         }
     }
 

@@ -17,12 +17,10 @@ use farfault_abi::pte::{
     PT_ENTRIES, PT_LEVELS, PTE_ADDRESS, PTE_DEVICE, PTE_LEAF, PTE_READ, PTE_SOFTWARE, PTE_VALID,
     PTE_WRITE,
 };
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
+use vm_memory::Bytes;
 
-use crate::tlb::{Array, Permits, level_shift};
-
-/// Guest memory that a translation leads to.
-pub type Slice<'m> = VolatileSlice<'m, ()>;
+use crate::ram::{Ram, Slice};
+use crate::tlb::{Array, Owner, Permits, level_shift};
 
 /// Bytes of a page, and of a table.
 pub const PAGE: u64 = 4096;
@@ -69,14 +67,15 @@ impl WalkFault {
 }
 
 /// Finds the leaf of `va`; `tables` remembers last-level tables on the way.
+#[inline]
 pub fn walk<'m>(
-    memory: &'m GuestMemoryMmap,
+    memory: &Ram<'m>,
     contexts: Contexts,
     tables: &mut Array<Slice<'m>>,
-    pasid: u32,
+    (pasid, owner): (u32, Owner),
     va: u64,
 ) -> Result<Leaf<'m>, WalkFault> {
-    if let Some(table) = tables.lookup(pasid, va) {
+    if let Some(table) = tables.lookup(owner, va) {
         return leaf(memory, entry(table, va, 0)?, va, 0);
     }
     let mut table = root(memory, contexts, pasid)?;
@@ -88,11 +87,11 @@ pub fn walk<'m>(
         table = next_table(pte, level)?;
     }
     let last = reach(memory, table, PAGE, 0)?;
-    tables.fill(pasid, va, last);
+    tables.fill(owner, va, last);
     leaf(memory, entry(&last, va, 0)?, va, 0)
 }
 
-fn root(memory: &GuestMemoryMmap, contexts: Contexts, pasid: u32) -> Result<u64, WalkFault> {
+fn root(memory: &Ram<'_>, contexts: Contexts, pasid: u32) -> Result<u64, WalkFault> {
     let none = WalkFault::new(REASON_CONTEXT, TOP);
     if pasid >= contexts.entries {
         return Err(none);
@@ -107,6 +106,7 @@ fn root(memory: &GuestMemoryMmap, contexts: Contexts, pasid: u32) -> Result<u64,
 }
 
 /// The valid entry for `va` of a table at `level`.
+#[inline]
 fn entry(table: &Slice<'_>, va: u64, level: usize) -> Result<u64, WalkFault> {
     let index = (va >> level_shift(level)) as usize & (PT_ENTRIES as usize - 1);
     let unreachable = WalkFault::new(REASON_UNREACHABLE, level);
@@ -121,12 +121,8 @@ fn next_table(pte: u64, level: usize) -> Result<u64, WalkFault> {
     Ok(pte & PTE_ADDRESS)
 }
 
-fn leaf<'m>(
-    memory: &'m GuestMemoryMmap,
-    pte: u64,
-    va: u64,
-    level: usize,
-) -> Result<Leaf<'m>, WalkFault> {
+#[inline]
+fn leaf<'m>(memory: &Ram<'m>, pte: u64, va: u64, level: usize) -> Result<Leaf<'m>, WalkFault> {
     const KNOWN: u64 =
         PTE_VALID | PTE_READ | PTE_WRITE | PTE_LEAF | PTE_DEVICE | PTE_SOFTWARE | PTE_ADDRESS;
     let frame = pte & PTE_ADDRESS;
@@ -150,12 +146,12 @@ fn leaf<'m>(
     }
 }
 
-fn reach(
-    memory: &GuestMemoryMmap,
+#[inline]
+fn reach<'m>(
+    memory: &Ram<'m>,
     address: u64,
     length: u64,
     level: usize,
-) -> Result<Slice<'_>, WalkFault> {
-    GuestMemoryBackend::get_slice(memory, GuestAddress(address), length as usize)
-        .map_err(|_| WalkFault::new(REASON_UNREACHABLE, level))
+) -> Result<Slice<'m>, WalkFault> {
+    memory.slice(address, length).ok_or(WalkFault::new(REASON_UNREACHABLE, level))
 }

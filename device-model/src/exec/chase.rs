@@ -34,8 +34,8 @@ impl Command for Chase {
                 (Ok(value), Ok(next)) => (value, next),
                 (Err(ending), _) | (_, Err(ending)) => return Ok(Flow::Failed(ending)),
             };
-            let value = section.load(value)?;
-            self.node = section.load(next)?;
+            let [value, next] = section.loads([value, next])?;
+            self.node = next;
             self.sum = self.sum.wrapping_add(value);
             self.seen += 1;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The shape that all commands have.
 
+use crate::ram::Slice;
 use crate::section::{Access, Operand, PageFault, Section};
 
 /// A command in flight.
@@ -86,18 +87,33 @@ impl Progress {
         Some(Stream { next, end: base.wrapping_add(self.total), access })
     }
 
-    /// Calls `piece`, which does some bytes and says how many, until all is
-    /// done or the section is spent.
-    pub fn run(
+    /// Calls `work` with one piece after another of operands that began at
+    /// these addresses, none longer than `longest`, until all is done, the
+    /// section is spent, or `work` used less of a piece than there was. It is
+    /// told where it is and says how many bytes it used.
+    pub fn run<const N: usize>(
         &mut self,
         section: &mut Section<'_, '_>,
-        mut piece: impl FnMut(&Self, &mut Section<'_, '_>) -> Result<u64, PageFault>,
+        operands: [(u64, Access); N],
+        longest: u64,
+        mut work: impl FnMut(u64, &[Slice<'_>; N]) -> u64,
     ) -> Result<Flow, PageFault> {
         while self.left() > 0 {
             if section.is_spent() {
                 return Ok(Flow::More);
             }
-            self.done += piece(self, section)?;
+            let here = operands.map(|(base, access)| self.at(base, access));
+            let batch = section.batch(here, longest, self.left());
+            for piece in batch.pieces() {
+                let used = work(self.done, piece);
+                self.done += used;
+                if piece.iter().any(|slice| used < slice.len() as u64) {
+                    return Ok(Flow::Done);
+                }
+            }
+            if let Some(fault) = batch.fault {
+                return Err(fault);
+            }
         }
         Ok(Flow::Done)
     }

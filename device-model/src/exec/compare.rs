@@ -22,20 +22,12 @@ impl Command for Compare {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let mut bytes = [[0; PAGE as usize]; 2];
         let [a, b] = &mut bytes;
-        while self.progress.left() > 0 {
-            if section.is_spent() {
-                return Ok(Flow::More);
-            }
-            let operands = self.ranges.map(|base| self.progress.at(base, Access::READ));
-            let [one, other] = section.piece(operands, self.progress.left().min(PAGE))?;
+        let operands = self.ranges.map(|base| (base, Access::READ));
+        // It ends at the first piece that is not the same to its end.
+        self.progress.run(section, operands, PAGE, |_, [one, other]| {
             let length = one.copy_to(a).min(other.copy_to(b));
-            let equal = same(&a[..length], &b[..length]);
-            self.progress.done += equal as u64;
-            if equal < length {
-                break;
-            }
-        }
-        Ok(Flow::Done)
+            same(&a[..length], &b[..length]) as u64
+        })
     }
 
     fn done(&self) -> u64 {

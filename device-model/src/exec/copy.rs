@@ -2,7 +2,7 @@
 //! Copy.
 
 use super::command::{Command, Flow, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::section::{Access, PageFault, SECTION_BYTES, Section};
 
 /// Copies bytes from source to destination.
 pub struct Copy {
@@ -20,12 +20,10 @@ impl Copy {
 
 impl Command for Copy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let (source, destination) = (self.source, self.destination);
-        self.progress.run(section, |at, section| {
-            let operands = [at.at(source, Access::READ), at.at(destination, Access::WRITE)];
-            let [from, to] = section.piece(operands, at.left())?;
-            from.copy_to_volatile_slice(to);
-            Ok(to.len() as u64)
+        let operands = [(self.source, Access::READ), (self.destination, Access::WRITE)];
+        self.progress.run(section, operands, SECTION_BYTES, |_, [from, to]| {
+            from.copy_to_volatile_slice(*to);
+            to.len() as u64
         })
     }
 

@@ -24,15 +24,14 @@ impl Command for WordCount {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { source, words, in_word, progress } = self;
         let mut page = [0; PAGE as usize];
-        progress.run(section, |at, section| {
-            let [from] = section.piece([at.at(*source, Access::READ)], at.left().min(PAGE))?;
+        progress.run(section, [(*source, Access::READ)], PAGE, |_, [from]| {
             let length = from.copy_to(&mut page);
             for byte in &page[..length] {
                 let black = !matches!(byte, b' ' | 0x09..=0x0d);
                 *words += u64::from(black && !*in_word);
                 *in_word = black;
             }
-            Ok(length as u64)
+            length as u64
         })
     }
 

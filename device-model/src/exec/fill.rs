@@ -21,16 +21,15 @@ impl Fill {
 
 impl Command for Fill {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let destination = self.destination;
         let bytes = self.pattern.to_le_bytes();
         // A page of pattern and a bit, so that a piece may begin anywhere in it.
         let mut page = [0; PAGE as usize + 8];
         page.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&bytes));
-        self.progress.run(section, |at, section| {
-            let [to] = section.piece([at.at(destination, Access::WRITE)], at.left().min(PAGE))?;
-            let phase = (at.done % 8) as usize;
+        let operands = [(self.destination, Access::WRITE)];
+        self.progress.run(section, operands, PAGE, |done, [to]| {
+            let phase = (done % 8) as usize;
             to.copy_from(&page[phase..]);
-            Ok(to.len() as u64)
+            to.len() as u64
         })
     }
 

@@ -32,25 +32,22 @@ impl Command for Histogram {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { source, destination, counts, counted, stored } = self;
         let mut page = [0; PAGE as usize];
-        let flow = counted.run(section, |at, section| {
-            let [from] = section.piece([at.at(*source, Access::READ)], at.left().min(PAGE))?;
+        let flow = counted.run(section, [(*source, Access::READ)], PAGE, |_, [from]| {
             let length = from.copy_to(&mut page);
             for byte in &page[..length] {
                 counts[usize::from(*byte)] += 1;
             }
-            Ok(length as u64)
+            length as u64
         })?;
         if flow != Flow::Done {
             return Ok(flow);
         }
-        stored.run(section, |at, section| {
-            let [to] = section.piece([at.at(*destination, Access::WRITE)], at.left())?;
-            let bytes = counts.iter().flat_map(|count| count.to_le_bytes());
-            for (place, byte) in page.iter_mut().zip(bytes.skip(at.done as usize)) {
-                *place = byte;
-            }
-            to.copy_from(&page[..]);
-            Ok(to.len() as u64)
+        for (place, count) in page.chunks_exact_mut(8).zip(counts) {
+            place.copy_from_slice(&count.to_le_bytes());
+        }
+        stored.run(section, [(*destination, Access::WRITE)], PAGE, |done, [to]| {
+            to.copy_from(&page[done as usize..]);
+            to.len() as u64
         })
     }
 

@@ -27,15 +27,14 @@ impl Command for Saxpy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { a, x, y, progress } = self;
         let (mut xs, mut ys) = ([0; PAGE as usize], [0; PAGE as usize]);
-        progress.run(section, |at, section| {
-            let operands = [at.at(*x, Access::READ), at.at(*y, Access::MODIFY)];
-            let [from, to] = section.piece(operands, at.left().min(PAGE))?;
+        let operands = [(*x, Access::READ), (*y, Access::MODIFY)];
+        progress.run(section, operands, PAGE, |_, [from, to]| {
             let length = from.copy_to(&mut xs).min(to.copy_to(&mut ys));
             for (x, y) in xs.as_chunks::<4>().0.iter().zip(ys.as_chunks_mut::<4>().0) {
                 *y = (*a * f32::from_le_bytes(*x) + f32::from_le_bytes(*y)).to_le_bytes();
             }
             to.copy_from(&ys[..length]);
-            Ok(length as u64)
+            length as u64
         })
     }
 

@@ -7,7 +7,7 @@ use loom::thread;
 use std::sync::Arc;
 
 use crate::space::{Range, Space};
-use crate::tlb::{Permits, Tlb};
+use crate::tlb::{Owner, Permits, Tlb};
 
 const PASID: u32 = 1;
 const VA: u64 = 0x1000;
@@ -43,11 +43,11 @@ fn engine(world: &World, bug: Bug) {
         if bug != Bug::NoCatchUp {
             tlb.catch_up(0, &log);
         }
-        let hit = tlb.lookup(PASID, VA, false).map(|(frame, _)| *frame);
+        let hit = tlb.lookup(Owner::new(PASID), VA, false).copied();
         let frame = hit.unwrap_or_else(|| {
             let walked = world.entry.load(Ordering::Acquire);
             let frame = if bug == Bug::WalkOutside { walked_early } else { walked };
-            tlb.fill(PASID, VA, 0, Permits { read: true, write: false }, frame);
+            tlb.fill(Owner::new(PASID), VA, 0, false, Permits { read: true, write: false }, frame);
             frame
         });
         if bug == Bug::AccessOutside {

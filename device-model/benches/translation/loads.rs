@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Hot loads: a chase through memory that fits into the second-level cache.
+
+use farfault_abi::descriptor::{Descriptor, OP_CHASE};
+use farfault_device_model::{Config, Step};
+use farfault_reference_driver::{Driver, Machine, PAGE, with_engines};
+
+use crate::measure::{median, timed};
+
+const BASE: u64 = 1 << 32;
+/// Bytes that the list lies in, and of a node.
+const SPAN: u64 = 256 << 10;
+const NODE: u64 = 64;
+const NODES: u64 = SPAN / NODE;
+/// Nodes seen in a turn.
+const SEEN: u64 = 2_000_000;
+
+/// What came out.
+pub struct Row {
+    name: String,
+    plain: Vec<f64>,
+    device: Vec<f64>,
+}
+
+impl Row {
+    /// Prints it.
+    pub fn print(self) {
+        let ratios = self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();
+        let (plain, device) = (median(self.plain), median(self.device));
+        println!(
+            "{:<22} plain {plain:>6.2} ns  device {device:>6.2} ns  ratio {:.2}",
+            self.name,
+            median(ratios)
+        );
+    }
+}
+
+/// Node i comes after node i - 1 and lies where nobody expects it.
+fn place(i: u64) -> u64 {
+    (i % NODES * 1237 + 11) % NODES
+}
+
+/// Takes `turns` turns of plain and device.
+pub fn measure(name: &str, leaf: u64, turns: usize) -> Row {
+    let mut driver = Driver::start_with(
+        Config { engines: 1, window: 1 },
+        Machine::new(&[(0, 64 << 20)]),
+        64 << 20,
+        64,
+    );
+    driver.create_space(1);
+    driver.allocate(1, BASE, SPAN, leaf);
+    for va in (BASE..BASE + SPAN).step_by(leaf as usize) {
+        driver.map(1, va, 1, true);
+    }
+    let mut list = vec![0u64; (SPAN / 8) as usize];
+    for i in 0..NODES {
+        let (node, next) = (place(i) * NODE, place(i + 1) * NODE);
+        driver.write(1, BASE + node, &(BASE + next).to_le_bytes());
+        driver.write(1, BASE + node + 8, &i.to_le_bytes());
+        list[(node / 8) as usize] = next / 8;
+        list[(node / 8) as usize + 1] = i;
+    }
+    let queue = driver.create_queue(0, 1, 0x10_0000, 4);
+    driver.settle();
+    driver.map(1, queue.ring.base, PAGE, true);
+    let mut row = Row { name: name.to_owned(), plain: vec![], device: vec![] };
+    let device = driver.device.clone();
+    with_engines(&device, 1, |engines| {
+        for turn in 0..=turns {
+            let plain = timed(|| {
+                std::hint::black_box(plain(std::hint::black_box(&list)));
+            });
+            let source = BASE + place(0) * NODE;
+            let opcode = OP_CHASE as u8;
+            driver.submit(
+                &queue,
+                Descriptor { opcode, source, length: SEEN, operand2: 8, ..Descriptor::default() },
+            );
+            let time = timed(|| while engines[0].step() != Step::Idle {});
+            if turn > 0 || turns == 1 {
+                row.plain.push(plain.as_secs_f64() * 1e9 / SEEN as f64);
+                row.device.push(time.as_secs_f64() * 1e9 / SEEN as f64);
+            }
+        }
+    });
+    row
+}
+
+/// The same through a host pointer.
+fn plain(list: &[u64]) -> u64 {
+    let (mut at, mut sum) = (place(0) * NODE / 8, 0u64);
+    for _ in 0..SEEN {
+        sum = sum.wrapping_add(list[at as usize + 1]);
+        at = list[at as usize];
+    }
+    sum
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Clocks and medians.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// CPU time of the calling thread.
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock that Linux has").into()
+}
+
+/// CPU time that `work` takes.
+pub fn timed(work: impl FnOnce()) -> Duration {
+    let before = cpu_time();
+    work();
+    cpu_time() - before
+}
+
+/// The value that `share` of all are below.
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// The middle value.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    quantile(&mut values, 0.5)
+}
