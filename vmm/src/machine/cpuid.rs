@@ -17,6 +17,7 @@ const AMD_TOPOLOGY: u32 = 0x8000_001e;
 const AMD_EXTENDED_TOPOLOGY: u32 = 0x8000_0026;
 
 const VERSION_ECX_AVX_ETC: u32 = 1 << 12 | 1 << 28 | 1 << 29;
+const VERSION_ECX_VMX: u32 = 1 << 5;
 const VERSION_ECX_TSC_DEADLINE: u32 = 1 << 24;
 const VERSION_ECX_HYPERVISOR: u32 = 1 << 31;
 const VERSION_EDX_HTT: u32 = 1 << 28;
@@ -24,7 +25,8 @@ const FEATURES_EBX_AVX2: u32 = 1 << 5;
 /// AVX-512 F, DQ, IFMA, PF, ER, CD, BW, VL.
 const FEATURES_EBX_AVX512: u32 =
     1 << 16 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 30 | 1 << 31;
-/// AVX-512 VBMI and VBMI2, VAES, VPCLMULQDQ, AVX-512 VNNI, BITALG, VPOPCNTDQ; protection keys, which have XSAVE state too.
+/// AVX-512 VBMI and VBMI2, VAES, VPCLMULQDQ, AVX-512 VNNI, BITALG, VPOPCNTDQ;
+/// protection keys, which have XSAVE state too.
 const FEATURES_ECX_XSAVE: u32 =
     1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 14;
 const FEATURES_EDX_ARCH_CAPABILITIES: u32 = 1 << 29;
@@ -102,13 +104,13 @@ fn identify(entry: &mut kvm_cpuid_entry2, id: u8, count: u8) {
 /// Removes what KVM supports and this machine does not offer.
 fn hide(entry: &mut kvm_cpuid_entry2, amd: bool) {
     match entry.function {
-        // Emulated by KVM, but of no use on AMD, whose kernels do not look there.
+        // KVM emulates Intel's MSR on AMD too, where it only misleads.
         EXTENDED_FEATURES if entry.index == 0 && amd => {
             entry.edx &= !FEATURES_EDX_ARCH_CAPABILITIES;
         }
         // No guests in the guest.
         EXTENDED_VERSION => entry.ecx &= !EXTENDED_ECX_SVM,
-        VERSION => entry.ecx &= !(1 << 5),
+        VERSION => entry.ecx &= !VERSION_ECX_VMX,
         _ => {}
     }
 }
@@ -223,7 +225,7 @@ mod tests {
     fn no_guests_in_the_guest_and_no_intel_msr_on_amd() {
         let entries = filter(&supported(), 0, 1, false);
         assert_eq!(find(&entries, 0x8000_0001, 0).ecx, !EXTENDED_ECX_SVM);
-        assert_eq!(find(&entries, 1, 0).ecx, !(1 << 5));
+        assert_eq!(find(&entries, 1, 0).ecx, !VERSION_ECX_VMX);
         assert_eq!(find(&entries, 7, 0).edx, !(1 << 29));
         assert_eq!(find(&entries, 1, 0).edx & VERSION_EDX_HTT, 0);
     }

@@ -164,9 +164,11 @@ fn damaged(
     path: &Path,
     result: linux_loader::loader::Result<KernelLoaderResult>,
 ) -> Result<KernelLoaderResult, MachineError> {
-    result.map_err(|error| MachineError::DamagedKernel {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
+    result.map_err(|error| {
+        // Only the innermost of the loader's nested messages says something.
+        let text = error.to_string();
+        let reason = text.rsplit(": ").next().unwrap_or_default().to_string();
+        MachineError::DamagedKernel { path: path.to_path_buf(), reason }
     })
 }
 

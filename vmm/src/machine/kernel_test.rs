@@ -190,7 +190,9 @@ fn a_kernel_cut_short_is_damaged() {
     let mut bytes = elf(62, 16 * MIB, MIB, &[1; 4096]);
     bytes.truncate(2000);
     let file = Scratch::new("cut", &bytes);
-    assert!(matches!(error(&spec(&file.0)), MachineError::DamagedKernel { .. }));
+    let error = error(&spec(&file.0));
+    assert!(matches!(error, MachineError::DamagedKernel { .. }));
+    assert!(error.to_string().ends_with(" is damaged: Unable to read kernel image"), "{error}");
 }
 
 #[test]
