@@ -143,7 +143,8 @@ impl<'m> Engine<'m> {
         if self.left > 0 {
             self.run = Some(run);
         } else {
-            self.shared.scheduler.requeue(run);
+            self.left = SLICE_BYTES;
+            self.run = self.shared.scheduler.next_slice(run);
         }
     }
 

@@ -166,7 +166,23 @@ impl Scheduler {
         Pick::Run(run)
     }
 
-    /// Takes back a queue whose slice is over: to the end of the line.
+    /// A slice is over: gives the queue back to its engine for another if nobody
+    /// else waits, and otherwise takes it to the end of the line.
+    pub fn next_slice(&self, run: Box<Run>) -> Option<Box<Run>> {
+        let mut board = self.board.lock();
+        let alone = board.ready.is_empty() && board.epoch == run.epoch;
+        let running = board
+            .slot(run.binding.queue)
+            .is_some_and(|slot| matches!(slot.state, State::Running { .. }));
+        drop(board);
+        if alone && running {
+            return Some(run);
+        }
+        self.requeue(run);
+        None
+    }
+
+    /// Takes back a queue that is to go on later: to the end of the line.
     pub fn requeue(&self, run: Box<Run>) {
         self.give_back(run, |_| State::Ready, true);
     }
