@@ -98,11 +98,14 @@ fn root(memory: &Ram<'_>, contexts: Contexts, pasid: u32) -> Result<u64, WalkFau
     }
     let address = contexts.base + u64::from(pasid) * Context::SIZE as u64;
     let slice = reach(memory, address, Context::SIZE as u64, TOP)?;
-    let context = [0, 8].map(|at| slice.load::<u64>(at, Ordering::Acquire).unwrap_or(0));
-    if context[0] & CONTEXT_VALID == 0 || context[0] & !(CONTEXT_VALID | CONTEXT_ROOT) != 0 {
+    let [root, reserved] = [0, 8].map(|at| slice.load(at, Ordering::Acquire).unwrap_or(0u64));
+    if root & CONTEXT_VALID == 0 {
         return Err(none);
     }
-    if context[1] == 0 { Ok(context[0] & CONTEXT_ROOT) } else { Err(none) }
+    if root & !(CONTEXT_VALID | CONTEXT_ROOT) != 0 || reserved != 0 {
+        return Err(WalkFault::new(REASON_MALFORMED, TOP));
+    }
+    Ok(root & CONTEXT_ROOT)
 }
 
 /// The valid entry for `va` of a table at `level`.

@@ -28,7 +28,7 @@ impl Row {
         let ratios = self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();
         let (plain, device) = (median(self.plain), median(self.device));
         println!(
-            "{:<22} plain {plain:>6.2} ns  device {device:>6.2} ns  ratio {:.2}",
+            "{:<31} plain {plain:>6.2} ns  device {device:>6.2} ns  ratio {:.2}",
             self.name,
             median(ratios)
         );

@@ -279,3 +279,25 @@ fn look_ahead_asks_in_the_order_of_need() {
     assert!(asked.iter().all(|f| f.group == asked[0].group && f.pasid == 1 && f.queue == 0));
     assert_eq!((asked[0].access, asked[1].access), (1, 2));
 }
+
+/// What the main promise of batching comes to, counted.
+#[test]
+fn fresh_memory_is_asked_for_in_full_batches() {
+    let machine = Machine::new(&[(0, 160 << 20)]);
+    let mut driver = Driver::start_with(Config::default(), machine, 160 << 20, 1024);
+    driver.create_space(1);
+    let queue = driver.create_queue(0, 1, 0x10000, 16);
+    driver.map(1, 0x10000, PAGE, true);
+    let (far, bytes) = (1 << 40, 64 << 20);
+    driver.allocate(1, far, bytes, PAGE);
+    driver.settle();
+    let fill = Descriptor { destination: far, operand: 7, ..command(OP_FILL, bytes) };
+    driver.submit(&queue, fill);
+    driver.settle();
+    let counters = driver.device.counters();
+    let pages = bytes / PAGE;
+    assert_eq!((counters.page_requests, counters.fault_groups), (pages, pages / 256));
+    assert_eq!(counters.lookaheads, pages - pages / 256);
+    assert_eq!(counters.msix_fault, pages / 256);
+    assert_eq!((counters.descriptors, counters.bytes_written), (1, bytes));
+}

@@ -6,6 +6,7 @@ mod commands;
 mod hostile;
 mod invalidation;
 mod lifecycle;
+mod manual;
 mod random;
 mod registers;
 mod responses;

@@ -168,14 +168,15 @@ fn tables_that_contain_themselves() {
 #[test]
 fn contexts_that_are_none() {
     let root = world().driver.space(1).root;
-    for (context, reserved) in [
-        (0, 0),
-        (root, 0),                     // not valid
-        (root | CONTEXT_VALID | 8, 0), // bits that are zero
+    let reserved_bits = [
+        (root | CONTEXT_VALID | 8, 0),
+        (root | CONTEXT_VALID | 1 << 11, 0), // also what a misaligned root looks like
         (root | CONTEXT_VALID | 1 << 52, 0),
-        (root | CONTEXT_VALID | 1 << 11, 0), // a misaligned root
         (root | CONTEXT_VALID, 1),
-    ] {
+    ];
+    let invalid = [(0, 0), (root, 0)];
+    let cases = reserved_bits.map(|case| (case, REASON_MALFORMED)).into_iter();
+    for ((context, reserved), reason) in cases.chain(invalid.map(|case| (case, REASON_CONTEXT))) {
         let mut world = world();
         world.driver.set_context(1, context);
         world.driver.machine.store(world.driver.contexts + 16 + 8, reserved);
@@ -184,7 +185,9 @@ fn contexts_that_are_none() {
             exhaust(engine);
             world.driver.take_faults()[0]
         });
-        assert_eq!((u32::from(fault.reason), fault.level), (REASON_CONTEXT, 3));
+        assert_eq!((u32::from(fault.reason), fault.level), (reason, 3));
+        let broken = if reason == REASON_MALFORMED { ERR_TABLE } else { 0 };
+        assert_eq!(world.driver.read32(REG_ERRORS), broken);
     }
     let mut world = world();
     world.driver.set_context(1, END | CONTEXT_VALID);
