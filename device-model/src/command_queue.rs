@@ -20,10 +20,10 @@ use crate::counters::count;
 use crate::engine::Step;
 use crate::gate::{Plane, Shut};
 use crate::queue::Binding;
-use crate::ring::{Ring, VA_END};
+use crate::ring::Ring;
 use crate::scheduler::Response;
 use crate::shared::Shared;
-use crate::space::Range;
+use crate::space::{Range, VA_END};
 use crate::walk::PAGE;
 
 /// The device's side of the command queue.

@@ -84,8 +84,11 @@ impl FaultQueue {
         *self = Self::default();
     }
 
-    /// Puts a group behind those that wait.
+    /// Puts a group behind those that wait. What still waits of its queue is
+    /// out of date (a response came that guessed its number) and goes: there
+    /// is never more than one group a queue, whatever a guest does.
     pub fn push(&mut self, group: Group) {
+        self.forget(group.queue);
         self.waiting.push_back(group);
     }
 

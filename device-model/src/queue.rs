@@ -13,8 +13,9 @@ use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor, STATUS_FAULT, S
 use farfault_abi::fault::{REASON_COMPLETION, REASON_RING};
 
 use crate::exec::{Command, Ending, Flow, Stream, decode};
-use crate::ring::{Ring, VA_END};
+use crate::ring::Ring;
 use crate::section::{PageFault, Section};
+use crate::space::VA_END;
 
 /// What the driver bound a queue to.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,9 @@
 
 use std::mem::offset_of;
 
-use farfault_abi::regs::VA_BITS;
 use farfault_abi::ring::{RING_ENTRIES_OFFSET, RING_MAX_ENTRIES, RING_MIN_ENTRIES, RingHeader};
 
-/// First address that no virtual address space has.
-pub const VA_END: u64 = 1 << VA_BITS;
+use crate::space::VA_END;
 
 /// Where a ring is and how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

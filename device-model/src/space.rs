@@ -15,8 +15,12 @@
 //! waits for at most one section of each engine. The writer sleeps on the lock;
 //! a spinning one would wait whole time slices for a preempted engine.
 
+use farfault_abi::regs::VA_BITS;
+
 use crate::sync::{RwLock, RwLockReadGuard};
 
+/// First address that no address space has.
+pub const VA_END: u64 = 1 << VA_BITS;
 /// Spaces of a device. PASIDs that are equal modulo this number share one,
 /// which costs them a little waiting for each other and nothing else.
 pub const SPACES: usize = 64;

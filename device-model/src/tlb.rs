@@ -7,7 +7,7 @@
 //! (What may be written but not read is kept in neither and walked each time.)
 //! The PASID is part of the tag.
 
-use crate::space::{Log, SPACES};
+use crate::space::{Log, SPACES, VA_END};
 
 /// A tag that matches: bit 63 valid, then the PASID, then the page number.
 const VALID: u64 = 1 << 63;
@@ -143,6 +143,10 @@ impl<P: Copy> Tlb<P> {
     /// What `va` leads to, for reading or for reading and writing.
     #[inline]
     pub fn lookup(&self, owner: Owner, va: u64, write: bool) -> Option<&P> {
+        // Higher bits would reach into the PASID of the tag.
+        if va >= VA_END {
+            return None;
+        }
         let [small, large, huge] = if write { &self.write } else { &self.read };
         small
             .lookup(owner, va)

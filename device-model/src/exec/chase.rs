@@ -4,8 +4,8 @@
 use farfault_abi::descriptor::STATUS_BAD_ADDRESS;
 
 use super::command::{Command, Ending, Flow};
-use crate::ring::VA_END;
 use crate::section::{PageFault, Section};
+use crate::space::VA_END;
 
 /// Follows the links of a list and sums its values.
 pub struct Chase {

@@ -19,7 +19,7 @@ use super::fill::Fill;
 use super::histogram::{HISTOGRAM_BYTES, Histogram};
 use super::saxpy::{ELEMENT, Saxpy};
 use super::scalar::{Fence, FetchAdd, Nop, SCALAR};
-use crate::ring::VA_END;
+use crate::space::VA_END;
 
 const BAD_OPERAND: Ending = Ending { status: STATUS_BAD_OPERAND, address: 0 };
 

@@ -4,7 +4,7 @@
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_device_model::Config;
-use farfault_reference_driver::{Answer, PAGE, settle};
+use farfault_reference_driver::{Answer, Driver, Machine, PAGE, settle};
 
 use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
 
@@ -161,4 +161,38 @@ fn resumed_without_the_page_it_asks_again() {
         }
     });
     assert_eq!(world.counters().responses_resume, world.counters().fault_groups);
+}
+
+/// A guest that answers groups which it cannot have seen gets no more of them for it.
+#[test]
+fn guessed_responses_pile_nothing_up() {
+    let machine = Machine::new(&[(0, 64 << 20)]);
+    let driver = Driver::start_with(Config::default(), machine, 64 << 20, 2);
+    let mut world = World::on(driver);
+    let others = [world.add_queue(1), world.add_queue(2)];
+    world.map_all();
+    world.driver.unmap(1, SOURCE, 4 * PAGE);
+    for queue in &others {
+        world.driver.submit(queue, command(OP_COPY, PAGE));
+    }
+    world.with_engine(|world, engine| {
+        exhaust(engine); // the fault queue is full
+        world.submit(command(OP_COPY, 4 * PAGE));
+        for group in 1..50 {
+            exhaust(engine);
+            world.driver.respond(0, group, false);
+            commands(world);
+        }
+        exhaust(engine);
+        let mut seen = Vec::new();
+        loop {
+            let records = world.driver.take_faults();
+            if records.is_empty() {
+                break;
+            }
+            seen.extend(records.iter().filter(|r| r.queue == 0).map(|r| r.group));
+            commands(world);
+        }
+        assert_eq!(seen, [50; 2], "of 50 groups only the last is of interest");
+    });
 }
