@@ -112,11 +112,17 @@ impl Plan {
     /// The archive with the command and the user's files.
     fn extra(&self) -> Result<Vec<u8>, Failure> {
         let mut archive = Archive::new(Vec::new());
-        for file in &self.args.files {
-            archive.path(&file.host, &file.guest).map_err(Failure::usage)?;
+        for (host, guest) in self.files_of(false) {
+            archive.path(&host, &guest).map_err(Failure::usage)?;
         }
         archive.command(&self.command).map_err(Failure::vmm)?;
         archive.finish().map_err(Failure::vmm)
+    }
+
+    /// The user's files, if they are for the first guest, or for the second.
+    fn files_of(&self, first: bool) -> Vec<(PathBuf, String)> {
+        let files = self.args.files.iter().filter(|_| self.args.in_first_guest == first);
+        files.map(|file| (file.host.clone(), file.guest.clone())).collect()
     }
 
     /// The first guest, for nested mode.
@@ -139,6 +145,7 @@ impl Plan {
                 initrd: concatenate(&spec.initrd)?,
                 command: self.inner_words(),
                 tty: self.raw,
+                files: self.files_of(true),
             },
         })
     }

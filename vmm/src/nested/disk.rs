@@ -45,6 +45,8 @@ pub struct Cargo {
     pub command: Vec<String>,
     /// Whether that gets a terminal.
     pub tty: bool,
+    /// Files for the first guest itself: where they are, and where they shall be.
+    pub files: Vec<(PathBuf, String)>,
 }
 
 /// Packs it into an anonymous file.
@@ -60,6 +62,9 @@ pub fn pack(image: &Path, cargo: &Cargo) -> Result<File, PackError> {
     archive.path(Path::new("/proc/self/exe"), INNER_PROGRAM)?;
     archive.path(&cargo.kernel, INNER_KERNEL)?;
     archive.bytes(INNER_INITRD, 0o644, &cargo.initrd)?;
+    for (host, guest) in &cargo.files {
+        archive.path(host, guest)?;
+    }
     archive.command(&Command {
         argv: cargo.command.clone(),
         env: BTreeMap::new(),

@@ -32,6 +32,7 @@ fn run(kernel: &str) -> Seen {
             initrd: Vec::new(),
             command: vec!["true".into()],
             tty: false,
+            files: Vec::new(),
         },
         guest_memory: 512 << 20,
     };
