@@ -25,8 +25,11 @@
  */
 #define FF_COMMAND_SPIN_NS	(20 * NSEC_PER_USEC)
 
-/* A device that has not answered by then never will. */
-#define FF_COMMAND_TIMEOUT	(30 * HZ)
+/*
+ * A device that has not answered by then never will. Long, for an emulated one
+ * may have to wait for its turn on a busy host.
+ */
+#define FF_COMMAND_TIMEOUT	(60 * HZ)
 
 int ff_commands_init(struct ff_device *ff)
 {

@@ -8,16 +8,20 @@
  * meet under one lock, with the sequence number of the interval notifier to
  * tell whether what hmm_range_fault() found is still so.
  *
- * Locks, outermost first:
+ * All locks of the driver, outermost first:
  *
- *	mmap_lock, then whatever mm holds when it calls a notifier
- *	  mirror->lock			(mutex)
- *	    commands->lock		(spinlock)
+ *	mmap_lock (or that of a VMA)
+ *	  ctx->lock			mutex: queues of a context, see ff_ctx.h
+ *	    i_mmap_rwsem and on		when doorbells are unmapped
+ *	      mirror->lock		mutex: page table of a context
+ *	        commands->lock		spinlock: command queue
+ *	    ff->queue_lock		spinlock: groups of faults
  *
- * mirror->lock is taken in notifiers, and so inside reclaim. Under it nothing
- * is allocated, no fault is taken, no notifier inserted or removed, and no
- * lock but commands->lock is taken. The locks of contexts and queues are
- * outside of it and are never taken in a notifier; see ff_ctx.h.
+ * mirror->lock is taken in notifiers, and so below whatever mm holds there and
+ * inside reclaim. Under it nothing is allocated, no fault is taken, no notifier
+ * is inserted or removed, and of locks only commands->lock is taken. The others
+ * are never taken in a notifier. No lock is held while hmm_range_fault() runs
+ * but mmap_lock, and none while a process waits for a fence.
  *
  * A page is mapped without a reference or a pin. What keeps it is this: an
  * entry that is valid, seen under mirror->lock, means that no invalidation of
@@ -218,16 +222,21 @@ static const struct mmu_interval_notifier_ops ff_mirror_ops = {
 
 /* --- The device wants more ------------------------------------------------ */
 
-/* A 1 GiB leaf needs a notifier that covers all of it. */
+/*
+ * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
+ * the size is 0: there is nothing to follow.
+ */
 static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
 {
-	unsigned long size = FF_WINDOW_SIZE;
 	struct vm_area_struct *vma;
+	unsigned long size = 0;
 
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, address);
 	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
 		size = FF_LEVEL_SIZE(2);
+	else if (vma)
+		size = FF_WINDOW_SIZE;
 	mmap_read_unlock(mm);
 	return size;
 }
@@ -273,6 +282,8 @@ static struct ff_window *ff_window_get(struct ff_mirror *mirror,
 		return window;
 
 	size = ff_window_size(mirror->mm, address);
+	if (!size)
+		return ERR_PTR(-EFAULT);
 	ret = ff_window_add(mirror, ALIGN_DOWN(address, size), size);
 	/* There are small windows where a large one would go. */
 	if (ret == -EEXIST && size != FF_WINDOW_SIZE)
