@@ -21,14 +21,21 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    /// What each worker has; two that are large, for commands that take a while.
+    pub const ALL: [Self; 7] = [
         Self::SmallPages,
+        Self::HugePages,
         Self::HugePages,
         Self::SharedAnonymous,
         Self::MemoryFile,
         Self::PrivateFile,
         Self::SharedFile,
     ];
+
+    /// Whether a forked child has it to itself.
+    pub fn is_private(self) -> bool {
+        matches!(self, Self::SmallPages | Self::HugePages | Self::PrivateFile)
+    }
 }
 
 /// Bytes of those that do not consist of huge pages.
@@ -88,7 +95,7 @@ impl Buffer {
             0 => self.memory.relocate()?,
             1 => {
                 self.memory.advise_range(pages.start, pages.len(), MADV_DONTNEED)?;
-                if matches!(self.kind, Kind::SmallPages | Kind::HugePages | Kind::PrivateFile) {
+                if self.kind.is_private() {
                     self.shadow[pages.clone()].copy_from_slice(&self.origin[pages]);
                 }
             }

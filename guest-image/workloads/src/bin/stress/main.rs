@@ -7,9 +7,11 @@
 //! meanwhile depends on time, and does not change any result.
 
 mod buffer;
+mod margins;
 mod meddler;
 mod pace;
 mod step;
+mod stir;
 mod totals;
 mod worker;
 

@@ -3,6 +3,7 @@
 //! device, and compared.
 
 use crate::buffer::Buffer;
+use crate::margins::Margins;
 use farfault_client::{Error, Scope};
 use farfault_workloads::random::Random;
 use farfault_workloads::{reference, views};
@@ -91,18 +92,18 @@ impl Step {
     }
 
     /// Submits the command; the shadow of `right` is what the CPU makes of it.
+    /// What the device does not get of `right` is given back at once.
     pub fn submit<'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
         left: &'scope Buffer,
         right: &'scope mut Buffer,
-    ) -> Result<Check<'scope>, Error> {
+    ) -> Result<(Check<'scope>, Margins<'scope>), Error> {
         let source = &left.memory[self.from.clone()];
         let model = &left.shadow[self.from.clone()];
-        let target = &mut right.memory[self.to.clone()];
-        let expected = &mut right.shadow[self.to.clone()];
+        let (target, expected, margins) = Margins::around(right, &self.to);
         let value = self.value;
-        Ok(match self.command {
+        let check: Check<'scope> = match self.command {
             Command::Nop => {
                 let pending = scope.nop()?;
                 Box::new(move || pending.wait().map(|()| true))
@@ -161,6 +162,7 @@ impl Step {
                 let pending = scope.saxpy(factor, views::floats(source), target)?;
                 Box::new(move || Ok(*pending.wait()? == *expected))
             }
-        })
+        };
+        Ok((check, margins))
     }
 }

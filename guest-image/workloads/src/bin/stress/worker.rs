@@ -4,15 +4,15 @@
 use crate::buffer::{Buffer, Kind};
 use crate::pace::Pace;
 use crate::step::Step;
+use crate::stir::stir;
 use crate::totals::Totals;
 use farfault_client::{Device, Node, Queue};
 use farfault_workloads::Failure;
-use farfault_workloads::memory::{Gentle, Place};
 use farfault_workloads::random::Random;
 use std::sync::atomic::Ordering;
 
 /// Small, so that the ring wraps and fills.
-const ENTRIES: u32 = 4;
+const ENTRIES: u32 = 2;
 
 pub struct Worker {
     queue: Queue,
@@ -65,10 +65,12 @@ impl Worker {
         let pairs =
             self.buffers.chunks_exact_mut(2).take(usize::try_from(most).unwrap_or(usize::MAX));
         let mut steps = Vec::new();
-        let mut places: Vec<Place> = Vec::new();
+        let mut places = Vec::new();
         for pair in pairs {
             if let [left, right] = pair {
-                places.extend([left.memory.place(), right.memory.place()]);
+                for buffer in [&*left, &*right] {
+                    places.push((buffer.memory.place(), buffer.kind));
+                }
                 let step = Step::choose(left, right, random);
                 steps.push((step, left, right));
             }
@@ -77,15 +79,16 @@ impl Worker {
         let bytes = steps.iter().map(|(step, ..)| step.bytes()).sum();
 
         let disturbs = self.disturbs;
+        let mut stirred = Ok(());
         let wrong = self.queue.scope(|scope| {
-            let mut checks = Vec::new();
+            let (mut checks, mut margins) = (Vec::new(), Vec::new());
             for (step, left, right) in steps {
-                checks.push((step.submit(scope, left, right)?, step));
+                let (check, rest) = step.submit(scope, left, right)?;
+                checks.push((check, step));
+                margins.push(rest);
             }
             if disturbs {
-                let advice = [Gentle::Cold, Gentle::PageOut, Gentle::Collapse];
-                let place = places[random.below(places.len())];
-                place.advise(advice[random.below(advice.len())]);
+                stirred = stir(&places, &mut margins, random);
             }
             let mut wrong = None;
             for (check, step) in checks {
@@ -95,6 +98,7 @@ impl Worker {
             }
             Ok(wrong)
         })?;
+        stirred?;
         match wrong {
             None => Ok((count, bytes)),
             Some(step) => Err(format!("device and CPU disagree on {step:?}").into()),
