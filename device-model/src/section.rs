@@ -19,8 +19,8 @@ use crate::gate::Plane;
 use crate::ram::{Ram, Slice, nothing};
 use crate::space::{Log, VA_END};
 use crate::sync::RwLockReadGuard;
-use crate::tlb::{Owner, Permits, Tlb};
-use crate::walk::{PAGE, walk};
+use crate::tlb::{Owner, Tlb};
+use crate::walk::{PAGE, Permits, walk};
 
 /// Most bytes that are copied in a section. Taking a lock waits for all stores
 /// before it: with half as many, scattered copies lose a tenth of their speed.
@@ -326,7 +326,10 @@ impl<'s, 'm> Section<'s, 'm> {
         if access.reads() && !read || access.writes() && !write {
             return Err(operand.fault(REASON_PERMISSION, leaf.level));
         }
-        self.tlb.fill(self.owner, address, leaf.level, access.writes(), leaf.permits, leaf.slice);
+        // A write may be half of a read-write access the next time.
+        if read {
+            self.tlb.fill(self.owner, address, leaf.level, access.writes(), leaf.slice);
+        }
         from(&leaf.slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0))
     }
 }

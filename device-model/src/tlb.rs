@@ -154,19 +154,10 @@ impl<P: Copy> Tlb<P> {
             .or_else(|| huge.lookup(owner, va))
     }
 
-    /// Remembers a leaf of `level`, for the kind of access that asked for it.
-    pub fn fill(
-        &mut self,
-        owner: Owner,
-        va: u64,
-        level: usize,
-        write: bool,
-        permits: Permits,
-        payload: P,
-    ) {
+    /// Remembers a leaf of `level` that may be read, and if `write` also written.
+    pub fn fill(&mut self, owner: Owner, va: u64, level: usize, write: bool, payload: P) {
         let sizes = if write { &mut self.write } else { &mut self.read };
-        let permitted = permits.read && (permits.write || !write);
-        if let Some(array) = sizes.get_mut(level).filter(|_| permitted) {
+        if let Some(array) = sizes.get_mut(level) {
             array.fill(owner, va, payload);
         }
     }
@@ -177,16 +168,26 @@ impl<P: Copy> Tlb<P> {
     }
 }
 
-/// What a leaf permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permits {
-    /// It may be read.
-    pub read: bool,
-    /// It may be written.
-    pub write: bool,
-}
-
 /// Address bits below a leaf or entry of `level`.
 pub fn level_shift(level: usize) -> u32 {
     12 + 9 * level as u32
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_space_has_match_nothing() {
+        let mut tlb = Tlb::new(0);
+        for pasid in 0..16 {
+            tlb.fill(Owner::new(pasid), 0x5000, 0, false, pasid);
+        }
+        for high in 1..16u64 {
+            let va = high << 48 | 0x5000;
+            assert_eq!(tlb.lookup(Owner::new(0), va, false), None);
+        }
+        assert_eq!(tlb.lookup(Owner::new(7), 0x5000, false), Some(&7));
+        assert_eq!(tlb.lookup(Owner::new(7), 0x5000, true), None);
+    }
 }

@@ -20,7 +20,7 @@ use farfault_abi::pte::{
 use vm_memory::Bytes;
 
 use crate::ram::{Ram, Slice};
-use crate::tlb::{Array, Owner, Permits, level_shift};
+use crate::tlb::{Array, Owner, level_shift};
 
 /// Bytes of a page, and of a table.
 pub const PAGE: u64 = 4096;
@@ -42,6 +42,15 @@ pub struct WalkFault {
     pub reason: u32,
     /// Level at which it ended.
     pub level: usize,
+}
+
+/// What a leaf permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permits {
+    /// It may be read.
+    pub read: bool,
+    /// It may be written.
+    pub write: bool,
 }
 
 /// A valid leaf.

@@ -7,7 +7,7 @@ use loom::thread;
 use std::sync::Arc;
 
 use crate::space::{Range, Space};
-use crate::tlb::{Owner, Permits, Tlb};
+use crate::tlb::{Owner, Tlb};
 
 const PASID: u32 = 1;
 const VA: u64 = 0x1000;
@@ -47,7 +47,7 @@ fn engine(world: &World, bug: Bug) {
         let frame = hit.unwrap_or_else(|| {
             let walked = world.entry.load(Ordering::Acquire);
             let frame = if bug == Bug::WalkOutside { walked_early } else { walked };
-            tlb.fill(Owner::new(PASID), VA, 0, false, Permits { read: true, write: false }, frame);
+            tlb.fill(Owner::new(PASID), VA, 0, false, frame);
             frame
         });
         if bug == Bug::AccessOutside {

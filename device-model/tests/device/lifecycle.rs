@@ -60,6 +60,8 @@ fn works_again(world: &mut World) {
 fn reset_at_any_moment() {
     for steps in 0..40 {
         let mut world = begun(steps, |world, engine| {
+            world.driver.device.doorbell(9);
+            assert_ne!(world.driver.read32(REG_ERRORS), 0);
             world.driver.device.reset();
             is_quiet(world, engine);
             assert_eq!(world.driver.read32(REG_STATUS), 0);

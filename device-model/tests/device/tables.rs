@@ -3,7 +3,7 @@
 
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
-    Descriptor, OP_COPY, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
+    Descriptor, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
 };
 use farfault_abi::fault::*;
 use farfault_abi::pte::*;
@@ -80,6 +80,12 @@ fn entries_without_permission() {
     let frame = world.driver.space(1).physical(TARGET);
     set(&mut world, 0, PTE_VALID | PTE_LEAF | PTE_WRITE | frame);
     expect(&mut world, REASON_PERMISSION, 0);
+    // Writing a page that may only be written leaves it unreadable.
+    let write = Descriptor { destination: TARGET, ..command(OP_FILL, 64) };
+    assert_eq!(world.run(write).status, STATUS_OK);
+    let fault = demanded(&mut world, OP_FETCH_ADD);
+    assert_eq!(u32::from(fault.access), ACCESS_READ | ACCESS_WRITE);
+    assert_eq!(u32::from(fault.reason), REASON_PERMISSION);
     // Reading a page that may only be read leaves it unwritable.
     set(&mut world, 0, PTE_VALID | PTE_LEAF | PTE_READ | frame);
     let read = Descriptor { source: TARGET, ..command(OP_WORD_COUNT, 64) };
