@@ -226,6 +226,9 @@ impl<'m> Engine<'m> {
 impl Drop for Engine<'_> {
     fn drop(&mut self) {
         self.fold();
+        if let Some(run) = self.run.take() {
+            self.shared.scheduler.requeue(run);
+        }
     }
 }
 

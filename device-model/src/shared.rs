@@ -3,7 +3,7 @@
 //!
 //! Locks are taken in this order, each thread holding at most one of a kind:
 //! gate, space, then any one of the rest, which are held for a few steps only.
-//! Interrupts are sent while none is held.
+//! Interrupts are sent while none of them is held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -20,9 +20,9 @@ use farfault_abi::regs::{
 use farfault_device_model::{Config, Device, Engine, Step};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::machine::{Frames, Machine};
+use crate::machine::{Frames, Machine, PAGE};
 use crate::ring::{Ring, RingMemory};
-use crate::space::{AddressSpace, PAGE};
+use crate::space::AddressSpace;
 
 /// What to do about a fault group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod ring;
 mod space;
 
 pub use driver::{Answer, Driver, Queue, serve, settle, with_engines};
-pub use machine::{Frames, Machine};
+pub use machine::{Frames, Machine, PAGE};
 pub use oracle::Oracle;
 pub use ring::{Ring, RingMemory};
-pub use space::{AddressSpace, HUGE, LARGE, PAGE};
+pub use space::{AddressSpace, HUGE, LARGE};

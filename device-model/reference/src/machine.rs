@@ -8,6 +8,9 @@ use farfault_abi::pci::VECTORS;
 use farfault_device_model::Platform;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+
 /// The machine.
 pub struct Machine {
     memory: Arc<GuestMemoryMmap>,
@@ -80,7 +83,7 @@ impl Frames {
 
     /// A frame of `size` bytes, aligned to it, and zero if it was never used.
     pub fn take(&mut self, size: u64) -> u64 {
-        if size == crate::PAGE
+        if size == PAGE
             && let Some(frame) = self.free.pop()
         {
             return frame;
@@ -93,8 +96,8 @@ impl Frames {
 
     /// A table or page, zeroed.
     pub fn take_zeroed(&mut self, machine: &Machine) -> u64 {
-        let frame = self.take(crate::PAGE);
-        machine.write(frame, &[0; crate::PAGE as usize]);
+        let frame = self.take(PAGE);
+        machine.write(frame, &[0; PAGE as usize]);
         frame
     }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use farfault_abi::descriptor::*;
 
-use crate::machine::Machine;
-use crate::space::{AddressSpace, PAGE};
+use crate::machine::{Machine, PAGE};
+use crate::space::AddressSpace;
 
 const VA_END: u64 = 1 << 48;
 

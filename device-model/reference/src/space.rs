@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 
 use farfault_abi::pte::{PTE_ADDRESS, PTE_LEAF, PTE_READ, PTE_VALID, PTE_WRITE};
 
-use crate::machine::{Frames, Machine};
+use crate::machine::{Frames, Machine, PAGE};
 
-/// Bytes of a page.
-pub const PAGE: u64 = 4096;
 /// Bytes of a large leaf.
 pub const LARGE: u64 = 2 << 20;
 /// Bytes of a huge leaf.

@@ -97,6 +97,16 @@ fn a_doorbell_while_the_queue_runs_is_not_lost() {
 }
 
 #[test]
+fn an_engine_that_goes_leaves_its_queue_to_the_others() {
+    let mut world = World::new(Config::default());
+    world.map_all();
+    let sent = world.submit(command(OP_COPY, 40 * PAGE));
+    world.with_engine(|_, engine| assert_eq!(engine.step(), Step::Worked));
+    world.with_engine(|_, engine| exhaust(engine));
+    assert_eq!((world.record().fence, world.record().done), (sent.fence, 40 * PAGE));
+}
+
+#[test]
 fn disabling_waits_for_the_engine_that_runs_the_queue() {
     let mut world = World::new(Config::default());
     world.map_all();
