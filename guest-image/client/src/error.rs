@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// The device has stopped the queue; make a new one.
     #[error(
-        "queue {queue} is halted: its ring or a completion record was wild; create a new queue"
+        "queue {queue} is halted: its ring or a completion record was wild, or the device was reset; create a new queue"
     )]
     Halted {
         /// Its number.

@@ -256,8 +256,9 @@ impl Drop for Submission {
 fn take_from_device(kernel: &dyn Kernel, queue: u32) {
     loop {
         match kernel.queue_destroy(queue) {
-            // The driver does not know the queue, or its device is gone, or this is
-            // a forked child, whose memory is not what the queue reaches.
+            // The driver does not know the queue; or the device is being taken away,
+            // which the driver must not say before it has stopped; or this is a forked
+            // child, whose memory is not what the queue reaches.
             Ok(()) | Err(Errno::ENOENT | Errno::ENODEV | Errno::EPERM) => return,
             Err(Errno::EINTR) => {}
             Err(error) => {

@@ -62,12 +62,6 @@ impl Mapping {
         self.base.as_ptr().expose_provenance() as u64
     }
 
-    /// Bytes mapped.
-    #[must_use]
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
     /// `count` 32-bit words from byte `offset`.
     pub(crate) fn words32(&self, offset: usize, count: usize) -> &[AtomicU32] {
         self.check(offset, count, size_of::<u32>());
