@@ -12,10 +12,10 @@ fn main() -> Result<(), Error> {
     queue.copy(text.as_bytes(), &mut copy)?; // the device faults, the driver serves it
     assert_eq!(copy, text.as_bytes());
 
-    let (even, odd) = copy.split_at(copy.len() / 2);
+    let (left, right) = copy.split_at(copy.len() / 2);
     let words = queue.scope(|s| {
-        let first = s.word_count(even)?; // both are under way at once
-        let second = s.word_count(odd)?;
+        let first = s.word_count(left)?; // submitting does not wait
+        let second = s.word_count(right)?;
         Ok(first.wait()? + second.wait()?)
     })?;
     println!("first: words={words}");
