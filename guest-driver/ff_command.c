@@ -73,11 +73,21 @@ void ff_commands_gone(struct ff_device *ff)
  */
 static void ff_command_timeout(struct ff_device *ff)
 {
-	if (READ_ONCE(ff->commands.gone))
+	struct ff_commands *commands = &ff->commands;
+	bool gone;
+
+	/* Under the lock, so that who comes second does not return too early. */
+	spin_lock(&commands->lock);
+	gone = commands->gone;
+	if (!gone)
+		pci_clear_master(ff->pdev);
+	WRITE_ONCE(commands->gone, true);
+	spin_unlock(&commands->lock);
+	if (gone)
 		return;
+
 	dev_err(ff->dev, "commands are not carried out, device taken off the bus; unbind and bind the driver to reset it\n");
-	pci_clear_master(ff->pdev);
-	ff_commands_gone(ff);
+	wake_up_all(&commands->wait);
 	ff_lost(ff);
 }
 

@@ -45,7 +45,7 @@ void ff_device_put(struct ff_device *ff)
 }
 
 /**
- * ff_lost() - The device was taken off the bus: tell those who wait for it
+ * ff_lost() - The device has lost its state: tell those who wait for it
  * @ff: device
  */
 void ff_lost(struct ff_device *ff)
@@ -312,6 +312,23 @@ static void ff_shutdown(struct pci_dev *pdev)
 	ff_stop(pci_get_drvdata(pdev));
 }
 
+/*
+ * A reset takes page tables and queues from the device while programs are at
+ * work. They are told that it is lost; what has been mapped is let go as usual.
+ */
+static void ff_reset_prepare(struct pci_dev *pdev)
+{
+	struct ff_device *ff = pci_get_drvdata(pdev);
+
+	dev_warn(ff->dev, "reset: unbind and bind the driver to use it again\n");
+	ff_stop(ff);
+	ff_lost(ff);
+}
+
+static const struct pci_error_handlers ff_error_handlers = {
+	.reset_prepare = ff_reset_prepare,
+};
+
 static const struct pci_device_id ff_ids[] = {
 	{ PCI_DEVICE(FF_PCI_VENDOR, FF_PCI_DEVICE) },
 	{ }
@@ -324,6 +341,7 @@ static struct pci_driver ff_driver = {
 	.probe = ff_probe,
 	.remove = ff_remove,
 	.shutdown = ff_shutdown,
+	.err_handler = &ff_error_handlers,
 };
 
 static int __init ff_init(void)

@@ -64,7 +64,7 @@ struct ff_fault_ring {
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @unplug: read side is held by all that uses the hardware for a process
  * @unplugged: the driver is being unbound
- * @lost: the device has stopped answering and was taken off the bus
+ * @lost: the device was reset, or taken off the bus as it did not answer
  * @context_table: where the device finds page tables
  * @context_dma: its DMA address
  * @contexts: &struct ff_ctx by PASID
