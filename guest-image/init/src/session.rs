@@ -3,6 +3,7 @@
 //! starts a new session, takes the terminal if there is one, and becomes the
 //! command. So the steps between fork and exec are ordinary code.
 
+use nix::sys::signal::SigSet;
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
@@ -33,10 +34,16 @@ pub fn enter(program: &str, arguments: &[String]) -> u8 {
 /// so opening it is enough; the descriptor itself is not needed.
 fn lead() -> io::Result<()> {
     nix::unistd::setsid()?;
+    unblock_all()?;
     if io::stdin().is_terminal() {
         drop(OpenOptions::new().read(true).write(true).open("/dev/stdin")?);
     }
     Ok(())
+}
+
+/// Init blocks SIGCHLD, and a mask outlives exec: a shell would wait for ever.
+fn unblock_all() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 fn explain(error: &io::Error, found: Option<&Path>) -> (u8, String) {
@@ -68,6 +75,7 @@ fn find(program: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::Signal;
 
     #[test]
     fn a_missing_program_and_a_missing_loader_are_told_apart() {
@@ -76,6 +84,18 @@ mod tests {
         let (code, reason) = explain(&missing, Some(Path::new("/tmp/dynamic")));
         assert_eq!(code, NOT_EXECUTABLE);
         assert!(reason.contains("/tmp/dynamic") && reason.contains("statically"), "{reason}");
+    }
+
+    #[test]
+    fn a_command_starts_with_no_signal_blocked() {
+        let left = std::thread::spawn(|| {
+            let mut mask = SigSet::empty();
+            mask.add(Signal::SIGCHLD);
+            mask.thread_block().unwrap();
+            unblock_all().unwrap();
+            SigSet::thread_get_mask().unwrap()
+        });
+        assert_eq!(left.join().unwrap(), SigSet::empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ const PRIVATE_KIB: u64 = 8 << 10;
 
 /// A boot: its name, options, guest command, and the exit code it must have.
 const BOOTS: [(&str, &str, &str, i32); 9] = [
-    ("elf", "", "true", 0),
+    ("elf", "--kernel=/farfault/kernel", "true", 0),
     ("bzimage", "--kernel=/vmlinuz", "true", 0),
     ("four-cpus", "--cpus=4", "sh -c 'test $(nproc) = 4'", 0),
     ("memory-around-the-hole", "--memory=4G", "saxpy 10000", 0),
@@ -30,8 +30,9 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         .map(|(name, options, command, _)| Step {
             name: (*name).to_owned(),
             command: format!(
-                "/farfault/farfault run --accel=kvm --kernel=/farfault/kernel \
-                 --initrd=/farfault/initrd --stats-json=/run/boot.json {options} -- {command}"
+                "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
+                 --stats-json=/run/boot.json {} -- {command}",
+                with_defaults(options)
             ),
         })
         .collect();
@@ -49,6 +50,17 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         Ok(finished) => checks(&finished),
         Err(why) => vec![Check::new("start", Err(why))],
     }
+}
+
+/// What a boot says itself goes before what all boots have.
+fn with_defaults(options: &str) -> String {
+    let mut words = options.to_owned();
+    for (option, default) in [("--kernel", "/farfault/kernel"), ("--timeout", "90")] {
+        if !options.contains(option) {
+            words.push_str(&format!(" {option}={default}"));
+        }
+    }
+    words
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {

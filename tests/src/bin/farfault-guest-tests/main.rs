@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (name, scenario) in SCENARIOS {
         if wanted.as_deref().is_none_or(|wanted| name.contains(wanted)) {
+            eprintln!("farfault-guest-tests: {name}");
             trials.extend(scenario(&farfault).into_iter().map(|check| trial(name, check)));
         }
     }
