@@ -166,7 +166,7 @@ fn do_deed(world: &mut World, deed: &Deed) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_that_a_guest_writes_does_harm(deeds in prop::collection::vec(deed(), 1..250)) {

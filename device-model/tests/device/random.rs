@@ -103,7 +103,7 @@ fn build(plan: &Plan) -> Driver {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn commands_do_what_the_oracle_does(plan in plan()) {
