@@ -10,6 +10,7 @@ fn no_modules_import_each_other() {
     let crates = [
         "device-model/abi",
         "device-model",
+        "device-model/reference",
         "vmm",
         "guest-image/client",
         "guest-image/init",
