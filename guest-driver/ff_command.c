@@ -67,6 +67,16 @@ void ff_commands_gone(struct ff_device *ff)
 	wake_up_all(&ff->commands.wait);
 }
 
+/**
+ * ff_commands_wait_gone() - Wait until the device reaches no memory
+ * @ff: device that is being unbound, or is lost; the caller is not in its
+ *	unplug side, for which unbinding waits first
+ */
+void ff_commands_wait_gone(struct ff_device *ff)
+{
+	wait_event(ff->commands.wait, READ_ONCE(ff->commands.gone));
+}
+
 /*
  * The device does not answer, and somebody must not return before it has let
  * go of a page. Without bus mastering it reaches none.

@@ -42,6 +42,7 @@ struct ff_commands {
 
 int ff_commands_init(struct ff_device *ff);
 void ff_commands_gone(struct ff_device *ff);
+void ff_commands_wait_gone(struct ff_device *ff);
 
 void ff_command_post(struct ff_device *ff, const struct ff_command *command);
 u64 ff_command_fence(struct ff_device *ff);

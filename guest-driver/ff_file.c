@@ -111,6 +111,9 @@ static long ff_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	else
 		ret = ioctl->call(ctx, &arg);
 	srcu_read_unlock(&ctx->ff->unplug, unplug);
+	/* Who hears that the device is gone may reuse the memory it worked on. */
+	if (ret == -ENODEV)
+		ff_commands_wait_gone(ctx->ff);
 
 	if (!ret && _IOC_DIR(cmd) & _IOC_READ &&
 	    copy_to_user(pointer, &arg, _IOC_SIZE(cmd)))
