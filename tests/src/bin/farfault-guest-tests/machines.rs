@@ -12,7 +12,7 @@ const BOOT_EXITS: u64 = 600;
 const PRIVATE_KIB: u64 = 8 << 10;
 
 /// A boot: its name, options, guest command, and the exit code it must have.
-const BOOTS: [(&str, &str, &str, i32); 9] = [
+const BOOTS: [(&str, &str, &str, i32); 10] = [
     ("elf", "--kernel=/farfault/kernel", "true", 0),
     ("bzimage", "--kernel=/vmlinuz", "true", 0),
     ("four-cpus", "--cpus=4", "sh -c 'test $(nproc) = 4'", 0),
@@ -21,6 +21,7 @@ const BOOTS: [(&str, &str, &str, i32); 9] = [
     ("own-exit-code", "", "sh -c 'exit 37'", 37),
     ("panic", "", "sh -c 'echo c > /proc/sysrq-trigger'", 120),
     ("reboot", "", "sh -c 'echo b > /proc/sysrq-trigger'", 120),
+    ("never-answers", "--boot-timeout=15 --cmdline-append=rdinit=/bin/sh", "true", 124),
     ("time-limit", "--timeout=5", "sleep 1000", 124),
 ];
 
@@ -70,6 +71,8 @@ fn checks(finished: &Finished) -> Vec<Check> {
     }
     checks.push(Check::new("panic says so", says(finished, "panic", "panic")));
     checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "time")));
+    let shown = says(finished, "never-answers", "  | ");
+    checks.push(Check::new("a guest that never answers shows its log", shown));
     for name in ["elf", "bzimage"] {
         let limits = [("boot_exits", BOOT_EXITS), ("private_kib", PRIVATE_KIB)];
         for (counter, limit) in limits {
