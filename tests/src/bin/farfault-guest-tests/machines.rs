@@ -2,7 +2,7 @@
 //! Many boots under one roof: where KVM is usable, guests of every shape are
 //! booted one after another, and their ends and costs are looked at.
 
-use crate::check::{Check, ensure, found};
+use crate::check::{Check, clean_log, ensure, found};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use serde_json::Value;
 
@@ -11,16 +11,17 @@ const BOOT_EXITS: u64 = 600;
 /// Private memory of the VMM outside guest RAM.
 const PRIVATE_KIB: u64 = 8 << 10;
 
-/// A boot: its name, options, guest command, and the exit code it must have.
+/// A boot: its name, options, guest script, and the exit code it must have. One that ends well
+/// shows its kernel log too.
 const BOOTS: [(&str, &str, &str, i32); 10] = [
     ("elf", "--kernel=/farfault/kernel", "true", 0),
     ("bzimage", "--kernel=/vmlinuz", "true", 0),
-    ("four-cpus", "--cpus=4", "sh -c 'test $(nproc) = 4'", 0),
+    ("four-cpus", "--cpus=4", "test $(nproc) = 4", 0),
     ("memory-around-the-hole", "--memory=4G", "saxpy 10000", 0),
     ("smallest", "--memory=128M", "saxpy 10000", 0),
-    ("own-exit-code", "", "sh -c 'exit 37'", 37),
-    ("panic", "", "sh -c 'echo c > /proc/sysrq-trigger'", 120),
-    ("reboot", "", "sh -c 'echo b > /proc/sysrq-trigger'", 120),
+    ("own-exit-code", "", "exit 37", 37),
+    ("panic", "", "echo c > /proc/sysrq-trigger", 120),
+    ("reboot", "", "echo b > /proc/sysrq-trigger", 120),
     ("never-answers", "--boot-timeout=15 --cmdline-append=rdinit=/bin/sh", "true", 124),
     ("time-limit", "--timeout=5", "sleep 1000", 124),
 ];
@@ -28,12 +29,13 @@ const BOOTS: [(&str, &str, &str, i32); 10] = [
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let steps: Vec<Step> = BOOTS
         .iter()
-        .map(|(name, options, command, _)| Step {
+        .map(|(name, options, script, wanted)| Step {
             name: (*name).to_owned(),
             command: format!(
                 "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
-                 --stats-json=/run/boot.json {} -- {command}",
-                with_defaults(options)
+                 --stats-json=/run/boot.json {} -- sh -c '{script}{}'",
+                with_defaults(options),
+                if *wanted == 0 { "; code=$?; dmesg; exit $code" } else { "" }
             ),
         })
         .collect();
@@ -68,6 +70,10 @@ fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, _, _, wanted) in BOOTS {
         checks.push(Check::new(name, code(finished, name, wanted)));
+        if wanted == 0 {
+            let clean = clean_log(finished, name);
+            checks.push(Check::new(format!("{name}::log is clean"), clean));
+        }
     }
     checks.push(Check::new("panic says so", says(finished, "panic", "panic")));
     checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "time")));
