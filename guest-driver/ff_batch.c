@@ -2,19 +2,13 @@
 /*
  * The far-fault service.
  *
- * Each context has a thread that takes all groups that wait as one batch, has
- * the mirror make their pages present with as few calls as may be, and answers
+ * The work item of a context takes all groups that wait as one batch, has the
+ * mirror make their pages present with as few calls as may be, and answers
  * every group, whatever happened.
- *
- * It is a thread of the process itself, one that never leaves the kernel, as
- * vhost's are. So what the device touches is charged to the process and its
- * cgroup, and the thread dies with the process. A kernel thread that holds the
- * mm and waits for memory on behalf of a process that the OOM killer has just
- * ended for it would keep that very memory from being freed.
  */
 #include <linux/bsearch.h>
 #include <linux/mm.h>
-#include <linux/sched/vhost_task.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
@@ -138,8 +132,7 @@ static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
 	unsigned int i;
 	u64 *request;
 
-	if (mmap_read_lock_killable(mm))
-		return;
+	mmap_read_lock(mm);
 	for (i = 0; i < nr; i++) {
 		request = &ctx->requests[i];
 		address = *request & PAGE_MASK;
@@ -208,14 +201,15 @@ static bool ff_same_run(u64 a, u64 b, bool write)
 }
 
 /* Has the pages of the batch made present, run by run. */
-static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_serve(struct ff_ctx *ctx, unsigned int nr)
 {
+	struct mm_struct *mm = ctx->mirror.mm;
 	u64 *requests = ctx->requests;
 	unsigned int i, run;
 	bool write;
 
 	/* The process is gone or going, and takes its memory with it. */
-	if (current->mm != ctx->mirror.mm) {
+	if (!mmget_not_zero(mm)) {
 		for (i = 0; i < nr; i++)
 			ff_request_fail(ctx, &requests[i], FF_WANT);
 		return;
@@ -235,6 +229,8 @@ static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 		ff_batch_run(ctx, requests + i, run, write);
 		cond_resched();
 	}
+	/* The last user tears the address space down, but not in here. */
+	mmput_async(mm);
 }
 
 /* Whether a demand of the group failed; *address then says which. */
@@ -308,68 +304,21 @@ static void ff_batch_respond(struct ff_ctx *ctx, unsigned int nr)
 }
 
 /**
- * ff_batch_serve() - Serve the fault groups that wait
- * @arg: context
- *
- * What the thread of the context calls before it sleeps.
- *
- * Return: whether there were any.
+ * ff_batch_work() - Serve the fault groups of a context
+ * @work: its work item
  */
-bool ff_batch_serve(void *arg)
+void ff_batch_work(struct work_struct *work)
 {
-	struct ff_ctx *ctx = arg;
-	unsigned int requests = ff_batch_take(ctx);
-	unsigned int nr;
+	struct ff_ctx *ctx = container_of(work, struct ff_ctx, service);
+	unsigned int requests, nr;
 
-	if (!requests)
-		return false;
-	__set_current_state(TASK_RUNNING);
-	nr = ff_batch_merge(ctx, requests);
-	ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
-	trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
-	ff_batch_populate(ctx, nr);
-	ff_batch_respond(ctx, nr);
-	cond_resched();
-	return true;
-}
-
-/**
- * ff_batch_refuse() - Refuse the fault groups of a context without a process
- * @work: of the context
- *
- * The file can outlive the process: in another one, or across exec.
- */
-void ff_batch_refuse(struct work_struct *work)
-{
-	while (ff_batch_serve(container_of(work, struct ff_ctx, refuse)))
-		;
-}
-
-/**
- * ff_batch_orphan() - The process of a context ends
- * @arg: context
- *
- * The thread calls it as the last thing.
- */
-void ff_batch_orphan(void *arg)
-{
-	struct ff_ctx *ctx = arg;
-
-	spin_lock(&ctx->ff->queue_lock);
-	ctx->orphaned = true;
-	schedule_work(&ctx->refuse);
-	spin_unlock(&ctx->ff->queue_lock);
-}
-
-/**
- * ff_batch_wake() - A fault group is ready
- * @ctx: its context
- */
-void ff_batch_wake(struct ff_ctx *ctx)
-{
-	lockdep_assert_held(&ctx->ff->queue_lock);
-	if (ctx->orphaned)
-		schedule_work(&ctx->refuse);
-	else
-		vhost_task_wake(ctx->thread);
+	while ((requests = ff_batch_take(ctx))) {
+		nr = ff_batch_merge(ctx, requests);
+		ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
+		trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
+		ff_batch_serve(ctx, nr);
+		ff_batch_respond(ctx, nr);
+		cond_resched();
+	}
+	ff_ctx_put(ctx);
 }

@@ -6,7 +6,6 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
-struct ff_ctx;
 struct ff_device;
 struct work_struct;
 
@@ -31,9 +30,6 @@ struct work_struct;
 #define FF_FAILED_SHIFT	4
 
 u64 *ff_batch_alloc(struct ff_device *ff);
-void ff_batch_wake(struct ff_ctx *ctx);
-bool ff_batch_serve(void *arg);
-void ff_batch_orphan(void *arg);
-void ff_batch_refuse(struct work_struct *work);
+void ff_batch_work(struct work_struct *work);
 
 #endif /* FF_BATCH_H */

@@ -3,12 +3,13 @@
  * Contexts: from open to close.
  *
  * A context ends in two steps. First the device forgets it: queues, PASID,
- * page table. Then the structure is freed. Both happen when the file is
- * closed, but if the driver is unbound before, ff_ctx_detach_all() does the
- * first.
+ * page table. That needs the fault service to be out of it, so it happens with
+ * the last reference, which may be that of the work item; close() does not
+ * wait for a fault that is stuck in some file system, and a killed process
+ * goes away. If the driver is unbound before, ff_ctx_detach_all() does it.
+ * Then the structure is freed, when its file is closed too.
  */
-#include <linux/sched.h>
-#include <linux/sched/vhost_task.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "ff_batch.h"
@@ -49,7 +50,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 	ctx->mapping = mapping;
 	mutex_init(&ctx->lock);
 	INIT_LIST_HEAD(&ctx->ready);
-	INIT_WORK(&ctx->refuse, ff_batch_refuse);
+	INIT_WORK(&ctx->service, ff_batch_work);
 	ctx->requests = ff_batch_alloc(ff);
 	ctx->scratch = ff_scratch_alloc();
 	if (!ctx->requests || !ctx->scratch)
@@ -65,20 +66,11 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto close;
 	}
-	ctx->thread = vhost_task_create(ff_batch_serve, ff_batch_orphan, ctx,
-					ff->name);
-	if (IS_ERR(ctx->thread)) {
-		ret = PTR_ERR(ctx->thread);
-		goto erase;
-	}
-	vhost_task_start(ctx->thread);
 	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
 	ff_device_get(ff);
 	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
 	return ctx;
 
-erase:
-	xa_erase(&ff->contexts, ctx->mirror.pasid);
 close:
 	ff_mirror_close(&ctx->mirror);
 free:
@@ -88,15 +80,12 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* The device forgets the context. */
+/* The device forgets the context. Nobody uses the mirror any more. */
 static void ff_ctx_detach(struct ff_ctx *ctx)
 {
 	struct ff_device *ff = ctx->ff;
 
-	/* Without queues no faults come, then nobody uses the mirror. */
 	ff_queues_destroy(ctx);
-	vhost_task_stop(ctx->thread);
-	cancel_work_sync(&ctx->refuse);
 	ff_ctx_entry_set(ctx, 0);
 	ff_scratch_free(&ctx->mirror, ctx->scratch);
 	ff_mirror_close(&ctx->mirror);
@@ -107,7 +96,7 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 	wake_up_all(&ff->idle);
 }
 
-static void ff_ctx_free(struct kref *ref)
+static void ff_ctx_release(struct kref *ref)
 {
 	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
 
@@ -118,9 +107,9 @@ static void ff_ctx_free(struct kref *ref)
 	kfree(ctx);
 }
 
-static void ff_ctx_put(struct ff_ctx *ctx)
+void ff_ctx_put(struct ff_ctx *ctx)
 {
-	kref_put(&ctx->ref, ff_ctx_free);
+	kref_put(&ctx->ref, ff_ctx_release);
 }
 
 /**
@@ -139,6 +128,8 @@ void ff_ctx_close(struct ff_ctx *ctx)
 
 	ff_device_get(ff);
 	unplug = srcu_read_lock(&ff->unplug);
+	if (!READ_ONCE(ff->unplugged))
+		ff_queues_destroy(ctx);
 	ff_ctx_put(ctx);
 	srcu_read_unlock(&ff->unplug, unplug);
 	ff_device_put(ff);
@@ -146,7 +137,7 @@ void ff_ctx_close(struct ff_ctx *ctx)
 
 /**
  * ff_ctx_detach_all() - The driver is unbound: take all contexts from the device
- * @ff: device, stopped; no ioctl is under way and no fault is read
+ * @ff: device, stopped; neither ioctls nor the fault service run any more
  */
 void ff_ctx_detach_all(struct ff_device *ff)
 {

@@ -11,11 +11,10 @@
 
 struct address_space;
 struct ff_queue;
-struct vhost_task;
 
 /**
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
- * @ref: one for the file
+ * @ref: one for the file, one for the work item while it is queued or runs
  * @ff: device
  * @mirror: device page table; has the PASID and the mm
  * @lock: orders what is done for the queues of the context against their
@@ -25,10 +24,7 @@ struct vhost_task;
  *	outside of &struct ff_device.queue_lock.
  * @mapping: where doorbell mappings are found; NULL once the file is closed
  * @detached: the device knows nothing of the context any more
- * @thread: fault service, see ff_batch.c
- * @orphaned: the process has ended and @thread with it; under
- *	&struct ff_device.queue_lock
- * @refuse: answers faults from then on
+ * @service: fault service, see ff_batch.c
  * @ready: &struct ff_queue with a whole group to serve, under
  *	&struct ff_device.queue_lock
  * @groups: queues whose groups are being served
@@ -44,9 +40,7 @@ struct ff_ctx {
 	struct address_space *mapping;
 	bool detached;
 
-	struct vhost_task *thread;
-	bool orphaned;
-	struct work_struct refuse;
+	struct work_struct service;
 	struct list_head ready;
 	struct ff_queue *groups[FF_QUEUES];
 	unsigned int nr_groups;
@@ -57,6 +51,7 @@ struct ff_ctx {
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping);
 void ff_ctx_close(struct ff_ctx *ctx);
+void ff_ctx_put(struct ff_ctx *ctx);
 void ff_ctx_detach_all(struct ff_device *ff);
 
 #endif /* FF_CTX_H */

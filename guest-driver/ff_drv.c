@@ -29,6 +29,7 @@ static void ff_device_free(struct kref *ref)
 {
 	struct ff_device *ff = container_of(ref, struct ff_device, ref);
 
+	ida_free(&ff_instances, ff->instance);
 	cleanup_srcu_struct(&ff->unplug);
 	kfree(ff);
 }
@@ -238,9 +239,14 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_hardware_init(ff);
 	if (ret)
 		goto put;
+	ff->service = alloc_workqueue("%s", WQ_UNBOUND, 0, ff->name);
+	if (!ff->service) {
+		ret = -ENOMEM;
+		goto put;
+	}
 	ret = ff_irqs_init(ff);
 	if (ret)
-		goto put;
+		goto destroy_service;
 	ret = ff_enable(ff);
 	if (ret)
 		goto stop;
@@ -258,8 +264,9 @@ remove_debugfs:
 stop:
 	ff_stop(ff);
 	ff_irqs_fini(ff);
+destroy_service:
+	destroy_workqueue(ff->service);
 put:
-	ida_free(&ff_instances, ff->instance);
 	ff_device_put(ff);
 	return ret;
 }
@@ -282,8 +289,8 @@ static void ff_unplug(struct ff_device *ff)
 /*
  * Files may still be open if the driver is unbound by hand; the module stays
  * as long as they are. From the outside in: no new files, nobody at work for a
- * process, no fault read, no memory access; then the contexts are taken down,
- * which needs no device any more.
+ * process, no fault read, none being served, no memory access; then the
+ * contexts are taken down, which needs no device any more.
  */
 static void ff_remove(struct pci_dev *pdev)
 {
@@ -293,11 +300,10 @@ static void ff_remove(struct pci_dev *pdev)
 	ff_debugfs_remove(ff);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
+	destroy_workqueue(ff->service);
 	ff_stop(ff);
 	ff_ctx_detach_all(ff);
 	ff_irqs_fini(ff);
-	/* From here on the name can be used again, whatever is still open. */
-	ida_free(&ff_instances, ff->instance);
 	ff_device_put(ff);
 }
 

@@ -73,6 +73,7 @@ struct ff_fault_ring {
  * @faults: fault queue
  * @queue_lock: protects @queues, and of each queue the group it collects
  * @queues: user-mode queues by number
+ * @service: runs the fault service of contexts
  * @counters: what is counted
  * @debugfs: directory
  */
@@ -108,6 +109,7 @@ struct ff_device {
 	struct ff_fault_ring faults;
 	spinlock_t queue_lock; /* queues, and the groups they collect */
 	struct ff_queue *queues[FF_QUEUES];
+	struct workqueue_struct *service;
 
 	struct ff_counters counters;
 	struct dentry *debugfs;

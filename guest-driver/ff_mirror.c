@@ -231,8 +231,7 @@ static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
 	struct vm_area_struct *vma;
 	unsigned long size = 0;
 
-	if (mmap_read_lock_killable(mm))
-		return 0;
+	mmap_read_lock(mm);
 	vma = vma_lookup(mm, address);
 	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
 		size = FF_LEVEL_SIZE(2);
@@ -248,7 +247,7 @@ static int ff_window_add(struct ff_mirror *mirror, unsigned long start,
 	struct ff_window *window;
 	int ret;
 
-	window = kzalloc_obj(*window, GFP_KERNEL_ACCOUNT);
+	window = kzalloc_obj(*window);
 	if (!window)
 		return -ENOMEM;
 	window->mirror = mirror;
@@ -408,8 +407,7 @@ static int ff_mirror_try(struct ff_window *window, const struct ff_span *span,
  * @span: which pages, and for what
  * @scratch: of the caller
  *
- * To be called by a thread of the mm, which keeps it from going away, and with
- * no lock held.
+ * The caller holds a user of the mm (mmget_not_zero()) and no lock.
  *
  * hmm_range_fault() faults from the first page that needs it to the end of the
  * PMD or of the range, all with the flags of that page, and only then looks at
