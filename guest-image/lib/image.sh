@@ -4,7 +4,7 @@
 # build.
 
 # How many images are kept, counting the newest first.
-kept_images=6
+kept_images=12
 
 image_path() {
 	local inputs
