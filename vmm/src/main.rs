@@ -11,6 +11,7 @@ mod image;
 mod machine;
 mod nested;
 mod pci;
+mod pmem;
 mod probe;
 mod session;
 mod stats;

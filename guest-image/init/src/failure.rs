@@ -26,6 +26,9 @@ pub enum Failure {
     /// The module is in, but its probe failed.
     #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
     Unbound { node: &'static str },
+    /// Persistent memory that its modules do not take.
+    #[error("no {node} within {seconds} s (the kernel log says why)", node = .node.display())]
+    NoPmem { node: PathBuf, seconds: u64 },
     /// A first guest that cannot have guests of its own.
     #[error("no /dev/kvm: this CPU offers neither SVM nor VMX, so it cannot run a nested guest")]
     NoKvm,

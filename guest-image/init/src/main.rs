@@ -13,6 +13,7 @@ mod failure;
 mod marks;
 mod modules;
 mod mounts;
+mod pmem;
 mod ports;
 mod reaper;
 mod run;

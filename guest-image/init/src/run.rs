@@ -8,7 +8,7 @@ use crate::ports::Ports;
 use crate::reaper::Reaper;
 use crate::streams::Streams;
 use crate::terminal::Terminal;
-use crate::{counters, marks, modules, session};
+use crate::{counters, marks, modules, pmem, session};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,7 +49,10 @@ pub fn run<'a>(
 fn prepare(description: &Description) -> Result<(), Failure> {
     modules::load_listed()?;
     match description.role {
-        Role::Guest | Role::Shell => modules::load_driver(&description.driver_params),
+        Role::Guest | Role::Shell => {
+            pmem::load()?;
+            modules::load_driver(&description.driver_params)
+        }
         Role::L1 => modules::require_kvm(),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::machine::{Initrd, MachineSpec};
 use crate::nested::FirstGuest;
+use crate::pmem::Pmem;
 use std::ffi::OsStr;
 
 /// A machine on KVM.
@@ -12,7 +13,7 @@ pub fn machine(spec: &MachineSpec) -> String {
         Initrd::Bytes(bytes) => format!("{} bytes with the command and files", bytes.len()),
     };
     let initrd: Vec<String> = spec.initrd.iter().map(piece).collect();
-    let rows = [
+    let mut rows = vec![
         ("hosting", "kvm".to_owned()),
         ("kernel", spec.kernel.display().to_string()),
         ("initrd", initrd.join(" + ")),
@@ -21,7 +22,14 @@ pub fn machine(spec: &MachineSpec) -> String {
         ("cpus", spec.vcpus.to_string()),
         ("device", format!("{:?}", spec.device)),
     ];
+    rows.extend(spec.pmem.iter().map(|pmem| ("pmem", described(pmem))));
     rows.iter().map(|(name, value)| format!("{name:<8} {value}\n")).collect()
+}
+
+fn described(pmem: &Pmem) -> String {
+    let files: Vec<String> =
+        pmem.parts.iter().map(|(path, _)| path.display().to_string()).collect();
+    format!("{} ({} MiB)", files.join(" + "), pmem.size() >> 20)
 }
 
 /// A first guest, and what runs in it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: what the user may say.
 
-use super::values::{self, UserFile, Variable};
+use super::values::{self, PmemFile, UserFile, Variable};
 use crate::exit;
 use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -87,6 +87,10 @@ pub struct VmArgs {
     #[arg(long, short, value_name = "N", default_value_t = 1, help_heading = "Machine",
           value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_VCPUS)))]
     pub cpus: u8,
+    /// Persistent memory kept in a file of the host, which is made or extended if it is smaller
+    /// than SIZE: /dev/pmem0 in the guest, the next one /dev/pmem1 (repeatable)
+    #[arg(long, value_name = "FILE[,size=SIZE]", help_heading = "Machine")]
+    pub pmem: Vec<PmemFile>,
     /// The accelerator: engines=N, window=PAGES, …
     #[arg(
         long,
@@ -136,6 +140,9 @@ pub struct VmArgs {
     /// No progress lines even on a terminal
     #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
+    /// Persistent memory made of several files, used whole, one after the other (repeatable)
+    #[arg(long, value_name = "FILE,…", hide = true)]
+    pub pmem_parts: Vec<String>,
     /// Show the guest no AVX, for a nested KVM whose outer emulator loses XSETBV intercepts
     #[arg(long, hide = true)]
     pub plain_xsave: bool,

@@ -9,13 +9,17 @@ use crate::exit::Failure;
 use crate::image::{Image, ImageError};
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{
-    Cargo, FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, Qemu,
+    Cargo, FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, Qemu, Windows,
 };
+use crate::pmem::Pmem;
 use farfault_device_model::Config;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+
+/// Pieces of persistent memory of a guest: as many as always find a place in the first guest.
+const MAX_PMEM: usize = 8;
 
 /// Finds a part of an image.
 type Part = fn(&Image) -> Result<PathBuf, ImageError>;
@@ -103,10 +107,26 @@ impl Plan {
             initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(self.extra()?)],
             cmdline: cmdline.join(" "),
             memory: self.args.memory,
+            pmem: self.pmem()?,
             vcpus: self.args.cpus,
             device,
             plain_xsave: self.args.plain_xsave,
         })
+    }
+
+    /// Persistent memory, in the order in which the user names it.
+    fn pmem(&self) -> Result<Vec<Pmem>, Failure> {
+        let files = self.args.pmem.iter().map(|file| Pmem::of_file(&file.path, file.size));
+        let joined = self.args.pmem_parts.iter().map(|parts| {
+            let paths: Vec<PathBuf> = parts.split(',').map(PathBuf::from).collect();
+            Pmem::of_parts(&paths)
+        });
+        let found: Vec<Pmem> =
+            files.chain(joined).collect::<Result<_, _>>().map_err(Failure::usage)?;
+        if found.len() > MAX_PMEM {
+            return Err(Failure::usage(format!("--pmem: a guest has at most {MAX_PMEM} of them")));
+        }
+        Ok(found)
     }
 
     /// The archive with the command and the user's files.
@@ -135,6 +155,7 @@ impl Plan {
             None => &Image::find(self.args.image.as_deref()).map_err(Failure::host_lacks)?,
         };
         let tools = image.manifest.tools.as_deref();
+        let windows = Windows::new(spec.pmem);
         Ok(FirstGuest {
             qemu: Qemu::find(self.args.qemu.as_deref(), tools).map_err(Failure::host_lacks)?,
             kernel: image.kernel().map_err(Failure::host_lacks)?,
@@ -143,16 +164,17 @@ impl Plan {
             cargo: Cargo {
                 kernel: spec.kernel,
                 initrd: concatenate(&spec.initrd)?,
-                command: self.inner_words(),
+                command: self.inner_words(&windows),
                 tty: self.raw,
                 files: self.files_of(true),
             },
+            windows,
         })
     }
 
     /// This program's command line in the first guest. The user's files are in the initrd
     /// already, and all that concerns only this side stays here.
-    fn inner_words(&self) -> Vec<String> {
+    fn inner_words(&self, windows: &Windows) -> Vec<String> {
         if self.args.in_first_guest {
             return self.command.argv.clone();
         }
@@ -169,6 +191,9 @@ impl Plan {
         option("device", &self.args.device);
         option("cwd", &self.command.cwd);
         option("boot-timeout", &self.args.boot_timeout.as_secs_f64().to_string());
+        for parts in windows.inner_parts() {
+            option("pmem-parts", &parts);
+        }
         if let Some(limit) = self.args.timeout {
             option("timeout", &limit.as_secs_f64().to_string());
         }

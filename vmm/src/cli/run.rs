@@ -139,6 +139,7 @@ impl Guest for OnKvm {
 fn nested_failure(error: NestedError) -> Failure {
     match error {
         NestedError::Start(..) => Failure::host_lacks(error),
+        NestedError::Pmem(_) => Failure::usage(error),
         _ => Failure::vmm(error),
     }
 }

@@ -102,6 +102,30 @@ impl FromStr for UserFile {
     }
 }
 
+/// A file of the host that is to be the guest's persistent memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PmemFile {
+    /// Where it is on the host.
+    pub path: PathBuf,
+    /// How much memory it shall be; all of the file if that is not said.
+    pub size: Option<u64>,
+}
+
+impl FromStr for PmemFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PmemFile, String> {
+        let (path, size) = match text.rsplit_once(",size=") {
+            Some((path, text)) => (path, Some(size(text)?)),
+            None => (text, None),
+        };
+        if path.is_empty() {
+            return Err(format!("no file of the host is named in '{text}'"));
+        }
+        Ok(PmemFile { path: path.into(), size })
+    }
+}
+
 /// Reads `key=value,…` into any serde struct; a value is a number, a truth
 /// value or a word, a size may carry K, M or G.
 pub fn keyed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -176,6 +200,16 @@ mod tests {
         assert_eq!("a/b:/c/d".parse(), Ok(file("a/b", "/c/d")));
         for wrong in ["", ":/x", "a:b", "a:/", "a:/../b", "/", ".."] {
             assert!(wrong.parse::<UserFile>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn persistent_memory_has_a_file_and_perhaps_a_size() {
+        let file = |path: &str, size| PmemFile { path: path.into(), size };
+        assert_eq!("a,b".parse(), Ok(file("a,b", None)));
+        assert_eq!("a,b,size=1G".parse(), Ok(file("a,b", Some(1 << 30))));
+        for wrong in ["", ",size=1G", "a,size=", "a,size=big"] {
+            assert!(wrong.parse::<PmemFile>().is_err(), "{wrong}");
         }
     }
 

@@ -22,11 +22,16 @@ use super::vcpu::Surroundings;
 use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
+use crate::pmem::Pmem;
 
 /// The address port of PCI's old way to configuration space. This machine has
 /// only the new one (ECAM), but a kernel looks for old chipsets through the
 /// old one early in its boot, and writes here before each of a hundred reads.
 const OLD_CONFIG_ADDRESS: u16 = 0xcf8;
+
+/// Each page of persistent memory costs 64 bytes of RAM, and a guest wants to use
+/// three quarters of its RAM for something else.
+const PMEM_PER_RAM: u64 = 4096 / 64 / 4;
 
 /// What this program needs of KVM, and what a host without it cannot do.
 const NEEDED: [(Cap, &str); 5] = [
@@ -52,10 +57,10 @@ impl Machine {
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| MachineError::kvm("list what processors it supports", error))?;
-        let window_64 = window_above(spec.memory, &supported)?;
+        let window_64 = window_above(spec, &supported)?;
         let vm = create_vm(&kvm)?;
         let interrupts = Interrupts::new(Arc::clone(&vm));
-        let memory = Arc::new(memory::allocate(spec.memory)?);
+        let memory = Arc::new(memory::of_machine(spec)?);
 
         let mut functions = Functions::new(&memory, &interrupts)?;
         let accelerator = functions.add_accelerator(&spec.device)?;
@@ -128,6 +133,11 @@ fn check(spec: &MachineSpec) -> Result<(), MachineError> {
     if !in_range || !spec.memory.is_multiple_of(MEMORY_STEP) {
         return Err(MachineError::MemorySize { bytes: spec.memory });
     }
+    let need = pmem_size(spec) / PMEM_PER_RAM;
+    if need > spec.memory {
+        let what = "the page structures of so much persistent memory";
+        return Err(MachineError::TooSmall { what, have: spec.memory, need });
+    }
     Ok(())
 }
 
@@ -139,14 +149,20 @@ fn open_kvm() -> Result<Kvm, MachineError> {
     }
 }
 
-/// The PCI window above RAM, if the processors can address it.
-fn window_above(memory: u64, supported: &CpuId) -> Result<Option<Range<u64>>, MachineError> {
+fn pmem_size(spec: &MachineSpec) -> u64 {
+    spec.pmem.iter().map(Pmem::size).sum()
+}
+
+/// The PCI window above all memory, if the processors can address it.
+fn window_above(spec: &MachineSpec, supported: &CpuId) -> Result<Option<Range<u64>>, MachineError> {
     let bits = cpuid::address_bits(supported);
     let addressable = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
-    if layout::ram(memory).iter().any(|range| range.end > addressable) {
-        return Err(MachineError::AddressBits { bytes: memory, bits });
+    let ranges = spec.ram().into_iter().chain(spec.pmem_ranges());
+    let top = ranges.map(|range| range.end).max().unwrap_or(0);
+    if top > addressable {
+        return Err(MachineError::AddressBits { bytes: spec.memory + pmem_size(spec), bits });
     }
-    let window = layout::pci_window_64(memory);
+    let window = layout::pci_window_64(top);
     Ok((window.end <= addressable).then_some(window))
 }
 

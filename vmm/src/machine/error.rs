@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY};
 use crate::accelerator::AcceleratorError;
+use crate::pmem::PmemError;
 
 /// Whose fault an error is; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,9 @@ pub enum MachineError {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// A file cannot be persistent memory.
+    #[error(transparent)]
+    Pmem(#[from] PmemError),
     /// No KVM.
     #[error("cannot open /dev/kvm: {0}")]
     NoKvm(io::Error),
@@ -143,6 +147,7 @@ impl MachineError {
             | E::MemorySize { .. }
             | E::Vcpus(_)
             | E::CommandLine(..)
+            | E::Pmem(_)
             | E::Accelerator(AcceleratorError::Choices(_)) => Blame::User,
             E::AddressBits { .. } | E::Memory { .. } | E::NoKvm(_) | E::KvmLacks(_) => Blame::Host,
             E::Kvm { .. }

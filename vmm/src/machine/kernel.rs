@@ -38,6 +38,8 @@ const PAGE: u64 = 4096;
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 const E820_ACPI: u32 = 3;
+/// Persistent memory that a kernel finds without any other table.
+const E820_PMEM: u32 = 12;
 
 /// A kernel in memory.
 struct Loaded {
@@ -58,7 +60,7 @@ pub fn load(memory: &GuestMemoryMmap, spec: &MachineSpec, rsdp: u64) -> Result<u
     loaded.header.ramdisk_size = (initrd.end - initrd.start) as u32;
     let mut params = boot_params { hdr: loaded.header, ..Default::default() };
     params.acpi_rsdp_addr = rsdp;
-    let map = memory_map(spec.memory);
+    let map = memory_map(spec);
     params.e820_entries = map.len() as u8;
     for (entry, (range, kind)) in params.e820_table.iter_mut().zip(map) {
         let size = range.end - range.start;
@@ -250,15 +252,16 @@ fn write_command_line(memory: &GuestMemoryMmap, added: &str) -> Result<(), Machi
 }
 
 /// The map of memory that firmware would give.
-fn memory_map(memory: u64) -> Vec<(Range<u64>, u32)> {
+fn memory_map(spec: &MachineSpec) -> Vec<(Range<u64>, u32)> {
     let mut map = vec![
         (0..layout::LOW_MEMORY_END, E820_RAM),
         (layout::ACPI, E820_ACPI),
         (layout::ECAM..layout::ECAM + ECAM_SIZE, E820_RESERVED),
     ];
-    for range in layout::ram(memory) {
+    for range in spec.ram() {
         map.push((range.start.max(layout::HIGH_MEMORY)..range.end, E820_RAM));
     }
+    map.extend(spec.pmem_ranges().into_iter().map(|range| (range, E820_PMEM)));
     map.sort_by_key(|(range, _)| range.start);
     map
 }

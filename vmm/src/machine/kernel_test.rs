@@ -8,6 +8,7 @@ use farfault_device_model::Config;
 
 use super::*;
 use crate::machine::error::Blame;
+use crate::pmem::Pmem;
 
 const MIB: u64 = 1 << 20;
 
@@ -35,6 +36,7 @@ fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
         initrd: Vec::new(),
         cmdline: "quiet".into(),
         memory: 128 * MIB,
+        pmem: Vec::new(),
         vcpus: 1,
         device: Config::default(),
         plain_xsave: false,
@@ -141,11 +143,17 @@ fn an_initrd_from_a_file_is_the_same() {
 
 #[test]
 fn the_memory_map_keeps_clear_of_the_hole() {
-    let map = memory_map(4 << 30);
+    let mut spec = spec("kernel");
+    spec.memory = 4 << 30;
+    let part = |name: &str, size| (PathBuf::from(name), size);
+    spec.pmem = vec![Pmem { parts: vec![part("a", 64 * MIB), part("b", 32 * MIB)] }];
+    let map = memory_map(&spec);
     assert!(map.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start), "{map:x?}");
     let ram: u64 =
         map.iter().filter(|(_, kind)| *kind == E820_RAM).map(|(r, _)| r.end - r.start).sum();
     assert_eq!(ram, (4 << 30) - (MIB - layout::LOW_MEMORY_END));
+    let pmem = (5 << 30..(5 << 30) + 96 * MIB, E820_PMEM);
+    assert_eq!(map.last(), Some(&pmem));
 }
 
 fn error(spec: &MachineSpec) -> MachineError {

@@ -7,6 +7,7 @@
 //! 0xe000_0000  ECAM of bus 0
 //! 0xfec0_0000  I/O APIC, local APICs, KVM's own pages
 //! 4 GiB        the rest of RAM
+//! above        persistent memory, each piece at a multiple of 1 GiB
 //! above        PCI memory window (64 bits)
 //! ```
 
@@ -19,6 +20,9 @@ pub const HIGH_RAM: u64 = 1 << 32;
 
 /// The window for BARs below 4 GiB.
 pub const PCI_WINDOW_32: Range<u64> = 0xc000_0000..0xe000_0000;
+/// Persistent memory begins at a multiple of this: it shares no section of the
+/// kernel's memory map with RAM, and pages of any size fit.
+const PMEM_ALIGNMENT: u64 = 1 << 30;
 /// Bytes of the window for BARs above RAM.
 const PCI_WINDOW_64_SIZE: u64 = 64 << 30;
 
@@ -55,10 +59,20 @@ pub fn ram(memory: u64) -> Vec<Range<u64>> {
     ranges.into_iter().filter(|range| !range.is_empty()).collect()
 }
 
-/// The window for BARs above `memory` bytes of RAM.
-pub fn pci_window_64(memory: u64) -> Range<u64> {
-    let top = ram(memory).last().map_or(HIGH_RAM, |range| range.end.max(HIGH_RAM));
-    let base = top.next_multiple_of(PCI_WINDOW_64_SIZE);
+/// Persistent memory of `sizes` above `memory` bytes of RAM.
+pub fn pmem(memory: u64, sizes: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut top = ram(memory).last().map_or(HIGH_RAM, |range| range.end.max(HIGH_RAM));
+    let place = |size| {
+        let start = top.next_multiple_of(PMEM_ALIGNMENT);
+        top = start + size;
+        start..top
+    };
+    sizes.into_iter().map(place).collect()
+}
+
+/// The window for BARs above all memory, which ends at `top`.
+pub fn pci_window_64(top: u64) -> Range<u64> {
+    let base = top.max(HIGH_RAM).next_multiple_of(PCI_WINDOW_64_SIZE);
     base..base + PCI_WINDOW_64_SIZE
 }
 
@@ -83,15 +97,24 @@ mod tests {
     }
 
     #[test]
+    fn persistent_memory_is_above_ram() {
+        assert_eq!(pmem(GIB, [GIB / 2, GIB]), [4 * GIB..9 * GIB / 2, 5 * GIB..6 * GIB]);
+        assert_eq!(pmem(4 * GIB + 1, [GIB]).first(), Some(&(6 * GIB..7 * GIB)));
+        assert!(pmem(GIB, []).is_empty());
+    }
+
+    #[test]
     fn nothing_overlaps() {
         for memory in [GIB / 8, 3 * GIB, 4 * GIB, 64 * GIB] {
             let mut ranges = ram(memory);
+            ranges.extend(pmem(memory, [GIB / 16, 64 * GIB, 3 * GIB]));
+            let top = ranges.last().expect("memory").end;
             ranges.push(PCI_WINDOW_32);
             ranges.push(ECAM..ECAM + crate::pci::ECAM_SIZE);
             ranges.push(IO_APIC.into()..u64::from(IO_APIC) + 0x1000);
             ranges.push(LOCAL_APIC.into()..u64::from(LOCAL_APIC) + 0x1000);
             ranges.push(KVM_PAGES..KVM_PAGES + 0x4000);
-            ranges.push(pci_window_64(memory));
+            ranges.push(pci_window_64(top));
             ranges.sort_by_key(|range| range.start);
             assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start), "{ranges:x?}");
         }

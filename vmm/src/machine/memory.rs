@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Guest RAM, and the pages that the guest may read without an exit.
+//! Guest RAM, persistent memory, and the pages that the guest may read without an
+//! exit.
 #![allow(unsafe_code)] // KVM is told addresses of this process; it cannot check them.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -9,10 +13,12 @@ use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise};
 use vm_memory::mmap::MmapRegionBuilder;
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use super::error::MachineError;
 use super::layout;
+use super::spec::MachineSpec;
+use crate::pmem::PmemError;
 
 /// Memory slots of a VM: RAM first, then single pages.
 pub struct Slots<'a> {
@@ -50,8 +56,33 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Reserves RAM of `bytes`; the host gives pages as the guest touches them.
+/// All memory of a machine, as the guest and the device see it: RAM, and the
+/// files of persistent memory.
+pub fn of_machine(spec: &MachineSpec) -> Result<GuestMemoryMmap, MachineError> {
+    let mut regions = ram(spec.memory)?;
+    for (pmem, range) in spec.pmem.iter().zip(spec.pmem_ranges()) {
+        let mut next = range.start;
+        for (file, (path, size)) in pmem.open()?.into_iter().zip(&pmem.parts) {
+            let mapping = map_file(file, *size, path)?;
+            let region = GuestRegionMmap::new(mapping, GuestAddress(next));
+            regions.push(region.ok_or(MachineError::Memory { bytes: *size })?);
+            next += size;
+        }
+    }
+    collect(regions, spec.memory)
+}
+
+/// RAM alone.
 pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
+    collect(ram(bytes)?, bytes)
+}
+
+fn collect(regions: Vec<GuestRegionMmap>, bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
+    GuestMemoryMmap::from_regions(regions).map_err(|_| MachineError::Memory { bytes })
+}
+
+/// Reserves RAM of `bytes`; the host gives pages as the guest touches them.
+fn ram(bytes: u64) -> Result<Vec<GuestRegionMmap>, MachineError> {
     let regions = layout::ram(bytes).into_iter().map(|range| {
         let size = range.end - range.start;
         let mapping = map(size).ok_or(MachineError::Memory { bytes })?;
@@ -59,8 +90,19 @@ pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
         GuestRegionMmap::new(mapping, GuestAddress(range.start))
             .ok_or(MachineError::Memory { bytes })
     });
-    let regions = regions.collect::<Result<_, _>>()?;
-    GuestMemoryMmap::from_regions(regions).map_err(|_| MachineError::Memory { bytes })
+    regions.collect()
+}
+
+/// What the guest writes is in the file at once, for whoever reads it next.
+fn map_file(file: File, size: u64, path: &Path) -> Result<MmapRegion, MachineError> {
+    let refused = |error| MachineError::Pmem(PmemError::Map(path.to_owned(), error));
+    let bytes = usize::try_from(size).map_err(|error| refused(io::Error::other(error)))?;
+    MmapRegionBuilder::new(bytes)
+        .with_file_offset(FileOffset::new(file, 0))
+        .with_mmap_prot((ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).bits())
+        .with_mmap_flags(MapFlags::MAP_SHARED.bits())
+        .build()
+        .map_err(|error| refused(io::Error::other(error)))
 }
 
 /// A page for a configuration space.

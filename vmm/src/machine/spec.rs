@@ -2,10 +2,14 @@
 //! What a caller says about the machine it wants, and the connections it
 //! gives to it.
 
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use farfault_device_model::Config;
+
+use super::layout;
+use crate::pmem::Pmem;
 
 /// The smallest guest memory that can hold a stock kernel and its initrd.
 pub const MIN_MEMORY: u64 = 128 << 20;
@@ -37,6 +41,8 @@ pub struct MachineSpec {
     pub cmdline: String,
     /// Guest memory in bytes, a multiple of 2 MiB.
     pub memory: u64,
+    /// Persistent memory beside it.
+    pub pmem: Vec<Pmem>,
     /// Number of vCPUs.
     pub vcpus: u8,
     /// The accelerator.
@@ -60,4 +66,16 @@ pub struct Ports {
     pub stderr: UnixStream,
     /// Port `farfault.control`.
     pub control: UnixStream,
+}
+
+impl MachineSpec {
+    /// Where RAM is in the guest's physical memory.
+    pub(super) fn ram(&self) -> Vec<Range<u64>> {
+        layout::ram(self.memory)
+    }
+
+    /// Where persistent memory is.
+    pub(super) fn pmem_ranges(&self) -> Vec<Range<u64>> {
+        layout::pmem(self.memory, self.pmem.iter().map(Pmem::size))
+    }
 }

@@ -5,8 +5,10 @@
 mod child;
 mod disk;
 mod qemu;
+mod windows;
 
 use crate::machine::Ports;
+use crate::pmem::PmemError;
 use crate::session::{Attended, End, Session, connect};
 use crate::stats::Recorder;
 use child::Child;
@@ -18,6 +20,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+pub use windows::Windows;
 
 /// What the first guest needs beside the memory of its own guest: its kernel,
 /// this program, and the second guest's kernel and initrd, twice while they
@@ -33,6 +36,9 @@ pub enum NestedError {
     /// The first guest's files cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A file cannot be persistent memory.
+    #[error(transparent)]
+    Pmem(#[from] PmemError),
     /// QEMU does not start.
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
@@ -54,6 +60,8 @@ pub struct FirstGuest {
     pub cargo: Cargo,
     /// The second guest's memory.
     pub guest_memory: u64,
+    /// Its persistent memory.
+    pub windows: Windows,
 }
 
 impl FirstGuest {
@@ -66,17 +74,19 @@ impl FirstGuest {
         recorder: &mut Recorder,
     ) -> Result<Attended, NestedError> {
         let disk = disk::pack(&self.initrd, &self.cargo)?;
-        let first = self.attempt(&disk, session, recorder)?;
+        let pmem = self.windows.open()?;
+        let first = self.attempt(&disk, &pmem, session, recorder)?;
         if first.started || !matches!(first.end, End::Panicked | End::Lost(_)) {
             return Ok(first);
         }
         recorder.retried();
-        self.attempt(&disk, session, recorder)
+        self.attempt(&disk, &pmem, session, recorder)
     }
 
     fn attempt(
         &self,
         disk: &File,
+        pmem: &[File],
         session: &mut Session,
         recorder: &mut Recorder,
     ) -> Result<Attended, NestedError> {
@@ -86,8 +96,11 @@ impl FirstGuest {
             [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
         let mut command = self.qemu.command();
         let fds = inherited.each_ref().map(|fd| fd.as_raw_fd().to_string());
-        command.args(self.arguments(&fds, &disk.as_raw_fd().to_string()));
-        let child = Child::start(command, &inherited, disk)
+        let opened = |file: &File| format!("/dev/fd/{}", file.as_raw_fd());
+        let memory: Vec<String> = pmem.iter().map(opened).collect();
+        command.args(self.arguments(&fds, &opened(disk), &memory));
+        let files = pmem.iter().chain([disk]).map(AsRawFd::as_raw_fd);
+        let child = Child::start(command, inherited.iter().map(AsRawFd::as_raw_fd).chain(files))
             .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
         // Ours are closed, so that the streams end with QEMU.
         drop(inherited);
@@ -98,12 +111,12 @@ impl FirstGuest {
     pub fn words(&self) -> Vec<OsString> {
         let fds = ["SERIAL", "STDIN", "STDOUT", "STDERR", "CONTROL"].map(str::to_owned);
         let mut words = self.qemu.words();
-        words.extend(self.arguments(&fds, "INITRD"));
+        words.extend(self.arguments(&fds, "INITRD", &self.windows.names()));
         words
     }
 
     /// QEMU's arguments. Devices are few: each is probed by an emulated CPU.
-    fn arguments(&self, fds: &[String; 5], disk: &str) -> Vec<OsString> {
+    fn arguments(&self, fds: &[String; 5], disk: &str, pmem: &[String]) -> Vec<OsString> {
         let [serial, ports @ ..] = fds;
         let mib = (self.guest_memory + FIRST_GUEST_MEMORY) >> 20;
         let mut words: Vec<OsString> = [
@@ -118,7 +131,7 @@ impl FirstGuest {
         let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
         add("-m", format!("{mib}M").into());
         add("-kernel", self.kernel.clone().into());
-        add("-initrd", format!("/dev/fd/{disk}").into());
+        add("-initrd", disk.into());
         add("-append", CMDLINE.into());
         add("-chardev", format!("socket,id=serial,fd={serial}").into());
         add("-serial", "chardev:serial".into());
@@ -126,6 +139,10 @@ impl FirstGuest {
         for (name, fd) in ["stdin", "stdout", "stderr", "control"].iter().zip(ports) {
             add("-chardev", format!("socket,id={name},fd={fd}").into());
             add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
+        }
+        for (object, device) in self.windows.arguments(pmem) {
+            add("-object", object.into());
+            add("-device", device.into());
         }
         words
     }

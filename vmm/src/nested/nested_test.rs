@@ -35,6 +35,7 @@ fn run(kernel: &str) -> Seen {
             files: Vec::new(),
         },
         guest_memory: 512 << 20,
+        windows: Windows::new(Vec::new()),
     };
     let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
     let (mut stdout, output) = UnixStream::pair().expect("stdout");

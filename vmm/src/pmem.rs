@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Persistent memory: files of the host that a guest has as memory. All that a
+//! user can get wrong about them is found before anything is started.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The least that file systems are made on.
+const MIN: u64 = 16 << 20;
+const MAX: u64 = 64 << 30;
+/// The kernel gives memory of a device its page structures in such pieces.
+const STEP: u64 = 2 << 20;
+
+/// One device: the beginnings of files, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pmem {
+    /// Files, and how many bytes of each. A user names one; in the first guest
+    /// of nested mode that one shows up in several.
+    pub parts: Vec<(PathBuf, u64)>,
+}
+
+/// Why a file cannot be a guest's memory.
+#[derive(Debug, thiserror::Error)]
+pub enum PmemError {
+    /// It is not there, and nobody said how large it should be.
+    #[error("{} is not there; to have it made, give its size: --pmem {},size=512M", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// It is something else.
+    #[error("{} is not a file, so it cannot be persistent memory", .0.display())]
+    NotAFile(PathBuf),
+    /// Nobody may write to it.
+    #[error("{} is read-only; a guest's persistent memory must be writable", .0.display())]
+    ReadOnly(PathBuf),
+    /// The system says no.
+    #[error("cannot open {} for persistent memory", .0.display())]
+    Open(PathBuf, #[source] io::Error),
+    /// The file system has no room for it.
+    #[error("cannot extend {} to {} MiB", path.display(), bytes >> 20)]
+    Extend {
+        /// The file.
+        path: PathBuf,
+        /// Its wanted length.
+        bytes: u64,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A size that no guest can use.
+    #[error(
+        "persistent memory has {} MiB to {} GiB in steps of {} MiB; {} would have {bytes} bytes",
+        MIN >> 20, MAX >> 30, STEP >> 20, path.display()
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size, or the one that was asked for.
+        bytes: u64,
+    },
+    /// Two guests would destroy each other's file system.
+    #[error("{} is the persistent memory of another guest that runs", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be mapped.
+    #[error("cannot map {} as memory", .0.display())]
+    Map(PathBuf, #[source] io::Error),
+}
+
+impl Pmem {
+    /// A file, which is made or extended when a guest starts if `size` says so.
+    /// Nothing is changed yet.
+    pub fn of_file(path: &Path, size: Option<u64>) -> Result<Pmem, PmemError> {
+        let bytes = match (path.metadata(), size) {
+            (Ok(status), size) => size.unwrap_or(usable(path, &status)?),
+            (Err(error), Some(size)) if error.kind() == io::ErrorKind::NotFound => {
+                has_place(path)?;
+                size
+            }
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(PmemError::Missing(path.to_owned()));
+            }
+            (Err(error), _) => return Err(PmemError::Open(path.to_owned(), error)),
+        };
+        if !(MIN..=MAX).contains(&bytes) || !bytes.is_multiple_of(STEP) {
+            return Err(PmemError::Size { path: path.to_owned(), bytes });
+        }
+        Ok(Pmem { parts: vec![(path.to_owned(), bytes)] })
+    }
+
+    /// All of several files.
+    pub fn of_parts(paths: &[PathBuf]) -> Result<Pmem, PmemError> {
+        let part = |path: &PathBuf| {
+            let status = path.metadata().map_err(|error| PmemError::Open(path.clone(), error))?;
+            Ok((path.clone(), usable(path, &status)?))
+        };
+        Ok(Pmem { parts: paths.iter().map(part).collect::<Result<_, _>>()? })
+    }
+
+    /// Bytes of memory.
+    pub fn size(&self) -> u64 {
+        self.parts.iter().map(|(_, size)| size).sum()
+    }
+
+    /// Opens the files, and makes and extends them. As long as they stay open no
+    /// other guest gets them. What is in a file stays.
+    pub fn open(&self) -> Result<Vec<File>, PmemError> {
+        self.parts.iter().map(|(path, size)| open(path, *size)).collect()
+    }
+}
+
+/// The length of a file that a guest may have.
+fn usable(path: &Path, status: &Metadata) -> Result<u64, PmemError> {
+    if !status.is_file() {
+        return Err(PmemError::NotAFile(path.to_owned()));
+    }
+    if status.permissions().readonly() {
+        return Err(PmemError::ReadOnly(path.to_owned()));
+    }
+    let opened = File::options().read(true).write(true).open(path);
+    opened.map_err(|error| PmemError::Open(path.to_owned(), error))?;
+    Ok(status.len())
+}
+
+/// Whether a file could be made there.
+fn has_place(path: &Path) -> Result<(), PmemError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let listed = folder.read_dir().map(drop);
+    listed.map_err(|error| PmemError::Open(path.to_owned(), error))
+}
+
+fn open(path: &Path, size: u64) -> Result<File, PmemError> {
+    let refused = |error| PmemError::Open(path.to_owned(), error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(path).map_err(refused)?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => PmemError::InUse(path.to_owned()),
+        TryLockError::Error(error) => refused(error),
+    })?;
+    if file.metadata().map_err(refused)?.len() < size {
+        let extended = file.set_len(size);
+        let source = |source| PmemError::Extend { path: path.to_owned(), bytes: size, source };
+        extended.map_err(source)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::chain;
+    use std::fs;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A folder that goes away with its test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let name = format!("farfault-{}-pmem-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Scratch(path)
+        }
+
+        fn file(&self, name: &str, size: u64) -> PathBuf {
+            let path = self.0.join(name);
+            File::create(&path).unwrap().set_len(size).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_is_made_only_when_a_guest_starts() {
+        let scratch = Scratch::new("made");
+        let path = scratch.0.join("new");
+        let pmem = Pmem::of_file(&path, Some(32 * MIB)).unwrap();
+        assert!(!path.exists());
+        assert_eq!(pmem.size(), 32 * MIB);
+        pmem.open().unwrap();
+        assert_eq!(path.metadata().unwrap().len(), 32 * MIB);
+        assert_eq!(Pmem::of_file(&path, None).unwrap(), pmem);
+    }
+
+    #[test]
+    fn a_file_keeps_what_it_holds() {
+        let scratch = Scratch::new("kept");
+        let path = scratch.file("old", 0);
+        let content = vec![7; 20 << 20];
+        fs::write(&path, &content).unwrap();
+        Pmem::of_file(&path, Some(24 * MIB)).unwrap().open().unwrap();
+        let extended = fs::read(&path).unwrap();
+        assert_eq!((extended.len(), &extended[..content.len()]), (24 << 20, &content[..]));
+        let less = Pmem::of_file(&path, Some(16 * MIB)).unwrap();
+        less.open().unwrap();
+        assert_eq!((less.size(), path.metadata().unwrap().len()), (16 * MIB, 24 * MIB));
+    }
+
+    #[test]
+    fn what_cannot_be_memory_is_refused_in_one_line() {
+        let scratch = Scratch::new("refused");
+        let small = scratch.file("small", 4 * MIB);
+        let odd = scratch.file("odd", 17 * MIB);
+        let fixed = scratch.file("fixed", 32 * MIB);
+        let mut permissions = fixed.metadata().unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&fixed, permissions).unwrap();
+        let nowhere = scratch.0.join("no/such/folder/file");
+        let cases = [
+            (scratch.0.join("missing"), None, "give its size: --pmem "),
+            (nowhere, Some(32 * MIB), "cannot open "),
+            (scratch.0.clone(), None, "is not a file"),
+            (scratch.0.clone(), Some(32 * MIB), "is not a file"),
+            (PathBuf::from("/dev/null"), None, "is not a file"),
+            (small.clone(), None, "16 MiB to 64 GiB in steps of 2 MiB"),
+            (small, Some(15 * MIB), "would have 15728640 bytes"),
+            (odd, None, "would have 17825792 bytes"),
+            (scratch.0.join("missing"), Some(65 << 30), "16 MiB to 64 GiB"),
+            (fixed, None, "is read-only"),
+        ];
+        for (path, size, words) in cases {
+            let line = chain(&Pmem::of_file(&path, size).expect_err(words));
+            assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_two_guests_have_the_same_file() {
+        let scratch = Scratch::new("shared");
+        let pmem = Pmem::of_file(&scratch.file("one", 16 * MIB), None).unwrap();
+        let held = pmem.open().unwrap();
+        assert!(matches!(pmem.open(), Err(PmemError::InUse(_))));
+        drop(held);
+        assert!(pmem.open().is_ok());
+    }
+
+    #[test]
+    fn parts_are_used_whole() {
+        let scratch = Scratch::new("parts");
+        let parts = [scratch.file("a", 16 * MIB), scratch.file("b", 2 * MIB)];
+        let pmem = Pmem::of_parts(&parts).unwrap();
+        assert_eq!((pmem.size(), pmem.open().unwrap().len()), (18 * MIB, 2));
+        assert!(Pmem::of_parts(&[scratch.0.join("missing")]).is_err());
+    }
+}
