@@ -40,6 +40,24 @@ const CASES: [(&str, &[&str], i32, &str); 10] = [
         "/nonexistent",
     ),
     (
+        "persistent memory in a file that is missing",
+        &["run", "--pmem=/nonexistent", "--", "true"],
+        BAD_USAGE,
+        "/nonexistent",
+    ),
+    (
+        "persistent memory in a folder",
+        &["run", "--pmem=/,size=64M", "--", "true"],
+        BAD_USAGE,
+        "is not a file",
+    ),
+    (
+        "persistent memory of an odd size",
+        &["run", "--pmem=/etc/passwd", "--", "true"],
+        BAD_USAGE,
+        "in steps of 2 MiB",
+    ),
+    (
         "a missing image",
         &["run", "--image=/nonexistent", "--", "true"],
         HOST_LACKS,
