@@ -9,7 +9,7 @@ const BAD_USAGE: i32 = 64;
 const HOST_LACKS: i32 = 69;
 
 /// Name, command line, exit code, and words of the complaint.
-const CASES: [(&str, &[&str], i32, &str); 10] = [
+const CASES: [(&str, &[&str], i32, &str); 13] = [
     ("unknown option", &["run", "--bogus", "--", "true"], BAD_USAGE, "--bogus"),
     ("no command", &["run"], BAD_USAGE, "CMD"),
     ("too little memory", &["run", "--memory=16M", "--", "true"], BAD_USAGE, "16M"),
