@@ -74,23 +74,28 @@ static bool ff_ring_valid(const struct ff_queue_create *create)
 	       access_ok(u64_to_user_ptr(create->ring), size);
 }
 
-/* FF_IOC_QUEUE_CREATE */
-int ff_queue_create(struct ff_ctx *ctx, void *arg)
+/**
+ * ff_queue_start() - Bind a ring to a free queue
+ * @ctx: context in whose address space the ring is
+ * @ring: device address of the ring's header
+ * @entries: entries of the ring
+ *
+ * Return: queue with a reference for the caller, or ERR_PTR(-ENOSPC) if all
+ * are taken, ERR_PTR(-EIO) if the device is lost, ERR_PTR(-ENOMEM).
+ */
+struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 {
-	struct ff_queue_create *create = arg;
 	struct ff_device *ff = ctx->ff;
 	struct ff_queue *queue;
 	struct ff_command command;
 	int ret;
 
-	if (create->flags || create->reserved || !ff_ring_valid(create))
-		return -EINVAL;
 	if (READ_ONCE(ff->lost))
-		return -EIO;
+		return ERR_PTR(-EIO);
 
 	queue = kzalloc_flex(*queue, requests, ff->window);
 	if (!queue)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	kref_init(&queue->ref);
 	queue->ctx = ctx;
 	queue->alive = true;
@@ -101,23 +106,39 @@ int ff_queue_create(struct ff_ctx *ctx, void *arg)
 	if (ret) {
 		mutex_unlock(&ctx->lock);
 		ff_queue_put(queue);
-		return ret;
+		return ERR_PTR(ret);
 	}
+	kref_get(&queue->ref);
 	ff_count(&ff->counters, FF_COUNT_QUEUES, 1);
 
 	command = (struct ff_command) {
 		.opcode = FF_CMD_QUEUE_ENABLE,
 		.queue = cpu_to_le16(queue->id),
 		.pasid = cpu_to_le32(ctx->mirror.pasid),
-		.address = cpu_to_le64(create->ring),
-		.value = cpu_to_le64(create->entries),
+		.address = cpu_to_le64(ring),
+		.value = cpu_to_le64(entries),
 		.extra = cpu_to_le64(FF_VECTOR_QUEUE +
 				     queue->id % ff->nr_completions),
 	};
 	ff_command_run(ff, &command);
+	mutex_unlock(&ctx->lock);
+	return queue;
+}
+
+/* FF_IOC_QUEUE_CREATE */
+int ff_queue_create(struct ff_ctx *ctx, void *arg)
+{
+	struct ff_queue_create *create = arg;
+	struct ff_queue *queue;
+
+	if (create->flags || create->reserved || !ff_ring_valid(create))
+		return -EINVAL;
+	queue = ff_queue_start(ctx, create->ring, create->entries);
+	if (IS_ERR(queue))
+		return PTR_ERR(queue);
 	create->queue = queue->id;
 	create->doorbell = queue->id * (u64)FF_DOORBELL_STRIDE;
-	mutex_unlock(&ctx->lock);
+	ff_queue_put(queue);
 	return 0;
 }
 
@@ -152,6 +173,20 @@ static void ff_queue_end(struct ff_ctx *ctx, struct ff_queue *queue)
 	ff_count(&ff->counters, FF_COUNT_QUEUES, -1);
 	wake_up_all(ff_completion(ff, queue->id));
 	ff_queue_put(queue);
+}
+
+/**
+ * ff_queue_stop() - Take a queue from the device if it still has it
+ * @queue: queue that the caller has a reference to
+ */
+void ff_queue_stop(struct ff_queue *queue)
+{
+	struct ff_ctx *ctx = queue->ctx;
+
+	mutex_lock(&ctx->lock);
+	if (queue->alive)
+		ff_queue_end(ctx, queue);
+	mutex_unlock(&ctx->lock);
 }
 
 /* FF_IOC_QUEUE_DESTROY */
@@ -194,26 +229,38 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 	mutex_unlock(&ctx->lock);
 }
 
-/*
- * 0 once the fence is reached, 1 if not yet. A fence that is reached counts
- * even if the queue has halted since.
+/**
+ * ff_queue_state() - Whether it makes sense to wait for a queue
+ * @queue: queue
+ *
+ * Return: 0 if so, -ENODEV, -ENOENT or -EIO if it will complete nothing more.
  */
-static int ff_fence_check(struct ff_queue *queue, const struct ff_wait *wait)
+int ff_queue_state(const struct ff_queue *queue)
 {
-	struct ff_device *ff = queue->ctx->ff;
-	u64 value;
+	const struct ff_device *ff = queue->ctx->ff;
 
-	if (get_user(value, (u64 __user *)u64_to_user_ptr(wait->address)))
-		return -EFAULT;
-	if ((s64)(value - wait->value) >= 0)
-		return 0;
 	if (READ_ONCE(ff->unplugged))
 		return -ENODEV;
 	if (!READ_ONCE(queue->alive))
 		return -ENOENT;
 	if (READ_ONCE(queue->halted) || READ_ONCE(ff->lost))
 		return -EIO;
-	return 1;
+	return 0;
+}
+
+/*
+ * 0 once the fence is reached, 1 if not yet. A fence that is reached counts
+ * even if the queue has halted since.
+ */
+static int ff_fence_check(struct ff_queue *queue, const struct ff_wait *wait)
+{
+	u64 value;
+
+	if (get_user(value, (u64 __user *)u64_to_user_ptr(wait->address)))
+		return -EFAULT;
+	if ((s64)(value - wait->value) >= 0)
+		return 0;
+	return ff_queue_state(queue) ?: 1;
 }
 
 /*

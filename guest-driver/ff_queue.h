@@ -52,6 +52,9 @@ struct ff_queue {
 	u64 requests[];
 };
 
+struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries);
+int ff_queue_state(const struct ff_queue *queue);
+void ff_queue_stop(struct ff_queue *queue);
 void ff_queue_put(struct ff_queue *queue);
 void ff_queues_destroy(struct ff_ctx *ctx);
 
