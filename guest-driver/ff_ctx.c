@@ -16,6 +16,7 @@
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_queue.h"
+#include "ff_resident.h"
 
 static void ff_ctx_entry_set(struct ff_ctx *ctx, u64 root)
 {
@@ -88,6 +89,7 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 	ff_queues_destroy(ctx);
 	ff_ctx_entry_set(ctx, 0);
 	ff_scratch_free(&ctx->mirror, ctx->scratch);
+	ff_resident_unmap(ctx);
 	ff_mirror_close(&ctx->mirror);
 	ctx->detached = true;
 

@@ -11,6 +11,7 @@
 
 struct address_space;
 struct ff_queue;
+struct ff_resident;
 
 /**
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
@@ -23,6 +24,7 @@ struct ff_queue;
  *	mmap_lock (doorbell fault), so never held when user memory is touched;
  *	outside of &struct ff_device.queue_lock.
  * @mapping: where doorbell mappings are found; NULL once the file is closed
+ * @resident: memory of the driver's own in the page table, or NULL
  * @detached: the device knows nothing of the context any more
  * @service: fault service, see ff_batch.c
  * @ready: &struct ff_queue with a whole group to serve, under
@@ -38,6 +40,7 @@ struct ff_ctx {
 	struct ff_mirror mirror;
 	struct mutex lock; /* queues against their end */
 	struct address_space *mapping;
+	struct ff_resident *resident;
 	bool detached;
 
 	struct work_struct service;

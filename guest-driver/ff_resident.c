@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of the driver's own in the address space of a context, for a queue
+ * that the driver itself submits to.
+ *
+ * The device has one bit of address more than a process, so what lies in the
+ * upper half is in nobody's way: no user address, and so no interval notifier,
+ * ever covers it. It is taken out before the mirror is closed, for it is not
+ * to be marked dirty as pages of a process are.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "ff_ctx.h"
+#include "ff_drv.h"
+#include "ff_resident.h"
+
+/**
+ * ff_resident_possible() - Whether there is room above what processes can have
+ *
+ * Return: false with 5-level page tables.
+ */
+bool ff_resident_possible(void)
+{
+	return TASK_SIZE_MAX <= FF_RESIDENT_START;
+}
+
+static void ff_resident_free(struct ff_device *ff, struct ff_resident *resident)
+{
+	dma_free_coherent(ff->dev, resident->size, resident->memory,
+			  resident->dma);
+	kfree(resident);
+}
+
+/**
+ * ff_resident_map() - Allocate memory and map it at FF_RESIDENT_START
+ * @ctx: context that has none yet
+ * @size: bytes, whole pages; at most what one table of level 0 maps
+ *
+ * It lasts until ff_resident_unmap().
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ff_resident_map(struct ff_ctx *ctx, size_t size)
+{
+	const u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ |
+			  FF_PTE_WRITE;
+	struct ff_pgtable *pgt = &ctx->mirror.pgt;
+	struct ff_resident *resident;
+	LIST_HEAD(tables);
+	size_t offset;
+	int ret;
+
+	resident = kzalloc_obj(*resident);
+	if (!resident)
+		return -ENOMEM;
+	resident->size = size;
+	resident->memory = dma_alloc_coherent(ctx->ff->dev, size,
+					      &resident->dma, GFP_KERNEL);
+	if (!resident->memory) {
+		kfree(resident);
+		return -ENOMEM;
+	}
+	ret = ff_tables_fill(pgt, &tables);
+	if (ret) {
+		ff_tables_free(pgt, &tables);
+		ff_resident_free(ctx->ff, resident);
+		return ret;
+	}
+
+	mutex_lock(&ctx->mirror.lock);
+	for (offset = 0; offset < size; offset += PAGE_SIZE)
+		ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
+			       flags | (resident->dma + offset), &tables);
+	mutex_unlock(&ctx->mirror.lock);
+	ff_tables_free(pgt, &tables);
+	ctx->resident = resident;
+	return 0;
+}
+
+static void ff_resident_writable(void *context, u64 entry, unsigned int level)
+{
+	/* There is nothing to write it back to. */
+}
+
+/**
+ * ff_resident_unmap() - Take the memory from the device and free it
+ * @ctx: context that is being taken from the device; it may have none
+ */
+void ff_resident_unmap(struct ff_ctx *ctx)
+{
+	struct ff_resident *resident = ctx->resident;
+	struct ff_gather gather;
+	struct ff_command command = {
+		.opcode = FF_CMD_INVALIDATE,
+		.pasid = cpu_to_le32(ctx->mirror.pasid),
+		.address = cpu_to_le64(FF_RESIDENT_START),
+	};
+
+	if (!resident)
+		return;
+	ctx->resident = NULL;
+
+	ff_gather_init(&gather, ff_resident_writable, NULL);
+	mutex_lock(&ctx->mirror.lock);
+	ff_pgtable_zap(&ctx->mirror.pgt, FF_RESIDENT_START,
+		       FF_RESIDENT_START + resident->size, &gather);
+	mutex_unlock(&ctx->mirror.lock);
+
+	command.value = cpu_to_le64(resident->size);
+	ff_command_run(ctx->ff, &command);
+	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
+	ff_resident_free(ctx->ff, resident);
+}
