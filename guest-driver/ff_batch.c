@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "ff_ahead.h"
 #include "ff_batch.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
@@ -214,6 +215,7 @@ static void ff_batch_serve(struct ff_ctx *ctx, unsigned int nr)
 			ff_request_fail(ctx, &requests[i], FF_WANT);
 		return;
 	}
+	ff_ahead_serve(ctx);
 	ff_batch_drop_mapped(ctx, nr);
 	ff_batch_check_vmas(ctx, nr);
 
@@ -278,6 +280,7 @@ static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
 	spin_lock(&ff->queue_lock);
 	queue->state = FF_GROUP_COLLECTING;
 	queue->nr = 0;
+	queue->ahead.rounds++;
 	spin_unlock(&ff->queue_lock);
 	if (!queue->alive)
 		return;

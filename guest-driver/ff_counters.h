@@ -34,7 +34,8 @@
  * @FF_COUNT_LEAVES_2M: 2 MiB leaves entered
  * @FF_COUNT_LEAVES_1G: 1 GiB leaves entered
  * @FF_COUNT_PREFETCH_CALLS: prefetch ioctls
- * @FF_COUNT_PREFETCH_PAGES: pages they made present
+ * @FF_COUNT_PREFETCH_PAGES: pages they made present, or the service ahead of
+ *	a command of the driver's own
  * @FF_COUNT_COMMANDS: commands posted to the device
  * @FF_COUNT_COMMAND_DOORBELLS: doorbells rung for them
  * @FF_COUNT_COMMAND_WAITS: waits for a command that had to sleep

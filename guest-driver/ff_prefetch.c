@@ -13,18 +13,26 @@
 #include "ff_drv.h"
 #include "ff_prefetch.h"
 
-/*
+/**
+ * ff_prefetch_range() - Make a range present
+ * @ctx: context; the caller holds a user of the mm
+ * @span: where to start, and for what
+ * @end: where to end
+ * @scratch: of the caller
+ *
  * Goes through the range span by span. If invalidations keep coming between,
  * the spans shrink, and grow again when it has worked.
+ *
+ * Return: 0, -ENODEV if the context closes, or as ff_mirror_fault().
  */
-static int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
-			     unsigned long end, struct ff_scratch *scratch)
+int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
+		      unsigned long end, struct ff_scratch *scratch)
 {
 	unsigned long size = FF_SPAN_SIZE;
 	int ret;
 
 	while (span->start < end) {
-		if (READ_ONCE(ctx->ff->unplugged))
+		if (READ_ONCE(ctx->mirror.closing))
 			return -ENODEV;
 		if (fatal_signal_pending(current))
 			return -EINTR;

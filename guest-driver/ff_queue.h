@@ -7,6 +7,7 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
+#include "ff_ahead.h"
 #include "ff_hw.h"
 
 struct ff_ctx;
@@ -30,6 +31,7 @@ enum ff_group_state {
  * @id: number
  * @alive: not destroyed yet; changed under the lock of the context
  * @halted: the device has halted it
+ * @ahead: what it is about to want, for a queue of the driver's own
  * @state: of the group below, which is under &struct ff_device.queue_lock
  * @link: in &struct ff_ctx.ready until it is served
  * @group: number of the group
@@ -43,6 +45,7 @@ struct ff_queue {
 	unsigned int id;
 	bool alive;
 	bool halted;
+	struct ff_ahead ahead;
 
 	enum ff_group_state state;
 	struct list_head link;
