@@ -12,6 +12,7 @@
 
 #include "ff_ctx.h"
 #include "ff_debugfs.h"
+#include "ff_dmirror.h"
 #include "ff_drv.h"
 #include "ff_fault.h"
 #include "ff_file.h"
@@ -254,6 +255,7 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_misc_register(ff);
 	if (ret)
 		goto remove_debugfs;
+	ff_dmirror_add(ff);
 
 	dev_info(ff->dev, "%s: %u queues, %u engines, fault window of %u pages\n",
 		 ff->name, ff->nr_queues, ff->nr_engines, ff->window);
@@ -296,6 +298,7 @@ static void ff_remove(struct pci_dev *pdev)
 {
 	struct ff_device *ff = pci_get_drvdata(pdev);
 
+	ff_dmirror_remove(ff);
 	misc_deregister(&ff->misc);
 	ff_debugfs_remove(ff);
 	ff_unplug(ff);

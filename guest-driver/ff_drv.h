@@ -14,6 +14,7 @@
 #include "ff_counters.h"
 #include "ff_hw.h"
 
+struct ff_dmirror_node;
 struct ff_queue;
 
 /* Entries of the context table, and so one more than contexts there can be. */
@@ -62,6 +63,7 @@ struct ff_fault_ring {
  * @window: most records of a fault group
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
+ * @dmirror: nodes for the kernel's HMM selftest, or NULL
  * @unplug: read side is held by all that uses the hardware for a process
  * @unplugged: the driver is being unbound
  * @lost: the device was reset, or taken off the bus as it did not answer
@@ -95,6 +97,8 @@ struct ff_device {
 
 	unsigned int nr_completions;
 	struct ff_vector completion[FF_VECTORS - FF_VECTOR_QUEUE];
+
+	struct ff_dmirror_node *dmirror;
 
 	struct srcu_struct unplug;
 	bool unplugged;

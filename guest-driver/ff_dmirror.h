@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The interface of the kernel's HMM selftest. */
+#ifndef FF_DMIRROR_H
+#define FF_DMIRROR_H
+
+#include <linux/ioctl.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+struct ff_ctx;
+struct ff_device;
+struct ff_queue;
+
+/**
+ * struct ff_dmirror_cmd - Argument of all ioctls, as lib/test_hmm_uapi.h has it
+ * @addr: address on which the device works, page aligned
+ * @ptr: address of what it is to write, or of where to put what it read
+ * @npages: pages at @addr
+ * @cpages: out: pages done
+ * @faults: out: rounds of faults that it took
+ */
+struct ff_dmirror_cmd {
+	__u64 addr;
+	__u64 ptr;
+	__u64 npages;
+	__u64 cpages;
+	__u64 faults;
+};
+
+#define FF_DMIRROR_IOC(nr)	_IOWR('H', nr, struct ff_dmirror_cmd)
+
+/* Numbers of the ioctls. */
+#define FF_DMIRROR_READ			0
+#define FF_DMIRROR_WRITE		1
+#define FF_DMIRROR_MIGRATE_TO_DEV	2
+#define FF_DMIRROR_MIGRATE_TO_SYS	3
+#define FF_DMIRROR_SNAPSHOT		4
+#define FF_DMIRROR_EXCLUSIVE		5
+#define FF_DMIRROR_CHECK_EXCLUSIVE	6
+#define FF_DMIRROR_RELEASE		7
+#define FF_DMIRROR_FLAGS		8
+
+/* What a snapshot says of a page; the middle four are combined. */
+#define FF_DMIRROR_NONE		0x00
+#define FF_DMIRROR_CAN_READ	0x01
+#define FF_DMIRROR_CAN_WRITE	0x02
+#define FF_DMIRROR_PMD		0x04
+#define FF_DMIRROR_PUD		0x08
+#define FF_DMIRROR_ZERO		0x10
+#define FF_DMIRROR_ERROR	0xff
+
+/**
+ * struct ff_dmirror - An open file: a mirror of the mm that opened it
+ * @ctx: context
+ * @lock: one command at a time; outside of all other locks
+ * @queue: carries them out; NULL until it is needed, and after trouble
+ * @doorbell: of @queue
+ * @tail: of its ring
+ * @fence: of the last command
+ */
+struct ff_dmirror {
+	struct ff_ctx *ctx;
+	struct mutex lock; /* what follows */
+	struct ff_queue *queue;
+	void __iomem *doorbell;
+	u32 tail;
+	u64 fence;
+};
+
+void ff_dmirror_add(struct ff_device *ff);
+void ff_dmirror_remove(struct ff_device *ff);
+
+int ff_dmirror_copy_init(struct ff_dmirror *dmirror);
+void ff_dmirror_copy_fini(struct ff_dmirror *dmirror);
+
+int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_snapshot(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+
+#endif /* FF_DMIRROR_H */
