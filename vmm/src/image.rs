@@ -47,15 +47,25 @@ pub struct Image {
     pub manifest: Manifest,
 }
 
+/// Where the recipe has put this program, if it has.
+fn beside_this_program() -> Option<PathBuf> {
+    let directory = env::current_exe().ok()?.parent()?.to_owned();
+    directory.join(MANIFEST).is_file().then_some(directory)
+}
+
 impl Image {
-    /// The image in `chosen`, else in `$FARFAULT_IMAGE`, else the newest of the cache.
+    /// The image in `chosen`, else in `$FARFAULT_IMAGE`, else the one that this program
+    /// lies beside, else the newest of the cache.
     pub fn find(chosen: Option<&Path>) -> Result<Image, ImageError> {
         if let Some(directory) = chosen {
             return Image::open(directory);
         }
         match env::var_os("FARFAULT_IMAGE").filter(|value| !value.is_empty()) {
             Some(directory) => Image::open(Path::new(&directory)),
-            None => Image::newest(&cache()),
+            None => match beside_this_program() {
+                Some(directory) => Image::open(&directory),
+                None => Image::newest(&cache()),
+            },
         }
     }
 

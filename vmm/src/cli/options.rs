@@ -69,8 +69,8 @@ pub struct VmArgs {
     /// Guest initrd [default: the image's]
     #[arg(long, value_name = "FILE", help_heading = "Guest")]
     pub initrd: Option<PathBuf>,
-    /// Image directory made by guest-image/build [default: $FARFAULT_IMAGE, else the newest of
-    /// the cache]
+    /// Image directory made by guest-image/build [default: $FARFAULT_IMAGE, else the one beside this
+    /// program, else the newest of the cache]
     #[arg(long, value_name = "DIR", help_heading = "Guest")]
     pub image: Option<PathBuf>,
     /// Words added to the kernel's command line
