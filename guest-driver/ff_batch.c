@@ -2,13 +2,12 @@
 /*
  * The far-fault service.
  *
- * The work item of a context takes all groups that wait as one batch, has the
- * mirror make their pages present with as few calls as may be, and answers
- * every group, whatever happened.
+ * All groups that wait in a context are taken as one batch, the mirror makes
+ * their pages present with as few calls as may be, and every group is answered,
+ * whatever happened. Who does that is said in ff_service.c.
  */
 #include <linux/bsearch.h>
 #include <linux/mm.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
@@ -133,7 +132,8 @@ static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
 	unsigned int i;
 	u64 *request;
 
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm))
+		return;
 	for (i = 0; i < nr; i++) {
 		request = &ctx->requests[i];
 		address = *request & PAGE_MASK;
@@ -202,15 +202,14 @@ static bool ff_same_run(u64 a, u64 b, bool write)
 }
 
 /* Has the pages of the batch made present, run by run. */
-static void ff_batch_serve(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 {
-	struct mm_struct *mm = ctx->mirror.mm;
 	u64 *requests = ctx->requests;
 	unsigned int i, run;
 	bool write;
 
 	/* The process is gone or going, and takes its memory with it. */
-	if (!mmget_not_zero(mm)) {
+	if (current->mm != ctx->mirror.mm) {
 		for (i = 0; i < nr; i++)
 			ff_request_fail(ctx, &requests[i], FF_WANT);
 		return;
@@ -231,8 +230,6 @@ static void ff_batch_serve(struct ff_ctx *ctx, unsigned int nr)
 		ff_batch_run(ctx, requests + i, run, write);
 		cond_resched();
 	}
-	/* The last user tears the address space down, but not in here. */
-	mmput_async(mm);
 }
 
 /* Whether a demand of the group failed; *address then says which. */
@@ -307,21 +304,25 @@ static void ff_batch_respond(struct ff_ctx *ctx, unsigned int nr)
 }
 
 /**
- * ff_batch_work() - Serve the fault groups of a context
- * @work: its work item
+ * ff_batch_serve() - Serve the fault groups that wait
+ * @ctx: context; nobody else serves it at the same time
+ *
+ * In a task that is not of the process, all of them are refused.
+ *
+ * Return: whether there were any.
  */
-void ff_batch_work(struct work_struct *work)
+bool ff_batch_serve(struct ff_ctx *ctx)
 {
-	struct ff_ctx *ctx = container_of(work, struct ff_ctx, service);
-	unsigned int requests, nr;
+	unsigned int requests = ff_batch_take(ctx);
+	unsigned int nr;
 
-	while ((requests = ff_batch_take(ctx))) {
-		nr = ff_batch_merge(ctx, requests);
-		ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
-		trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
-		ff_batch_serve(ctx, nr);
-		ff_batch_respond(ctx, nr);
-		cond_resched();
-	}
-	ff_ctx_put(ctx);
+	if (!requests)
+		return false;
+	nr = ff_batch_merge(ctx, requests);
+	ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
+	trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
+	ff_batch_populate(ctx, nr);
+	ff_batch_respond(ctx, nr);
+	cond_resched();
+	return true;
 }

@@ -6,8 +6,8 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
+struct ff_ctx;
 struct ff_device;
-struct work_struct;
 
 /*
  * A request is a page address with these bits below. "Want" is all that some
@@ -30,6 +30,6 @@ struct work_struct;
 #define FF_FAILED_SHIFT	4
 
 u64 *ff_batch_alloc(struct ff_device *ff);
-void ff_batch_work(struct work_struct *work);
+bool ff_batch_serve(struct ff_ctx *ctx);
 
 #endif /* FF_BATCH_H */

@@ -2,14 +2,13 @@
 /*
  * Contexts: from open to close.
  *
- * A context ends in two steps. First the device forgets it: queues, PASID,
- * page table. That needs the fault service to be out of it, so it happens with
- * the last reference, which may be that of the work item; close() does not
- * wait for a fault that is stuck in some file system, and a killed process
- * goes away. If the driver is unbound before, ff_ctx_detach_all() does it.
- * Then the structure is freed, when its file is closed too.
+ * A context ends in two steps. First the device forgets it: queues, service,
+ * PASID, page table. Then the structure is freed. Both happen in a work item
+ * when the file is closed, but if the driver is unbound before,
+ * ff_ctx_detach_all() does the first.
  */
-#include <linux/sched/mm.h>
+#include <linux/completion.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "ff_batch.h"
@@ -18,6 +17,9 @@
 #include "ff_queue.h"
 #include "ff_resident.h"
 
+/* Where contexts end; only what is left of them when the module is unloaded. */
+static struct workqueue_struct *ff_ctx_ends;
+
 static void ff_ctx_entry_set(struct ff_ctx *ctx, u64 root)
 {
 	struct ff_context *entry = &ctx->ff->context_table[ctx->mirror.pasid];
@@ -25,6 +27,51 @@ static void ff_ctx_entry_set(struct ff_ctx *ctx, u64 root)
 	/* The table first, then the way to it. */
 	dma_wmb();
 	WRITE_ONCE(entry->root, cpu_to_le64(root));
+}
+
+/* The device forgets the context. */
+static void ff_ctx_detach(struct ff_ctx *ctx)
+{
+	struct ff_device *ff = ctx->ff;
+
+	mutex_lock(&ctx->detach);
+	if (!ctx->detached) {
+		/* Without queues no faults come, then nobody uses the mirror. */
+		ff_queues_destroy(ctx);
+		ff_service_stop(ctx);
+		ff_ctx_entry_set(ctx, 0);
+		ff_scratch_free(&ctx->mirror, ctx->scratch);
+		ff_resident_unmap(ctx);
+		ff_mirror_close(&ctx->mirror);
+		ctx->detached = true;
+
+		ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
+		xa_erase(&ff->contexts, ctx->mirror.pasid);
+	}
+	mutex_unlock(&ctx->detach);
+}
+
+static void ff_ctx_free(struct kref *ref)
+{
+	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
+
+	ff_device_put(ctx->ff);
+	kvfree(ctx->requests);
+	kfree(ctx);
+}
+
+static void ff_ctx_put(struct ff_ctx *ctx)
+{
+	kref_put(&ctx->ref, ff_ctx_free);
+}
+
+static void ff_ctx_end(struct work_struct *work)
+{
+	struct ff_ctx *ctx = container_of(work, struct ff_ctx, end);
+
+	ff_ctx_detach(ctx);
+	complete_all(&ctx->ended);
+	ff_ctx_put(ctx);
 }
 
 /**
@@ -50,8 +97,10 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 	ctx->ff = ff;
 	ctx->mapping = mapping;
 	mutex_init(&ctx->lock);
+	mutex_init(&ctx->detach);
+	INIT_WORK(&ctx->end, ff_ctx_end);
+	init_completion(&ctx->ended);
 	INIT_LIST_HEAD(&ctx->ready);
-	INIT_WORK(&ctx->service, ff_batch_work);
 	ctx->requests = ff_batch_alloc(ff);
 	ctx->scratch = ff_scratch_alloc();
 	if (!ctx->requests || !ctx->scratch)
@@ -67,11 +116,16 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto close;
 	}
+	ret = ff_service_start(ctx);
+	if (ret)
+		goto erase;
 	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
 	ff_device_get(ff);
 	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
 	return ctx;
 
+erase:
+	xa_erase(&ff->contexts, ctx->mirror.pasid);
 close:
 	ff_mirror_close(&ctx->mirror);
 free:
@@ -81,65 +135,29 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* The device forgets the context. Nobody uses the mirror any more. */
-static void ff_ctx_detach(struct ff_ctx *ctx)
-{
-	struct ff_device *ff = ctx->ff;
-
-	ff_queues_destroy(ctx);
-	ff_ctx_entry_set(ctx, 0);
-	ff_scratch_free(&ctx->mirror, ctx->scratch);
-	ff_resident_unmap(ctx);
-	ff_mirror_close(&ctx->mirror);
-	ctx->detached = true;
-
-	ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
-	xa_erase(&ff->contexts, ctx->mirror.pasid);
-	wake_up_all(&ff->idle);
-}
-
-static void ff_ctx_release(struct kref *ref)
-{
-	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
-
-	if (!ctx->detached)
-		ff_ctx_detach(ctx);
-	ff_device_put(ctx->ff);
-	kvfree(ctx->requests);
-	kfree(ctx);
-}
-
-void ff_ctx_put(struct ff_ctx *ctx)
-{
-	kref_put(&ctx->ref, ff_ctx_release);
-}
-
 /**
  * ff_ctx_close() - The file is closed
  * @ctx: context; no ioctl is under way and no doorbell is mapped
+ *
+ * A fault that is being served can take as long as some file system or a
+ * userfaultfd handler likes, so whoever closes the file may be killed meanwhile.
  */
 void ff_ctx_close(struct ff_ctx *ctx)
 {
-	struct ff_device *ff = ctx->ff;
-	int unplug;
-
 	WRITE_ONCE(ctx->mirror.closing, true);
 	mutex_lock(&ctx->lock);
 	ctx->mapping = NULL;
 	mutex_unlock(&ctx->lock);
 
-	ff_device_get(ff);
-	unplug = srcu_read_lock(&ff->unplug);
-	if (!READ_ONCE(ff->unplugged))
-		ff_queues_destroy(ctx);
+	kref_get(&ctx->ref);
+	queue_work(ff_ctx_ends, &ctx->end);
+	wait_for_completion_killable(&ctx->ended);
 	ff_ctx_put(ctx);
-	srcu_read_unlock(&ff->unplug, unplug);
-	ff_device_put(ff);
 }
 
 /**
  * ff_ctx_detach_all() - The driver is unbound: take all contexts from the device
- * @ff: device, stopped; neither ioctls nor the fault service run any more
+ * @ff: device, stopped; no ioctl is under way and no fault is read
  */
 void ff_ctx_detach_all(struct ff_device *ff)
 {
@@ -148,14 +166,31 @@ void ff_ctx_detach_all(struct ff_device *ff)
 
 	xa_lock(&ff->contexts);
 	xa_for_each(&ff->contexts, pasid, ctx) {
-		if (!kref_get_unless_zero(&ctx->ref))
-			continue;
+		/* They are freed only when they are no longer found here. */
+		kref_get(&ctx->ref);
 		xa_unlock(&ff->contexts);
-		if (!ctx->detached)
-			ff_ctx_detach(ctx);
+		ff_ctx_detach(ctx);
 		ff_ctx_put(ctx);
 		xa_lock(&ff->contexts);
 	}
 	xa_unlock(&ff->contexts);
-	wait_event(ff->idle, xa_empty(&ff->contexts));
+}
+
+/**
+ * ff_ctx_init() - Prepare for contexts
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init ff_ctx_init(void)
+{
+	ff_ctx_ends = alloc_workqueue("farfault", WQ_UNBOUND, 0);
+	return ff_ctx_ends ? 0 : -ENOMEM;
+}
+
+/**
+ * ff_ctx_exit() - Wait until no context is left
+ */
+void ff_ctx_exit(void)
+{
+	destroy_workqueue(ff_ctx_ends);
 }

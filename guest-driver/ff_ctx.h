@@ -3,11 +3,13 @@
 #ifndef FF_CTX_H
 #define FF_CTX_H
 
+#include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
 
 #include "ff_mirror.h"
+#include "ff_service.h"
 
 struct address_space;
 struct ff_queue;
@@ -15,7 +17,7 @@ struct ff_resident;
 
 /**
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
- * @ref: one for the file, one for the work item while it is queued or runs
+ * @ref: one for the file, later for @end
  * @ff: device
  * @mirror: device page table; has the PASID and the mm
  * @lock: orders what is done for the queues of the context against their
@@ -25,8 +27,11 @@ struct ff_resident;
  *	outside of &struct ff_device.queue_lock.
  * @mapping: where doorbell mappings are found; NULL once the file is closed
  * @resident: memory of the driver's own in the page table, or NULL
- * @detached: the device knows nothing of the context any more
- * @service: fault service, see ff_batch.c
+ * @detach: held while the device forgets the context
+ * @detached: it knows nothing of it any more; under @detach
+ * @end: set going when the file is closed
+ * @ended: and this says that it is done
+ * @service: who serves its faults
  * @ready: &struct ff_queue with a whole group to serve, under
  *	&struct ff_device.queue_lock
  * @groups: queues whose groups are being served
@@ -41,9 +46,12 @@ struct ff_ctx {
 	struct mutex lock; /* queues against their end */
 	struct address_space *mapping;
 	struct ff_resident *resident;
+	struct mutex detach; /* detached */
 	bool detached;
+	struct work_struct end;
+	struct completion ended;
 
-	struct work_struct service;
+	struct ff_service service;
 	struct list_head ready;
 	struct ff_queue *groups[FF_QUEUES];
 	unsigned int nr_groups;
@@ -54,7 +62,8 @@ struct ff_ctx {
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping);
 void ff_ctx_close(struct ff_ctx *ctx);
-void ff_ctx_put(struct ff_ctx *ctx);
 void ff_ctx_detach_all(struct ff_device *ff);
+int ff_ctx_init(void);
+void ff_ctx_exit(void);
 
 #endif /* FF_CTX_H */

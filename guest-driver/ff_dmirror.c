@@ -79,6 +79,14 @@ static int ff_dmirror_open(struct inode *inode, struct file *file)
 	return nonseekable_open(inode, file);
 }
 
+static int ff_dmirror_flush(struct file *file, fl_owner_t owner)
+{
+	struct ff_dmirror *dmirror = file->private_data;
+
+	ff_service_flush(dmirror->ctx);
+	return 0;
+}
+
 static int ff_dmirror_release(struct inode *inode, struct file *file)
 {
 	struct ff_dmirror *dmirror = file->private_data;
@@ -189,6 +197,7 @@ static int ff_dmirror_mmap(struct file *file, struct vm_area_struct *vma)
 static const struct file_operations ff_dmirror_fops = {
 	.owner = THIS_MODULE,
 	.open = ff_dmirror_open,
+	.flush = ff_dmirror_flush,
 	.release = ff_dmirror_release,
 	.unlocked_ioctl = ff_dmirror_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,

@@ -30,7 +30,6 @@ static void ff_device_free(struct kref *ref)
 {
 	struct ff_device *ff = container_of(ref, struct ff_device, ref);
 
-	ida_free(&ff_instances, ff->instance);
 	cleanup_srcu_struct(&ff->unplug);
 	kfree(ff);
 }
@@ -76,7 +75,6 @@ static struct ff_device *ff_device_alloc(struct pci_dev *pdev)
 	ff->dev = &pdev->dev;
 	snprintf(ff->name, sizeof(ff->name), "farfault%d", ff->instance);
 	spin_lock_init(&ff->queue_lock);
-	init_waitqueue_head(&ff->idle);
 	xa_init_flags(&ff->contexts, XA_FLAGS_ALLOC);
 	return ff;
 
@@ -240,14 +238,9 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_hardware_init(ff);
 	if (ret)
 		goto put;
-	ff->service = alloc_workqueue("%s", WQ_UNBOUND, 0, ff->name);
-	if (!ff->service) {
-		ret = -ENOMEM;
-		goto put;
-	}
 	ret = ff_irqs_init(ff);
 	if (ret)
-		goto destroy_service;
+		goto put;
 	ret = ff_enable(ff);
 	if (ret)
 		goto stop;
@@ -266,9 +259,8 @@ remove_debugfs:
 stop:
 	ff_stop(ff);
 	ff_irqs_fini(ff);
-destroy_service:
-	destroy_workqueue(ff->service);
 put:
+	ida_free(&ff_instances, ff->instance);
 	ff_device_put(ff);
 	return ret;
 }
@@ -291,8 +283,8 @@ static void ff_unplug(struct ff_device *ff)
 /*
  * Files may still be open if the driver is unbound by hand; the module stays
  * as long as they are. From the outside in: no new files, nobody at work for a
- * process, no fault read, none being served, no memory access; then the
- * contexts are taken down, which needs no device any more.
+ * process, no fault read, no memory access; then the contexts are taken down,
+ * which needs no device any more.
  */
 static void ff_remove(struct pci_dev *pdev)
 {
@@ -303,10 +295,11 @@ static void ff_remove(struct pci_dev *pdev)
 	ff_debugfs_remove(ff);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
-	destroy_workqueue(ff->service);
 	ff_stop(ff);
 	ff_ctx_detach_all(ff);
 	ff_irqs_fini(ff);
+	/* From here on the name can be used again, whatever is still open. */
+	ida_free(&ff_instances, ff->instance);
 	ff_device_put(ff);
 }
 
@@ -349,12 +342,16 @@ static struct pci_driver ff_driver = {
 
 static int __init ff_init(void)
 {
-	int ret;
+	int ret = ff_ctx_init();
 
+	if (ret)
+		return ret;
 	ff_debugfs_init();
 	ret = pci_register_driver(&ff_driver);
-	if (ret)
+	if (ret) {
 		ff_debugfs_exit();
+		ff_ctx_exit();
+	}
 	return ret;
 }
 module_init(ff_init);
@@ -362,6 +359,7 @@ module_init(ff_init);
 static void __exit ff_exit(void)
 {
 	pci_unregister_driver(&ff_driver);
+	ff_ctx_exit();
 	ff_debugfs_exit();
 	ida_destroy(&ff_instances);
 }

@@ -70,12 +70,10 @@ struct ff_fault_ring {
  * @context_table: where the device finds page tables
  * @context_dma: its DMA address
  * @contexts: &struct ff_ctx by PASID
- * @idle: woken when a context has gone
  * @commands: command queue
  * @faults: fault queue
  * @queue_lock: protects @queues, and of each queue the group it collects
  * @queues: user-mode queues by number
- * @service: runs the fault service of contexts
  * @counters: what is counted
  * @debugfs: directory
  */
@@ -107,13 +105,11 @@ struct ff_device {
 	struct ff_context *context_table;
 	dma_addr_t context_dma;
 	struct xarray contexts;
-	wait_queue_head_t idle;
 
 	struct ff_commands commands;
 	struct ff_fault_ring faults;
 	spinlock_t queue_lock; /* queues, and the groups they collect */
 	struct ff_queue *queues[FF_QUEUES];
-	struct workqueue_struct *service;
 
 	struct ff_counters counters;
 	struct dentry *debugfs;

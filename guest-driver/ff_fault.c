@@ -4,8 +4,8 @@
  *
  * ff_fault_drain() runs in the thread of the interrupt and does no more than
  * sort: each record to the group of its queue, and a group whose last record is
- * there to its context, whose work item is set going; ff_batch.c goes on from
- * there. A slow address space holds up only itself.
+ * there to its context, whose thread is woken; ff_batch.c goes on from there.
+ * A slow address space holds up only itself.
  *
  * A queue has one group on its way at a time, so there is room for it in
  * &struct ff_queue and nothing need be allocated; and a group that is spread
@@ -116,14 +116,7 @@ static void ff_fault_sort(struct ff_device *ff, const struct ff_fault *fault)
 
 	queue->state = FF_GROUP_READY;
 	list_add_tail(&queue->link, &ctx->ready);
-	/*
-	 * The work item gets a reference. If it is queued already it has one,
-	 * and cannot get as far as dropping it while queue_lock is held, so
-	 * the one dropped here is not the last.
-	 */
-	if (kref_get_unless_zero(&ctx->ref) &&
-	    !queue_work(ff->service, &ctx->service))
-		ff_ctx_put(ctx);
+	ff_service_wake(ctx);
 	return;
 
 bad:

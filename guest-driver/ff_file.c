@@ -32,6 +32,13 @@ static int ff_open(struct inode *inode, struct file *file)
 	return nonseekable_open(inode, file);
 }
 
+/* Every time that a descriptor is closed, by whatever process. */
+static int ff_flush(struct file *file, fl_owner_t owner)
+{
+	ff_service_flush(file->private_data);
+	return 0;
+}
+
 static int ff_release(struct inode *inode, struct file *file)
 {
 	ff_ctx_close(file->private_data);
@@ -138,6 +145,7 @@ static int ff_mmap(struct file *file, struct vm_area_struct *vma)
 const struct file_operations ff_fops = {
 	.owner = THIS_MODULE,
 	.open = ff_open,
+	.flush = ff_flush,
 	.release = ff_release,
 	.unlocked_ioctl = ff_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,

@@ -10,6 +10,7 @@
  *
  * All locks of the driver, outermost first:
  *
+ *	ctx->detach			mutex: the end of a context
  *	mmap_lock (or that of a VMA)
  *	  ctx->lock			mutex: queues of a context, see ff_ctx.h
  *	    i_mmap_rwsem and on		when doorbells are unmapped
@@ -20,8 +21,10 @@
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated, no fault is taken, no notifier
  * is inserted or removed, and of locks only commands->lock is taken. The others
- * are never taken in a notifier. No lock is held while hmm_range_fault() runs
- * but mmap_lock, and none while a process waits for a fence.
+ * are never taken in a notifier. ctx->detach is held while the end of the fault
+ * service is waited for, and taken only in a work item or when the driver is
+ * unbound. No lock is held while hmm_range_fault() runs but mmap_lock, and none
+ * while a process waits for a fence.
  *
  * A page is mapped without a reference or a pin. What keeps it is this: an
  * entry that is valid, seen under mirror->lock, means that no invalidation of
@@ -231,7 +234,8 @@ static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
 	struct vm_area_struct *vma;
 	unsigned long size = 0;
 
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm))
+		return 0;
 	vma = vma_lookup(mm, address);
 	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
 		size = FF_LEVEL_SIZE(2);
@@ -247,7 +251,7 @@ static int ff_window_add(struct ff_mirror *mirror, unsigned long start,
 	struct ff_window *window;
 	int ret;
 
-	window = kzalloc_obj(*window);
+	window = kzalloc_obj(*window, GFP_KERNEL_ACCOUNT);
 	if (!window)
 		return -ENOMEM;
 	window->mirror = mirror;
@@ -407,7 +411,8 @@ static int ff_mirror_try(struct ff_window *window, const struct ff_span *span,
  * @span: which pages, and for what
  * @scratch: of the caller
  *
- * The caller holds a user of the mm (mmget_not_zero()) and no lock.
+ * To be called by a thread of the mm, which keeps it from going away, and with
+ * no lock held.
  *
  * hmm_range_fault() faults from the first page that needs it to the end of the
  * PMD or of the range, all with the flags of that page, and only then looks at
