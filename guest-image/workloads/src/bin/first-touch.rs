@@ -13,17 +13,26 @@ use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
     name: "first-touch",
-    usage: "[--mib M] [--page small|huge] [--mark]",
+    usage: "[--mib M] [--page small|huge|shared] [--mark]",
     about: "Has the device fill M MiB (default 64) of memory that nobody has touched.\n\
+            --page shared takes memory that children would share.\n\
             --mark sets the marks `before` and `after` around the device's work.",
 };
 
 /// No byte of it is zero or like another.
 const PATTERN: u64 = 0x1122_3344_5566_7788;
 
+/// Of what the memory is made.
+#[derive(Clone, Copy, Debug)]
+enum Page {
+    Small,
+    Huge,
+    Shared,
+}
+
 struct Work {
     bytes: usize,
-    huge: bool,
+    page: Page,
     mark: bool,
 }
 
@@ -32,24 +41,28 @@ fn main() -> ExitCode {
         |options| {
             let mib: usize = options.option("--mib", 64)?;
             let page: String = options.option("--page", "small".to_owned())?;
-            let huge = match page.as_str() {
-                "small" => false,
-                "huge" => true,
-                other => return Err(format!("--page '{other}': say small or huge").into()),
+            let page = match page.as_str() {
+                "small" => Page::Small,
+                "huge" => Page::Huge,
+                "shared" => Page::Shared,
+                other => return Err(format!("--page '{other}': say small, huge or shared").into()),
             };
             let bytes = within("--mib", mib, 1..=1 << 20)? << 20;
-            Ok(Work { bytes, huge, mark: options.switch("--mark") })
+            Ok(Work { bytes, page, mark: options.switch("--mark") })
         },
         |work| run(&work),
     )
 }
 
 fn run(work: &Work) -> Result<Summary, Failure> {
-    if work.huge {
-        memory::allow_huge_pages()?;
-    }
-    let region = if work.huge { Region::huge_pages } else { Region::small_pages };
-    let mut region = region(work.bytes)?;
+    let mut region = match work.page {
+        Page::Small => Region::small_pages(work.bytes)?,
+        Page::Shared => Region::shared_anonymous(work.bytes)?,
+        Page::Huge => {
+            memory::allow_huge_pages()?;
+            Region::huge_pages(work.bytes)?
+        }
+    };
     let mut queue = Device::open()?.queue(16)?;
     queue.nop()?; // the ring's own faults belong to no one's count
 
@@ -63,9 +76,8 @@ fn run(work: &Work) -> Result<Summary, Failure> {
 
     let words = views::words(&region);
     let verified = words.iter().all(|&word| word == PATTERN);
-    let page = if work.huge { "huge" } else { "small" };
     Ok(Summary::new(verified)
         .with("elements", words.len())
         .with("bytes", region.len())
-        .with("page", page))
+        .with("page", format!("{:?}", work.page).to_lowercase()))
 }

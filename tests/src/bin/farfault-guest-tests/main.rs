@@ -8,6 +8,7 @@
 
 mod check;
 mod machines;
+mod out_of_memory;
 mod programs;
 mod refusals;
 
@@ -19,8 +20,12 @@ use std::process::ExitCode;
 /// Boots something and says what came of it.
 type Scenario = fn(&Farfault) -> Vec<Check>;
 
-const SCENARIOS: [(&str, Scenario); 3] =
-    [("refusals", refusals::run), ("programs", programs::run), ("machines", machines::run)];
+const SCENARIOS: [(&str, Scenario); 4] = [
+    ("refusals", refusals::run),
+    ("programs", programs::run),
+    ("out-of-memory", out_of_memory::run),
+    ("machines", machines::run),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

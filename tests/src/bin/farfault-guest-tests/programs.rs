@@ -2,7 +2,7 @@
 //! One boot in which the guest's programs run one after another: workloads,
 //! test programs, counts, the module's life, and the kernel log at the end.
 
-use crate::check::{Check, clean_log, ensure, exit_code, ktap, succeeded};
+use crate::check::{Check, clean_log, ensure, exit_code, gauges, ktap, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
@@ -81,16 +81,6 @@ fn checks(finished: &Finished) -> Vec<Check> {
 
 fn retried(stats: &Value) -> u64 {
     stats.pointer("/boots/retried_before_pid1").and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn gauges(finished: &Finished) -> Result<(), String> {
-    let output = crate::check::found(finished, "gauges")?.output;
-    for gauge in ["contexts", "queues", "notifiers", "table_pages"] {
-        let line = format!("{gauge} 0");
-        let at_zero = output.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
-        ensure(at_zero, || format!("{gauge} is not 0:\n{output}"))?;
-    }
-    Ok(())
 }
 
 /// 64 MiB of fresh 4 KiB pages touched by the device: what a batch may cost.

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A device that fills more memory than there is: the process that it works for
+//! is killed, and nobody else.
+
+use crate::check::{Check, ensure, exit_code, found, succeeded};
+use farfault_tests::kernel_log;
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+
+/// Exit code of a program that was ended by SIGKILL.
+const KILLED: i32 = 137;
+
+/// What is filled: more than the guest has, and more than a cgroup may have.
+const GREEDY: [(&str, &str); 3] = [
+    ("private memory", "first-touch --mib 1000"),
+    ("shared memory", "first-touch --mib 1000 --page shared"),
+    ("memory cgroup", "echo $$ >/sys/fs/cgroup/small/cgroup.procs; exec first-touch --mib 200"),
+];
+
+const PREPARE: &str = "\
+echo 1 >/proc/sys/vm/overcommit_memory
+mkdir -p /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir /sys/fs/cgroup/small && echo 64M >/sys/fs/cgroup/small/memory.max";
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let step =
+        |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
+    let mut steps = vec![step("prepare", PREPARE)];
+    steps.extend(GREEDY.iter().map(|(name, command)| step(name, &format!("sh -c '{command}'"))));
+    steps.push(step("work afterwards", "saxpy 100000"));
+    steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
+    steps.push(step("log", "dmesg"));
+    let options = ["--cpus=2", "--memory=512M", "--timeout=240"].map(str::to_owned);
+    match farfault.script(&options, &script_of(&steps, "mark NAME")) {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks = vec![Check::new("prepare", succeeded(finished, "prepare"))];
+    checks.extend(GREEDY.iter().map(|(name, _)| Check::new(*name, killed(finished, name))));
+    checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
+    checks.push(Check::new("only who asked is killed", victims(finished)));
+    checks.push(Check::new("gauges are back at zero", crate::check::gauges(finished)));
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks
+}
+
+fn killed(finished: &Finished, step: &str) -> Result<(), String> {
+    let found = found(finished, step)?;
+    ensure(found.code == Some(KILLED), || {
+        format!("exit code {:?} instead of {KILLED}, having printed\n{}", found.code, found.output)
+    })
+}
+
+/// The OOM killer shows its call trace; apart from that the log is clean.
+fn victims(finished: &Finished) -> Result<(), String> {
+    let log = found(finished, "log")?.output;
+    let victims: Vec<&str> = log.lines().filter(|line| line.contains("Killed process")).collect();
+    let all = victims.iter().all(|line| line.contains("(first-touch)"));
+    ensure(all && victims.len() == GREEDY.len(), || format!("killed:\n{}", victims.join("\n")))?;
+    let complaints: Vec<&str> = kernel_log::complaints(&log)
+        .into_iter()
+        .filter(|line| !line.contains("Call Trace:"))
+        .collect();
+    ensure(complaints.is_empty(), || complaints.join("\n"))
+}
