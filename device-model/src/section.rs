@@ -224,9 +224,8 @@ impl<'s, 'm> Section<'s, 'm> {
 
     #[inline(always)]
     fn load_hit(&self, address: u64) -> Option<u64> {
-        let slice = self.tlb.lookup(self.owner, address, false)?;
-        let at = address as usize & slice.len().wrapping_sub(1);
-        slice.load(at, Ordering::Relaxed).ok()
+        let page = self.tlb.lookup_page(self.owner, address)?;
+        page.load((address % PAGE) as usize, Ordering::Relaxed).ok()
     }
 
     #[inline(never)]
@@ -234,8 +233,20 @@ impl<'s, 'm> Section<'s, 'm> {
         let mut values = [0; N];
         for (value, address) in values.iter_mut().zip(addresses) {
             *value = self.load_slowly(address)?;
+            self.remember_page(address);
         }
         Ok(values)
+    }
+
+    /// Has the next load from the page at `address` find it, whatever leaf it is of.
+    fn remember_page(&mut self, address: u64) {
+        let start = address & !(PAGE - 1);
+        if let Some(leaf) = self.tlb.lookup(self.owner, start, false)
+            && let Some(rest) = from(leaf, start)
+            && let Ok(page) = rest.subslice(0, PAGE as usize)
+        {
+            self.tlb.fill(self.owner, start, 0, false, page);
+        }
     }
 
     /// By bytes, as it may cross a page; aligned it is one access all the same.

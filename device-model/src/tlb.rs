@@ -6,6 +6,10 @@
 //! and writes have arrays of their own: a tag that matches implies permission.
 //! (What may be written but not read is kept in neither and walked each time.)
 //! The PASID is part of the tag.
+//!
+//! A load waits for every step of its look-up, so words are loaded by one look-up
+//! among 4 KiB pages, which has larger leaves there too, page by page, as words
+//! are loaded from them. All else takes the largest leaf that is known.
 
 use crate::space::{Log, SPACES, VA_END};
 
@@ -60,6 +64,10 @@ impl<P: Copy> Array<P> {
     /// What the page of `va` leads to.
     #[inline]
     pub fn lookup(&self, owner: Owner, va: u64) -> Option<&P> {
+        // Higher bits would reach into the PASID of the tag.
+        if va >= VA_END {
+            return None;
+        }
         let (tag, slot) = self.place(owner, va >> self.shift);
         self.entries.get(slot).filter(|entry| entry.tag == tag).map(|entry| &entry.payload)
     }
@@ -143,15 +151,17 @@ impl<P: Copy> Tlb<P> {
     /// What `va` leads to, for reading or for reading and writing.
     #[inline]
     pub fn lookup(&self, owner: Owner, va: u64, write: bool) -> Option<&P> {
-        // Higher bits would reach into the PASID of the tag.
-        if va >= VA_END {
-            return None;
-        }
         let [small, large, huge] = if write { &self.write } else { &self.read };
-        small
-            .lookup(owner, va)
+        huge.lookup(owner, va)
             .or_else(|| large.lookup(owner, va))
-            .or_else(|| huge.lookup(owner, va))
+            .or_else(|| small.lookup(owner, va))
+    }
+
+    /// The page for reading that `va` leads to, if it is known by itself.
+    #[inline]
+    pub fn lookup_page(&self, owner: Owner, va: u64) -> Option<&P> {
+        let [small, ..] = &self.read;
+        small.lookup(owner, va)
     }
 
     /// Remembers a leaf of `level` that may be read, and if `write` also written.
@@ -176,6 +186,7 @@ pub fn level_shift(level: usize) -> u32 {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::space::{Range, Space};
 
     #[test]
     fn addresses_that_no_space_has_match_nothing() {
@@ -186,8 +197,39 @@ mod tests {
         for high in 1..16u64 {
             let va = high << 48 | 0x5000;
             assert_eq!(tlb.lookup(Owner::new(0), va, false), None);
+            assert_eq!(tlb.lookup_page(Owner::new(0), va), None);
         }
         assert_eq!(tlb.lookup(Owner::new(7), 0x5000, false), Some(&7));
         assert_eq!(tlb.lookup(Owner::new(7), 0x5000, true), None);
+    }
+
+    #[test]
+    fn pages_are_for_words_and_leaves_for_all_else() {
+        let (mut tlb, owner, va) = (Tlb::new(0), Owner::new(3), 5 << 30);
+        let found = |tlb: &Tlb<u32>| {
+            (tlb.lookup(owner, va, false).copied(), tlb.lookup_page(owner, va).copied())
+        };
+        // The page of a leaf that may be written is not for reading.
+        tlb.fill(owner, va, 0, true, 1);
+        assert_eq!(found(&tlb), (None, None));
+        tlb.fill(owner, va, 0, false, 2);
+        assert_eq!(found(&tlb), (Some(2), Some(2)));
+        tlb.fill(owner, va, 1, false, 3);
+        assert_eq!(found(&tlb), (Some(3), Some(2)));
+        tlb.fill(owner, va, 2, false, 4);
+        assert_eq!(found(&tlb), (Some(4), Some(2)));
+        assert_eq!(tlb.lookup_page(Owner::new(4), va), None);
+        assert_eq!(tlb.lookup_page(owner, va + 4096), None);
+        // An invalidation drops the leaves that it touches and the pages that it covers.
+        let space = Space::new();
+        space.invalidate(Range { pasid: 3, start: va + 4096, last: va + 8191 });
+        tlb.catch_up(0, &space.enter());
+        assert_eq!(found(&tlb), (Some(2), Some(2)));
+        space.invalidate(Range { pasid: 4, start: va, last: va + 4095 });
+        tlb.catch_up(0, &space.enter());
+        assert_eq!(found(&tlb), (Some(2), Some(2)));
+        space.invalidate(Range { pasid: 3, start: va, last: va + (1 << 21) - 1 });
+        tlb.catch_up(0, &space.enter());
+        assert_eq!(found(&tlb), (None, None));
     }
 }

@@ -40,8 +40,9 @@ fn place(i: u64) -> u64 {
     (i % NODES * 1237 + 11) % NODES
 }
 
-/// Takes `turns` turns of plain and device.
-pub fn measure(name: &str, leaf: u64, turns: usize) -> Row {
+/// Takes `turns` turns of plain and device. The device's list
+/// lies in `parts` equal parts, each in leaves of its own.
+pub fn measure(name: &str, leaf: u64, parts: u64, turns: usize) -> Row {
     let mut driver = Driver::start_with(
         Config { engines: 1, window: 1 },
         Machine::new(&[(0, 64 << 20)]),
@@ -49,15 +50,18 @@ pub fn measure(name: &str, leaf: u64, turns: usize) -> Row {
         64,
     );
     driver.create_space(1);
-    driver.allocate(1, BASE, SPAN, leaf);
-    for va in (BASE..BASE + SPAN).step_by(leaf as usize) {
+    // Where in its leaf a node is does not depend on that: nothing changes for
+    // the caches and the TLB of the machine that this runs on.
+    let address = |node: u64| BASE + node / (SPAN / parts) * leaf + node;
+    for va in (0..SPAN).step_by(PAGE as usize).map(address) {
+        driver.allocate(1, va, PAGE, leaf);
         driver.map(1, va, 1, true);
     }
     let mut list = vec![0u64; (SPAN / 8) as usize];
     for i in 0..NODES {
         let (node, next) = (place(i) * NODE, place(i + 1) * NODE);
-        driver.write(1, BASE + node, &(BASE + next).to_le_bytes());
-        driver.write(1, BASE + node + 8, &i.to_le_bytes());
+        driver.write(1, address(node), &address(next).to_le_bytes());
+        driver.write(1, address(node) + 8, &i.to_le_bytes());
         list[(node / 8) as usize] = next / 8;
         list[(node / 8) as usize + 1] = i;
     }
@@ -71,7 +75,7 @@ pub fn measure(name: &str, leaf: u64, turns: usize) -> Row {
             let plain = timed(|| {
                 std::hint::black_box(plain(std::hint::black_box(&list)));
             });
-            let source = BASE + place(0) * NODE;
+            let source = address(place(0) * NODE);
             let opcode = OP_CHASE as u8;
             driver.submit(
                 &queue,

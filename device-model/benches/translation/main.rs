@@ -31,7 +31,11 @@ fn main() {
     }
     println!();
     println!("hot 8-byte loads, each at the address that the one before gave");
-    for (name, leaf) in [("4 KiB leaves", PAGE), ("2 MiB leaves", LARGE)] {
-        loads::measure(name, leaf, turns).print();
+    for (name, leaf, parts) in [
+        ("4 KiB leaves", PAGE, 1),
+        ("2 MiB leaves", LARGE, 1),
+        ("2 MiB leaves, a list in 8", LARGE, 8),
+    ] {
+        loads::measure(name, leaf, parts, turns).print();
     }
 }

@@ -8,7 +8,7 @@ use farfault_reference_driver::{
     Answer, Driver, HUGE, LARGE, Machine, Oracle, PAGE, settle, with_engines,
 };
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust};
 
 const STREAMING: [u32; 6] = [OP_COPY, OP_FILL, OP_COMPARE, OP_WORD_COUNT, OP_HISTOGRAM, OP_SAXPY];
 
@@ -144,6 +144,39 @@ fn chase_follows_any_list() {
     world.driver.write(1, node(29) + 8, &0x7777_0000u64.to_le_bytes());
     let record = world.check(start);
     assert_eq!((record.status, record.fault_address), (STATUS_FAULT, 0x7777_0000));
+}
+
+/// Words of large leaves are remembered by pages; nothing else may notice.
+#[test]
+fn chase_through_large_leaves() {
+    let mut world = World::new(Config::default());
+    let (large, pages) = ((1 << 32) + 4 * LARGE, 2 * LARGE / PAGE);
+    world.driver.allocate(1, large, 2 * LARGE, LARGE);
+    // Over all pages of two leaves, one node across the end of the first.
+    let node = |i: u64| match i % 3 {
+        _ if i == 7 => large + LARGE - 4,
+        0 => large + i * 37 % (pages - 1) * PAGE + 4089,
+        _ => large + i * 37 % (pages - 1) * PAGE + 16 * (i % 200),
+    };
+    for i in 0..600 {
+        world.driver.write(1, node(i), &(i * i).to_le_bytes());
+        world.driver.write(1, node(i) + 8, &node(i + 1).to_le_bytes());
+    }
+    let chase = Descriptor { source: node(0), operand2: 0, ..command(OP_CHASE, 600) };
+    world.check(chase);
+    world.with_engine(|world, engine| {
+        for known in [false, true] {
+            let walks = world.counters().walks;
+            let descriptor = world.submit(chase);
+            exhaust(engine);
+            let record = world.record();
+            assert_eq!((record.fence, record.status), (descriptor.fence, STATUS_OK));
+            assert_eq!((record.done, record.result), (600, (0..600).map(|i| i * i).sum()));
+            assert_eq!(world.counters().walks == walks, known);
+        }
+    });
+    world.check(Descriptor { source: large, ..command(OP_COPY, 30 * PAGE) });
+    world.check(Descriptor { destination: large, ..command(OP_COPY, 30 * PAGE) });
 }
 
 #[test]

@@ -50,6 +50,90 @@ fn translations_are_remembered_until_invalidated() {
     });
 }
 
+/// A leaf of 2 MiB, and a list of two nodes in it.
+const LEAF: u64 = 1 << 32;
+const LIST: [u64; 2] = [LEAF + 100 * PAGE, LEAF + 300 * PAGE];
+
+fn create_list(world: &mut World, pasid: u32) {
+    world.driver.allocate(pasid, LEAF, LARGE, LARGE);
+    world.driver.map(pasid, LEAF, 1, true);
+    for (node, next) in LIST.into_iter().zip([LIST[1], 0]) {
+        world.driver.write(pasid, node, &u64::from(pasid).to_le_bytes());
+        world.driver.write(pasid, node + 8, &next.to_le_bytes());
+    }
+}
+
+fn chase() -> Descriptor {
+    Descriptor { source: LIST[0], completion: RECORD, ..command(OP_CHASE, 9) }
+}
+
+#[test]
+fn words_of_a_large_leaf_are_remembered_until_it_is_invalidated() {
+    let mut world = world();
+    create_list(&mut world, 1);
+    world.with_engine(|world, engine| {
+        let mut walks = |world: &mut World| {
+            let before = world.counters().walks;
+            world.submit(chase());
+            exhaust(engine);
+            world.counters().walks - before
+        };
+        assert!(walks(world) > 0);
+        for (pasid, address, bytes, dropped) in [
+            (1, LEAF + LARGE, LARGE, false),
+            (1, LEAF - LARGE, LARGE, false),
+            (2, LEAF, LARGE, false),
+            (65, LEAF, LARGE, false), // the same space
+            (1, LEAF, LARGE, true),
+            (1, LEAF - PAGE, LARGE + PAGE, true),
+            (1, LEAF - 8 * LARGE, 16 * LARGE, true), // too many to look for each
+            (1, 0, 0, true),
+        ] {
+            world.driver.invalidate(pasid, address, bytes);
+            assert_eq!(commands(world), 1);
+            let cost = walks(world);
+            assert_eq!(cost > 0, dropped, "{pasid} {address:#x} {bytes:#x}: {cost} walks");
+            assert_eq!((world.record().done, world.record().result), (2, 2));
+        }
+        // In the middle of it: the leaf goes while the engine knows both pages.
+        world.driver.unmap(1, LEAF, 1);
+        world.driver.invalidate(1, LEAF, LARGE);
+        commands(world);
+        walks(world);
+        let faults = world.driver.take_faults();
+        assert_eq!(faults.iter().map(|fault| fault.address).collect::<Vec<_>>(), [LIST[0]]);
+    });
+}
+
+/// Rule 2 for words: the same addresses, the same place in the TLB, another process.
+#[test]
+fn processes_load_only_their_own_words() {
+    let mut world = world();
+    let pasids = [1, 1 + 64, 1 + 8192];
+    let mut queues = vec![world.queue];
+    for (number, pasid) in (1..).zip(&pasids[1..]) {
+        populate(&mut world.driver, *pasid);
+        queues.push(world.driver.create_queue(number, *pasid, RINGS, 16));
+    }
+    for pasid in pasids {
+        create_list(&mut world, pasid);
+    }
+    commands(&world);
+    let device = world.driver.device.clone();
+    with_engines(&device, 1, |engines| {
+        for fence in 1..5 {
+            for queue in &queues {
+                world.driver.submit(queue, Descriptor { fence, ..chase() });
+            }
+            settle(&mut world.driver, engines, &mut serve);
+            for pasid in pasids {
+                let record = world.driver.completion(pasid, RECORD);
+                assert_eq!((record.fence, record.result), (fence, 2 * u64::from(pasid)));
+            }
+        }
+    });
+}
+
 #[test]
 fn an_engine_that_is_far_behind_drops_everything() {
     for (others, dropped) in [(63, true), (64, true), (200, true)] {

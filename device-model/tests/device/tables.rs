@@ -3,7 +3,7 @@
 
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
-    Descriptor, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
+    Descriptor, OP_CHASE, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
 };
 use farfault_abi::fault::*;
 use farfault_abi::pte::*;
@@ -86,10 +86,14 @@ fn entries_without_permission() {
     let fault = demanded(&mut world, OP_FETCH_ADD);
     assert_eq!(u32::from(fault.access), ACCESS_READ | ACCESS_WRITE);
     assert_eq!(u32::from(fault.reason), REASON_PERMISSION);
+    let fault = demanded(&mut world, OP_CHASE);
+    assert_eq!((fault.address, u32::from(fault.access)), (TARGET, ACCESS_READ));
+    assert_eq!(u32::from(fault.reason), REASON_PERMISSION);
     // Reading a page that may only be read leaves it unwritable.
     set(&mut world, 0, PTE_VALID | PTE_LEAF | PTE_READ | frame);
     let read = Descriptor { source: TARGET, ..command(OP_WORD_COUNT, 64) };
     assert_eq!(world.run(read).status, STATUS_OK);
+    assert_eq!(world.run(Descriptor { source: TARGET, ..command(OP_CHASE, 1) }).status, STATUS_OK);
     let fault = demanded(&mut world, OP_FILL);
     assert_eq!((fault.address, u32::from(fault.access)), (TARGET, ACCESS_WRITE));
     assert_eq!(u32::from(fault.reason), REASON_PERMISSION);
