@@ -2,6 +2,7 @@
 //! What the project's tests share: reading KTAP, running `farfault`, judging a
 //! guest's kernel log, and checking the shape of the source tree.
 
+pub mod hmm_selftests;
 pub mod imports;
 pub mod kernel_log;
 pub mod ktap;

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The kernel's HMM selftest, run for our device and for the kernel's own
+//! simulated one, and its cases judged.
+//!
+//! What a case needs is known beforehand, from what it does: one that our
+//! device cannot do yet is not run, and is said to be skipped. Nothing is skipped
+//! because it failed.
+
+use crate::ktap::{self, Outcome};
+use crate::run::{Farfault, Finished, Step, script_of};
+use std::path::{Path, PathBuf};
+
+/// What a case needs of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Reads, writes and snapshots.
+    Nothing,
+    /// Device memory, but only after a part that can be done without.
+    MemoryLater,
+    /// Device memory.
+    Memory,
+    /// Pages that the CPU may not touch while the device does (`make_device_exclusive()`).
+    Exclusive,
+}
+
+use Need::{Exclusive, Memory, MemoryLater, Nothing};
+
+/// All cases of hmm-tests for devices with private memory, in its order, but the benchmark.
+const CASES: [(&str, Need); 37] = [
+    ("open_close", Nothing),
+    ("anon_read", Nothing),
+    ("anon_read_prot", Nothing),
+    ("anon_write", Nothing),
+    ("anon_write_prot", Nothing),
+    ("anon_write_child", MemoryLater),
+    ("anon_write_child_shared", Nothing),
+    ("anon_write_huge", Nothing),
+    ("anon_write_hugetlbfs", Nothing),
+    ("file_read", Nothing),
+    ("file_write", Nothing),
+    ("migrate", Memory),
+    ("migrate_file_private", Memory),
+    ("migrate_fault", Memory),
+    ("migrate_release", Memory),
+    ("migrate_shared", Memory),
+    ("migrate_multiple", Memory),
+    ("anon_read_multiple", Nothing),
+    ("anon_teardown", Nothing),
+    ("mixedmap", Nothing),
+    ("compound", Nothing),
+    ("exclusive", Exclusive),
+    ("exclusive_mprotect", Exclusive),
+    ("exclusive_cow", Exclusive),
+    ("hmm_gup_test", Memory),
+    ("hmm_cow_in_device", Memory),
+    ("migrate_anon_huge_empty", Memory),
+    ("migrate_anon_huge_zero", Memory),
+    ("migrate_anon_huge_free", Memory),
+    ("migrate_anon_huge_fault", Memory),
+    ("migrate_partial_unmap_fault", Memory),
+    ("migrate_remap_fault", Memory),
+    ("migrate_anon_huge_err", Memory),
+    ("migrate_anon_huge_zero_err", Memory),
+    ("migrate_mixed", Memory),
+    ("snapshot", Memory),
+    ("double_map", MemoryLater),
+];
+
+/// Measures migration for minutes, and asserts nothing about it.
+const BENCHMARK: &str = "benchmark_thp_migration";
+
+/// The variants for memory that a guest would have to be booted with.
+const NO_COHERENT: &str = "-V hmm_device_coherent -V hmm2_device_coherent";
+
+/// How a case that needs device memory ends where there is none: -95 is EOPNOTSUPP.
+const NO_MEMORY: &str = "Expected ret (-95) == 0 (0)";
+
+/// A case, for both devices.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// With our device.
+    pub ours: Outcome,
+    /// What it complained of there.
+    pub complaints: Vec<String>,
+    /// With the kernel's simulated device.
+    pub control: Outcome,
+    /// Whether it must pass here and now.
+    pub due: bool,
+}
+
+/// The directory that guest-image/hmm-tests made.
+///
+/// # Errors
+/// Says what is missing.
+pub fn from_environment() -> Result<PathBuf, String> {
+    let made = std::env::var_os("FARFAULT_HMM_TESTS")
+        .map(PathBuf::from)
+        .ok_or("FARFAULT_HMM_TESTS is not set; run scripts/hmm-selftests")?;
+    for name in ["hmm-tests", "test_hmm.ko"] {
+        if !made.join(name).is_file() {
+            return Err(format!("{} has no {name}; run guest-image/hmm-tests", made.display()));
+        }
+    }
+    Ok(made)
+}
+
+/// Boots a guest in which the selftest runs for our device, then `more`, then for the control.
+///
+/// # Errors
+/// Says why it could not be started.
+pub fn run(farfault: &Farfault, made: &Path, more: &[Step]) -> Result<Finished, String> {
+    let step = |name: &str, command: String| Step { name: name.to_owned(), command };
+    let chosen: String = CASES
+        .iter()
+        .filter(|(_, need)| matches!(need, Nothing | MemoryLater))
+        .map(|(name, _)| format!(" -t {name}"))
+        .collect();
+    let mut steps = vec![step("ours", format!("hmm-tests {NO_COHERENT}{chosen}"))];
+    steps.extend_from_slice(more);
+    steps.push(step(
+        "control",
+        format!("rmmod farfault && insmod /test_hmm.ko && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
+    ));
+    let given = |name: &str, place: &str| format!("--file={}:{place}", made.join(name).display());
+    let options = [
+        "--cpus=2".to_owned(),
+        "--memory=2G".to_owned(),
+        "--timeout=400".to_owned(),
+        "--driver-params=dmirror=1".to_owned(),
+        given("hmm-tests", "/bin/hmm-tests"),
+        given("test_hmm.ko", "/test_hmm.ko"),
+    ];
+    farfault.script(&options, &script_of(&steps, ""))
+}
+
+/// Puts together what the selftest printed for both devices.
+///
+/// # Errors
+/// Names the device for which it printed no results at all.
+pub fn rows(ours: &str, control: &str) -> Result<Vec<Row>, String> {
+    let read = |which: &str, output: &str| {
+        ktap::parse(output).map_err(|why| format!("{which}: {why}, which was\n{output}"))
+    };
+    let (ours_cases, control_cases) = (read("farfault", ours)?, read("test_hmm", control)?);
+    let row = |&(name, need): &(&'static str, Need)| {
+        let complaints = complaints(ours, name);
+        let found = outcome(&ours_cases, name);
+        let due = need == Nothing;
+        let ours = judge(need, &found, &complaints);
+        Row { name, ours, complaints, control: outcome(&control_cases, name), due }
+    };
+    Ok(CASES.iter().map(row).collect())
+}
+
+/// The assertions of a case that did not hold. They come from several processes, on
+/// another stream than the results: only the name tells where they belong.
+fn complaints(output: &str, name: &str) -> Vec<String> {
+    let said = format!(":{name}:");
+    output
+        .lines()
+        .filter_map(|line| line.strip_prefix("# hmm-tests.c:"))
+        .filter_map(|line| line.split_once(&said))
+        .map(|(line, complaint)| format!("line {line}: {complaint}"))
+        .collect()
+}
+
+fn outcome(cases: &[ktap::Case], name: &str) -> Outcome {
+    // As in "hmm.hmm_device_private.anon_read".
+    let found = cases.iter().find(|case| case.name.rsplit('.').next() == Some(name));
+    found.map_or(Outcome::Failed, |case| case.outcome.clone())
+}
+
+fn judge(need: Need, found: &Outcome, complaints: &[String]) -> Outcome {
+    let one_refusal = || matches!(complaints, [only] if only.ends_with(NO_MEMORY));
+    match need {
+        Memory => Outcome::Skipped("needs device memory".to_owned()),
+        Exclusive => Outcome::Skipped("needs exclusive access".to_owned()),
+        MemoryLater if *found == Outcome::Failed && one_refusal() => {
+            Outcome::Skipped("needs device memory; good up to there".to_owned())
+        }
+        // The guest has all that these need, so they have no reason to skip themselves.
+        _ if *found == Outcome::Passed && complaints.is_empty() => Outcome::Passed,
+        _ => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTROL: &str = "1..1\nok 1 hmm.hmm_device_private.anon_read\n";
+
+    fn ours(output: &str, name: &str) -> Outcome {
+        let rows = rows(output, CONTROL).expect("results");
+        rows.into_iter().find(|row| row.name == name).expect("a case").ours
+    }
+
+    #[test]
+    fn a_case_is_known_by_its_last_name() {
+        let rows = rows("1..1\nok 1 hmm.hmm_device_private.anon_read\n", CONTROL).expect("results");
+        assert_eq!((rows.len(), &rows[1].ours), (37, &Outcome::Passed));
+        assert_eq!(rows[1].control, Outcome::Passed);
+        assert_eq!(rows[2].ours, Outcome::Failed, "one that was not run has not passed");
+    }
+
+    #[test]
+    fn a_complaint_spoils_a_case_that_says_ok() {
+        let output = "1..1\n# hmm-tests.c:9:anon_read:Expected 1 == 2\nok 1 hmm.x.anon_read\n";
+        assert_eq!(ours(output, "anon_read"), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_case_that_skips_itself_has_not_passed() {
+        assert_eq!(ours("1..1\nok 1 hmm.x.compound # SKIP none\n", "compound"), Outcome::Failed);
+    }
+
+    #[test]
+    fn only_the_refusal_to_migrate_excuses() {
+        let said = |ret: &str| {
+            format!(
+                "1..1\n# hmm-tests.c:9:double_map:Expected ret ({ret}) == 0 (0)\nnot ok 1 hmm2.x.double_map\n"
+            )
+        };
+        assert!(matches!(ours(&said("-95"), "double_map"), Outcome::Skipped(_)));
+        assert_eq!(ours(&said("-14"), "double_map"), Outcome::Failed);
+        let twice = said("-95") + "# hmm-tests.c:8:double_map:Expected 3 == 4\n";
+        assert_eq!(ours(&twice, "double_map"), Outcome::Failed);
+    }
+
+    #[test]
+    fn no_results_are_an_error() {
+        assert!(rows("insmod: no such file", CONTROL).is_err());
+    }
+}
