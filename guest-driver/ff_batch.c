@@ -26,9 +26,9 @@ static unsigned int ff_batch_size(struct ff_device *ff)
 	return max(FF_BATCH, ff->window);
 }
 
-u64 *ff_batch_alloc(struct ff_device *ff)
+struct ff_request *ff_batch_alloc(struct ff_device *ff)
 {
-	return kvmalloc_objs(u64, ff_batch_size(ff));
+	return kvmalloc_objs(struct ff_request, ff_batch_size(ff));
 }
 
 /* Takes the groups that wait, as many as there is room for. */
@@ -47,7 +47,7 @@ static unsigned int ff_batch_take(struct ff_ctx *ctx)
 		kref_get(&queue->ref);
 		ctx->groups[ctx->nr_groups++] = queue;
 		memcpy(ctx->requests + nr, queue->requests,
-		       array_size(queue->nr, sizeof(u64)));
+		       array_size(queue->nr, sizeof(struct ff_request)));
 		nr += queue->nr;
 	}
 	spin_unlock(&ff->queue_lock);
@@ -56,21 +56,34 @@ static unsigned int ff_batch_take(struct ff_ctx *ctx)
 
 static int ff_request_compare(const void *a, const void *b)
 {
-	return cmp_int(*(const u64 *)a & PAGE_MASK, *(const u64 *)b & PAGE_MASK);
+	const struct ff_request *one = a, *other = b;
+
+	return cmp_int(one->address, other->address);
+}
+
+static void ff_request_merge(struct ff_request *request,
+			     const struct ff_request *other)
+{
+	request->want |= other->want;
+	request->demand |= other->demand;
+	if (other->extent > request->extent) {
+		request->extent = other->extent;
+		request->stream = other->stream;
+	}
 }
 
 /* Sorts by address and merges requests for the same page. */
 static unsigned int ff_batch_merge(struct ff_ctx *ctx, unsigned int nr)
 {
-	u64 *requests = ctx->requests;
+	struct ff_request *requests = ctx->requests;
 	unsigned int i, merged = 0;
 
 	if (!nr)
 		return 0;
 	sort(requests, nr, sizeof(*requests), ff_request_compare, NULL);
 	for (i = 1; i < nr; i++) {
-		if ((requests[i] & PAGE_MASK) == (requests[merged] & PAGE_MASK))
-			requests[merged] |= requests[i];
+		if (requests[i].address == requests[merged].address)
+			ff_request_merge(&requests[merged], &requests[i]);
 		else
 			requests[++merged] = requests[i];
 	}
@@ -83,15 +96,17 @@ static unsigned int ff_batch_merge(struct ff_ctx *ctx, unsigned int nr)
 static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
 {
 	struct ff_mirror *mirror = &ctx->mirror;
+	struct ff_request *request;
 	unsigned int i, stale = 0;
-	u64 *request, need;
+	u64 need;
 
 	mutex_lock(&mirror->lock);
 	for (i = 0; i < nr; i++) {
 		request = &ctx->requests[i];
-		need = *request & FF_WANT_WRITE ? FF_PTE_WRITE : FF_PTE_READ;
-		if (ff_pgtable_lookup(&mirror->pgt, *request & PAGE_MASK) & need) {
-			*request &= ~FF_WANT;
+		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
+							 FF_PTE_READ;
+		if (ff_pgtable_lookup(&mirror->pgt, request->address) & need) {
+			request->want = 0;
 			stale++;
 		}
 	}
@@ -100,67 +115,80 @@ static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
 }
 
 /* Some wants of a request cannot be had: if demanded they have failed. */
-static void ff_request_fail(struct ff_ctx *ctx, u64 *request, u64 wants)
+static void ff_request_fail(struct ff_ctx *ctx, struct ff_request *request,
+			    u8 wants)
 {
-	u64 demanded = wants & (*request & FF_DEMAND) >> FF_DEMAND_SHIFT;
+	u8 demanded = wants & request->demand;
 
-	if (*request & wants && !demanded)
+	if (request->want & wants && !demanded)
 		ff_count(&ctx->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
-	*request |= demanded << FF_FAILED_SHIFT;
-	*request &= ~wants;
+	request->failed |= demanded;
+	request->want &= ~wants;
 }
 
-/* What the mapping says an access may do, as wants. */
-static u64 ff_vma_allows(const struct vm_area_struct *vma)
+/* The accesses that a mapping allows. */
+static u8 ff_vma_allows(const struct vm_area_struct *vma)
 {
 	if (!vma || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
 	    !(vma->vm_flags & VM_READ))
 		return 0;
-	return vma->vm_flags & VM_WRITE ? FF_WANT : FF_WANT_READ;
+	return vma->vm_flags & VM_WRITE ? FF_ACCESS : FF_ACCESS_READ;
 }
 
 /*
- * Fails what no mapping allows, so that a page ahead behind the end of a
- * mapping does not spoil a call for the pages before it. This is only to save
- * calls: hmm_range_fault() looks for itself.
+ * Fails what the mapping does not allow, and ends what is ahead where it ends,
+ * so that a page behind its end does not spoil a call for the pages before it.
+ * This is only to save calls: hmm_range_fault() looks for itself.
  */
+static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
+				 const struct vm_area_struct *vma)
+{
+	u8 allowed = ff_vma_allows(vma);
+	unsigned long pages;
+
+	ff_request_fail(ctx, request, request->want & ~allowed);
+	if (!vma)
+		return;
+	pages = (vma->vm_end - request->address) >> PAGE_SHIFT;
+	request->extent = request->stream & ~allowed ? 0 :
+			  min(request->extent, pages - 1);
+}
+
 static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
 {
 	struct mm_struct *mm = ctx->mirror.mm;
 	struct vm_area_struct *vma = NULL;
 	unsigned long address;
 	unsigned int i;
-	u64 *request;
 
 	if (mmap_read_lock_killable(mm))
 		return;
 	for (i = 0; i < nr; i++) {
-		request = &ctx->requests[i];
-		address = *request & PAGE_MASK;
+		address = ctx->requests[i].address;
 		if (!vma || address < vma->vm_start || address >= vma->vm_end)
 			vma = vma_lookup(mm, address);
-		ff_request_fail(ctx, request,
-				*request & FF_WANT & ~ff_vma_allows(vma));
+		ff_request_check_vma(ctx, &ctx->requests[i], vma);
 	}
 	mmap_read_unlock(mm);
 }
 
-static bool ff_batch_demands(const u64 *requests, unsigned int nr)
+static bool ff_batch_demands(const struct ff_request *requests, unsigned int nr)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		if (requests[i] & FF_DEMAND)
+		if (requests[i].demand)
 			return true;
 	return false;
 }
 
-static int ff_batch_fault(struct ff_ctx *ctx, const u64 *requests,
-			  unsigned int nr, bool write)
+/* Pages from the first of @requests on, which the others are like. */
+static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
+			  unsigned int pages, bool write)
 {
 	struct ff_span span = {
-		.start = requests[0] & PAGE_MASK,
-		.end = (requests[nr - 1] & PAGE_MASK) + PAGE_SIZE,
+		.start = requests->address,
+		.end = requests->address + pages * PAGE_SIZE,
 		.request = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
 	};
 
@@ -172,8 +200,8 @@ static int ff_batch_fault(struct ff_ctx *ctx, const u64 *requests,
  * the run is halved, as long as there is a demand in it, until the page is
  * found that cannot be had; the others are served.
  */
-static void ff_batch_run(struct ff_ctx *ctx, u64 *requests, unsigned int nr,
-			 bool write)
+static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
+			 unsigned int nr, bool write)
 {
 	unsigned int i, half = nr / 2;
 	int ret;
@@ -188,47 +216,89 @@ static void ff_batch_run(struct ff_ctx *ctx, u64 *requests, unsigned int nr,
 	}
 	for (i = 0; i < nr; i++)
 		ff_request_fail(ctx, &requests[i],
-				write ? FF_WANT_WRITE : FF_WANT_READ);
+				write ? FF_ACCESS_WRITE : FF_ACCESS_READ);
 	/* A queue that only reads the page may still have it. */
-	if (nr == 1 && write && *requests & FF_WANT_READ)
+	if (nr == 1 && write && requests->want & FF_ACCESS_READ)
 		ff_batch_run(ctx, requests, 1, false);
 }
 
-static bool ff_same_run(u64 a, u64 b, bool write)
+/*
+ * The device asks for a window of pages at a time, but says how far it will
+ * go. So a run takes with it what its stream comes to next, up to the end of
+ * the span: one call for it instead of two, and a window of faults less.
+ *
+ * Returns how many of the @nr requests, beginning with the @run ones, it has
+ * served in this way; 0 if there is nothing ahead or some of it cannot be had.
+ */
+static unsigned int ff_batch_stream(struct ff_ctx *ctx,
+				    struct ff_request *requests,
+				    unsigned int nr, unsigned int run,
+				    bool write)
 {
-	return (a & PAGE_MASK) + PAGE_SIZE == (b & PAGE_MASK) &&
-	       ALIGN_DOWN(a, FF_SPAN_SIZE) == ALIGN_DOWN(b, FF_SPAN_SIZE) &&
-	       b & FF_WANT && !!(b & FF_WANT_WRITE) == write;
+	const struct ff_request *last = &requests[run - 1];
+	unsigned int pages = run + last->extent;
+	u64 end = requests->address + pages * PAGE_SIZE;
+
+	if (!last->extent || (write && !(last->stream & FF_ACCESS_WRITE)) ||
+	    ff_batch_fault(ctx, requests, pages, write))
+		return 0;
+	ff_count(&ctx->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
+	while (run < nr && requests[run].address < end &&
+	       (write || !(requests[run].want & FF_ACCESS_WRITE)))
+		run++;
+	return run;
+}
+
+static bool ff_same_run(const struct ff_request *a, const struct ff_request *b,
+			bool write)
+{
+	return a->address + PAGE_SIZE == b->address &&
+	       ALIGN_DOWN(a->address, FF_SPAN_SIZE) ==
+	       ALIGN_DOWN(b->address, FF_SPAN_SIZE) &&
+	       b->want && !!(b->want & FF_ACCESS_WRITE) == write;
+}
+
+/* Serves the requests that the first is like; returns how many that are. */
+static unsigned int ff_batch_serve_run(struct ff_ctx *ctx,
+				       struct ff_request *requests,
+				       unsigned int nr)
+{
+	bool write = requests->want & FF_ACCESS_WRITE;
+	unsigned int served, run = 1;
+
+	while (run < nr &&
+	       ff_same_run(&requests[run - 1], &requests[run], write))
+		run++;
+	served = ff_batch_stream(ctx, requests, nr, run, write);
+	if (served)
+		return served;
+	ff_batch_run(ctx, requests, run, write);
+	return run;
 }
 
 /* Has the pages of the batch made present, run by run. */
 static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 {
-	u64 *requests = ctx->requests;
-	unsigned int i, run;
-	bool write;
+	struct ff_request *requests = ctx->requests;
+	unsigned int i;
 
 	/* The process is gone or going, and takes its memory with it. */
 	if (current->mm != ctx->mirror.mm) {
 		for (i = 0; i < nr; i++)
-			ff_request_fail(ctx, &requests[i], FF_WANT);
+			ff_request_fail(ctx, &requests[i], FF_ACCESS);
 		return;
 	}
 	ff_ahead_serve(ctx);
 	ff_batch_drop_mapped(ctx, nr);
 	ff_batch_check_vmas(ctx, nr);
 
-	for (i = 0; i < nr; i += run) {
-		run = 1;
-		if (!(requests[i] & FF_WANT))
-			continue;
-		write = requests[i] & FF_WANT_WRITE;
-		while (i + run < nr &&
-		       ff_same_run(requests[i + run - 1], requests[i + run],
-				   write))
-			run++;
-		ff_batch_run(ctx, requests + i, run, write);
-		cond_resched();
+	for (i = 0; i < nr;) {
+		if (requests[i].want) {
+			i += ff_batch_serve_run(ctx, requests + i, nr - i);
+			cond_resched();
+		} else {
+			i++;
+		}
 	}
 }
 
@@ -236,19 +306,18 @@ static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 static bool ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
 			    unsigned int nr, u64 *address)
 {
-	u64 *found, demanded, failed;
+	const struct ff_request *request, *found;
 	unsigned int i;
 
 	for (i = 0; i < queue->nr; i++) {
-		demanded = (queue->requests[i] & FF_DEMAND) >> FF_DEMAND_SHIFT;
-		if (!demanded)
+		request = &queue->requests[i];
+		if (!request->demand)
 			continue;
-		found = bsearch(&queue->requests[i], ctx->requests, nr,
-				sizeof(u64), ff_request_compare);
-		failed = found ? (*found & FF_FAILED) >> FF_FAILED_SHIFT : 0;
-		if (!(failed & demanded))
+		found = bsearch(request, ctx->requests, nr, sizeof(*found),
+				ff_request_compare);
+		if (!found || !(found->failed & request->demand))
 			continue;
-		*address = *found & PAGE_MASK;
+		*address = found->address;
 		if (*address == (queue->demand & PAGE_MASK))
 			*address = queue->demand;
 		return true;

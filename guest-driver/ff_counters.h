@@ -21,6 +21,8 @@
  * @FF_COUNT_RESPONSES_RESUME: groups answered with "go on"
  * @FF_COUNT_RESPONSES_FAIL: groups answered with "cannot be had"
  * @FF_COUNT_LOOKAHEADS_DROPPED: pages ahead that could not be had
+ * @FF_COUNT_STREAM_PAGES: pages that no record asked for, but that a command
+ *	had said it will come to
  * @FF_COUNT_RANGE_FAULT_CALLS: calls of hmm_range_fault()
  * @FF_COUNT_RANGE_FAULT_PAGES: pages that those calls were asked for
  * @FF_COUNT_RETRIES: results thrown away because an invalidation came between
@@ -60,6 +62,7 @@ enum ff_counter {
 	FF_COUNT_RESPONSES_RESUME,
 	FF_COUNT_RESPONSES_FAIL,
 	FF_COUNT_LOOKAHEADS_DROPPED,
+	FF_COUNT_STREAM_PAGES,
 	FF_COUNT_RANGE_FAULT_CALLS,
 	FF_COUNT_RANGE_FAULT_PAGES,
 	FF_COUNT_RETRIES,

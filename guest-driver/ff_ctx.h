@@ -8,6 +8,7 @@
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
 
+#include "ff_batch.h"
 #include "ff_mirror.h"
 #include "ff_service.h"
 
@@ -55,7 +56,7 @@ struct ff_ctx {
 	struct list_head ready;
 	struct ff_queue *groups[FF_QUEUES];
 	unsigned int nr_groups;
-	u64 *requests;
+	struct ff_request *requests;
 	struct ff_scratch *scratch;
 };
 

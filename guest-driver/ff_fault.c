@@ -69,18 +69,20 @@ static void ff_fault_halted(struct ff_device *ff, struct ff_queue *queue,
 static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 {
 	u64 address = le64_to_cpu(fault->address);
-	u64 request = address & PAGE_MASK;
+	u64 rest = FF_SPAN_PAGES - 1 - address / PAGE_SIZE % FF_SPAN_PAGES;
+	struct ff_request request = {
+		.address = address & PAGE_MASK,
+		.want = fault->access & FF_ACCESS,
+		.stream = fault->access & FF_ACCESS,
+		.extent = min(le32_to_cpu(fault->extent), rest),
+	};
 
 	if (queue->nr && queue->group != le32_to_cpu(fault->group))
 		return false;
 	queue->group = le32_to_cpu(fault->group);
 
-	if (fault->access & FF_ACCESS_READ)
-		request |= FF_WANT_READ;
-	if (fault->access & FF_ACCESS_WRITE)
-		request |= FF_WANT_WRITE;
 	if (!(fault->flags & FF_FAULT_LOOKAHEAD)) {
-		request |= (request & FF_WANT) << FF_DEMAND_SHIFT;
+		request.demand = request.want;
 		queue->demand = address;
 	}
 	queue->requests[queue->nr++] = request;

@@ -510,6 +510,8 @@ _Static_assert(__builtin_offsetof(struct ff_command, extra) == 24, "extra");
  * @level: Level of the page table at which the walk ended, 3 being the
  *   top.
  * @reserved0: Zero.
+ * @extent: Pages behind this one that the command will come to next with
+ *   the same access, as far as it can tell; 0 if it cannot.
  * @reserved1: Zero.
  */
 struct ff_fault {
@@ -523,7 +525,8 @@ struct ff_fault {
 	__u8 reason;
 	__u8 level;
 	__u8 reserved0;
-	__le64 reserved1;
+	__le32 extent;
+	__le32 reserved1;
 };
 
 _Static_assert(sizeof(struct ff_fault) == 32, "size");
@@ -537,6 +540,7 @@ _Static_assert(__builtin_offsetof(struct ff_fault, flags) == 20, "flags");
 _Static_assert(__builtin_offsetof(struct ff_fault, reason) == 21, "reason");
 _Static_assert(__builtin_offsetof(struct ff_fault, level) == 22, "level");
 _Static_assert(__builtin_offsetof(struct ff_fault, reserved0) == 23, "reserved0");
-_Static_assert(__builtin_offsetof(struct ff_fault, reserved1) == 24, "reserved1");
+_Static_assert(__builtin_offsetof(struct ff_fault, extent) == 24, "extent");
+_Static_assert(__builtin_offsetof(struct ff_fault, reserved1) == 28, "reserved1");
 
 #endif /* FF_HW_H */

@@ -37,7 +37,7 @@ enum ff_group_state {
  * @group: number of the group
  * @demand: address that the queue cannot go on without
  * @nr: requests in the group
- * @requests: page addresses, with FF_WANT and FF_DEMAND bits below
+ * @requests: what it asks for
  */
 struct ff_queue {
 	struct kref ref;
@@ -52,7 +52,7 @@ struct ff_queue {
 	u32 group;
 	u64 demand;
 	unsigned int nr;
-	u64 requests[];
+	struct ff_request requests[];
 };
 
 struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries);

@@ -160,8 +160,8 @@ impl<'m> Engine<'m> {
     fn park(&mut self, mut run: Box<Run>, fault: PageFault) {
         let (binding, group) = (run.binding, run.next_group());
         let window = self.shared.config.window;
-        let mut records = vec![request(&binding, group, &fault, 0)];
         let mut ahead = Ahead::new(run.streams(), &fault, window);
+        let mut records = vec![request(&binding, group, &fault, 0, ahead.extent(&fault))];
         while let Ok(true) = self.section(binding.pasid, |section| {
             ahead.look(section, &mut records, (&binding, group, window))
         }) {}

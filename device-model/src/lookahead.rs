@@ -41,6 +41,18 @@ impl Ahead {
         Self { lanes, demanded: fault.address / PAGE }
     }
 
+    /// How many pages behind that of `fault` its stream goes on to.
+    pub fn extent(&self, fault: &PageFault) -> u32 {
+        let page = fault.address / PAGE;
+        let of = |lane: &&Lane| {
+            let pages = lane.from / PAGE..=lane.stream.end.saturating_sub(1) / PAGE;
+            lane.stream.access == fault.access && pages.contains(&page)
+        };
+        let Some(lane) = self.lanes.iter().flatten().find(of) else { return 0 };
+        let last = lane.stream.end.saturating_sub(1) / PAGE;
+        last.saturating_sub(page).try_into().unwrap_or(u32::MAX)
+    }
+
     /// The page after all those that it gave before, while there is one.
     fn next(&mut self) -> Option<Operand> {
         let lane = self
@@ -74,15 +86,15 @@ impl Ahead {
             let missing = section.probe(operand);
             let wanted = |f: &PageFault| matches!(f.reason, REASON_NOT_PRESENT | REASON_PERMISSION);
             if let Some(fault) = missing.filter(wanted) {
-                records.push(request(binding, group, &fault, FAULT_LOOKAHEAD));
+                records.push(request(binding, group, &fault, FAULT_LOOKAHEAD, self.extent(&fault)));
             }
         }
         false
     }
 }
 
-/// The record that asks for a page.
-pub fn request(binding: &Binding, group: u32, fault: &PageFault, flags: u32) -> Fault {
+/// The record that asks for a page, and tells of `extent` more.
+pub fn request(binding: &Binding, group: u32, fault: &PageFault, flags: u32, extent: u32) -> Fault {
     Fault {
         address: fault.address,
         pasid: binding.pasid,
@@ -93,6 +105,7 @@ pub fn request(binding: &Binding, group: u32, fault: &PageFault, flags: u32) -> 
         flags: flags as u8,
         reason: fault.reason as u8,
         level: fault.level as u8,
+        extent,
         ..Fault::default()
     }
 }

@@ -66,8 +66,11 @@ layout! { STRUCTURES;
         level: u8,
         /// Zero.
         reserved0: u8,
+        /// Pages behind this one that the command will come to next with the same access, as far as
+        /// it can tell; 0 if it cannot.
+        extent: u32,
         /// Zero.
-        reserved1: u64,
+        reserved1: u32,
     }
 }
 

@@ -309,8 +309,31 @@ fn look_ahead_asks_in_the_order_of_need() {
     );
     let flags: Vec<u8> = asked.iter().map(|f| f.flags).collect();
     assert_eq!(flags, [0, 2, 2, 2, 2, 2, 2, 3]);
+    // The source lies across 21 pages and the destination fills 20.
+    let extents: Vec<u32> = asked.iter().map(|f| f.extent).collect();
+    assert_eq!(extents, [20, 19, 19, 18, 17, 17, 16, 16]);
     assert!(asked.iter().all(|f| f.group == asked[0].group && f.pasid == 1 && f.queue == 0));
     assert_eq!((asked[0].access, asked[1].access), (1, 2));
+}
+
+#[test]
+fn what_cannot_tell_how_far_it_goes_says_nothing() {
+    let mut world = World::new(Config::default());
+    world.driver.map(1, world.queue.ring.base, PAGE, true);
+    let device = world.driver.device.clone();
+    for command in [
+        Descriptor { operand2: 8, ..command(OP_CHASE, 100) },
+        Descriptor { operand: 1, ..command(OP_FETCH_ADD, 0) },
+    ] {
+        world.driver.submit(&world.queue, command);
+        let asked = with_engines(&device, 1, |engines| {
+            while engines[0].step() == Step::Worked {}
+            world.driver.take_faults()
+        });
+        assert_eq!(asked.iter().map(|f| f.extent).collect::<Vec<_>>(), [0]);
+        world.driver.respond(asked[0].queue, asked[0].group, true);
+        world.driver.settle();
+    }
 }
 
 /// What the main promise of batching comes to, counted.
