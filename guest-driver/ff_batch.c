@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/userfaultfd_k.h>
 
 #include "ff_ahead.h"
 #include "ff_batch.h"
@@ -17,6 +18,7 @@
 #include "ff_drv.h"
 #include "ff_queue.h"
 #include "ff_trace.h"
+#include "ff_userfault.h"
 
 /* Requests of one batch; more would make the first queue wait for the last. */
 #define FF_BATCH	1024U
@@ -141,7 +143,7 @@ static u8 ff_vma_allows(const struct vm_area_struct *vma)
  * This is only to save calls: hmm_range_fault() looks for itself.
  */
 static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
-				 const struct vm_area_struct *vma)
+				 struct vm_area_struct *vma)
 {
 	u8 allowed = ff_vma_allows(vma);
 	unsigned long pages;
@@ -149,6 +151,11 @@ static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
 	ff_request_fail(ctx, request, request->want & ~allowed);
 	if (!vma)
 		return;
+	/* A page ahead is not worth calling a handler. */
+	if (userfaultfd_armed(vma)) {
+		request->present_only = !request->demand;
+		request->extent = 0;
+	}
 	pages = (vma->vm_end - request->address) >> PAGE_SHIFT;
 	request->extent = request->stream & ~allowed ? 0 :
 			  min(request->extent, pages - 1);
@@ -189,10 +196,17 @@ static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
 	struct ff_span span = {
 		.start = requests->address,
 		.end = requests->address + pages * PAGE_SIZE,
-		.request = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
 	};
+	int ret;
 
-	return ff_mirror_fault(&ctx->mirror, &span, ctx->scratch);
+	if (!requests->present_only)
+		span.request = HMM_PFN_REQ_FAULT |
+			       (write ? HMM_PFN_REQ_WRITE : 0);
+	do {
+		ret = ff_mirror_fault(&ctx->mirror, &span, ctx->scratch);
+	} while (ret == -EFAULT && pages == 1 && !requests->present_only &&
+		 !ff_userfault(&ctx->mirror, &span));
+	return ret;
 }
 
 /*
@@ -255,7 +269,8 @@ static bool ff_same_run(const struct ff_request *a, const struct ff_request *b,
 	return a->address + PAGE_SIZE == b->address &&
 	       ALIGN_DOWN(a->address, FF_SPAN_SIZE) ==
 	       ALIGN_DOWN(b->address, FF_SPAN_SIZE) &&
-	       b->want && !!(b->want & FF_ACCESS_WRITE) == write;
+	       b->want && !!(b->want & FF_ACCESS_WRITE) == write &&
+	       a->present_only == b->present_only;
 }
 
 /* Serves the requests that the first is like; returns how many that are. */

@@ -20,6 +20,7 @@ struct ff_device;
  * @failed: those of the demand that could not be had
  * @stream: FF_ACCESS bits that the pages behind this one will be asked for
  * @extent: number of those pages, as far as they lie in the same FF_SPAN_SIZE
+ * @present_only: not to be faulted in, only taken if it is there
  */
 struct ff_request {
 	u64 address;
@@ -28,6 +29,7 @@ struct ff_request {
 	u8 failed;
 	u8 stream;
 	u16 extent;
+	bool present_only;
 };
 
 struct ff_request *ff_batch_alloc(struct ff_device *ff);

@@ -23,6 +23,7 @@
  * @FF_COUNT_LOOKAHEADS_DROPPED: pages ahead that could not be had
  * @FF_COUNT_STREAM_PAGES: pages that no record asked for, but that a command
  *	had said it will come to
+ * @FF_COUNT_USERFAULTS: pages that a userfaultfd handler may have brought
  * @FF_COUNT_RANGE_FAULT_CALLS: calls of hmm_range_fault()
  * @FF_COUNT_RANGE_FAULT_PAGES: pages that those calls were asked for
  * @FF_COUNT_RETRIES: results thrown away because an invalidation came between
@@ -63,6 +64,7 @@ enum ff_counter {
 	FF_COUNT_RESPONSES_FAIL,
 	FF_COUNT_LOOKAHEADS_DROPPED,
 	FF_COUNT_STREAM_PAGES,
+	FF_COUNT_USERFAULTS,
 	FF_COUNT_RANGE_FAULT_CALLS,
 	FF_COUNT_RANGE_FAULT_PAGES,
 	FF_COUNT_RETRIES,

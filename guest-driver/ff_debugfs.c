@@ -28,6 +28,7 @@ static const char * const ff_counter_names[] = {
 	[FF_COUNT_RESPONSES_FAIL] = "responses_fail",
 	[FF_COUNT_LOOKAHEADS_DROPPED] = "lookaheads_dropped",
 	[FF_COUNT_STREAM_PAGES] = "stream_pages",
+	[FF_COUNT_USERFAULTS] = "userfaults",
 	[FF_COUNT_RANGE_FAULT_CALLS] = "range_fault_calls",
 	[FF_COUNT_RANGE_FAULT_PAGES] = "range_fault_pages",
 	[FF_COUNT_RETRIES] = "retries",

@@ -42,7 +42,8 @@ struct ff_mirror {
  * struct ff_span - What to make present
  * @start: first address, page aligned
  * @end: end; both in the same FF_SPAN_SIZE
- * @request: HMM_PFN_REQ_FAULT, with HMM_PFN_REQ_WRITE to be able to write
+ * @request: HMM_PFN_REQ_FAULT, with HMM_PFN_REQ_WRITE to be able to write; 0 to
+ *	take what is there and fault nothing in
  * @prefetch: ask by default flags, which leaves the array alone, rather than
  *	page by page
  */

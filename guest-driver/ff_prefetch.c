@@ -12,6 +12,7 @@
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_prefetch.h"
+#include "ff_userfault.h"
 
 /**
  * ff_prefetch_range() - Make a range present
@@ -39,6 +40,8 @@ int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 
 		span->end = min(end, ALIGN_DOWN(span->start, size) + size);
 		ret = ff_mirror_fault(&ctx->mirror, span, scratch);
+		if (ret == -EFAULT && !ff_userfault(&ctx->mirror, span))
+			continue;
 		if (ret == -EAGAIN) {
 			size /= 2;
 			continue;

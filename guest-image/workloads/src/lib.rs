@@ -16,6 +16,7 @@ pub mod program;
 pub mod random;
 pub mod raw_queue;
 pub mod reference;
+pub mod userfault;
 pub mod views;
 
 /// A failure, told in one line.

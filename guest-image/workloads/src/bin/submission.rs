@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "gives system calls up for good")]
 
 use farfault_client::{Device, Error, Queue};
-use farfault_workloads::children::Child;
+use farfault_workloads::children::{Child, end_thread};
 use farfault_workloads::ktap::{self, Outcome, Test, expect, expect_equal};
 use farfault_workloads::marks;
 use nix::errno::Errno;
@@ -55,9 +55,8 @@ fn no_system_call() -> Outcome {
         Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) })?;
         let result = submit_all(&mut queue, &word);
         let right = result.is_ok() && word.load(Ordering::Acquire) == 2 * COMMANDS;
-        // SAFETY: ends the process, which has one thread; exit_group is forbidden.
-        unsafe { libc::syscall(libc::SYS_exit, libc::c_long::from(!right)) };
-        Ok(())
+        // exit_group is forbidden.
+        end_thread(i32::from(!right))
     })?
     .succeed()
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! userfaultfd: a process, or another, that brings the pages of a region itself
+//! (include/uapi/linux/userfaultfd.h).
+#![allow(unsafe_code, reason = "ioctls on raw addresses")]
+
+use nix::errno::Errno;
+use nix::libc;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd};
+
+/// What a handler is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Pages that nobody has written yet.
+    Missing,
+    /// To allow a write to a page that is protected from it.
+    WriteProtected,
+    /// To map a page that a file has already.
+    Minor,
+}
+
+impl Mode {
+    fn bit(self) -> u64 {
+        match self {
+            Self::Missing => 1 << 0,
+            Self::WriteProtected => 1 << 1,
+            Self::Minor => 1 << 2,
+        }
+    }
+}
+
+#[repr(C)]
+struct Api {
+    api: u64,
+    features: u64,
+    ioctls: u64,
+}
+
+#[repr(C)]
+struct Register {
+    start: u64,
+    length: u64,
+    mode: u64,
+    ioctls: u64,
+}
+
+#[repr(C)]
+struct Copy {
+    destination: u64,
+    source: u64,
+    length: u64,
+    mode: u64,
+    copied: i64,
+}
+
+#[repr(C)]
+struct Protect {
+    start: u64,
+    length: u64,
+    mode: u64,
+}
+
+#[repr(C)]
+struct Continue {
+    start: u64,
+    length: u64,
+    mode: u64,
+    mapped: i64,
+}
+
+mod ioctls {
+    #![allow(missing_docs, reason = "named as in the kernel's header")]
+    use super::{Api, Continue, Copy, Protect, Register};
+    nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
+    nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
+    nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
+    nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, Protect);
+    nix::ioctl_readwrite!(uffdio_continue, 0xaa, 0x07, Continue);
+}
+use ioctls::{uffdio_api, uffdio_continue, uffdio_copy, uffdio_register, uffdio_writeprotect};
+
+const API: u64 = 0xaa;
+/// WP on shared memory, MINOR on shared memory.
+const FEATURES: u64 = 1 << 10 | 1 << 12;
+const EVENT_PAGEFAULT: u8 = 0x12;
+const MESSAGE: usize = 32;
+const PAGE: u64 = 4096;
+
+/// A userfaultfd of this process.
+pub struct Userfault {
+    file: File,
+}
+
+impl Userfault {
+    /// For faults of the kernel as well: what the device needs is one.
+    ///
+    /// # Errors
+    /// As `userfaultfd` answers.
+    pub fn open() -> nix::Result<Self> {
+        // SAFETY: makes a file descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: a new descriptor that nobody else has.
+        let file = unsafe { File::from_raw_fd(fd) };
+        let mut api = Api { api: API, features: FEATURES, ioctls: 0 };
+        // SAFETY: writes to `api` only.
+        unsafe { uffdio_api(file.as_raw_fd(), &raw mut api) }?;
+        Ok(Self { file })
+    }
+
+    /// Takes charge of `length` bytes from `start`.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn register(&self, start: u64, length: usize, mode: Mode) -> nix::Result<()> {
+        let length = length as u64;
+        let mut register = Register { start, length, mode: mode.bit(), ioctls: 0 };
+        // SAFETY: contents stay as they are until the handler acts.
+        unsafe { uffdio_register(self.file.as_raw_fd(), &raw mut register) }.map(drop)
+    }
+
+    /// Waits for the next page that is asked for, and gives its address.
+    ///
+    /// # Errors
+    /// As `read` answers, or if it is another event.
+    pub fn next(&self) -> std::io::Result<u64> {
+        let mut message = [0; MESSAGE];
+        (&self.file).read_exact(&mut message)?;
+        if message[0] != EVENT_PAGEFAULT {
+            return Err(std::io::Error::other(format!("userfaultfd event {:#x}", message[0])));
+        }
+        let address: [u8; 8] = message[16..24].try_into().map_err(std::io::Error::other)?;
+        Ok(u64::from_ne_bytes(address) & !(PAGE - 1))
+    }
+
+    /// Brings a missing page with these bytes.
+    ///
+    /// # Errors
+    /// As the kernel answers; EEXIST if it is there.
+    pub fn bring(&self, page: u64, bytes: &[u8; PAGE as usize]) -> nix::Result<()> {
+        let source = bytes.as_ptr().expose_provenance() as u64;
+        let mut copy = Copy { destination: page, source, length: PAGE, mode: 0, copied: 0 };
+        // SAFETY: fills a page that nobody has seen yet.
+        unsafe { uffdio_copy(self.file.as_raw_fd(), &raw mut copy) }.map(drop)
+    }
+
+    /// Protects pages from being written, or lets them be written again.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn protect(&self, start: u64, length: usize, protect: bool) -> nix::Result<()> {
+        let mut range = Protect { start, length: length as u64, mode: u64::from(protect) };
+        // SAFETY: contents do not change.
+        unsafe { uffdio_writeprotect(self.file.as_raw_fd(), &raw mut range) }.map(drop)
+    }
+
+    /// Maps a page that the file has.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn map(&self, page: u64) -> nix::Result<()> {
+        let mut range = Continue { start: page, length: PAGE, mode: 0, mapped: 0 };
+        // SAFETY: contents do not change.
+        unsafe { uffdio_continue(self.file.as_raw_fd(), &raw mut range) }.map(drop)
+    }
+}
