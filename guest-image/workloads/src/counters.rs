@@ -36,6 +36,26 @@ pub fn get(name: &str) -> Result<u64, Failure> {
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
 }
 
+/// What there is now of things that are made and given back.
+///
+/// # Errors
+/// As [`get`].
+pub fn gauges() -> Result<[u64; 4], Failure> {
+    Ok([get("contexts")?, get("queues")?, get("notifiers")?, get("table_pages")?])
+}
+
+/// Returns once there is as much as `before` again: what the kernel puts off to
+/// a thread may come a moment after the end of a process.
+///
+/// # Errors
+/// As [`get`].
+pub fn await_gauges(before: [u64; 4]) -> Result<(), Failure> {
+    while gauges()? != before {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 fn add(sum: &mut Counters, text: &str) {
     for line in text.lines() {
         if let Some((name, value)) = line.split_once(' ')

@@ -7,9 +7,8 @@ use crate::rig::{ENDLESS, Rig, await_presence, copy, endless, endless_ring, fill
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{Kernel, RingMemory};
-use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
-use farfault_workloads::counters;
+use farfault_workloads::counters::{await_gauges, gauges};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{PAGE, Region};
 use farfault_workloads::pagemap::Pagemap;
@@ -79,24 +78,6 @@ fn ends_while_working(
     ended(child)?;
     await_gauges(before)?;
     bystander.still_works()
-}
-
-/// Returns once there is as much as `before` again: what the kernel puts off to
-/// a thread may come a moment after the end of a process.
-fn await_gauges(before: [u64; 4]) -> Outcome {
-    while gauges()? != before {
-        std::thread::yield_now();
-    }
-    Ok(())
-}
-
-/// What there is now of things that are made and given back.
-fn gauges() -> Result<[u64; 4], Failure> {
-    let counters = counters::read()?;
-    let gauge = |name: &str| {
-        counters.get(name).copied().ok_or_else(|| Failure::from(format!("no counter {name}")))
-    };
-    Ok([gauge("contexts")?, gauge("queues")?, gauge("notifiers")?, gauge("table_pages")?])
 }
 
 pub fn killed_while_faulting() -> Outcome {
