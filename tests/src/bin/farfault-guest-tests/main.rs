@@ -11,6 +11,7 @@ mod machines;
 mod out_of_memory;
 mod programs;
 mod refusals;
+mod selftests;
 
 use check::{Check, Verdict};
 use farfault_tests::run::Farfault;
@@ -20,10 +21,11 @@ use std::process::ExitCode;
 /// Boots something and says what came of it.
 type Scenario = fn(&Farfault) -> Vec<Check>;
 
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("refusals", refusals::run),
     ("programs", programs::run),
     ("out-of-memory", out_of_memory::run),
+    ("selftests", selftests::run),
     ("machines", machines::run),
 ];
 

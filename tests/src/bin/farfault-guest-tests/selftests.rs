@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The kernel's HMM selftest on our device and on the control, and in the same
+//! boot what that test does not try: hostile use of its nodes, and the driver
+//! going away below them.
+
+use crate::check::{Check, Verdict, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use farfault_tests::hmm_selftests::{self, Row};
+use farfault_tests::ktap::Outcome;
+use farfault_tests::run::{Farfault, Finished, Step};
+
+/// Our own test program, run between the two.
+const PROGRAM: &str = "dmirror";
+
+/// What else is run there.
+const PLAIN: [(&str, &str); 4] =
+    [("module", MODULE), ("unbind", UNBIND), ("gauges", GAUGES), ("log", "dmesg")];
+
+/// Refused while a node is open; then it goes, and comes again.
+const MODULE: &str = "\
+exec 3<>/dev/hmm_dmirror0
+rmmod farfault 2>/dev/null && { echo 'removed while open'; exit 1; }
+exec 3>&-
+rmmod farfault || exit 1
+test ! -e /dev/hmm_dmirror0 || exit 1
+insmod /lib/modules/farfault.ko || exit 1
+test ! -e /dev/hmm_dmirror0 || { echo 'offered unasked'; exit 1; }
+rmmod farfault && insmod /lib/modules/farfault.ko dmirror=1 || exit 1
+hmm-tests -V hmm_device_coherent -t anon_write";
+
+/// The device goes while one file is idle and another one is busy, over and over.
+const UNBIND: &str = "\
+cd /sys/bus/pci/drivers/farfault
+function=$(echo 0000:*)
+for round in 1 2 3; do
+	exec 3<>/dev/hmm_dmirror1
+	while hmm-tests -V hmm_device_coherent -t anon_read_multiple; do :; done >/dev/null 2>&1 &
+	until grep -q '^queues [1-9]' /sys/kernel/debug/farfault/*/counters; do :; done
+	echo $function >unbind || exit 1
+	wait
+	exec 3>&-
+	echo $function >bind || exit 1
+done
+hmm-tests -V hmm_device_coherent -t anon_write";
+
+/// Everything that can leak is back where it was.
+const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
+    steps.extend(PLAIN.iter().map(|(name, command)| Step {
+        name: (*name).to_owned(),
+        command: format!("( {command}\n)"),
+    }));
+    let finished = hmm_selftests::from_environment()
+        .and_then(|made| hmm_selftests::run(farfault, &made, &steps));
+    match finished {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks = ktap(finished, PROGRAM);
+    for (name, _) in PLAIN {
+        checks.push(Check::new(name, succeeded(finished, name)));
+    }
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    match rows(finished) {
+        Ok(rows) => {
+            checks.push(Check::new("the control agrees", control(&rows)));
+            checks.extend(rows.into_iter().map(case));
+        }
+        Err(why) => checks.push(Check::new("hmm-tests", Err(why))),
+    }
+    checks
+}
+
+fn rows(finished: &Finished) -> Result<Vec<Row>, String> {
+    let output = |step: &str| found(finished, step).map(|found| found.output);
+    hmm_selftests::rows(&output("ours")?, &output("control")?)
+}
+
+fn case(row: Row) -> Check {
+    let verdict = match row.ours {
+        Outcome::Passed => Verdict::Passed,
+        Outcome::Skipped(why) => Verdict::Skipped(why),
+        Outcome::Failed => Verdict::Failed(format!("{:#?}", row.complaints)),
+    };
+    Check { name: format!("hmm-tests::{}", row.name), verdict }
+}
+
+/// A case that our device is to pass is worth something only if the kernel's passes it.
+fn control(rows: &[Row]) -> Result<(), String> {
+    let refuted: Vec<_> =
+        rows.iter().filter(|row| row.due && row.control != Outcome::Passed).collect();
+    ensure(refuted.is_empty(), || format!("these do not pass with test_hmm: {refuted:#?}"))
+}
