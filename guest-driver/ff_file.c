@@ -7,11 +7,13 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
+#include "ff_advise.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_file.h"
 #include "ff_prefetch.h"
 #include "ff_queue.h"
+#include "ff_snapshot.h"
 
 static int ff_open(struct inode *inode, struct file *file)
 {
@@ -76,6 +78,8 @@ static const struct ff_ioctl ff_ioctls[] = {
 	{ FF_IOC_QUEUE_DESTROY, ff_queue_destroy },
 	{ FF_IOC_WAIT, ff_queue_wait },
 	{ FF_IOC_PREFETCH, ff_prefetch },
+	{ FF_IOC_SNAPSHOT, ff_snapshot },
+	{ FF_IOC_ADVISE, ff_advise },
 };
 
 union ff_ioctl_arg {
@@ -84,6 +88,8 @@ union ff_ioctl_arg {
 	struct ff_queue_destroy destroy;
 	struct ff_wait wait;
 	struct ff_prefetch prefetch;
+	struct ff_snapshot snapshot;
+	struct ff_advise advise;
 };
 
 static const struct ff_ioctl *ff_ioctl_find(unsigned int cmd)

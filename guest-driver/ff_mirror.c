@@ -450,6 +450,38 @@ int ff_mirror_fault(struct ff_mirror *mirror, const struct ff_span *span,
 	return ret;
 }
 
+/**
+ * ff_mirror_drop() - Let go of pages
+ * @mirror: mirror
+ * @start: first address
+ * @end: end
+ *
+ * Returns when the device has no translation of them any more. An invalidation
+ * that comes meanwhile finds nothing, and waits for the same flush.
+ */
+void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long end)
+{
+	unsigned long index = start;
+	struct ff_gather gather;
+	struct ff_window *window;
+	u64 fence = 0;
+
+	ff_gather_init(&gather, ff_mirror_writable, mirror);
+	mutex_lock(&mirror->lock);
+	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
+	if (gather.pages) {
+		fence = ff_mirror_flush(mirror, gather.start,
+					gather.end - gather.start);
+		index = gather.start;
+		mt_for_each(&mirror->windows, window, index, gather.end - 1)
+			window->flush = fence;
+	}
+	mutex_unlock(&mirror->lock);
+	ff_command_wait(mirror->ff, fence);
+	ff_tables_free(&mirror->pgt, &gather.tables);
+}
+
 /* --- Beginning and end ---------------------------------------------------- */
 
 struct ff_scratch *ff_scratch_alloc(void)
@@ -505,22 +537,12 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
  */
 void ff_mirror_close(struct ff_mirror *mirror)
 {
-	unsigned long index = 0;
-	struct ff_gather gather;
 	struct ff_window *window;
-	u64 fence;
+	unsigned long index = 0;
 
-	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	mutex_lock(&mirror->lock);
-	ff_pgtable_zap(&mirror->pgt, 0, FF_PGTABLE_END, &gather);
-	fence = ff_mirror_flush(mirror, 0, 0);
-	mt_for_each(&mirror->windows, window, index, ULONG_MAX)
-		window->flush = fence;
-	mutex_unlock(&mirror->lock);
-	ff_command_wait(mirror->ff, fence);
-	ff_tables_free(&mirror->pgt, &gather.tables);
-
-	index = 0;
+	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
+	/* A walk that finds nothing has read the root, too. */
+	ff_command_wait(mirror->ff, ff_mirror_flush(mirror, 0, 0));
 	mt_for_each(&mirror->windows, window, index, ULONG_MAX) {
 		mmu_interval_notifier_remove(&window->notifier);
 		kfree(window);

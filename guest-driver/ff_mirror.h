@@ -73,5 +73,7 @@ void ff_mirror_close(struct ff_mirror *mirror);
 
 int ff_mirror_fault(struct ff_mirror *mirror, const struct ff_span *span,
 		    struct ff_scratch *scratch);
+void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long end);
 
 #endif /* FF_MIRROR_H */

@@ -246,6 +246,57 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 /* ff_prefetch.flags: for writing. */
 #define FF_PREFETCH_WRITE		(1U << 0)
 
+/*
+ * Says of each page of a range how the CPU maps it, and faults nothing
+ * in.
+ */
+#define FF_IOC_SNAPSHOT			_IOW(0xfa, 6, struct ff_snapshot)
+
+/* Page of a snapshot: can be read. */
+#define FF_SNAPSHOT_READ		(1U << 0)
+
+/* Page of a snapshot: can be written. */
+#define FF_SNAPSHOT_WRITE		(1U << 1)
+
+/* Page of a snapshot: the zero page. */
+#define FF_SNAPSHOT_ZERO		(1U << 2)
+
+/* Page of a snapshot: in the device's own memory. */
+#define FF_SNAPSHOT_DEVICE		(1U << 3)
+
+/* Page of a snapshot: no access is possible, whoever tries. */
+#define FF_SNAPSHOT_ERROR		(1U << 4)
+
+/* Page of a snapshot: part of a 2 MiB entry. */
+#define FF_SNAPSHOT_2M			(1U << 5)
+
+/* Page of a snapshot: part of a 1 GiB entry. */
+#define FF_SNAPSHOT_1G			(1U << 6)
+
+/* Page of a snapshot: the device's page table has it, too. */
+#define FF_SNAPSHOT_MIRRORED		(1U << 7)
+
+/*
+ * Tells what the device will do with a range. Nothing fails for what
+ * cannot be had.
+ */
+#define FF_IOC_ADVISE			_IOW(0xfa, 7, struct ff_advise)
+
+/*
+ * Advice: will read it; what can be had without waiting for anybody is
+ * made present.
+ */
+#define FF_ADVISE_WILL_READ		1
+
+/* Advice: will write it; likewise. */
+#define FF_ADVISE_WILL_WRITE		2
+
+/*
+ * Advice: does not need it; it is taken out of the mirror, and contents
+ * stay as they are.
+ */
+#define FF_ADVISE_DONT_NEED		3
+
 /**
  * struct ff_info - What there is.
  * @version: UAPI_VERSION.
@@ -355,5 +406,46 @@ _Static_assert(__builtin_offsetof(struct ff_prefetch, address) == 0, "address");
 _Static_assert(__builtin_offsetof(struct ff_prefetch, length) == 8, "length");
 _Static_assert(__builtin_offsetof(struct ff_prefetch, flags) == 16, "flags");
 _Static_assert(__builtin_offsetof(struct ff_prefetch, reserved) == 20, "reserved");
+
+/**
+ * struct ff_snapshot - What to look at.
+ * @address: Virtual address of the first page.
+ * @length: Bytes, whole pages.
+ * @pages: Address of a byte for each page, which becomes its SNAPSHOT
+ *   bits, or 0: not there.
+ * @reserved: Zero.
+ */
+struct ff_snapshot {
+	__u64 address;
+	__u64 length;
+	__u64 pages;
+	__u64 reserved;
+};
+
+_Static_assert(sizeof(struct ff_snapshot) == 32, "size");
+_Static_assert(__builtin_offsetof(struct ff_snapshot, address) == 0, "address");
+_Static_assert(__builtin_offsetof(struct ff_snapshot, length) == 8, "length");
+_Static_assert(__builtin_offsetof(struct ff_snapshot, pages) == 16, "pages");
+_Static_assert(__builtin_offsetof(struct ff_snapshot, reserved) == 24, "reserved");
+
+/**
+ * struct ff_advise - What to expect.
+ * @address: Virtual address of the first page.
+ * @length: Bytes, whole pages.
+ * @advice: ADVISE value.
+ * @reserved: Zero.
+ */
+struct ff_advise {
+	__u64 address;
+	__u64 length;
+	__u32 advice;
+	__u32 reserved;
+};
+
+_Static_assert(sizeof(struct ff_advise) == 24, "size");
+_Static_assert(__builtin_offsetof(struct ff_advise, address) == 0, "address");
+_Static_assert(__builtin_offsetof(struct ff_advise, length) == 8, "length");
+_Static_assert(__builtin_offsetof(struct ff_advise, advice) == 16, "advice");
+_Static_assert(__builtin_offsetof(struct ff_advise, reserved) == 20, "reserved");
 
 #endif /* _UAPI_FARFAULT_H */

@@ -28,6 +28,32 @@ constants! { CONSTANTS;
     IOC_PREFETCH: u32 = ioctl(1, 4, 24);
     /// [`Prefetch::flags`]: for writing.
     PREFETCH_WRITE: u32 = 1 << 0;
+    /// Says of each page of a range how the CPU maps it, and faults nothing in.
+    IOC_SNAPSHOT: u32 = ioctl(1, 6, 32);
+    /// Page of a snapshot: can be read.
+    SNAPSHOT_READ: u32 = 1 << 0;
+    /// Page of a snapshot: can be written.
+    SNAPSHOT_WRITE: u32 = 1 << 1;
+    /// Page of a snapshot: the zero page.
+    SNAPSHOT_ZERO: u32 = 1 << 2;
+    /// Page of a snapshot: in the device's own memory.
+    SNAPSHOT_DEVICE: u32 = 1 << 3;
+    /// Page of a snapshot: no access is possible, whoever tries.
+    SNAPSHOT_ERROR: u32 = 1 << 4;
+    /// Page of a snapshot: part of a 2 MiB entry.
+    SNAPSHOT_2M: u32 = 1 << 5;
+    /// Page of a snapshot: part of a 1 GiB entry.
+    SNAPSHOT_1G: u32 = 1 << 6;
+    /// Page of a snapshot: the device's page table has it, too.
+    SNAPSHOT_MIRRORED: u32 = 1 << 7;
+    /// Tells what the device will do with a range. Nothing fails for what cannot be had.
+    IOC_ADVISE: u32 = ioctl(1, 7, 24);
+    /// Advice: will read it; what can be had without waiting for anybody is made present.
+    ADVISE_WILL_READ: u32 = 1;
+    /// Advice: will write it; likewise.
+    ADVISE_WILL_WRITE: u32 = 2;
+    /// Advice: does not need it; it is taken out of the mirror, and contents stay as they are.
+    ADVISE_DONT_NEED: u32 = 3;
 }
 
 layout! { STRUCTURES;
@@ -93,6 +119,30 @@ layout! { STRUCTURES;
         length: u64,
         /// PREFETCH bits.
         flags: u32,
+        /// Zero.
+        reserved: u32,
+    }
+
+    /// What to look at.
+    Snapshot as "ff_snapshot", 32 bytes {
+        /// Virtual address of the first page.
+        address: u64,
+        /// Bytes, whole pages.
+        length: u64,
+        /// Address of a byte for each page, which becomes its SNAPSHOT bits, or 0: not there.
+        pages: u64,
+        /// Zero.
+        reserved: u64,
+    }
+
+    /// What to expect.
+    Advise as "ff_advise", 24 bytes {
+        /// Virtual address of the first page.
+        address: u64,
+        /// Bytes, whole pages.
+        length: u64,
+        /// ADVISE value.
+        advice: u32,
         /// Zero.
         reserved: u32,
     }

@@ -4,10 +4,11 @@
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::loan::address_of;
+use crate::page::{Advice, Page};
 use crate::plain::Plain;
 use crate::queue::Queue;
 use crate::sys::DeviceFile;
-use farfault_abi::uapi::{Info, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
+use farfault_abi::uapi::{Advise, Info, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,9 +80,45 @@ impl Device {
         self.make_present(address_of(buffer), size_of_val(buffer), PREFETCH_WRITE)
     }
 
+    /// How the CPU maps the pages that a buffer lies in, each in turn. Faults nothing in.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn snapshot<T: Plain>(&self, buffer: &[T]) -> Result<Vec<Page>, Error> {
+        let (start, length) = whole_pages(buffer);
+        let mut bytes = vec![0; (length / PAGE) as usize];
+        let result = self.kernel.snapshot(start, &mut bytes);
+        result.map_err(|source| Error::System { call: "ioctl SNAPSHOT", source })?;
+        Ok(bytes.into_iter().map(Page).collect())
+    }
+
+    /// Says what the device will do with the pages that a buffer lies in. What
+    /// cannot be had is no error; contents stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn advise<T: Plain>(&self, buffer: &[T], advice: Advice) -> Result<(), Error> {
+        let (address, length) = whole_pages(buffer);
+        let request = Advise { address, length, advice: advice.value(), reserved: 0 };
+        let result = self.kernel.advise(&request);
+        result.map_err(|source| Error::System { call: "ioctl ADVISE", source })
+    }
+
     fn make_present(&self, address: u64, length: usize, flags: u32) -> Result<(), Error> {
         let request = Prefetch { address, length: length as u64, flags, reserved: 0 };
         let result = self.kernel.prefetch(&request);
         result.map_err(|source| Error::System { call: "ioctl PREFETCH", source })
     }
+}
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
+/// Start and length of the pages that `buffer` lies in.
+fn whole_pages<T: Plain>(buffer: &[T]) -> (u64, u64) {
+    let (address, length) = (address_of(buffer), size_of_val(buffer) as u64);
+    let start = address & !(PAGE - 1);
+    // A buffer does not wrap; an empty one lies in no page.
+    let end = if length == 0 { start } else { (address + length).next_multiple_of(PAGE) };
+    (start, end - start)
 }

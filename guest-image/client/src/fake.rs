@@ -6,7 +6,7 @@
 use crate::kernel::{Doorbell, Kernel};
 use farfault_abi::descriptor::{self as abi, Completion, Descriptor};
 use farfault_abi::ring::RING_ENTRIES_OFFSET;
-use farfault_abi::uapi::{Info, Prefetch, QueueCreate, UAPI_VERSION, Wait};
+use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, UAPI_VERSION, Wait};
 use nix::Result;
 use nix::errno::Errno;
 use std::ptr::with_exposed_provenance_mut;
@@ -37,6 +37,10 @@ pub struct State {
     pub destroyed: u32,
     /// Prefetches that came in.
     pub prefetches: Vec<Prefetch>,
+    /// Snapshots that were taken: address and pages.
+    pub snapshots: Vec<(u64, usize)>,
+    /// Advice that was given.
+    pub advice: Vec<Advise>,
     /// Most commands that were seen in a ring at once.
     pub deepest: u32,
 }
@@ -292,6 +296,17 @@ impl Kernel for FakeKernel {
             }
             state = self.0.changed.wait(state).unwrap();
         }
+    }
+
+    fn snapshot(&self, address: u64, pages: &mut [u8]) -> Result<()> {
+        self.0.state.lock().unwrap().snapshots.push((address, pages.len()));
+        pages.fill(farfault_abi::uapi::SNAPSHOT_READ as u8);
+        Ok(())
+    }
+
+    fn advise(&self, request: &Advise) -> Result<()> {
+        self.0.state.lock().unwrap().advice.push(*request);
+        Ok(())
     }
 
     fn prefetch(&self, request: &Prefetch) -> Result<()> {

@@ -3,7 +3,7 @@
 //! built on it can be tested with a device made of a thread.
 #![allow(unsafe_code, reason = "declares what the caller of QUEUE_CREATE must promise")]
 
-use farfault_abi::uapi::{Info, Prefetch, QueueCreate, Wait};
+use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, Wait};
 use nix::Result;
 
 /// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one.
@@ -41,6 +41,18 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// As the driver answers.
     fn prefetch(&self, request: &Prefetch) -> Result<()>;
+
+    /// `IOC_SNAPSHOT` of as many pages from `address` as `pages` has room for.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn snapshot(&self, address: u64, pages: &mut [u8]) -> Result<()>;
+
+    /// `IOC_ADVISE`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn advise(&self, request: &Advise) -> Result<()>;
 
     /// Maps the doorbell page that creating a queue named.
     ///

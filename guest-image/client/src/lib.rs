@@ -85,6 +85,7 @@ mod fake;
 mod kernel;
 mod list;
 mod loan;
+mod page;
 mod plain;
 mod queue;
 #[cfg(test)]
@@ -104,6 +105,7 @@ pub use device::Device;
 pub use error::{Error, Failure};
 pub use list::Node;
 pub use loan::Loan;
+pub use page::{Advice, Page};
 pub use plain::Plain;
 pub use queue::Queue;
 pub use reply::{Chased, Reply};

@@ -3,7 +3,7 @@
 //! and how failures are told.
 
 use crate::fake::Fake;
-use crate::{Device, Error, Failure, Node, Queue};
+use crate::{Advice, Device, Error, Failure, Node, Queue};
 use nix::errno::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -201,6 +201,22 @@ fn impossible_operands_are_refused_before_the_device_sees_them() {
     assert!(queue.saxpy(1.0, &[], &mut [1.0]).is_err());
     assert!(queue.compare(&[1_u8], &[]).is_err());
     assert_eq!(fake.state().doorbells, 0);
+}
+
+#[test]
+fn snapshots_and_advice_take_whole_pages() {
+    let fake = Fake::new();
+    let device = Device::with(fake.kernel()).unwrap();
+    let buffer = vec![0_u8; 3 * 4096];
+    let at = 4096 - buffer.as_ptr().addr() % 4096;
+    let part = &buffer[at..at + 4097];
+    assert_eq!(device.snapshot(part).unwrap().len(), 2);
+    assert_eq!(device.snapshot(&part[..0]).unwrap().len(), 0);
+    device.advise(&part[1..2], Advice::DontNeed).unwrap();
+    let state = fake.state();
+    let start = part.as_ptr().expose_provenance() as u64;
+    assert_eq!(state.snapshots, [(start, 2), (start, 0)]);
+    assert_eq!((state.advice[0].address, state.advice[0].length), (start, 4096));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use crate::kernel::{Doorbell, Kernel};
 use farfault_abi::pci::DOORBELL_STRIDE;
-use farfault_abi::uapi::{self, Info, Prefetch, QueueCreate, QueueDestroy, Wait};
+use farfault_abi::uapi::{self, Advise, Info, Prefetch, QueueCreate, QueueDestroy, Snapshot, Wait};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong, c_void};
 use std::fs::OpenOptions;
@@ -93,6 +93,9 @@ impl Drop for Mapping {
     }
 }
 
+/// Bytes of a page, as a snapshot counts them.
+const PAGE_SIZE: u64 = 4096;
+
 /// `/dev/farfault0`, opened.
 pub struct DeviceFile {
     file: OwnedFd,
@@ -151,6 +154,22 @@ impl Kernel for DeviceFile {
     fn prefetch(&self, request: &Prefetch) -> nix::Result<()> {
         // SAFETY: PREFETCH reads a Prefetch; making pages present changes no content.
         unsafe { self.ioctl(uapi::IOC_PREFETCH, ptr::from_ref(request).cast_mut()) }
+    }
+
+    fn snapshot(&self, address: u64, pages: &mut [u8]) -> nix::Result<()> {
+        let mut request = Snapshot {
+            address,
+            length: (pages.len() as u64).checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)?,
+            pages: pages.as_mut_ptr().expose_provenance() as u64,
+            reserved: 0,
+        };
+        // SAFETY: SNAPSHOT reads a Snapshot and writes a byte for each page of it.
+        unsafe { self.ioctl(uapi::IOC_SNAPSHOT, &raw mut request) }
+    }
+
+    fn advise(&self, request: &Advise) -> nix::Result<()> {
+        // SAFETY: ADVISE reads an Advise; advice changes no content.
+        unsafe { self.ioctl(uapi::IOC_ADVISE, ptr::from_ref(request).cast_mut()) }
     }
 
     fn doorbell(&self, offset: u64) -> nix::Result<Box<dyn Doorbell>> {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Snapshots: how the CPU maps a range, without a fault.
+ */
+#include <linux/hmm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "ff_ctx.h"
+#include "ff_snapshot.h"
+
+/* Pages of one call of hmm_range_fault(). */
+#define FF_LOOK_PAGES	512
+
+/**
+ * struct ff_look - What it takes to look at a range
+ * @notifier: covers the range
+ * @lock: orders @notifier's sequence number, as the API demands
+ * @pfns: what hmm_range_fault() found
+ * @bytes: the same as the caller wants it
+ */
+struct ff_look {
+	struct mmu_interval_notifier notifier;
+	spinlock_t lock; /* sequence number */
+	unsigned long pfns[FF_LOOK_PAGES];
+	u8 bytes[FF_LOOK_PAGES];
+};
+
+/* There is nothing to take back, only to look again. */
+static bool ff_look_invalidate(struct mmu_interval_notifier *notifier,
+			       const struct mmu_notifier_range *range,
+			       unsigned long seq)
+{
+	struct ff_look *look = container_of(notifier, struct ff_look, notifier);
+
+	spin_lock(&look->lock);
+	mmu_interval_set_seq(notifier, seq);
+	spin_unlock(&look->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops ff_look_ops = {
+	.invalidate = ff_look_invalidate,
+};
+
+static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
+		       unsigned long start, unsigned long end)
+{
+	struct hmm_range range = {
+		.notifier = &look->notifier,
+		.start = start,
+		.end = end,
+		.hmm_pfns = look->pfns,
+	};
+	bool retry;
+	int ret;
+
+	range.notifier_seq = mmu_interval_read_begin(range.notifier);
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		return ret;
+	ret = hmm_range_fault(&range);
+	mmap_read_unlock(mm);
+	if (ret)
+		return ret;
+
+	spin_lock(&look->lock);
+	retry = mmu_interval_read_retry(range.notifier, range.notifier_seq);
+	spin_unlock(&look->lock);
+	return retry ? -EBUSY : 0;
+}
+
+static int ff_look_span(struct ff_look *look, struct mm_struct *mm,
+			unsigned long start, unsigned long end)
+{
+	int ret;
+
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = ff_look_try(look, mm, start, end);
+		cond_resched();
+	} while (ret == -EBUSY);
+	return ret;
+}
+
+/**
+ * ff_snapshot_range() - Look at a range
+ * @mirror: of the calling process
+ * @start: first address, page aligned
+ * @pages: number of pages, at least 1, all of them below TASK_SIZE
+ * @bytes: for a byte of each page
+ * @judge: makes such a byte; called under the mirror's lock
+ *
+ * Each piece of 512 pages is as it was at one moment.
+ *
+ * Return: 0, -ENOMEM, -EINTR if the caller is killed, -EFAULT if @bytes cannot
+ * be written.
+ */
+int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
+		      unsigned long pages, u8 __user *bytes,
+		      u8 (*judge)(struct ff_mirror *mirror,
+				  unsigned long address, unsigned long pfn))
+{
+	unsigned long i, nr, done = 0;
+	struct ff_look *look;
+	int ret;
+
+	look = kvzalloc_obj(*look);
+	if (!look)
+		return -ENOMEM;
+	spin_lock_init(&look->lock);
+	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
+					   pages << PAGE_SHIFT, &ff_look_ops);
+	if (ret)
+		goto free;
+	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
+		nr = min(pages - done, FF_LOOK_PAGES);
+		ret = ff_look_span(look, mirror->mm, start,
+				   start + (nr << PAGE_SHIFT));
+		if (ret)
+			break;
+		mutex_lock(&mirror->lock);
+		for (i = 0; i < nr; i++)
+			look->bytes[i] = judge(mirror,
+					       start + (i << PAGE_SHIFT),
+					       look->pfns[i]);
+		mutex_unlock(&mirror->lock);
+		if (copy_to_user(bytes + done, look->bytes, nr))
+			ret = -EFAULT;
+	}
+	mmu_interval_notifier_remove(&look->notifier);
+free:
+	kvfree(look);
+	return ret;
+}
+
+static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
+			    unsigned long pfn)
+{
+	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
+	u8 byte = 0;
+
+	if (ff_pgtable_lookup(&mirror->pgt, address))
+		byte |= FF_SNAPSHOT_MIRRORED;
+	if (pfn & HMM_PFN_ERROR)
+		return byte | FF_SNAPSHOT_ERROR;
+	if (!(pfn & HMM_PFN_VALID))
+		return byte;
+
+	byte |= FF_SNAPSHOT_READ;
+	if (pfn & HMM_PFN_WRITE)
+		byte |= FF_SNAPSHOT_WRITE;
+	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
+		byte |= FF_SNAPSHOT_ZERO;
+	if (shift >= PUD_SHIFT)
+		byte |= FF_SNAPSHOT_1G;
+	else if (shift >= PMD_SHIFT)
+		byte |= FF_SNAPSHOT_2M;
+	return byte;
+}
+
+/* FF_IOC_SNAPSHOT */
+int ff_snapshot(struct ff_ctx *ctx, void *arg)
+{
+	const struct ff_snapshot *snapshot = arg;
+	u64 end;
+
+	if (snapshot->reserved || !PAGE_ALIGNED(snapshot->address) ||
+	    !PAGE_ALIGNED(snapshot->length) ||
+	    check_add_overflow(snapshot->address, snapshot->length, &end))
+		return -EINVAL;
+	if (!access_ok(u64_to_user_ptr(snapshot->address), snapshot->length))
+		return -EFAULT;
+	if (!snapshot->length)
+		return 0;
+	return ff_snapshot_range(&ctx->mirror, snapshot->address,
+				 snapshot->length >> PAGE_SHIFT,
+				 u64_to_user_ptr(snapshot->pages),
+				 ff_snapshot_judge);
+}
