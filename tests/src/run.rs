@@ -3,6 +3,7 @@
 //! another in one boot.
 
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -77,6 +78,53 @@ impl Farfault {
         let _ = std::fs::remove_file(&stats);
         Ok(finished)
     }
+
+    /// Boots a guest with `options`, runs `script` there with its shell, and kills
+    /// `farfault` when the guest prints the line `last`. Ends at the latest when the
+    /// guest does.
+    ///
+    /// # Errors
+    /// Says why it could not be started.
+    pub fn killed_at(
+        &self,
+        options: &[String],
+        script: &str,
+        last: &str,
+    ) -> Result<Finished, String> {
+        let failed = |error| format!("cannot run {}: {error}", self.program.display());
+        let mut child = Command::new(&self.program)
+            .env("FARFAULT_IMAGE", &self.image)
+            .arg("run")
+            .args(options)
+            .args(["--", "sh", "-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let stdout = child.stdout.take().map(|stdout| read_until(stdout, last));
+        // SIGKILL; it may have ended by itself.
+        let _ = child.kill();
+        let status = child.wait().map_err(failed)?;
+        Ok(Finished {
+            code: status.code(),
+            stdout: stdout.unwrap_or_default(),
+            stderr: String::new(),
+            stats: Value::Null,
+        })
+    }
+}
+
+/// Lines up to and with `wanted`.
+fn read_until(stdout: impl Read, wanted: &str) -> String {
+    let mut text = String::new();
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        text.push_str(&line);
+        text.push('\n');
+        if line == wanted {
+            break;
+        }
+    }
+    text
 }
 
 fn read_json(path: &Path) -> Value {

@@ -7,8 +7,10 @@
 //! scenarios by name.
 
 mod check;
+mod exerciser;
 mod machines;
 mod out_of_memory;
+mod pmem;
 mod programs;
 mod refusals;
 mod selftests;
@@ -21,12 +23,14 @@ use std::process::ExitCode;
 /// Boots something and says what came of it.
 type Scenario = fn(&Farfault) -> Vec<Check>;
 
-const SCENARIOS: [(&str, Scenario); 5] = [
+const SCENARIOS: &[(&str, Scenario)] = &[
     ("refusals", refusals::run),
     ("programs", programs::run),
     ("out-of-memory", out_of_memory::run),
     ("selftests", selftests::run),
     ("machines", machines::run),
+    ("pmem", pmem::run),
+    ("exerciser", exerciser::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Operations carried out on the file and on its model, and compared.
+
+use crate::model::Model;
+use crate::operation::{Abilities, Attempt, Operation, Sizes, Who};
+use crate::subject::Subject;
+use farfault_client::Device;
+use farfault_client::raw::DeviceFile;
+use farfault_workloads::Failure;
+use farfault_workloads::file_mapping::{Answer, FileMapping};
+use farfault_workloads::memory::PAGE;
+use farfault_workloads::random::Random;
+use farfault_workloads::raw_queue::RawQueue;
+use nix::fcntl::FallocateFlags;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What was done, by whom.
+#[derive(Default)]
+pub struct Tally {
+    /// Accesses of the CPU to the mapping.
+    pub cpu: u64,
+    /// Accesses of the device to it.
+    pub device: u64,
+    /// Accesses that the device was refused, as it should be.
+    pub refused: u64,
+}
+
+/// The file, its model, and those who work on it.
+pub struct Exercise {
+    subject: Subject,
+    model: Model,
+    saved: Subject,
+    saved_model: Model,
+    mapping: FileMapping,
+    queue: RawQueue,
+    most: usize,
+    /// What the file system does.
+    pub abilities: Abilities,
+    /// What was done so far.
+    pub tally: Tally,
+}
+
+impl Exercise {
+    /// An empty file in `folder` that may grow to `most` bytes.
+    pub fn new(folder: &Path, most: usize) -> Result<Exercise, Failure> {
+        let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+        let subject = Subject::new(folder, "file")?;
+        Ok(Exercise {
+            mapping: FileMapping::new(&subject.file, most)?,
+            subject,
+            model: Model::default(),
+            saved: Subject::new(folder, "saved")?,
+            saved_model: Model::default(),
+            queue: RawQueue::new(&device, 16)?,
+            most,
+            abilities: Subject::abilities(folder)?,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Whether the mapping is one with MAP_SYNC.
+    pub fn is_synchronous(&self) -> bool {
+        self.mapping.synchronous
+    }
+
+    /// Chooses the next operation.
+    pub fn choose(&self, random: &mut Random) -> Operation {
+        let sizes =
+            Sizes { file: self.model.len(), saved: self.saved_model.len(), most: self.most };
+        Operation::choose(random, sizes, self.abilities)
+    }
+
+    /// Carries it out. Bytes to write come from `random`.
+    pub fn carry_out(&mut self, operation: &Operation, random: &mut Random) -> Result<(), Failure> {
+        let mut data = |length| {
+            let mut bytes = vec![0; length];
+            random.fill(&mut bytes);
+            bytes
+        };
+        match operation.clone() {
+            Operation::Write(range) => {
+                let bytes = data(range.len());
+                self.subject.write(range.start, &bytes)?;
+                self.model.write(range.start, &bytes);
+            }
+            Operation::Read(range) => {
+                same(range.start, &self.model.expect(range.clone()), &self.subject.read(range)?)?;
+            }
+            Operation::Truncate(length) => {
+                self.subject.truncate(length)?;
+                self.model.truncate(length);
+            }
+            Operation::See(who, range) => self.see(who, range)?,
+            Operation::Compare(range) => self.compare(range)?,
+            Operation::Store(who, range) => self.store(who, range.start, &data(range.len()))?,
+            Operation::Fill(range, byte) => {
+                self.tally.device += 1;
+                done(self.mapping.device_fill(&mut self.queue, range.clone(), byte)?)?;
+                self.model.write(range.start, &vec![byte; range.len()]);
+            }
+            Operation::Add(offset) => self.add(offset, u64::from_le_bytes(word(&data(8))))?,
+            Operation::Beyond(attempt, offset) => self.beyond(attempt, offset)?,
+            Operation::Sync(range) => self.mapping.sync(range)?,
+            Operation::Forget => self.subject.forget()?,
+            Operation::Advise(range, advice) => self.mapping.advise(range, advice)?,
+            Operation::Remap => self.mapping = FileMapping::new(&self.subject.file, self.most)?,
+            allocation => self.allocate(&allocation)?,
+        }
+        Ok(())
+    }
+
+    /// The operations that move a file's blocks about.
+    fn allocate(&mut self, operation: &Operation) -> Result<(), Failure> {
+        use FallocateFlags as Mode;
+        let call = |mode, range| self.subject.allocate(mode, range);
+        match operation {
+            Operation::Allocate(range) => {
+                call(Mode::empty(), range)?;
+                self.model.grow(range.end);
+            }
+            Operation::Punch(range) => {
+                call(Mode::FALLOC_FL_PUNCH_HOLE | Mode::FALLOC_FL_KEEP_SIZE, range)?;
+                self.model.zero(range.clone());
+            }
+            Operation::Zero(range) => {
+                call(Mode::FALLOC_FL_ZERO_RANGE, range)?;
+                self.model.grow(range.end);
+                self.model.zero(range.clone());
+            }
+            Operation::Collapse(range) => {
+                call(Mode::FALLOC_FL_COLLAPSE_RANGE, range)?;
+                self.model.collapse(range.clone());
+            }
+            Operation::Insert(range) => {
+                call(Mode::FALLOC_FL_INSERT_RANGE, range)?;
+                self.model.insert(range.start, range.len());
+            }
+            Operation::Clone(range, to) => {
+                self.subject.reflink(range, &self.subject, *to)?;
+                self.model.write(*to, &self.model.expect(range.clone()));
+            }
+            Operation::Save(range) => {
+                self.subject.reflink(range, &self.saved, range.start)?;
+                self.saved_model.write(range.start, &self.model.expect(range.clone()));
+            }
+            Operation::Restore(range) => {
+                self.saved.reflink(range, &self.subject, range.start)?;
+                self.model.write(range.start, &self.saved_model.expect(range.clone()));
+            }
+            other => return Err(format!("nothing moves blocks in: {other}").into()),
+        }
+        Ok(())
+    }
+
+    /// Compares all of both files by every way there is.
+    pub fn check_all(&mut self) -> Result<(), Failure> {
+        let all = 0..self.model.len();
+        let length = self.subject.file.metadata()?.len();
+        if length != all.end as u64 {
+            return Err(format!("the file has {length:#x} bytes instead of {:#x}", all.end).into());
+        }
+        same(0, &self.model.expect(all.clone()), &self.subject.read(all.clone())?)?;
+        self.compare(0..all.end.next_multiple_of(PAGE))?;
+        self.see(Who::Cpu, all)?;
+        let saved = 0..self.saved_model.len();
+        same(0, &self.saved_model.expect(saved.clone()), &self.saved.read(saved)?)
+            .map_err(|why| format!("in the other file, {why}").into())
+    }
+
+    fn see(&mut self, who: Who, range: Range<usize>) -> Result<(), Failure> {
+        // Neither what was there before nor zeros may pass for what was read.
+        let expected = self.model.expect(range.clone());
+        let mut found: Vec<u8> = expected.iter().map(|byte| !byte).collect();
+        match who {
+            Who::Cpu => {
+                self.tally.cpu += 1;
+                self.mapping.read(range.start, &mut found)?;
+            }
+            Who::Device => {
+                self.tally.device += 1;
+                done(self.mapping.device_read(&mut self.queue, range.start, &mut found)?)?;
+            }
+        }
+        same(range.start, &expected, &found)
+    }
+
+    fn compare(&mut self, range: Range<usize>) -> Result<(), Failure> {
+        let expected = self.model.expect(range.clone());
+        self.tally.device += 1;
+        let answer = self.mapping.device_compare(&mut self.queue, range.start, &expected)?;
+        let first = usize::try_from(done(answer)?)?;
+        let Some(byte) = expected.get(first) else { return Ok(()) };
+        let mut found = [0];
+        self.mapping.read(range.start + first, &mut found)?;
+        let [now] = found;
+        let offset = range.start + first;
+        Err(format!(
+            "at {offset:#x} expected {byte:#04x}, the device found something else; the CPU finds \
+             {now:#04x}"
+        )
+        .into())
+    }
+
+    fn store(&mut self, who: Who, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
+        match who {
+            Who::Cpu => {
+                self.tally.cpu += 1;
+                self.mapping.write(offset, bytes)?;
+            }
+            Who::Device => {
+                self.tally.device += 1;
+                done(self.mapping.device_write(&mut self.queue, offset, bytes)?)?;
+            }
+        }
+        self.model.write(offset, bytes);
+        Ok(())
+    }
+
+    fn add(&mut self, offset: usize, value: u64) -> Result<(), Failure> {
+        let expected = u64::from_le_bytes(word(&self.model.expect(offset..offset + 8)));
+        self.tally.device += 1;
+        let found = done(self.mapping.device_add(&mut self.queue, offset, value)?)?;
+        same(offset, &expected.to_le_bytes(), &found.to_le_bytes())?;
+        self.model.write(offset, &expected.wrapping_add(value).to_le_bytes());
+        Ok(())
+    }
+
+    fn beyond(&mut self, attempt: Attempt, offset: usize) -> Result<(), Failure> {
+        let end = self.model.len().next_multiple_of(PAGE);
+        let wanted = Answer::Refused {
+            offset: offset.max(end) as u64,
+            done: end.saturating_sub(offset) as u64,
+        };
+        let (mapping, queue) = (&self.mapping, &mut self.queue);
+        let answer = match attempt {
+            Attempt::Read => mapping.device_read(queue, offset, &mut [0; 8])?,
+            Attempt::Write => mapping.device_write(queue, offset, &[1; 8])?,
+            Attempt::Add => mapping.device_add(queue, offset, 1)?,
+            Attempt::Across => {
+                let mut found = vec![0; end - offset + 8];
+                let answer = mapping.device_read(queue, offset, &mut found)?;
+                same(offset, &self.model.expect(offset..end), &found[..end - offset])?;
+                answer
+            }
+        };
+        if answer != wanted {
+            return Err(format!("expected {wanted:x?}, the device answered {answer:x?}").into());
+        }
+        self.tally.refused += 1;
+        Ok(())
+    }
+}
+
+/// The result of a command that should have been done.
+fn done(answer: Answer) -> Result<u64, Failure> {
+    match answer {
+        Answer::Done(result) => Ok(result),
+        Answer::Refused { offset, done } => {
+            Err(format!("the device was refused at {offset:#x}, after {done:#x} bytes").into())
+        }
+    }
+}
+
+fn word(bytes: &[u8]) -> [u8; 8] {
+    let mut word = [0; 8];
+    word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    word
+}
+
+/// Says where `found` first differs from `expected`.
+fn same(start: usize, expected: &[u8], found: &[u8]) -> Result<(), Failure> {
+    match expected.iter().zip(found).position(|(left, right)| left != right) {
+        None => Ok(()),
+        Some(first) => {
+            let (offset, wanted, got) = (start + first, expected[first], found[first]);
+            let wrong = expected.iter().zip(found).filter(|(left, right)| left != right).count();
+            Err(format!(
+                "at {offset:#x} expected {wanted:#04x}, found {got:#04x} ({wrong} bytes differ)"
+            )
+            .into())
+        }
+    }
+}

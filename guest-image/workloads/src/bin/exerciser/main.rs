@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `exerciser`: random changes to a mapped file, in the manner of fsx, where the
+//! accesses to the mapping are done by CPU and device in turn. A model in memory
+//! says what each of them must find.
+
+mod exercise;
+mod model;
+mod operation;
+mod subject;
+
+use exercise::Exercise;
+use farfault_workloads::Failure;
+use farfault_workloads::memory::PAGE;
+use farfault_workloads::options::within;
+use farfault_workloads::program::{Program, Summary};
+use farfault_workloads::random::Random;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const PROGRAM: Program = Program {
+    name: "exerciser",
+    usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES]",
+    about: "Does N random operations (default 3000) on a file in DIRECTORY of up to BYTES\n\
+            (default 256 KiB): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
+            insertion, reflink, sync, reclaim, and accesses to its mapping by CPU and device.\n\
+            Where the file system lacks one of them, it is left out.",
+};
+
+/// So often the whole file is compared.
+const CHECK: u64 = 250;
+/// So many operations are shown when one goes wrong.
+const SHOWN: usize = 12;
+
+struct Plan {
+    folder: PathBuf,
+    operations: u64,
+    seed: u64,
+    most: usize,
+}
+
+fn main() -> ExitCode {
+    PROGRAM.run(
+        |options| {
+            let most = options.option("--file-size", 256 << 10)?;
+            Ok(Plan {
+                operations: options.option("--operations", 3000)?,
+                seed: options.option("--seed", 1)?,
+                most: within("--file-size", most, 16 * PAGE..=1 << 30)?.next_multiple_of(PAGE),
+                folder: options.operand("DIRECTORY")?.ok_or("no directory is named")?,
+            })
+        },
+        work,
+    )
+}
+
+fn work(plan: Plan) -> Result<Summary, Failure> {
+    let Plan { folder, operations, seed, most } = plan;
+    println!("exerciser: seed {seed}");
+    std::io::stdout().flush()?;
+    let mut exercise = Exercise::new(&folder, most)?;
+    let mut latest = VecDeque::new();
+    for number in 1..=operations {
+        // Each operation has numbers of its own, so that what one uses up does
+        // not depend on how another was carried out.
+        let mut random = Random::new(seed, &[number]);
+        let operation = exercise.choose(&mut random);
+        let mut outcome = exercise.carry_out(&operation, &mut random);
+        latest.push_back(format!("{number}: {operation}"));
+        if latest.len() > SHOWN {
+            latest.pop_front();
+        }
+        if outcome.is_ok() && (number % CHECK == 0 || number == operations) {
+            outcome = exercise.check_all().map_err(|why| format!("afterwards, {why}").into());
+        }
+        if let Err(why) = outcome {
+            latest.iter().for_each(|line| eprintln!("exerciser: {line}"));
+            return Err(format!(
+                "operation {number}, {operation}: {why}; replay: exerciser {} --seed {seed} \
+                 --operations {number} --file-size {most}",
+                folder.display()
+            )
+            .into());
+        }
+    }
+    let (tally, able) = (&exercise.tally, exercise.abilities);
+    Ok(Summary::new(true)
+        .with("operations", operations)
+        .with("cpu", tally.cpu)
+        .with("device", tally.device)
+        .with("refused", tally.refused)
+        .with("map_sync", exercise.is_synchronous())
+        .with("collapse", able.collapse)
+        .with("reflink", able.reflink)
+        .with("seed", seed))
+}

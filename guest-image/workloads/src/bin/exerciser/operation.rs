@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What can be done to a file, and how one such thing is chosen: from the
+//! random numbers, the file's length and what its file system offers, so that
+//! the same seed gives the same operations.
+
+use farfault_workloads::file_mapping::Advice;
+use farfault_workloads::memory::PAGE;
+use farfault_workloads::random::Random;
+use std::fmt;
+use std::ops::Range;
+
+/// The longest access: long enough for many pages, short enough for many operations.
+const LONGEST: usize = 128 << 10;
+
+/// Who accesses the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The CPU.
+    Cpu,
+    /// The device.
+    Device,
+}
+
+/// How the device tries to reach what is behind the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It reads there.
+    Read,
+    /// It writes there.
+    Write,
+    /// It adds to a word there.
+    Add,
+    /// It reads from the last page on.
+    Across,
+}
+
+/// One of them. Ranges are of bytes of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// write(2); may extend the file.
+    Write(Range<usize>),
+    /// read(2), and comparison.
+    Read(Range<usize>),
+    /// ftruncate(2).
+    Truncate(usize),
+    /// Blocks are allocated; may extend the file.
+    Allocate(Range<usize>),
+    /// A hole is punched.
+    Punch(Range<usize>),
+    /// A range is zeroed; may extend the file.
+    Zero(Range<usize>),
+    /// A range is taken out.
+    Collapse(Range<usize>),
+    /// A range of zeros is put in.
+    Insert(Range<usize>),
+    /// A range is reflinked to another place in the file.
+    Clone(Range<usize>, usize),
+    /// A range is reflinked to the same place in another file.
+    Save(Range<usize>),
+    /// A range is reflinked back from there.
+    Restore(Range<usize>),
+    /// The mapping is read; up to the end of the last page.
+    See(Who, Range<usize>),
+    /// The device compares the mapping with what it should hold.
+    Compare(Range<usize>),
+    /// The mapping is written.
+    Store(Who, Range<usize>),
+    /// The device fills the mapping with a byte.
+    Fill(Range<usize>, u8),
+    /// The device adds to a word of the mapping.
+    Add(usize),
+    /// The device tries to reach pages behind the end.
+    Beyond(Attempt, usize),
+    /// msync(2).
+    Sync(Range<usize>),
+    /// fsync(2), after which the page cache is dropped.
+    Forget,
+    /// Advice on the mapping.
+    Advise(Range<usize>, Advice),
+    /// The file is mapped anew.
+    Remap,
+}
+
+/// What a file system offers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Abilities {
+    /// fallocate(2) as it is.
+    pub allocate: bool,
+    /// Holes.
+    pub punch: bool,
+    /// Zeroing of ranges.
+    pub zero: bool,
+    /// Taking ranges out.
+    pub collapse: bool,
+    /// Putting ranges in.
+    pub insert: bool,
+    /// Reflinks.
+    pub reflink: bool,
+}
+
+/// Lengths from which an operation is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the file.
+    pub file: usize,
+    /// Of the file that holds reflinked ranges.
+    pub saved: usize,
+    /// The most that either may have, a multiple of pages.
+    pub most: usize,
+}
+
+impl Operation {
+    /// The next one.
+    pub fn choose(random: &mut Random, sizes: Sizes, abilities: Abilities) -> Operation {
+        loop {
+            if let Some(operation) = propose(random, sizes, abilities) {
+                return operation;
+            }
+        }
+    }
+}
+
+/// None if the file or its file system is not such that it could be done.
+fn propose(random: &mut Random, sizes: Sizes, abilities: Abilities) -> Option<Operation> {
+    let Sizes { file, saved, most } = sizes;
+    let pages = file.next_multiple_of(PAGE);
+    let who = if random.bits() & 1 == 0 { Who::Cpu } else { Who::Device };
+    let operation = match random.below(40) {
+        0..3 => Operation::Write(some(random, most, 1)?),
+        3..5 => Operation::Read(some(random, file, 1)?),
+        5..7 => Operation::Truncate(random.below(most + 1)),
+        7 if abilities.allocate => Operation::Allocate(some(random, most, 1)?),
+        8 | 9 if abilities.punch => Operation::Punch(some(random, most, 1)?),
+        10 if abilities.zero => Operation::Zero(some(random, most, 1)?),
+        11 if abilities.collapse => {
+            let range = some(random, file, PAGE)?;
+            (range.end < file).then_some(Operation::Collapse(range))?
+        }
+        12 if abilities.insert => {
+            let start = some(random, file, PAGE)?.start;
+            let range = start..start + some(random, most - pages, PAGE)?.len();
+            Operation::Insert(range)
+        }
+        13 if abilities.reflink => {
+            let range = some(random, file, PAGE)?;
+            let to = random.below((most - range.len()) / PAGE + 1) * PAGE;
+            let apart = to + range.len() <= range.start || to >= range.end;
+            apart.then_some(Operation::Clone(range, to))?
+        }
+        14 if abilities.reflink => Operation::Save(some(random, file, PAGE)?),
+        15 if abilities.reflink => Operation::Restore(some(random, saved, PAGE)?),
+        16..21 => Operation::See(who, some(random, pages, 1)?),
+        21 | 22 => Operation::Compare(some(random, pages, 1)?),
+        23..28 => Operation::Store(who, some(random, file, 1)?),
+        28 | 29 => Operation::Fill(some(random, file, 1)?, random.bits() as u8),
+        30 | 31 => Operation::Add(some(random, file, 8)?.start),
+        32 | 33 => beyond(random, pages, most)?,
+        34 | 35 => Operation::Sync(some(random, file, 1)?),
+        36 => Operation::Forget,
+        37 => Operation::Advise(some(random, pages, PAGE)?, Advice::Unmap),
+        38 => Operation::Advise(some(random, pages, PAGE)?, Advice::PageOut),
+        39 => Operation::Remap,
+        _ => return None,
+    };
+    Some(operation)
+}
+
+/// A range in `length` bytes, made of whole units.
+fn some(random: &mut Random, length: usize, unit: usize) -> Option<Range<usize>> {
+    if length < unit {
+        return None;
+    }
+    let range = random.range(length, unit);
+    Some(range.start..range.end.min(range.start + LONGEST))
+}
+
+fn beyond(random: &mut Random, pages: usize, most: usize) -> Option<Operation> {
+    // Eight bytes for the widest access.
+    let place = (most - pages).checked_sub(8).filter(|room| *room > 0)?;
+    let offset = pages + random.below(place);
+    Some(match random.below(4) {
+        0 => Operation::Beyond(Attempt::Read, offset),
+        1 => Operation::Beyond(Attempt::Write, offset),
+        2 => Operation::Beyond(Attempt::Add, offset / 8 * 8),
+        _ if pages > 0 => Operation::Beyond(Attempt::Across, pages - 1 - random.below(PAGE)),
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut range = |what: &str, range: &Range<usize>| {
+            write!(f, "{what} of {:#x}..{:#x}", range.start, range.end)
+        };
+        match self {
+            Self::Write(to) => range("write", to),
+            Self::Read(from) => range("read", from),
+            Self::Allocate(of) => range("allocation", of),
+            Self::Punch(of) => range("hole punch", of),
+            Self::Zero(of) => range("zeroing", of),
+            Self::Collapse(of) => range("collapse", of),
+            Self::Insert(of) => range("insertion", of),
+            Self::Save(of) => range("reflink to the other file", of),
+            Self::Restore(of) => range("reflink from the other file", of),
+            Self::See(Who::Cpu, of) => range("CPU read", of),
+            Self::See(Who::Device, of) => range("device read", of),
+            Self::Compare(of) => range("device comparison", of),
+            Self::Store(Who::Cpu, of) => range("CPU write", of),
+            Self::Store(Who::Device, of) => range("device write", of),
+            Self::Fill(of, _) => range("device fill", of),
+            Self::Sync(of) => range("msync", of),
+            Self::Advise(of, Advice::Unmap) => range("MADV_DONTNEED", of),
+            Self::Advise(of, Advice::PageOut) => range("MADV_PAGEOUT", of),
+            Self::Clone(of, to) => {
+                write!(f, "reflink of {:#x}..{:#x} to {to:#x}", of.start, of.end)
+            }
+            Self::Truncate(length) => write!(f, "truncation to {length:#x}"),
+            Self::Add(offset) => write!(f, "device add at {offset:#x}"),
+            Self::Beyond(attempt, offset) => {
+                write!(f, "device {attempt:?} behind the end, at {offset:#x}")
+            }
+            Self::Forget => f.write_str("fsync and drop of the page cache"),
+            Self::Remap => f.write_str("new mapping"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Abilities = Abilities {
+        allocate: true,
+        punch: true,
+        zero: true,
+        collapse: true,
+        insert: true,
+        reflink: true,
+    };
+
+    #[test]
+    fn operations_keep_to_what_the_file_is() {
+        let mut random = Random::new(1, &[]);
+        let most = 64 * PAGE;
+        for round in 0..20_000 {
+            let sizes = Sizes { file: round % (most + 1), saved: round / 3 % most, most };
+            let pages = sizes.file.next_multiple_of(PAGE);
+            match Operation::choose(&mut random, sizes, ALL) {
+                Operation::Read(of) | Operation::Store(_, of) => assert!(of.end <= sizes.file),
+                Operation::See(_, of) => assert!(of.end <= pages),
+                Operation::Add(offset) => assert!(offset + 8 <= sizes.file),
+                Operation::Collapse(of) => assert!(of.end < sizes.file),
+                Operation::Insert(of) => {
+                    assert!(of.start < sizes.file && sizes.file + of.len() <= most);
+                }
+                Operation::Clone(of, to) => {
+                    assert!(of.end <= sizes.file && to + of.len() <= most);
+                }
+                Operation::Restore(of) => assert!(of.end <= sizes.saved),
+                Operation::Beyond(Attempt::Across, at) => assert!(at + PAGE >= pages && at < pages),
+                Operation::Beyond(_, at) => assert!(at >= pages && at + 8 <= most),
+                Operation::Write(of) => assert!(of.end <= most),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_file_system_lacks_is_not_chosen() {
+        let mut random = Random::new(2, &[]);
+        let sizes = Sizes { file: 8 * PAGE, saved: 8 * PAGE, most: 16 * PAGE };
+        for _ in 0..5_000 {
+            let operation = Operation::choose(&mut random, sizes, Abilities::default());
+            assert!(!matches!(
+                operation,
+                Operation::Allocate(_)
+                    | Operation::Punch(_)
+                    | Operation::Zero(_)
+                    | Operation::Collapse(_)
+                    | Operation::Insert(_)
+                    | Operation::Clone(..)
+                    | Operation::Save(_)
+                    | Operation::Restore(_)
+            ));
+        }
+    }
+}

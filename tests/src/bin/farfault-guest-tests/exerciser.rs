@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One boot in which the exerciser works on every kind of file system: with DAX,
+//! with a page cache above a block device, and in memory.
+//!
+//! `FARFAULT_EXERCISER` is the number of operations on each.
+
+use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
+use crate::pmem::HostFile;
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+
+const OPERATIONS: u64 = 3000;
+/// How long a guest may take for an operation, on the slowest machine.
+const SECONDS_FOR_1000: u64 = 40;
+
+/// A file system: its name, which is its folder too, and how it is made and mounted.
+const FILE_SYSTEMS: [(&str, &str); 5] = [
+    ("ext4-dax", "mkfs.ext4 -q -b 4096 /dev/pmem0 && mount -t ext4 -o dax=always /dev/pmem0"),
+    ("xfs-dax", "mkfs.xfs -q /dev/pmem1 && mount -t xfs -o dax=always /dev/pmem1"),
+    ("ext4", "mkfs.ext4 -q -b 4096 /dev/ram0 && mount -t ext4 /dev/ram0"),
+    ("xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1"),
+    ("tmpfs", "mount -t tmpfs tmpfs"),
+];
+
+/// Block devices in memory, as large as xfs wants them at least.
+const BRD: &str = "modprobe brd rd_nr=2 rd_size=360448";
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let operations = match std::env::var("FARFAULT_EXERCISER").map(|text| text.parse()) {
+        Err(_) => OPERATIONS,
+        Ok(Ok(operations)) => operations,
+        Ok(Err(error)) => {
+            return vec![Check::new("operations", Err(format!("FARFAULT_EXERCISER: {error}")))];
+        }
+    };
+    let (first, second) = (HostFile::new("exerciser-0"), HostFile::new("exerciser-1"));
+    let options = [
+        "--cpus=2".to_owned(),
+        "--memory=1G".to_owned(),
+        format!("--timeout={}", 240 + operations * SECONDS_FOR_1000 / 1000),
+        format!("--pmem={},size=352M", first.path().display()),
+        format!("--pmem={},size=352M", second.path().display()),
+    ];
+    match farfault.script(&options, &script_of(&steps(operations), "")) {
+        Ok(finished) => checks(&finished, operations),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn steps(operations: u64) -> Vec<Step> {
+    let step = |name: &str, command: String| Step { name: name.to_owned(), command };
+    let mut steps = vec![step("brd", BRD.to_owned())];
+    for (name, make) in FILE_SYSTEMS {
+        let exercise = format!("exerciser /{name} --operations {operations}");
+        steps.push(step(name, format!("mkdir /{name} && {make} /{name} && {exercise}")));
+        steps.push(step(&format!("{name}-end"), format!("umount /{name}")));
+    }
+    steps.push(step("log", "dmesg".to_owned()));
+    steps
+}
+
+fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
+    let mut checks = vec![Check::new("brd", succeeded(finished, "brd"))];
+    for (name, _) in FILE_SYSTEMS {
+        checks.push(Check::new(name, exercised(finished, name, operations)));
+        let end = succeeded(finished, &format!("{name}-end"));
+        checks.push(Check::new(format!("{name}::can be unmounted"), end));
+    }
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks
+}
+
+/// It was done to the end, by CPU and device, with all that the file system is there for.
+fn exercised(finished: &Finished, name: &str, operations: u64) -> Result<(), String> {
+    succeeded(finished, name)?;
+    let output = found(finished, name)?.output;
+    let line = output.lines().find(|line| line.starts_with("exerciser: verified="));
+    let line = line.ok_or_else(|| format!("no summary in\n{output}"))?;
+    println!("note: {name}: {line}");
+    let says = |pair: String| {
+        let there = line.split_whitespace().any(|word| word == pair);
+        ensure(there, || format!("no {pair} in: {line}"))
+    };
+    says("verified=yes".to_owned())?;
+    says(format!("operations={operations}"))?;
+    says(format!("map_sync={}", name.ends_with("-dax")))?;
+    says(format!("reflink={}", name.starts_with("xfs")))?;
+    says(format!("collapse={}", name != "tmpfs"))?;
+    for (count, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
+        let value = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(count)?.strip_prefix('=')?.parse::<u64>().ok());
+        ensure(value.is_some_and(|value| value >= operations / share), || {
+            format!("{count} in less than one of {share} operations: {line}")
+        })?;
+    }
+    Ok(())
+}
