@@ -7,7 +7,7 @@ use crate::subject::Subject;
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
 use farfault_workloads::Failure;
-use farfault_workloads::file_mapping::{Answer, FileMapping};
+use farfault_workloads::file_mapping::{Advice, Answer, FileMapping};
 use farfault_workloads::memory::PAGE;
 use farfault_workloads::random::Random;
 use farfault_workloads::raw_queue::RawQueue;
@@ -27,6 +27,25 @@ pub struct Tally {
     pub refused: u64,
 }
 
+/// How it is done.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// The most bytes that the file may have.
+    pub most: usize,
+    /// The CPU does the device's part as well.
+    pub cpu_only: bool,
+    /// The mapping stays in the page tables while blocks are copied.
+    pub keep_mapped: bool,
+}
+
+impl Manner {
+    /// The switches that ask for it.
+    pub fn switches(self) -> String {
+        let switches = [(" --cpu-only", self.cpu_only), (" --keep-mapped", self.keep_mapped)];
+        switches.iter().filter(|(_, set)| *set).map(|(switch, _)| *switch).collect()
+    }
+}
+
 /// The file, its model, and those who work on it.
 pub struct Exercise {
     subject: Subject,
@@ -34,8 +53,8 @@ pub struct Exercise {
     saved: Subject,
     saved_model: Model,
     mapping: FileMapping,
-    queue: RawQueue,
-    most: usize,
+    queue: Option<RawQueue>,
+    manner: Manner,
     /// What the file system does.
     pub abilities: Abilities,
     /// What was done so far.
@@ -43,18 +62,18 @@ pub struct Exercise {
 }
 
 impl Exercise {
-    /// An empty file in `folder` that may grow to `most` bytes.
-    pub fn new(folder: &Path, most: usize) -> Result<Exercise, Failure> {
-        let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    /// An empty file in `folder`.
+    pub fn new(folder: &Path, manner: Manner) -> Result<Exercise, Failure> {
+        let queue = if manner.cpu_only { None } else { Some(queue()?) };
         let subject = Subject::new(folder, "file")?;
         Ok(Exercise {
-            mapping: FileMapping::new(&subject.file, most)?,
+            mapping: FileMapping::new(&subject.file, manner.most)?,
             subject,
             model: Model::default(),
             saved: Subject::new(folder, "saved")?,
             saved_model: Model::default(),
-            queue: RawQueue::new(&device, 16)?,
-            most,
+            queue,
+            manner,
             abilities: Subject::abilities(folder)?,
             tally: Tally::default(),
         })
@@ -67,8 +86,8 @@ impl Exercise {
 
     /// Chooses the next operation.
     pub fn choose(&self, random: &mut Random) -> Operation {
-        let sizes =
-            Sizes { file: self.model.len(), saved: self.saved_model.len(), most: self.most };
+        let (file, saved) = (self.model.len(), self.saved_model.len());
+        let sizes = Sizes { file, saved, most: self.manner.most };
         Operation::choose(random, sizes, self.abilities)
     }
 
@@ -79,7 +98,13 @@ impl Exercise {
             random.fill(&mut bytes);
             bytes
         };
-        match operation.clone() {
+        let operation = operation.clone();
+        let operation = if self.manner.cpu_only { operation.by_cpu() } else { Some(operation) };
+        let Some(operation) = operation else { return Ok(()) };
+        if operation.copies_blocks() && self.must_unmap() {
+            self.mapping.advise(0..self.manner.most, Advice::Unmap)?;
+        }
+        match operation {
             Operation::Write(range) => {
                 let bytes = data(range.len());
                 self.subject.write(range.start, &bytes)?;
@@ -96,8 +121,8 @@ impl Exercise {
             Operation::Compare(range) => self.compare(range)?,
             Operation::Store(who, range) => self.store(who, range.start, &data(range.len()))?,
             Operation::Fill(range, byte) => {
-                self.tally.device += 1;
-                done(self.mapping.device_fill(&mut self.queue, range.clone(), byte)?)?;
+                let queue = device(&mut self.queue, &mut self.tally)?;
+                done(self.mapping.device_fill(queue, range.clone(), byte)?)?;
                 self.model.write(range.start, &vec![byte; range.len()]);
             }
             Operation::Add(offset) => self.add(offset, u64::from_le_bytes(word(&data(8))))?,
@@ -105,10 +130,19 @@ impl Exercise {
             Operation::Sync(range) => self.mapping.sync(range)?,
             Operation::Forget => self.subject.forget()?,
             Operation::Advise(range, advice) => self.mapping.advise(range, advice)?,
-            Operation::Remap => self.mapping = FileMapping::new(&self.subject.file, self.most)?,
+            Operation::Remap => {
+                self.mapping = FileMapping::new(&self.subject.file, self.manner.most)?;
+            }
             allocation => self.allocate(&allocation)?,
         }
         Ok(())
+    }
+
+    /// Linux 7.2 warns (fs/dax.c, dax_folio_put) when a system call copies a shared
+    /// block that is mapped with DAX, whoever has touched the mapping: it takes the
+    /// page from the file before it takes it from page tables.
+    fn must_unmap(&self) -> bool {
+        !self.manner.keep_mapped && self.abilities.reflink && self.mapping.synchronous
     }
 
     /// The operations that move a file's blocks about.
@@ -162,7 +196,9 @@ impl Exercise {
             return Err(format!("the file has {length:#x} bytes instead of {:#x}", all.end).into());
         }
         same(0, &self.model.expect(all.clone()), &self.subject.read(all.clone())?)?;
-        self.compare(0..all.end.next_multiple_of(PAGE))?;
+        if self.queue.is_some() {
+            self.compare(0..all.end.next_multiple_of(PAGE))?;
+        }
         self.see(Who::Cpu, all)?;
         let saved = 0..self.saved_model.len();
         same(0, &self.saved_model.expect(saved.clone()), &self.saved.read(saved)?)
@@ -179,8 +215,8 @@ impl Exercise {
                 self.mapping.read(range.start, &mut found)?;
             }
             Who::Device => {
-                self.tally.device += 1;
-                done(self.mapping.device_read(&mut self.queue, range.start, &mut found)?)?;
+                let queue = device(&mut self.queue, &mut self.tally)?;
+                done(self.mapping.device_read(queue, range.start, &mut found)?)?;
             }
         }
         same(range.start, &expected, &found)
@@ -188,8 +224,8 @@ impl Exercise {
 
     fn compare(&mut self, range: Range<usize>) -> Result<(), Failure> {
         let expected = self.model.expect(range.clone());
-        self.tally.device += 1;
-        let answer = self.mapping.device_compare(&mut self.queue, range.start, &expected)?;
+        let queue = device(&mut self.queue, &mut self.tally)?;
+        let answer = self.mapping.device_compare(queue, range.start, &expected)?;
         let first = usize::try_from(done(answer)?)?;
         let Some(byte) = expected.get(first) else { return Ok(()) };
         let mut found = [0];
@@ -210,8 +246,8 @@ impl Exercise {
                 self.mapping.write(offset, bytes)?;
             }
             Who::Device => {
-                self.tally.device += 1;
-                done(self.mapping.device_write(&mut self.queue, offset, bytes)?)?;
+                let queue = device(&mut self.queue, &mut self.tally)?;
+                done(self.mapping.device_write(queue, offset, bytes)?)?;
             }
         }
         self.model.write(offset, bytes);
@@ -220,8 +256,8 @@ impl Exercise {
 
     fn add(&mut self, offset: usize, value: u64) -> Result<(), Failure> {
         let expected = u64::from_le_bytes(word(&self.model.expect(offset..offset + 8)));
-        self.tally.device += 1;
-        let found = done(self.mapping.device_add(&mut self.queue, offset, value)?)?;
+        let queue = device(&mut self.queue, &mut self.tally)?;
+        let found = done(self.mapping.device_add(queue, offset, value)?)?;
         same(offset, &expected.to_le_bytes(), &found.to_le_bytes())?;
         self.model.write(offset, &expected.wrapping_add(value).to_le_bytes());
         Ok(())
@@ -233,7 +269,8 @@ impl Exercise {
             offset: offset.max(end) as u64,
             done: end.saturating_sub(offset) as u64,
         };
-        let (mapping, queue) = (&self.mapping, &mut self.queue);
+        let mapping = &self.mapping;
+        let queue = device(&mut self.queue, &mut self.tally)?;
         let answer = match attempt {
             Attempt::Read => mapping.device_read(queue, offset, &mut [0; 8])?,
             Attempt::Write => mapping.device_write(queue, offset, &[1; 8])?,
@@ -251,6 +288,21 @@ impl Exercise {
         self.tally.refused += 1;
         Ok(())
     }
+}
+
+fn queue() -> Result<RawQueue, Failure> {
+    let path = Path::new(Device::PATH);
+    let device = DeviceFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(RawQueue::new(&Arc::new(device), 16)?)
+}
+
+/// The device, for one access.
+fn device<'q>(
+    queue: &'q mut Option<RawQueue>,
+    tally: &mut Tally,
+) -> Result<&'q mut RawQueue, Failure> {
+    tally.device += 1;
+    queue.as_mut().ok_or_else(|| "this run has no device".into())
 }
 
 /// The result of a command that should have been done.

@@ -8,7 +8,7 @@ mod model;
 mod operation;
 mod subject;
 
-use exercise::Exercise;
+use exercise::{Exercise, Manner};
 use farfault_workloads::Failure;
 use farfault_workloads::memory::PAGE;
 use farfault_workloads::options::within;
@@ -21,11 +21,14 @@ use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
     name: "exerciser",
-    usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES]",
+    usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES] [--cpu-only] [--keep-mapped]",
     about: "Does N random operations (default 3000) on a file in DIRECTORY of up to BYTES\n\
             (default 256 KiB): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
             insertion, reflink, sync, reclaim, and accesses to its mapping by CPU and device.\n\
-            Where the file system lacks one of them, it is left out.",
+            Where the file system lacks one of them, it is left out.\n\
+            --cpu-only has the CPU do the device's part, to tell who is to blame.\n\
+            --keep-mapped leaves the mapping in the page tables also where system calls copy\n\
+            reflinked blocks under DAX, of which Linux 7.2 warns with and without a device.",
 };
 
 /// So often the whole file is compared.
@@ -37,17 +40,20 @@ struct Plan {
     folder: PathBuf,
     operations: u64,
     seed: u64,
-    most: usize,
+    manner: Manner,
 }
 
 fn main() -> ExitCode {
     PROGRAM.run(
         |options| {
             let most = options.option("--file-size", 256 << 10)?;
+            let most = within("--file-size", most, 16 * PAGE..=1 << 30)?.next_multiple_of(PAGE);
+            let cpu_only = options.switch("--cpu-only");
+            let keep_mapped = options.switch("--keep-mapped");
             Ok(Plan {
+                manner: Manner { most, cpu_only, keep_mapped },
                 operations: options.option("--operations", 3000)?,
                 seed: options.option("--seed", 1)?,
-                most: within("--file-size", most, 16 * PAGE..=1 << 30)?.next_multiple_of(PAGE),
                 folder: options.operand("DIRECTORY")?.ok_or("no directory is named")?,
             })
         },
@@ -56,10 +62,10 @@ fn main() -> ExitCode {
 }
 
 fn work(plan: Plan) -> Result<Summary, Failure> {
-    let Plan { folder, operations, seed, most } = plan;
+    let Plan { folder, operations, seed, manner } = plan;
     println!("exerciser: seed {seed}");
     std::io::stdout().flush()?;
-    let mut exercise = Exercise::new(&folder, most)?;
+    let mut exercise = Exercise::new(&folder, manner)?;
     let mut latest = VecDeque::new();
     for number in 1..=operations {
         // Each operation has numbers of its own, so that what one uses up does
@@ -78,8 +84,10 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
             latest.iter().for_each(|line| eprintln!("exerciser: {line}"));
             return Err(format!(
                 "operation {number}, {operation}: {why}; replay: exerciser {} --seed {seed} \
-                 --operations {number} --file-size {most}",
-                folder.display()
+                 --operations {number} --file-size {}{}",
+                folder.display(),
+                manner.most,
+                manner.switches()
             )
             .into());
         }

@@ -118,6 +118,23 @@ impl Operation {
             }
         }
     }
+
+    /// The same without a device, if there is such a thing.
+    pub fn by_cpu(self) -> Option<Operation> {
+        match self {
+            Self::See(_, range) | Self::Compare(range) => Some(Self::See(Who::Cpu, range)),
+            Self::Store(_, range) | Self::Fill(range, _) => Some(Self::Store(Who::Cpu, range)),
+            Self::Add(offset) => Some(Self::Store(Who::Cpu, offset..offset + 8)),
+            Self::Beyond(..) => None,
+            other => Some(other),
+        }
+    }
+
+    /// Whether it is a system call that has the file system copy blocks which
+    /// are shared with another file, or another place in this one.
+    pub fn copies_blocks(&self) -> bool {
+        matches!(self, Self::Write(_) | Self::Truncate(_) | Self::Punch(_) | Self::Zero(_))
+    }
 }
 
 /// None if the file or its file system is not such that it could be done.
