@@ -2,7 +2,7 @@
 //! Persistent memory persists: three boots of one file, the first of which ends
 //! in good order and the second by a SIGKILL of the VMM after msync.
 
-use crate::check::{Check, clean_log, ensure, exit_code, succeeded};
+use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -103,12 +103,21 @@ fn await_release(path: &Path) -> Result<(), String> {
     file.map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The file system was made so that a huge page of the file is one of the memory.
+fn large_leaves(first: &Finished) -> Result<(), String> {
+    let output = found(first, "write")?.output;
+    let pair = output.split_whitespace().find_map(|word| word.strip_prefix("leaves_2m="));
+    let leaves = pair.and_then(|count| count.parse::<u64>().ok());
+    ensure(leaves.is_some_and(|leaves| leaves > 0), || format!("no large leaf in: {output}"))
+}
+
 fn checks(first: &Finished, length: u64, killed: &Finished, last: &Finished) -> Vec<Check> {
     let size = ensure(length == SIZE, || format!("the file has {length} bytes, not {SIZE}"));
     vec![
         Check::new("a file system is made", succeeded(first, "make")),
         Check::new("it is mounted with DAX", succeeded(first, "mount")),
         Check::new("CPU and device write with MAP_SYNC", succeeded(first, "write")),
+        Check::new("the device maps it by 2 MiB", large_leaves(first)),
         Check::new("it is unmounted", succeeded(first, "unmount")),
         Check::new("exit code", exit_code(first, 0)),
         Check::new("the host's file has the size asked for", size),
