@@ -83,14 +83,15 @@ static int ff_copy_queue_start(struct ff_dmirror *dmirror)
 	queue = ff_queue_start(ctx, FF_RESIDENT_START, FF_COPY_ENTRIES);
 	if (IS_ERR(queue))
 		return PTR_ERR(queue);
-	dmirror->queue = queue;
 	dmirror->doorbell = ioremap(ctx->ff->doorbells +
 				    queue->id * FF_DOORBELL_STRIDE,
 				    FF_DOORBELL_STRIDE);
 	if (!dmirror->doorbell) {
-		ff_copy_queue_stop(dmirror);
+		ff_queue_stop(queue);
+		ff_queue_put(queue);
 		return -ENOMEM;
 	}
+	dmirror->queue = queue;
 	return 0;
 }
 
