@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Snapshots in the terms of the kernel's HMM selftest.
+ * Snapshots in the selftest's terms.
  */
 #include <linux/hmm.h>
-#include <linux/mm.h>
 #include <linux/uaccess.h>
 
 #include "ff_ctx.h"
