@@ -7,6 +7,7 @@ mod node;
 mod processes;
 mod refusals;
 mod snapshots;
+mod waits;
 
 use farfault_workloads::ktap::{self, Test};
 use farfault_workloads::tests;
@@ -39,6 +40,8 @@ const TESTS: &[Test] = tests![
     processes::killed_in_a_command,
     processes::exit_in_a_command,
     processes::closed_in_a_command,
+    waits::pages_that_come_late,
+    waits::killed_while_a_fault_waits,
 ];
 
 fn main() -> ExitCode {
