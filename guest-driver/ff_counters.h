@@ -36,6 +36,8 @@
  * @FF_COUNT_PAGES_DIRTIED: 4 KiB pages marked dirty on the way out
  * @FF_COUNT_LEAVES_2M: 2 MiB leaves entered
  * @FF_COUNT_LEAVES_1G: 1 GiB leaves entered
+ * @FF_COUNT_LEAVES_JOINED: 2 MiB leaves that took the place of 4 KiB ones
+ * @FF_COUNT_LEAVES_SPLIT: 2 MiB leaves that made place for 4 KiB ones
  * @FF_COUNT_PREFETCH_CALLS: prefetch ioctls
  * @FF_COUNT_PREFETCH_PAGES: pages they made present, or the service ahead of
  *	a command of the driver's own
@@ -77,6 +79,8 @@ enum ff_counter {
 	FF_COUNT_PAGES_DIRTIED,
 	FF_COUNT_LEAVES_2M,
 	FF_COUNT_LEAVES_1G,
+	FF_COUNT_LEAVES_JOINED,
+	FF_COUNT_LEAVES_SPLIT,
 	FF_COUNT_PREFETCH_CALLS,
 	FF_COUNT_PREFETCH_PAGES,
 	FF_COUNT_COMMANDS,

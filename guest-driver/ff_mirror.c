@@ -55,6 +55,7 @@
 #include <linux/slab.h>
 
 #include "ff_drv.h"
+#include "ff_leaf.h"
 #include "ff_mirror.h"
 #include "ff_trace.h"
 
@@ -102,11 +103,6 @@ static dma_addr_t ff_frame_to_dma(unsigned long frame)
 	return PFN_PHYS(frame);
 }
 
-static struct page *ff_entry_to_page(u64 entry)
-{
-	return pfn_to_page(PHYS_PFN(entry & FF_PTE_ADDRESS));
-}
-
 static unsigned long ff_window_start(const struct ff_window *window)
 {
 	return window->notifier.interval_tree.start;
@@ -122,9 +118,16 @@ static unsigned long ff_window_end(const struct ff_window *window)
 /* A leaf that the device could write was taken out; see the top. */
 static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
 {
+	unsigned long frame = PHYS_PFN(entry & FF_PTE_ADDRESS);
+	unsigned long end = frame + FF_LEVEL_PAGES(level);
 	struct ff_mirror *mirror = context;
+	struct folio *folio;
 
-	set_page_dirty(ff_entry_to_page(entry));
+	/* A joined leaf maps several. */
+	for (; frame < end; frame = folio_pfn(folio) + folio_nr_pages(folio)) {
+		folio = page_folio(pfn_to_page(frame));
+		folio_mark_dirty(folio);
+	}
 	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED,
 		 FF_LEVEL_PAGES(level));
 }
@@ -321,14 +324,35 @@ static unsigned int ff_leaf_level(const struct ff_window *window,
 	return level;
 }
 
+/*
+ * Whether the frames of a whole span lie one behind the other, although the CPU
+ * may map them page by page: then one leaf will do.
+ */
+static bool ff_span_is_together(const struct ff_span *span,
+				const struct ff_scratch *scratch)
+{
+	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
+				   HMM_PFN_WRITE;
+	unsigned long i, first = scratch->pfns[0] & bits;
+
+	if (span->end - span->start != FF_SPAN_SIZE ||
+	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
+		return false;
+	for (i = 1; i < FF_SPAN_PAGES; i++)
+		if ((scratch->pfns[i] & bits) != first + i)
+			return false;
+	return true;
+}
+
 /* Enters what hmm_range_fault() found. */
 static void ff_mirror_program(const struct ff_window *window,
 			      const struct ff_span *span,
 			      struct ff_scratch *scratch)
 {
 	struct ff_pgtable *pgt = &window->mirror->pgt;
+	bool together = ff_span_is_together(span, scratch);
 	unsigned long address, start, pfn, frame;
-	unsigned int level;
+	unsigned int level, order;
 	u64 entry;
 
 	for (address = span->start; address < span->end;
@@ -342,8 +366,10 @@ static void ff_mirror_program(const struct ff_window *window,
 		entry = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 		if (pfn & HMM_PFN_WRITE)
 			entry |= FF_PTE_WRITE;
-		level = ff_leaf_level(window, address,
-				      hmm_pfn_to_map_order(pfn));
+		order = hmm_pfn_to_map_order(pfn);
+		if (together)
+			order = max(order, FF_PT_BITS);
+		level = ff_leaf_level(window, address, order);
 		for (;; level--) {
 			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 			frame = (pfn & ~HMM_PFN_FLAGS) -
@@ -354,6 +380,20 @@ static void ff_mirror_program(const struct ff_window *window,
 				break;
 		}
 	}
+}
+
+/*
+ * Joins the small leaves around @address if that is possible. Returns the fence
+ * after which @tables may be freed.
+ */
+static u64 ff_mirror_join(struct ff_mirror *mirror, unsigned long address,
+			  struct list_head *tables)
+{
+	if (!mirror->ff->leaf_level ||
+	    !ff_leaf_join(&mirror->pgt, address, tables))
+		return 0;
+	return ff_mirror_flush(mirror, ALIGN_DOWN(address, FF_SPAN_SIZE),
+			       FF_SPAN_SIZE);
 }
 
 /* Returns -EBUSY if an invalidation came between. */
@@ -368,7 +408,9 @@ static int ff_mirror_try(struct ff_window *window, const struct ff_span *span,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
 	};
+	LIST_HEAD(tables);
 	unsigned long i;
+	u64 fence = 0;
 	int ret;
 
 	if (span->prefetch) {
@@ -397,11 +439,15 @@ static int ff_mirror_try(struct ff_window *window, const struct ff_span *span,
 		return ret;
 
 	mutex_lock(&mirror->lock);
-	if (mmu_interval_read_retry(range.notifier, range.notifier_seq))
+	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {
 		ret = -EBUSY;
-	else
+	} else {
 		ff_mirror_program(window, span, scratch);
+		fence = ff_mirror_join(mirror, span->start, &tables);
+	}
 	mutex_unlock(&mirror->lock);
+	ff_command_wait(mirror->ff, fence);
+	ff_tables_free(&mirror->pgt, &tables);
 	return ret;
 }
 

@@ -8,53 +8,13 @@
  * out, for then no walk that began before is left.
  */
 #include <linux/bug.h>
-#include <linux/dma-mapping.h>
 #include <linux/minmax.h>
-#include <linux/slab.h>
 
 #include "ff_counters.h"
+#include "ff_leaf.h"
 #include "ff_pgtable.h"
 
 static_assert(PAGE_SHIFT == 12, "the device knows 4 KiB pages");
-
-static unsigned int ff_index(unsigned long address, unsigned int level)
-{
-	return address >> FF_LEVEL_SHIFT(level) & (FF_PT_ENTRIES - 1);
-}
-
-static u64 ff_entry(const struct ff_table *table, unsigned int index)
-{
-	return le64_to_cpu(READ_ONCE(table->entries[index]));
-}
-
-static void ff_entry_set(struct ff_table *table, unsigned int index, u64 entry)
-{
-	WRITE_ONCE(table->entries[index], cpu_to_le64(entry));
-}
-
-static struct ff_table *ff_table_alloc(struct ff_pgtable *pgt)
-{
-	struct ff_table *table;
-
-	table = kzalloc_obj(*table);
-	if (!table)
-		return NULL;
-	table->entries = dma_alloc_coherent(pgt->dev, PAGE_SIZE, &table->dma,
-					    GFP_KERNEL);
-	if (!table->entries) {
-		kfree(table);
-		return NULL;
-	}
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, 1);
-	return table;
-}
-
-static void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
-{
-	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
-	kfree(table);
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -1);
-}
 
 /**
  * ff_pgtable_init() - Make an empty page table
@@ -69,7 +29,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 {
 	pgt->dev = dev;
 	pgt->counters = counters;
-	pgt->root = ff_table_alloc(pgt);
+	pgt->root = ff_table_alloc(pgt, GFP_KERNEL);
 	if (!pgt->root)
 		return -ENOMEM;
 	pgt->root->level = FF_PT_LEVELS - 1;
@@ -84,95 +44,6 @@ void ff_pgtable_fini(struct ff_pgtable *pgt)
 {
 	WARN_ON_ONCE(pgt->root->used);
 	ff_table_free(pgt, pgt->root);
-}
-
-/**
- * ff_tables_fill() - Allocate the tables that mapping may need
- * @pgt: page table
- * @spares: list, filled up to FF_PGTABLE_SPARES
- *
- * To be called before taking the lock that invalidation takes, for it
- * allocates.
- *
- * Return: 0 or -ENOMEM.
- */
-int ff_tables_fill(struct ff_pgtable *pgt, struct list_head *spares)
-{
-	size_t have = list_count_nodes(spares);
-	struct ff_table *table;
-
-	for (; have < FF_PGTABLE_SPARES; have++) {
-		table = ff_table_alloc(pgt);
-		if (!table)
-			return -ENOMEM;
-		list_add(&table->link, spares);
-	}
-	return 0;
-}
-
-/**
- * ff_tables_free() - Free spare or unlinked tables
- * @pgt: page table
- * @tables: list, empty afterwards
- */
-void ff_tables_free(struct ff_pgtable *pgt, struct list_head *tables)
-{
-	struct ff_table *table, *next;
-
-	list_for_each_entry_safe(table, next, tables, link)
-		ff_table_free(pgt, table);
-	INIT_LIST_HEAD(tables);
-}
-
-/* The first table of @level that ends after @address. */
-static struct ff_table *ff_table_first(struct ff_pgtable *pgt,
-				       unsigned long address,
-				       unsigned int level)
-{
-	struct rb_node *node = pgt->tables[level].rb_node;
-	struct ff_table *table, *first = NULL;
-
-	while (node) {
-		table = rb_entry(node, struct ff_table, node);
-		if (table->start + FF_LEVEL_SIZE(level + 1) > address) {
-			first = table;
-			node = node->rb_left;
-		} else {
-			node = node->rb_right;
-		}
-	}
-	return first;
-}
-
-static struct ff_table *ff_table_next(struct ff_table *table)
-{
-	return rb_entry_safe(rb_next(&table->node), struct ff_table, node);
-}
-
-/* The table of @level that covers @address, or NULL. */
-static struct ff_table *ff_table_find(struct ff_pgtable *pgt,
-				      unsigned long address,
-				      unsigned int level)
-{
-	unsigned long start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level + 1));
-	struct ff_table *table;
-
-	if (level == FF_PT_LEVELS - 1)
-		return pgt->root;
-	table = pgt->recent[level];
-	if (table && table->start == start)
-		return table;
-	table = ff_table_first(pgt, address, level);
-	if (!table || table->start != start)
-		return NULL;
-	pgt->recent[level] = table;
-	return table;
-}
-
-static bool ff_table_less(struct rb_node *a, const struct rb_node *b)
-{
-	return rb_entry(a, struct ff_table, node)->start <
-	       rb_entry(b, struct ff_table, node)->start;
 }
 
 /*
@@ -200,10 +71,7 @@ static struct ff_table *ff_table_get(struct ff_pgtable *pgt,
 		return NULL;
 
 	list_del(&table->link);
-	table->parent = parent;
-	table->level = level;
-	table->start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level + 1));
-	rb_add(&table->node, &pgt->tables[level], ff_table_less);
+	ff_table_link(pgt, table, parent, address);
 	/* Its zeroes, then the way to it. */
 	dma_wmb();
 	ff_entry_set(parent, index, table->dma | FF_PTE_VALID);
@@ -234,6 +102,28 @@ u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
 	return 0;
 }
 
+/*
+ * Splits the 2 MiB leaf that maps @address already, for one page of it is to
+ * be written and the others are not. Returns NULL if there is no need.
+ */
+static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
+					unsigned long address, u64 entry,
+					struct list_head *spares)
+{
+	struct ff_table *table = ff_table_find(pgt, address, 1);
+	struct ff_table *small;
+
+	if (!(entry & FF_PTE_WRITE & ~ff_pgtable_lookup(pgt, address)))
+		return NULL;
+	small = list_first_entry_or_null(spares, struct ff_table, link);
+	/* The CPU maps 1 GiB as a whole or not at all. */
+	if (WARN_ON_ONCE(!table || !small))
+		return NULL;
+	list_del(&small->link);
+	ff_leaf_split(pgt, table, ff_index(address, 1), small);
+	return small;
+}
+
 /**
  * ff_pgtable_map() - Enter a leaf
  * @pgt: page table
@@ -257,12 +147,11 @@ bool ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 	unsigned int index = ff_index(address, level);
 	u64 old;
 
-	if (!table) {
-		/* A larger leaf maps it already, and the CPU has not changed it. */
-		WARN_ON_ONCE(entry & FF_PTE_WRITE &
-			     ~ff_pgtable_lookup(pgt, address));
+	/* A larger leaf maps it already, and the CPU has not changed it. */
+	if (!table)
+		table = ff_pgtable_part(pgt, address, entry, spares);
+	if (!table)
 		return true;
-	}
 
 	old = ff_entry(table, index);
 	if (old & FF_PTE_VALID) {
@@ -290,19 +179,34 @@ static void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
 {
 	struct ff_table *parent = table->parent;
 
-	rb_erase(&table->node, &pgt->tables[table->level]);
-	if (pgt->recent[table->level] == table)
-		pgt->recent[table->level] = NULL;
-	list_add(&table->link, &gather->tables);
-
+	ff_table_forget(pgt, table, &gather->tables);
 	ff_entry_set(parent, ff_index(table->start, parent->level), 0);
 	if (!--parent->used && parent->parent)
 		ff_table_unlink(pgt, parent, gather);
 }
 
+/*
+ * Of a leaf that a range covers only in part the rest stays mapped, if there is
+ * memory to write it down: this runs in reclaim, and must not wait for any.
+ */
+static bool ff_leaf_keep(struct ff_pgtable *pgt, struct ff_table *table,
+			 unsigned int index)
+{
+	struct ff_table *small;
+
+	if (table->level != 1)
+		return false;
+	small = ff_table_alloc(pgt, GFP_NOWAIT | __GFP_NOWARN);
+	if (!small)
+		return false;
+	ff_leaf_split(pgt, table, index, small);
+	return true;
+}
+
 /* Takes out the leaves of @table that touch the range. */
-static void ff_table_zap(struct ff_table *table, unsigned long start,
-			 unsigned long end, struct ff_gather *gather)
+static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
+			 unsigned long start, unsigned long end,
+			 struct ff_gather *gather)
 {
 	unsigned int level = table->level;
 	unsigned long last = table->start + FF_LEVEL_SIZE(level + 1) - 1;
@@ -315,10 +219,13 @@ static void ff_table_zap(struct ff_table *table, unsigned long start,
 		entry = ff_entry(table, index);
 		if (!(entry & FF_PTE_LEAF))
 			continue;
+		address = table->start + index * FF_LEVEL_SIZE(level);
+		if ((address < start || address + FF_LEVEL_SIZE(level) > end) &&
+		    ff_leaf_keep(pgt, table, index))
+			continue;
 		ff_entry_set(table, index, 0);
 		table->used--;
 
-		address = table->start + index * FF_LEVEL_SIZE(level);
 		gather->start = min(gather->start, address);
 		gather->end = max(gather->end, address + FF_LEVEL_SIZE(level));
 		gather->pages += FF_LEVEL_PAGES(level);
@@ -353,22 +260,21 @@ void ff_gather_init(struct ff_gather *gather,
  * @end: end
  * @gather: what was taken out is added to it
  *
- * A large leaf goes as a whole even if the range covers only part of it: it
- * faults in again, in smaller pieces if the CPU has split its own by then.
- * Does not allocate and does not sleep.
+ * From the top down, for what a large leaf leaves over is small leaves. If there
+ * is no memory for those it goes as a whole, and faults in again. Does not sleep.
  */
 void ff_pgtable_zap(struct ff_pgtable *pgt, unsigned long start,
 		    unsigned long end, struct ff_gather *gather)
 {
 	unsigned long before = gather->pages;
 	struct ff_table *table, *next;
-	unsigned int level;
+	int level;
 
-	for (level = 0; level < FF_PT_LEVELS - 1; level++) {
+	for (level = FF_PT_LEVELS - 2; level >= 0; level--) {
 		table = ff_table_first(pgt, start, level);
 		for (; table && table->start < end; table = next) {
 			next = ff_table_next(table);
-			ff_table_zap(table, start, end, gather);
+			ff_table_zap(pgt, table, start, end, gather);
 			if (!table->used)
 				ff_table_unlink(pgt, table, gather);
 		}

@@ -7,7 +7,8 @@ use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
 /// Programs that print KTAP.
-const KTAP: [&str; 5] = ["refusals", "memory-kinds", "snapshots", "userfault", "submission"];
+const KTAP: [&str; 6] =
+    ["refusals", "memory-kinds", "leaves", "snapshots", "userfault", "submission"];
 
 /// What else is run, in this order, behind those.
 const PLAIN: [(&str, &str); 8] = [
