@@ -3,8 +3,9 @@
 //! Engine, driver and command processor take their steps in a written order.
 
 use farfault_abi::descriptor::*;
+use farfault_abi::pte::PTE_VALID;
 use farfault_device_model::{Config, Step};
-use farfault_reference_driver::{LARGE, PAGE, serve, settle, with_engines};
+use farfault_reference_driver::{Frames, LARGE, PAGE, serve, settle, with_engines};
 
 use crate::world::{
     DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate,
@@ -102,6 +103,45 @@ fn words_of_a_large_leaf_are_remembered_until_it_is_invalidated() {
         walks(world);
         let faults = world.driver.take_faults();
         assert_eq!(faults.iter().map(|fault| fault.address).collect::<Vec<_>>(), [LIST[0]]);
+    });
+}
+
+/// What a driver does that takes one page of a large leaf away: small leaves that
+/// say the same come in its place, one of them is cleared, and only that is invalidated.
+#[test]
+fn a_page_of_a_large_leaf_is_taken_alone() {
+    let mut world = world();
+    create_list(&mut world, 1);
+    world.with_engine(|world, engine| {
+        let mut go = |world: &mut World| {
+            world.submit(chase());
+            exhaust(engine);
+        };
+        go(world);
+        assert_eq!(world.record().result, 2);
+
+        let machine = world.driver.machine.clone();
+        let table = world.driver.frames.take_zeroed(&machine);
+        let entry = {
+            let driver = &mut world.driver;
+            let mut frames = std::mem::replace(&mut driver.frames, Frames::new(0, 0));
+            let entry = driver.space(1).entry(&machine, &mut frames, LEAF, 1);
+            driver.frames = frames;
+            entry
+        };
+        let leaf = machine.load(entry);
+        for page in (0..512).filter(|page| LEAF + page * PAGE != LIST[1]) {
+            machine.store(table + page * 8, leaf + page * PAGE);
+        }
+        machine.store(entry, table | PTE_VALID);
+        world.driver.invalidate(1, LIST[1], PAGE);
+        commands(world);
+
+        let before = world.counters().page_requests;
+        go(world);
+        assert_eq!(world.counters().page_requests - before, 1);
+        let faults = world.driver.take_faults();
+        assert_eq!(faults.iter().map(|fault| fault.address).collect::<Vec<_>>(), [LIST[1]]);
     });
 }
 
