@@ -42,6 +42,7 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 		ff_ctx_entry_set(ctx, 0);
 		ff_scratch_free(&ctx->mirror, ctx->scratch);
 		ff_resident_unmap(ctx);
+		ff_pins_release(ctx);
 		ff_mirror_close(&ctx->mirror);
 		ctx->detached = true;
 
@@ -98,6 +99,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 	ctx->mapping = mapping;
 	mutex_init(&ctx->lock);
 	mutex_init(&ctx->detach);
+	ff_pins_init(&ctx->pins);
 	INIT_WORK(&ctx->end, ff_ctx_end);
 	init_completion(&ctx->ended);
 	INIT_LIST_HEAD(&ctx->ready);

@@ -10,6 +10,7 @@
 
 #include "ff_batch.h"
 #include "ff_mirror.h"
+#include "ff_pin.h"
 #include "ff_service.h"
 
 struct address_space;
@@ -28,6 +29,7 @@ struct ff_resident;
  *	outside of &struct ff_device.queue_lock.
  * @mapping: where doorbell mappings are found; NULL once the file is closed
  * @resident: memory of the driver's own in the page table, or NULL
+ * @pins: buffers that are registered
  * @detach: held while the device forgets the context
  * @detached: it knows nothing of it any more; under @detach
  * @end: set going when the file is closed
@@ -47,6 +49,7 @@ struct ff_ctx {
 	struct mutex lock; /* queues against their end */
 	struct address_space *mapping;
 	struct ff_resident *resident;
+	struct ff_pins pins;
 	struct mutex detach; /* detached */
 	bool detached;
 	struct work_struct end;

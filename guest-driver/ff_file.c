@@ -11,6 +11,7 @@
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_file.h"
+#include "ff_pin.h"
 #include "ff_prefetch.h"
 #include "ff_queue.h"
 #include "ff_snapshot.h"
@@ -80,6 +81,8 @@ static const struct ff_ioctl ff_ioctls[] = {
 	{ FF_IOC_PREFETCH, ff_prefetch },
 	{ FF_IOC_SNAPSHOT, ff_snapshot },
 	{ FF_IOC_ADVISE, ff_advise },
+	{ FF_IOC_REGISTER, ff_register },
+	{ FF_IOC_UNREGISTER, ff_unregister },
 };
 
 union ff_ioctl_arg {
@@ -90,6 +93,8 @@ union ff_ioctl_arg {
 	struct ff_prefetch prefetch;
 	struct ff_snapshot snapshot;
 	struct ff_advise advise;
+	struct ff_register reg;
+	struct ff_unregister unregister;
 };
 
 static const struct ff_ioctl *ff_ioctl_find(unsigned int cmd)

@@ -82,7 +82,34 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 
 static void ff_resident_writable(void *context, u64 entry, unsigned int level)
 {
-	/* There is nothing to write it back to. */
+	/* Nothing to write it back to, or whoever unpins it marks it. */
+}
+
+/**
+ * ff_resident_zap() - Take memory in the upper half from the device
+ * @ctx: context
+ * @start: first address, at or above FF_RESIDENT_START
+ * @size: bytes
+ *
+ * Returns when the device cannot reach it any more. Marks nothing dirty.
+ */
+void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
+{
+	struct ff_gather gather;
+	struct ff_command command = {
+		.opcode = FF_CMD_INVALIDATE,
+		.pasid = cpu_to_le32(ctx->mirror.pasid),
+		.address = cpu_to_le64(start),
+		.value = cpu_to_le64(size),
+	};
+
+	ff_gather_init(&gather, ff_resident_writable, NULL);
+	mutex_lock(&ctx->mirror.lock);
+	ff_pgtable_zap(&ctx->mirror.pgt, start, start + size, &gather);
+	mutex_unlock(&ctx->mirror.lock);
+
+	ff_command_run(ctx->ff, &command);
+	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
 }
 
 /**
@@ -92,25 +119,10 @@ static void ff_resident_writable(void *context, u64 entry, unsigned int level)
 void ff_resident_unmap(struct ff_ctx *ctx)
 {
 	struct ff_resident *resident = ctx->resident;
-	struct ff_gather gather;
-	struct ff_command command = {
-		.opcode = FF_CMD_INVALIDATE,
-		.pasid = cpu_to_le32(ctx->mirror.pasid),
-		.address = cpu_to_le64(FF_RESIDENT_START),
-	};
 
 	if (!resident)
 		return;
 	ctx->resident = NULL;
-
-	ff_gather_init(&gather, ff_resident_writable, NULL);
-	mutex_lock(&ctx->mirror.lock);
-	ff_pgtable_zap(&ctx->mirror.pgt, FF_RESIDENT_START,
-		       FF_RESIDENT_START + resident->size, &gather);
-	mutex_unlock(&ctx->mirror.lock);
-
-	command.value = cpu_to_le64(resident->size);
-	ff_command_run(ctx->ff, &command);
-	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
+	ff_resident_zap(ctx, FF_RESIDENT_START, resident->size);
 	ff_resident_free(ctx->ff, resident);
 }

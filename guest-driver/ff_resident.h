@@ -25,6 +25,7 @@ struct ff_resident {
 
 bool ff_resident_possible(void);
 int ff_resident_map(struct ff_ctx *ctx, size_t size);
+void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size);
 void ff_resident_unmap(struct ff_ctx *ctx);
 
 #endif /* FF_RESIDENT_H */

@@ -297,6 +297,25 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  */
 #define FF_ADVISE_DONT_NEED		3
 
+/*
+ * Pins a buffer and gives it a device address of its own, apart from the
+ * mirror: the device reaches the pages that are there now, whatever
+ * becomes of the mapping, until they are unregistered or the file is
+ * closed. EFAULT: part of it cannot be had; ENOMEM: more than
+ * RLIMIT_MEMLOCK; EOPNOTSUPP: with 5-level paging processes leave no
+ * address free.
+ */
+#define FF_IOC_REGISTER			_IOWR(0xfa, 8, struct ff_register)
+
+/* ff_register.flags: for writing too. */
+#define FF_REGISTER_WRITE		(1U << 0)
+
+/*
+ * Ends a registration; returns when the device has let go of the pages.
+ * ENOENT: no such buffer.
+ */
+#define FF_IOC_UNREGISTER		_IOW(0xfa, 9, struct ff_unregister)
+
 /**
  * struct ff_info - What there is.
  * @version: UAPI_VERSION.
@@ -447,5 +466,42 @@ _Static_assert(__builtin_offsetof(struct ff_advise, address) == 0, "address");
 _Static_assert(__builtin_offsetof(struct ff_advise, length) == 8, "length");
 _Static_assert(__builtin_offsetof(struct ff_advise, advice) == 16, "advice");
 _Static_assert(__builtin_offsetof(struct ff_advise, reserved) == 20, "reserved");
+
+/**
+ * struct ff_register - What to pin.
+ * @address: In: virtual address.
+ * @length: In: bytes, not 0.
+ * @flags: In: REGISTER bits.
+ * @reserved: Zero.
+ * @device_address: Out: what descriptors name in place of address.
+ */
+struct ff_register {
+	__u64 address;
+	__u64 length;
+	__u32 flags;
+	__u32 reserved;
+	__u64 device_address;
+};
+
+_Static_assert(sizeof(struct ff_register) == 32, "size");
+_Static_assert(__builtin_offsetof(struct ff_register, address) == 0, "address");
+_Static_assert(__builtin_offsetof(struct ff_register, length) == 8, "length");
+_Static_assert(__builtin_offsetof(struct ff_register, flags) == 16, "flags");
+_Static_assert(__builtin_offsetof(struct ff_register, reserved) == 20, "reserved");
+_Static_assert(__builtin_offsetof(struct ff_register, device_address) == 24, "device_address");
+
+/**
+ * struct ff_unregister - What to unpin.
+ * @device_address: As registering gave it.
+ * @reserved: Zero.
+ */
+struct ff_unregister {
+	__u64 device_address;
+	__u64 reserved;
+};
+
+_Static_assert(sizeof(struct ff_unregister) == 16, "size");
+_Static_assert(__builtin_offsetof(struct ff_unregister, device_address) == 0, "device_address");
+_Static_assert(__builtin_offsetof(struct ff_unregister, reserved) == 8, "reserved");
 
 #endif /* _UAPI_FARFAULT_H */

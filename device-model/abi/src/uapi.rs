@@ -54,6 +54,15 @@ constants! { CONSTANTS;
     ADVISE_WILL_WRITE: u32 = 2;
     /// Advice: does not need it; it is taken out of the mirror, and contents stay as they are.
     ADVISE_DONT_NEED: u32 = 3;
+    /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
+    /// reaches the pages that are there now, whatever becomes of the mapping, until they are
+    /// unregistered or the file is closed. EFAULT: part of it cannot be had; ENOMEM: more than
+    /// RLIMIT_MEMLOCK; EOPNOTSUPP: with 5-level paging processes leave no address free.
+    IOC_REGISTER: u32 = ioctl(3, 8, 32);
+    /// [`Register::flags`]: for writing too.
+    REGISTER_WRITE: u32 = 1 << 0;
+    /// Ends a registration; returns when the device has let go of the pages. ENOENT: no such buffer.
+    IOC_UNREGISTER: u32 = ioctl(1, 9, 16);
 }
 
 layout! { STRUCTURES;
@@ -145,6 +154,28 @@ layout! { STRUCTURES;
         advice: u32,
         /// Zero.
         reserved: u32,
+    }
+
+    /// What to pin.
+    Register as "ff_register", 32 bytes {
+        /// In: virtual address.
+        address: u64,
+        /// In: bytes, not 0.
+        length: u64,
+        /// In: REGISTER bits.
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+        /// Out: what descriptors name in place of address.
+        device_address: u64,
+    }
+
+    /// What to unpin.
+    Unregister as "ff_unregister", 16 bytes {
+        /// As registering gave it.
+        device_address: u64,
+        /// Zero.
+        reserved: u64,
     }
 }
 

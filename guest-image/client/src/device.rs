@@ -7,6 +7,7 @@ use crate::loan::address_of;
 use crate::page::{Advice, Page};
 use crate::plain::Plain;
 use crate::queue::Queue;
+use crate::registered::{Registered, RegisteredMut};
 use crate::sys::DeviceFile;
 use farfault_abi::uapi::{Advise, Info, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
 use std::path::{Path, PathBuf};
@@ -102,6 +103,26 @@ impl Device {
         let request = Advise { address, length, advice: advice.value(), reserved: 0 };
         let result = self.kernel.advise(&request);
         result.map_err(|source| Error::System { call: "ioctl ADVISE", source })
+    }
+
+    /// Pins a buffer for the device to read, as long as what this gives lives.
+    ///
+    /// # Errors
+    /// [`Error::System`]: there is nothing in it, its pages cannot be had or
+    /// pinned, or they are more than `RLIMIT_MEMLOCK` allows.
+    pub fn register<'a, T: Plain>(&self, buffer: &'a [T]) -> Result<Registered<'a, T>, Error> {
+        Registered::new(Arc::clone(&self.kernel), buffer)
+    }
+
+    /// Pins a buffer for the device to read and write.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_mut<'a, T: Plain>(
+        &self,
+        buffer: &'a mut [T],
+    ) -> Result<RegisteredMut<'a, T>, Error> {
+        RegisteredMut::new(Arc::clone(&self.kernel), buffer)
     }
 
     fn make_present(&self, address: u64, length: usize, flags: u32) -> Result<(), Error> {

@@ -6,7 +6,9 @@
 use crate::kernel::{Doorbell, Kernel};
 use farfault_abi::descriptor::{self as abi, Completion, Descriptor};
 use farfault_abi::ring::RING_ENTRIES_OFFSET;
-use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, UAPI_VERSION, Wait};
+use farfault_abi::uapi::{
+    Advise, Info, Prefetch, QueueCreate, Register, UAPI_VERSION, Unregister, Wait,
+};
 use nix::Result;
 use nix::errno::Errno;
 use std::ptr::with_exposed_provenance_mut;
@@ -41,6 +43,8 @@ pub struct State {
     pub snapshots: Vec<(u64, usize)>,
     /// Advice that was given.
     pub advice: Vec<Advise>,
+    /// Buffers that are registered.
+    pub registered: Vec<Register>,
     /// Most commands that were seen in a ring at once.
     pub deepest: u32,
 }
@@ -171,19 +175,27 @@ impl FakeQueue {
     }
 }
 
+/// Set in the device addresses of registered buffers.
+const REGISTERED: u64 = 1 << 47;
+
+/// Where the process has what is at a device address.
+fn here<T>(address: u64) -> *mut T {
+    with_exposed_provenance_mut((address & !REGISTERED) as usize)
+}
+
 fn atomic(address: u64) -> &'static AtomicU64 {
     // SAFETY: only used with words that live until the queue is destroyed.
-    unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(address as usize)) }
+    unsafe { AtomicU64::from_ptr(here(address)) }
 }
 
 fn read<T: Copy>(address: u64, count: u64) -> &'static [T] {
-    let first = with_exposed_provenance_mut::<T>(address as usize);
+    let first = here::<T>(address);
     // SAFETY: operands of a command, lent for as long as it runs.
     unsafe { std::slice::from_raw_parts(first, count as usize) }
 }
 
 fn write<T: Copy>(address: u64, count: u64) -> &'static mut [T] {
-    let first = with_exposed_provenance_mut::<T>(address as usize);
+    let first = here::<T>(address);
     // SAFETY: operands of a command, lent for as long as it runs.
     unsafe { std::slice::from_raw_parts_mut(first, count as usize) }
 }
@@ -311,6 +323,20 @@ impl Kernel for FakeKernel {
 
     fn prefetch(&self, request: &Prefetch) -> Result<()> {
         self.0.state.lock().unwrap().prefetches.push(*request);
+        Ok(())
+    }
+
+    fn register(&self, request: &mut Register) -> Result<()> {
+        request.device_address = request.address | REGISTERED;
+        self.0.state.lock().unwrap().registered.push(*request);
+        Ok(())
+    }
+
+    fn unregister(&self, request: &Unregister) -> Result<()> {
+        let mut state = self.0.state.lock().unwrap();
+        let this = |r: &Register| r.device_address == request.device_address;
+        let place = state.registered.iter().position(this).ok_or(Errno::ENOENT)?;
+        state.registered.remove(place);
         Ok(())
     }
 

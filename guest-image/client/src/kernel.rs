@@ -3,7 +3,7 @@
 //! built on it can be tested with a device made of a thread.
 #![allow(unsafe_code, reason = "declares what the caller of QUEUE_CREATE must promise")]
 
-use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, Wait};
+use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, Register, Unregister, Wait};
 use nix::Result;
 
 /// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one.
@@ -53,6 +53,18 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// As the driver answers.
     fn advise(&self, request: &Advise) -> Result<()>;
+
+    /// `IOC_REGISTER`.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn register(&self, request: &mut Register) -> Result<()>;
+
+    /// `IOC_UNREGISTER`; success means that the device has let go.
+    ///
+    /// # Errors
+    /// As the driver answers.
+    fn unregister(&self, request: &Unregister) -> Result<()>;
 
     /// Maps the doorbell page that creating a queue named.
     ///

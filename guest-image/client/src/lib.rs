@@ -74,6 +74,9 @@
 //!
 //! Memory that program and device use at the same time is shared by reference
 //! to atomics: [`Scope::fetch_add`], [`Scope::fence`], [`Node`].
+//!
+//! The classic way is there as well, for comparison: [`Device::register`] pins a
+//! buffer, which the device then reaches at an address of its own.
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("the device is 64-bit and little-endian, and so must its programs be");
@@ -90,6 +93,9 @@ mod plain;
 mod queue;
 #[cfg(test)]
 mod queue_test;
+mod registered;
+#[cfg(test)]
+mod registered_test;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -108,6 +114,7 @@ pub use loan::Loan;
 pub use page::{Advice, Page};
 pub use plain::Plain;
 pub use queue::Queue;
+pub use registered::{Registered, RegisteredMut};
 pub use reply::{Chased, Reply};
 pub use scope::{Pending, Scope};
 

@@ -18,7 +18,7 @@ pub struct Request<'scope, R> {
 }
 
 impl<R> Request<'_, R> {
-    fn new(opcode: u32, reply: R, operands: Descriptor) -> Self {
+    pub(crate) fn new(opcode: u32, reply: R, operands: Descriptor) -> Self {
         // Opcodes are defined as u32 for C's sake and fit the descriptor's byte.
         let descriptor = Descriptor { opcode: opcode as u8, ..operands };
         Self { descriptor, reply, operands: PhantomData }
@@ -132,7 +132,7 @@ pub fn chase<'scope>(first: &'scope Node<'_>, most: u64) -> Request<'scope, Chas
     Request::new(abi::OP_CHASE, Chase, operands)
 }
 
-fn same_length<T>(left: &[T], right: &[T]) -> Result<(), Error> {
+pub fn same_length<T>(left: &[T], right: &[T]) -> Result<(), Error> {
     if left.len() == right.len() {
         Ok(())
     } else {

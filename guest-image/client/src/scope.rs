@@ -188,7 +188,10 @@ impl<'scope> Scope<'scope, '_> {
         Ok(Pending { queue: self.queue, ticket, reply: Some(Raw) })
     }
 
-    fn submit<R: Reply>(&self, request: Request<'scope, R>) -> Result<Pending<'scope, R>, Error> {
+    pub(crate) fn submit<R: Reply>(
+        &self,
+        request: Request<'scope, R>,
+    ) -> Result<Pending<'scope, R>, Error> {
         // SAFETY: the operands are borrowed for 'scope, and run() does not let it
         // end before settle() has returned.
         let ticket = unsafe { self.queue.borrow_mut().submit(request.descriptor) }?;

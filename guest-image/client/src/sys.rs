@@ -4,7 +4,9 @@
 
 use crate::kernel::{Doorbell, Kernel};
 use farfault_abi::pci::DOORBELL_STRIDE;
-use farfault_abi::uapi::{self, Advise, Info, Prefetch, QueueCreate, QueueDestroy, Snapshot, Wait};
+use farfault_abi::uapi::{
+    self, Advise, Info, Prefetch, QueueCreate, QueueDestroy, Register, Snapshot, Unregister, Wait,
+};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong, c_void};
 use std::fs::OpenOptions;
@@ -170,6 +172,16 @@ impl Kernel for DeviceFile {
     fn advise(&self, request: &Advise) -> nix::Result<()> {
         // SAFETY: ADVISE reads an Advise; advice changes no content.
         unsafe { self.ioctl(uapi::IOC_ADVISE, ptr::from_ref(request).cast_mut()) }
+    }
+
+    fn register(&self, request: &mut Register) -> nix::Result<()> {
+        // SAFETY: REGISTER reads and fills in a Register; pinning pages changes no content.
+        unsafe { self.ioctl(uapi::IOC_REGISTER, ptr::from_mut(request)) }
+    }
+
+    fn unregister(&self, request: &Unregister) -> nix::Result<()> {
+        // SAFETY: UNREGISTER reads an Unregister.
+        unsafe { self.ioctl(uapi::IOC_UNREGISTER, ptr::from_ref(request).cast_mut()) }
     }
 
     fn doorbell(&self, offset: u64) -> nix::Result<Box<dyn Doorbell>> {

@@ -13,6 +13,7 @@ pub mod marks;
 pub mod memory;
 pub mod options;
 pub mod pagemap;
+pub mod pins;
 pub mod program;
 pub mod random;
 pub mod raw_queue;

@@ -6,6 +6,7 @@ mod addresses;
 mod ioctls;
 mod operands;
 mod processes;
+mod registrations;
 mod rig;
 mod rings;
 
@@ -49,6 +50,16 @@ const TESTS: &[Test] = tests![
     processes::exit_while_working,
     processes::fork_parts_parent_and_child,
     processes::closed_while_working,
+    registrations::register_arguments,
+    registrations::unregister_arguments,
+    registrations::registered_buffer_is_reached,
+    registrations::registered_huge_pages,
+    registrations::registered_twice,
+    registrations::more_than_may_be_locked,
+    registrations::closed_with_buffers_registered,
+    registrations::killed_with_buffers_registered,
+    registrations::killed_while_registering,
+    registrations::registering_by_a_forked_child,
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Registered buffers: pinned, and at a device address of their own.
+//!
+//! A registration by itself lets the device do nothing: it only gives commands
+//! something to name. So leaking one leaks the pin and no more. While a command
+//! uses a buffer it borrows the registration, as it borrows ordinary operands.
+#![allow(unsafe_code, reason = "gives borrows of a buffer out while the device does not use it")]
+
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::loan::{Loan, address_of};
+use crate::plain::Plain;
+use crate::reply::Done;
+use crate::request::{Request, same_length};
+use crate::scope::{Pending, Scope};
+use farfault_abi::descriptor::{self as abi, Descriptor};
+use farfault_abi::uapi::{REGISTER_WRITE, Register, Unregister};
+use nix::errno::Errno;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// The pin; taken off when dropped.
+struct Registration {
+    kernel: Arc<dyn Kernel>,
+    device_address: u64,
+}
+
+impl Registration {
+    fn new(kernel: Arc<dyn Kernel>, mut request: Register) -> Result<Self, Error> {
+        kernel
+            .register(&mut request)
+            .map_err(|source| Error::System { call: "ioctl REGISTER", source })?;
+        Ok(Self { kernel, device_address: request.device_address })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let request = Unregister { device_address: self.device_address, reserved: 0 };
+        // Whatever else it answers, no command uses the buffer, and closing the file unpins it.
+        while self.kernel.unregister(&request) == Err(Errno::EINTR) {}
+    }
+}
+
+/// A buffer that is pinned for the device to read; see [`Device::register`](crate::Device::register).
+pub struct Registered<'a, T> {
+    registration: Registration,
+    buffer: &'a [T],
+}
+
+impl<'a, T: Plain> Registered<'a, T> {
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, buffer: &'a [T]) -> Result<Self, Error> {
+        let (address, length) = (address_of(buffer), size_of_val(buffer) as u64);
+        let request = Register { address, length, ..Register::default() };
+        Ok(Self { registration: Registration::new(kernel, request)?, buffer })
+    }
+}
+
+impl<T> Registered<'_, T> {
+    /// What the device calls its first byte.
+    #[must_use]
+    pub fn device_address(&self) -> u64 {
+        self.registration.device_address
+    }
+}
+
+impl<T> Deref for Registered<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.buffer
+    }
+}
+
+/// A buffer that is pinned for the device to write; see
+/// [`Device::register_mut`](crate::Device::register_mut). Between commands it is the program's.
+pub struct RegisteredMut<'a, T> {
+    registration: Registration,
+    buffer: NonNull<[T]>,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: as for the exclusive borrow that it stands for.
+unsafe impl<T: Send> Send for RegisteredMut<'_, T> {}
+// SAFETY: as for the exclusive borrow that it stands for.
+unsafe impl<T: Sync> Sync for RegisteredMut<'_, T> {}
+
+impl<'a, T: Plain> RegisteredMut<'a, T> {
+    pub(crate) fn new(kernel: Arc<dyn Kernel>, buffer: &'a mut [T]) -> Result<Self, Error> {
+        let request = Register {
+            address: address_of(buffer),
+            length: size_of_val(buffer) as u64,
+            flags: REGISTER_WRITE,
+            ..Register::default()
+        };
+        let registration = Registration::new(kernel, request)?;
+        Ok(Self { registration, buffer: NonNull::from(buffer), borrow: PhantomData })
+    }
+}
+
+impl<T> RegisteredMut<'_, T> {
+    /// What the device calls its first byte.
+    #[must_use]
+    pub fn device_address(&self) -> u64 {
+        self.registration.device_address
+    }
+}
+
+impl<T> Deref for RegisteredMut<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: borrowed for longer than self lives, and a command that writes borrows self.
+        unsafe { self.buffer.as_ref() }
+    }
+}
+
+impl<T> DerefMut for RegisteredMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and a command that reads borrows self too.
+        unsafe { self.buffer.as_mut() }
+    }
+}
+
+/// The commands again, on registered buffers.
+impl<'scope> Scope<'scope, '_> {
+    /// Copies `source` to `destination`.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`], and as [`nop`](Scope::nop).
+    pub fn copy_registered<T: Plain>(
+        &'scope self,
+        source: &'scope Registered<'_, T>,
+        destination: &'scope mut RegisteredMut<'_, T>,
+    ) -> Result<Pending<'scope, Done>, Error> {
+        same_length(source, destination)?;
+        let length = size_of_val(source.buffer) as u64;
+        self.registered(abi::OP_COPY, operands(source, destination, length))
+    }
+
+    /// Sets every element to `value`.
+    ///
+    /// # Errors
+    /// As [`nop`](Scope::nop).
+    pub fn fill_registered<T: Plain>(
+        &'scope self,
+        destination: &'scope mut RegisteredMut<'_, T>,
+        value: T,
+    ) -> Result<Pending<'scope, Done>, Error> {
+        let operands = Descriptor {
+            destination: destination.device_address(),
+            length: (destination.len() * size_of::<T>()) as u64,
+            operand: value.pattern(),
+            ..Descriptor::default()
+        };
+        self.registered(abi::OP_FILL, operands)
+    }
+
+    /// Counts how often each byte value occurs; `counts` is reached through the mirror.
+    ///
+    /// # Errors
+    /// As [`nop`](Scope::nop).
+    pub fn histogram_registered(
+        &'scope self,
+        bytes: &'scope Registered<'_, u8>,
+        counts: &'scope mut [u64; 256],
+    ) -> Result<Pending<'scope, Loan<'scope, [u64; 256]>>, Error> {
+        let loan = Loan::new(counts);
+        let operands = Descriptor {
+            source: bytes.device_address(),
+            destination: loan.address(),
+            length: bytes.len() as u64,
+            ..Descriptor::default()
+        };
+        self.submit(Request::new(abi::OP_HISTOGRAM, loan, operands))
+    }
+
+    /// `y[i] += factor * x[i]`, multiply and add each rounded.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`], and as [`nop`](Scope::nop).
+    pub fn saxpy_registered(
+        &'scope self,
+        factor: f32,
+        x: &'scope Registered<'_, f32>,
+        y: &'scope mut RegisteredMut<'_, f32>,
+    ) -> Result<Pending<'scope, Done>, Error> {
+        same_length(x, y)?;
+        let operands =
+            Descriptor { operand: u64::from(factor.to_bits()), ..operands(x, y, x.len() as u64) };
+        self.registered(abi::OP_SAXPY, operands)
+    }
+
+    /// The callers have borrowed the operands for 'scope.
+    fn registered(
+        &self,
+        opcode: u32,
+        operands: Descriptor,
+    ) -> Result<Pending<'scope, Done>, Error> {
+        self.submit(Request::new(opcode, Done, operands))
+    }
+}
+
+fn operands<T>(
+    source: &Registered<'_, T>,
+    destination: &RegisteredMut<'_, T>,
+    length: u64,
+) -> Descriptor {
+    Descriptor {
+        source: source.device_address(),
+        destination: destination.device_address(),
+        length,
+        ..Descriptor::default()
+    }
+}
