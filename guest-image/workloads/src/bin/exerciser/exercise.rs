@@ -91,19 +91,47 @@ impl Exercise {
         Operation::choose(random, sizes, self.abilities)
     }
 
-    /// Carries it out. Bytes to write come from `random`.
+    /// Carries it out. Every other time that system calls change what is in the file,
+    /// the device looks at the edges of the change before and after it: what is
+    /// mapped before and should not be mapped after is most easily forgotten there.
     pub fn carry_out(&mut self, operation: &Operation, random: &mut Random) -> Result<(), Failure> {
+        let operation = operation.clone();
+        let operation = if self.manner.cpu_only { operation.by_cpu() } else { Some(operation) };
+        let Some(operation) = operation else { return Ok(()) };
+        let changed = operation.changed(self.model.len());
+        let watched = changed.filter(|range| !range.is_empty() && random.bits() & 1 == 0);
+        if let Some(range) = &watched {
+            self.look_at(range)?;
+        }
+        if operation.copies_blocks() && self.must_unmap() {
+            self.mapping.advise(0..self.manner.most, Advice::Unmap)?;
+        }
+        self.act(operation, random)?;
+        if let Some(range) = &watched {
+            self.look_at(range).map_err(|why| format!("right behind it, {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the device read the first and the last page of `range`.
+    fn look_at(&mut self, range: &Range<usize>) -> Result<(), Failure> {
+        let who = if self.queue.is_some() { Who::Device } else { Who::Cpu };
+        for place in [range.start, range.end - 1] {
+            let page = place / PAGE * PAGE;
+            if page < self.model.len() {
+                self.see(who, page..page + PAGE)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes to write come from `random`.
+    fn act(&mut self, operation: Operation, random: &mut Random) -> Result<(), Failure> {
         let mut data = |length| {
             let mut bytes = vec![0; length];
             random.fill(&mut bytes);
             bytes
         };
-        let operation = operation.clone();
-        let operation = if self.manner.cpu_only { operation.by_cpu() } else { Some(operation) };
-        let Some(operation) = operation else { return Ok(()) };
-        if operation.copies_blocks() && self.must_unmap() {
-            self.mapping.advise(0..self.manner.most, Advice::Unmap)?;
-        }
         match operation {
             Operation::Write(range) => {
                 let bytes = data(range.len());

@@ -130,6 +130,22 @@ impl Operation {
         }
     }
 
+    /// What of a file of `length` bytes it changes, if it is a system call that does.
+    pub fn changed(&self, length: usize) -> Option<Range<usize>> {
+        match self {
+            Self::Write(range)
+            | Self::Punch(range)
+            | Self::Zero(range)
+            | Self::Allocate(range)
+            | Self::Restore(range) => Some(range.clone()),
+            Self::Clone(range, to) => Some(*to..to + range.len()),
+            Self::Collapse(range) => Some(range.start..length),
+            Self::Insert(range) => Some(range.start..length + range.len()),
+            Self::Truncate(to) => Some(length.min(*to)..length.max(*to)),
+            _ => None,
+        }
+    }
+
     /// Whether it is a system call that has the file system copy blocks which
     /// are shared with another file, or another place in this one.
     pub fn copies_blocks(&self) -> bool {
