@@ -50,6 +50,7 @@
  */
 #include <linux/hugetlb.h>
 #include <linux/mmu_notifier.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -67,6 +68,10 @@
  * for each GiB in use.
  */
 #define FF_WINDOW_SIZE	SZ_64M
+
+static bool break_dirty;
+module_param_unsafe(break_dirty, bool, 0444);
+MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
 
 /* Collisions with invalidations after which to ask for fewer pages. */
 #define FF_TRIES	8
@@ -123,6 +128,8 @@ static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
 	struct ff_mirror *mirror = context;
 	struct folio *folio;
 
+	if (break_dirty)
+		end = frame;
 	/* A joined leaf maps several. */
 	for (; frame < end; frame = folio_pfn(folio) + folio_nr_pages(folio)) {
 		folio = page_folio(pfn_to_page(frame));
