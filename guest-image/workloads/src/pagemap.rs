@@ -23,6 +23,12 @@ impl Entry {
         self.0 >> 56 & 1 == 1
     }
 
+    /// Whether it was written to since that was last forgotten (clear_refs).
+    #[must_use]
+    pub fn is_soft_dirty(self) -> bool {
+        self.0 >> 55 & 1 == 1
+    }
+
     /// Page frame number; 0 unless privileged.
     #[must_use]
     pub fn frame(self) -> u64 {

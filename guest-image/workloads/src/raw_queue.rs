@@ -81,6 +81,53 @@ impl RawQueue {
         }
     }
 
+    /// Submits all of `descriptors` with one doorbell, each with a completion
+    /// record in the ring's memory, and waits until the last has ended or the
+    /// CLOCK_MONOTONIC time `deadline` has passed (0: never).
+    ///
+    /// # Errors
+    /// As WAIT answers: EIO if the queue has halted, ETIME. E2BIG if the ring has
+    /// fewer entries.
+    ///
+    /// # Safety
+    /// As [`submit`](Self::submit).
+    pub unsafe fn run_all(
+        &mut self,
+        descriptors: &[Descriptor],
+        deadline: u64,
+    ) -> nix::Result<Vec<Completion>> {
+        let Some(after_first) = descriptors.len().checked_sub(1) else { return Ok(Vec::new()) };
+        if descriptors.len() > self.ring.entries() as usize {
+            return Err(Errno::E2BIG);
+        }
+        let first = self.next;
+        let last = first.wrapping_add(after_first as u32);
+        for descriptor in descriptors {
+            let index = self.next;
+            let wake = if index == last { farfault_client::raw::descriptor::DESC_IRQ } else { 0 };
+            let whole = Descriptor {
+                flags: descriptor.flags | wake as u8,
+                completion: self.ring.record_address(index),
+                fence: u64::from(index) + 1,
+                ..*descriptor
+            };
+            self.ring.write(index, &whole);
+            self.next = index.wrapping_add(1);
+        }
+        self.set_tail(self.next);
+        let (record, fence) = (self.ring.record_address(last), u64::from(last) + 1);
+        while let Err(error) = self.wait(record, fence, deadline) {
+            if error != Errno::EINTR {
+                return Err(error);
+            }
+        }
+        let records = (0..descriptors.len() as u32).map(|offset| {
+            let index = first.wrapping_add(offset);
+            self.ring.record(index, u64::from(index) + 1).ok_or(Errno::EPROTO)
+        });
+        records.collect()
+    }
+
     /// Stores `tail`, whatever it is, and rings.
     pub fn set_tail(&self, tail: u32) {
         self.ring.set_tail(tail);

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! System calls on bare addresses. A cell takes its own memory apart on
+//! purpose, which no owning type would allow.
+#![allow(unsafe_code, reason = "raw mappings, of which nothing in the language keeps a reference")]
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_void};
+use nix::{NixPath, Result};
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::path::Path;
+use std::ptr::{null_mut, with_exposed_provenance_mut};
+
+pub use libc::{
+    MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_HWPOISON, MADV_MERGEABLE,
+    MADV_NORMAL, MADV_PAGEOUT, MADV_SOFT_OFFLINE, MAP_ANONYMOUS, MAP_HUGETLB, MAP_PRIVATE,
+    MAP_SHARED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_NONE, PROT_READ, PROT_WRITE,
+};
+
+/// Installs guard markers; the libc crate does not know it yet.
+pub const MADV_GUARD_INSTALL: c_int = 102;
+
+/// Persistent memory whose faults return only when the file system has committed.
+pub const MAP_SYNC: c_int = libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC;
+
+/// Reading and writing.
+pub const READ_WRITE: c_int = PROT_READ | PROT_WRITE;
+
+/// A stretch of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u64,
+    pub length: u64,
+}
+
+impl Span {
+    pub fn end(self) -> u64 {
+        self.start + self.length
+    }
+
+    pub fn contains(self, address: u64) -> bool {
+        (self.start..self.end()).contains(&address)
+    }
+
+    fn base(self) -> *mut c_void {
+        with_exposed_provenance_mut(self.start as usize)
+    }
+
+    fn bytes(self) -> usize {
+        self.length as usize
+    }
+}
+
+/// What backs a new mapping.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    Nothing,
+    File(&'a File),
+    At(&'a File, u64),
+}
+
+/// Maps `length` bytes, which start at a multiple of `alignment`.
+pub fn map(
+    length: u64,
+    alignment: u64,
+    protection: c_int,
+    flags: c_int,
+    source: Source<'_>,
+) -> Result<Span> {
+    let (flags, fd, offset) = match source {
+        Source::Nothing => (flags | MAP_ANONYMOUS, -1, 0),
+        Source::File(file) => (flags, file.as_raw_fd(), 0),
+        Source::At(file, offset) => (flags, file.as_raw_fd(), offset as i64),
+    };
+    let wide = reserve(length + alignment)?;
+    let start = wide.start.next_multiple_of(alignment);
+    let span = Span { start, length };
+    unmap(Span { start: wide.start, length: start - wide.start })?;
+    unmap(Span { start: span.end(), length: wide.end() - span.end() })?;
+    let flags = flags | libc::MAP_FIXED;
+    // SAFETY: replaces what was reserved here a moment ago and nothing uses.
+    let base = unsafe { libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset) };
+    if base == libc::MAP_FAILED {
+        let error = Errno::last();
+        unmap(span)?;
+        return Err(error);
+    }
+    Ok(span)
+}
+
+/// Maps a part of a file over what was reserved.
+pub fn map_over(
+    span: Span,
+    protection: c_int,
+    flags: c_int,
+    file: &impl AsRawFd,
+    offset: u64,
+) -> Result<()> {
+    let (flags, fd) = (flags | libc::MAP_FIXED, file.as_raw_fd());
+    // SAFETY: replaces what was reserved and nothing uses.
+    let base = unsafe {
+        libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset as libc::off_t)
+    };
+    if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Addresses that nothing else will be mapped at, without access.
+pub fn reserve(length: u64) -> Result<Span> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the kernel chooses the place, so nothing in use is replaced.
+    let base = unsafe { libc::mmap(null_mut(), length as usize, PROT_NONE, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(Span { start: base.expose_provenance() as u64, length })
+}
+
+pub fn unmap(span: Span) -> Result<()> {
+    if span.length == 0 {
+        return Ok(());
+    }
+    // SAFETY: the addresses are a subject's, to which there are no references.
+    Errno::result(unsafe { libc::munmap(span.base(), span.bytes()) }).map(drop)
+}
+
+/// `mremap` to `length` bytes, to the address `to` if `flags` say so; gives the new place.
+pub fn remap(from: Span, length: u64, flags: c_int, to: Span) -> Result<Span> {
+    // SAFETY: as in unmap(); what lies at the target was reserved for it.
+    let base =
+        unsafe { libc::mremap(from.base(), from.bytes(), length as usize, flags, to.base()) };
+    if base == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(Span { start: base.expose_provenance() as u64, length })
+}
+
+pub fn advise(span: Span, advice: c_int) -> Result<()> {
+    // SAFETY: as in unmap().
+    Errno::result(unsafe { libc::madvise(span.base(), span.bytes(), advice) }).map(drop)
+}
+
+pub fn protect(span: Span, protection: c_int) -> Result<()> {
+    // SAFETY: as in unmap().
+    Errno::result(unsafe { libc::mprotect(span.base(), span.bytes(), protection) }).map(drop)
+}
+
+pub fn lock(span: Span) -> Result<()> {
+    // SAFETY: changes no content.
+    Errno::result(unsafe { libc::mlock(span.base(), span.bytes()) }).map(drop)
+}
+
+/// Writes dirty pages of a mapping back to its file.
+pub fn sync(span: Span) -> Result<()> {
+    // SAFETY: changes no content of memory.
+    Errno::result(unsafe { libc::msync(span.base(), span.bytes(), libc::MS_SYNC) }).map(drop)
+}
+
+/// `fallocate` with a `mode`, on `length` bytes of `file` from `offset`.
+pub fn allocate(file: &File, mode: c_int, offset: u64, length: u64) -> Result<()> {
+    // SAFETY: works on a file; subjects mapped from it have no references to them.
+    let result = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as i64, length as i64) };
+    Errno::result(result).map(drop)
+}
+
+/// Makes `clone` share the blocks of `original` (FICLONE).
+pub fn reflink(clone: &File, original: &File) -> Result<()> {
+    const FICLONE: libc::c_ulong = 0x4004_9409;
+    // SAFETY: takes a descriptor and touches no memory of the program.
+    let result = unsafe { libc::ioctl(clone.as_raw_fd(), FICLONE, original.as_raw_fd()) };
+    Errno::result(result).map(drop)
+}
+
+/// Through which bytes go to and from memory, and EFAULT comes in place of a signal.
+pub struct Pipe {
+    read: PipeReader,
+    write: PipeWriter,
+}
+
+impl Pipe {
+    pub fn new() -> std::io::Result<Self> {
+        let (read, write) = std::io::pipe()?;
+        Ok(Self { read, write })
+    }
+}
+
+/// Copies `bytes` out of the memory at `address` through the kernel: a load by
+/// the CPU that answers EFAULT where a direct one would be a signal.
+pub fn load<const N: usize>(pipe: &Pipe, address: u64) -> Result<[u8; N]> {
+    let from: *const c_void = Span { start: address, length: N as u64 }.base();
+    // SAFETY: the kernel checks the address.
+    let moved = Errno::result(unsafe { libc::write(pipe.write.as_raw_fd(), from, N) })?;
+    let mut bytes = [0; N];
+    // SAFETY: reads at most N bytes into an array of N.
+    let read =
+        Errno::result(unsafe { libc::read(pipe.read.as_raw_fd(), bytes.as_mut_ptr().cast(), N) })?;
+    if moved == read && usize::try_from(read) == Ok(N) { Ok(bytes) } else { Err(Errno::EFAULT) }
+}
+
+/// The other direction: a store.
+pub fn store(pipe: &Pipe, address: u64, bytes: &[u8]) -> Result<()> {
+    let to = Span { start: address, length: bytes.len() as u64 }.base();
+    // SAFETY: reads only from `bytes`.
+    Errno::result(unsafe {
+        libc::write(pipe.write.as_raw_fd(), bytes.as_ptr().cast(), bytes.len())
+    })?;
+    // SAFETY: the kernel checks the address, and no reference leads there.
+    let stored = Errno::result(unsafe { libc::read(pipe.read.as_raw_fd(), to, bytes.len()) });
+    if stored.is_err() {
+        let mut rest = vec![0; bytes.len()];
+        // SAFETY: takes what is left out of the pipe, into a buffer of that size.
+        unsafe { libc::read(pipe.read.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) };
+    }
+    stored.map(drop)
+}
+
+/// Makes the heap longer by `length` bytes, which begin at the given address.
+pub fn grow_heap(length: u64) -> Result<u64> {
+    // SAFETY: the allocator gets along with others who use brk.
+    let old = unsafe { libc::sbrk(length as libc::intptr_t) };
+    if old.addr() == usize::MAX {
+        return Err(Errno::last());
+    }
+    Ok(old.expose_provenance() as u64)
+}
+
+/// A System V shared memory segment, attached at `span`, which was reserved; it
+/// goes with its last mapping.
+pub fn attach(span: Span) -> Result<()> {
+    // SAFETY: makes an object of the kernel's.
+    let id = unsafe { libc::shmget(libc::IPC_PRIVATE, span.bytes(), 0o600) };
+    let id = Errno::result(id)?;
+    // SAFETY: replaces a reservation, to which there are no references.
+    let base = unsafe { libc::shmat(id, span.base(), libc::SHM_REMAP) };
+    let error = Errno::last();
+    // SAFETY: an ordinary system call; the segment stays while it is attached.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, null_mut()) };
+    if base.addr() == usize::MAX { Err(error) } else { Ok(()) }
+}
+
+/// A file of hugetlb pages of 2 MiB, which exists in memory only.
+pub fn huge_memory_file(length: u64) -> Result<File> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_HUGETLB;
+    // SAFETY: the name is a C string.
+    let fd = Errno::result(unsafe { libc::memfd_create(c"matrix".as_ptr(), flags) })?;
+    // SAFETY: a new descriptor that nobody else has.
+    let file = unsafe { File::from_raw_fd(fd) };
+    nix::unistd::ftruncate(&file, length as i64)?;
+    Ok(file)
+}
+
+/// A ring buffer for packets that never come: pages of a driver, one block each.
+pub fn packet_ring(pages: u64) -> Result<File> {
+    const PACKET_RX_RING: c_int = 5;
+    // SAFETY: makes a socket that is bound to nothing.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: a new descriptor that nobody else has.
+    let file = unsafe { File::from_raw_fd(fd) };
+    // struct tpacket_req: bytes and number of blocks, then of frames.
+    let request = [4096_u32, pages as u32, 4096, pages as u32];
+    let length = size_of_val(&request) as libc::socklen_t;
+    let request = request.as_ptr().cast();
+    // SAFETY: the kernel reads the array, which is as long as said.
+    let set = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, PACKET_RX_RING, request, length) };
+    Errno::result(set)?;
+    Ok(file)
+}
+
+/// Swaps to `disk` before all others.
+pub fn swap_first_to(disk: &Path) -> Result<()> {
+    const SWAP_FLAG_PREFER: c_int = 0x8000;
+    const HIGHEST: c_int = 0x7fff;
+    let flags = SWAP_FLAG_PREFER | HIGHEST;
+    // SAFETY: takes a path, and changes no content of memory.
+    disk.with_nix_path(|path| unsafe { libc::swapon(path.as_ptr(), flags) })
+        .and_then(Errno::result)
+        .map(drop)
+}
+
+/// Reads in what was swapped to `disk`, and leaves it alone from then on.
+pub fn swap_no_more_to(disk: &Path) -> Result<()> {
+    // SAFETY: as above.
+    disk.with_nix_path(|path| unsafe { libc::swapoff(path.as_ptr()) })
+        .and_then(Errno::result)
+        .map(drop)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub fn now() -> Result<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills in the timespec.
+    Errno::result(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) })?;
+    Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+extern "C" fn ignore(_: c_int) {}
+
+/// Survives the signal that comes with a memory failure.
+pub fn ignore_bus_errors() -> Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Columns of madvise.
+
+use crate::calls::{
+    self, MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON, MADV_PAGEOUT, Span,
+};
+use crate::cell::{Cell, Change, Effect, Mirror};
+use crate::column::Column;
+use crate::cpu::frames;
+use crate::environment::{drain, set};
+use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE};
+use crate::row::Part;
+use farfault_workloads::ktap::Outcome;
+use nix::errno::Errno;
+
+pub const COLUMNS: &[Column] = &[
+    Column::new("dontneed", "MADV_DONTNEED", dontneed),
+    Column::new("free", "MADV_FREE", free),
+    Column::new("pageout", "MADV_PAGEOUT", pageout),
+    Column::new("collapse", "MADV_COLLAPSE", collapse).at_least(HUGE),
+    Column::new("split", "a huge page is split", split).at_least(HUGE),
+    Column::new("hwpoison", "MADV_HWPOISON of a page", poison),
+];
+
+/// A driver that has mapped pages once does not map them again.
+fn dontneed(cell: &mut Cell<'_>) -> Outcome {
+    let effect = match (cell.row.kind, cell.row.shared) {
+        (Kind::Device, _) => Effect::Removes,
+        (_, true) => Effect::Keeps,
+        _ => Effect::Reverts,
+    };
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |_, span| calls::advise(span, MADV_DONTNEED),
+        effect,
+        mirror: Mirror::Zapped,
+    })
+}
+
+fn free(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |_, span| calls::advise(span, MADV_FREE),
+        effect: Effect::Lapses,
+        mirror: Mirror::Zapped,
+    })
+}
+
+fn pageout(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, span| {
+            subject.whole = false;
+            drain().map_err(|_| Errno::EIO)?;
+            calls::advise(span, MADV_PAGEOUT)
+        },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+fn collapse(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, span| {
+            calls::advise(span, MADV_COLLAPSE)?;
+            subject.leaf = HUGE;
+            subject.reading_maps(Mapped::Maybe);
+            // A private page of a file is copied alone.
+            subject.whole = subject.shared || subject.kind == Kind::Anonymous;
+            Ok(())
+        },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+/// Of what is huge, or has been made so. Through debugfs, which splits folios; what
+/// must then map them by small pages is the CPU's page table.
+fn split(cell: &mut Cell<'_>) -> Outcome {
+    if cell.row.leaf < HUGE {
+        calls::advise(cell.subject.span, MADV_COLLAPSE)?;
+        cell.subject.leaf = HUGE;
+        cell.subject.whole = cell.subject.shared || cell.subject.kind == Kind::Anonymous;
+        cell.subject.reading_maps(Mapped::Maybe);
+    }
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, span| {
+            let order = format!("{},{:#x},{:#x}", std::process::id(), span.start, span.end());
+            set("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
+            subject.whole = false;
+            Ok(())
+        },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+/// The sample whose page goes bad.
+const BAD: usize = 6;
+
+/// The page is gone for good if it was dirty, and read anew from its file if it
+/// was clean; pages beside it are not harmed, unless they share a hugetlb page.
+fn poison(cell: &mut Cell<'_>) -> Outcome {
+    calls::ignore_bus_errors()?;
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let chase = cell.start_chase()?;
+    let start = cell.subject.samples[BAD].at;
+    let harmed = match cell.row.kind {
+        Kind::Hugetlb => Span { start: start / HUGE * HUGE, length: HUGE },
+        // All samples lie in the one page.
+        _ if cell.row.name == "ksm-merged" => cell.subject.span,
+        _ => Span { start, length: PAGE },
+    };
+    let done = calls::advise(Span { start, length: PAGE }, MADV_HWPOISON);
+    if cell.was_done(done)? {
+        let clean = match cell.row.kind {
+            Kind::Disk => cell.row.touch == Access::Read,
+            // Only the process is told; the medium itself is not bad.
+            Kind::Dax => cell.row.shared,
+            _ => false,
+        };
+        for sample in cell.subject.within(harmed) {
+            sample.holds = if clean { sample.holds } else { Holds::Nothing };
+        }
+    }
+    cell.subject.whole = false;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(chase)
+}

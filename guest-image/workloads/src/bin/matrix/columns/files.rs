@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Columns that change the file behind a mapping.
+
+use crate::calls;
+use crate::cell::{Cell, Change, Effect, Mirror};
+use crate::column::Column;
+use crate::cpu::frames;
+use crate::environment::{file_in, needed};
+use crate::model::{Access, Holds, Kind, STAMP, Subject};
+use crate::row::Part;
+use farfault_workloads::Failure;
+use farfault_workloads::ktap::{Outcome, expect_equal};
+use farfault_workloads::memory::{memory_file, unnamed_file};
+use nix::Result;
+use nix::errno::Errno;
+use nix::libc;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+pub const COLUMNS: &[Column] = &[
+    Column::new("truncate", "the file is cut to three quarters, and made longer", truncate),
+    Column::new("punch-hole", "a hole in the middle half of the file", punch),
+    Column::new("collapse-range", "a quarter is taken out of the file", collapse_range),
+    Column::new("writeback", "msync and fsync", writeback),
+    Column::new("reflink", "another file shares the blocks", reflink),
+];
+
+fn file(subject: &Subject) -> Result<&File> {
+    subject.file.as_ref().ok_or(Errno::EBADF)
+}
+
+fn resize(file: &File, length: u64) -> Result<()> {
+    nix::unistd::ftruncate(file, length as i64)
+}
+
+/// Persistent memory is taken out of page tables whole before blocks are.
+fn taken_out(cell: &Cell<'_>) -> Mirror {
+    if cell.row.kind == Kind::Dax { Mirror::AsCpu } else { Mirror::Zapped }
+}
+
+fn truncate(cell: &mut Cell<'_>) -> Outcome {
+    let mirror = taken_out(cell);
+    cell.change(&Change {
+        part: Part::Tail,
+        act: |subject, tail| resize(file(subject)?, subject.span.length - tail.length),
+        effect: Effect::Removes,
+        mirror,
+    })?;
+    let tail = Part::Tail.of(cell.subject.span);
+    let before = frames(&cell.subject)?;
+    resize(file(&cell.subject)?, cell.subject.span.length)?;
+    if cell.row.kind == Kind::Dax {
+        cell.look_at_mirror(&before)?;
+    }
+    for sample in cell.subject.within(tail) {
+        sample.holds = Holds::Word(0);
+        sample.becomes(0);
+    }
+    cell.verify()
+}
+
+/// Pages of its own that a private mapping has are not the file's.
+fn punch(cell: &mut Cell<'_>) -> Outcome {
+    let own = !cell.row.shared && cell.row.touch == Access::Write;
+    let mirror = if own { Mirror::AsCpu } else { taken_out(cell) };
+    cell.change(&Change {
+        part: Part::Middle,
+        act: |subject, span| {
+            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+            calls::allocate(file(subject)?, mode, span.start - subject.span.start, span.length)
+        },
+        effect: if own { Effect::Keeps } else { Effect::Clears },
+        mirror,
+    })
+}
+
+/// What was behind the part that goes moves to the front, and what a private
+/// mapping had of its own goes as well.
+fn collapse_range(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, span| {
+            let part = Part::Front.of(span).length;
+            calls::allocate(file(subject)?, libc::FALLOC_FL_COLLAPSE_RANGE, part, part)?;
+            let words: Vec<Holds> = subject
+                .samples
+                .iter()
+                .map(
+                    |sample| {
+                        if subject.shared { sample.holds } else { Holds::Word(sample.original) }
+                    },
+                )
+                .collect();
+            let quarter = words.len() / 4;
+            subject.whole = false;
+            for (place, sample) in subject.samples.iter_mut().enumerate().skip(quarter) {
+                sample.holds = words.get(place + quarter).copied().unwrap_or(Holds::Nothing);
+            }
+            Ok(())
+        },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+/// Pages of a disk's file are cleaned, and have to be made writable anew.
+fn writeback(cell: &mut Cell<'_>) -> Outcome {
+    let cleaned = cell.row.shared && matches!(cell.row.kind, Kind::Disk | Kind::Dax);
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, span| {
+            calls::sync(span)?;
+            nix::unistd::fsync(file(subject)?)
+        },
+        effect: Effect::Keeps,
+        mirror: if cleaned { Mirror::Zapped } else { Mirror::Kept },
+    })
+}
+
+/// The other file keeps what was there, whatever is written to the mapping.
+fn reflink(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    let clone = clone_of(cell)?;
+    let held: Vec<Holds> = cell.subject.samples.iter().map(|sample| sample.holds).collect();
+    let before = frames(&cell.subject)?;
+    let chase = cell.start_chase()?;
+    let done = calls::reflink(&clone, file(&cell.subject)?);
+    let cloned = cell.was_done(done)?;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(chase)?;
+    if cloned && cell.row.shared {
+        let start = cell.subject.span.start;
+        for (sample, held) in cell.subject.samples.iter().zip(held) {
+            let mut word = [0; 8];
+            clone.read_exact_at(&mut word, sample.at - start + STAMP)?;
+            let word = Holds::Word(u64::from_le_bytes(word));
+            expect_equal("word in the other file", &word, &held)?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty file beside that of the subject.
+fn clone_of(cell: &Cell<'_>) -> std::result::Result<File, Failure> {
+    let on_xfs = cell.row.name.ends_with("xfs");
+    match cell.row.kind {
+        Kind::Disk if on_xfs => file_in(needed(&cell.environment.xfs)?, 0),
+        Kind::Disk => file_in(needed(&cell.environment.ext4)?, 0),
+        Kind::Dax if on_xfs => file_in(needed(&cell.environment.dax_xfs)?, 0),
+        Kind::Dax => file_in(needed(&cell.environment.dax_ext4)?, 0),
+        Kind::Hugetlb => Ok(calls::huge_memory_file(0)?),
+        _ if ["memfd", "uffd-minor"].contains(&cell.row.name) => Ok(memory_file(0)?),
+        _ => Ok(unnamed_file(0)?),
+    }
+}

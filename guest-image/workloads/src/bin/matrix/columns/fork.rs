@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Columns in which the process forks, and then one of the three writes.
+
+use crate::cell::Cell;
+use crate::column::Column;
+use crate::cpu::Cpu;
+use crate::model::{Access, Holds, Mapped, PAGE, STAMP, Sample};
+use crate::rig::Chase;
+use farfault_workloads::children::{Child, Signpost};
+use farfault_workloads::ktap::{Outcome, expect_equal};
+
+pub const COLUMNS: &[Column] = &[
+    Column::new("fork-parent-writes", "fork, then the parent's CPU writes", |cell| {
+        fork(cell, |cell| cell.cpu_writes())
+    }),
+    Column::new("fork-child-writes", "fork, then the child's CPU writes", child_writes),
+    Column::new("fork-device-writes", "fork, then the parent's device writes", |cell| {
+        fork(cell, |cell| cell.device_writes("write by the device after the fork"))
+    }),
+];
+
+/// Words of the samples as `cpu` sees them, in this process.
+fn words(cpu: &Cpu, addresses: &[u64]) -> Vec<Option<u64>> {
+    addresses.iter().map(|&address| cpu.load(address).ok()).collect()
+}
+
+/// Of what can be read: where it is, what it holds, and what the parent will
+/// have written to it next.
+fn there(cell: &Cell<'_>) -> Vec<(u64, u64, u64)> {
+    let samples = cell.subject.samples.iter().zip(cell.peek_words());
+    let told = samples.filter_map(|(sample, next)| match sample.holds {
+        Holds::Word(word) | Holds::Lapsing(word) => {
+            Some((sample.at + STAMP, word, if sample.writable { next } else { word }))
+        }
+        Holds::Nothing => None,
+    });
+    told.collect()
+}
+
+/// A fork write-protects private pages, in the device's table as well. Shared
+/// memory is left as it is, and so is private memory that nobody has written to.
+fn forked(cell: &mut Cell<'_>) {
+    let untouched = |sample: &Sample| sample.holds == Holds::Word(sample.original);
+    let reading = cell.row.touch == Access::Read;
+    if cell.row.shared || (reading && cell.subject.samples.iter().all(untouched)) {
+        return;
+    }
+    cell.subject.whole &= cell.subject.leaf == PAGE;
+    for sample in cell.subject.samples.iter_mut().filter(|sample| sample.is_there()) {
+        sample.mapped(Mapped::No);
+        sample.read_maps = Mapped::Maybe;
+    }
+}
+
+/// The parent changes what it has by `write`; the child sees it if it is shared.
+fn fork(cell: &mut Cell<'_>, write: fn(&mut Cell<'_>) -> Outcome) -> Outcome {
+    cell.map()?;
+    let chase = cell.start_chase()?;
+    let there: Vec<(u64, u64, u64)> = there(cell);
+    let addresses: Vec<u64> = there.iter().map(|(address, ..)| *address).collect();
+    let expected =
+        there.iter().map(|(_, before, after)| Some(if cell.row.shared { *after } else { *before }));
+    let (expected, written): (Vec<_>, _) = (expected.collect(), Signpost::new()?);
+    let child = Child::start(|| {
+        written.wait()?;
+        let seen = words(&Cpu::new()?, &addresses);
+        expect_equal("words as the child sees them", &seen, &expected)
+    })?;
+    forked(cell);
+    let result = write(cell).and_then(|()| end(cell, chase));
+    written.reach()?;
+    child.succeed()?;
+    result?;
+    cell.verify()
+}
+
+fn end(cell: &mut Cell<'_>, chase: Option<Chase>) -> Outcome {
+    chase.map_or(Ok(()), |chase| cell.end_chase(&chase))
+}
+
+fn child_writes(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    let chase = cell.start_chase()?;
+    let addresses = cell.subject.addresses(STAMP);
+    let words = cell.next_words();
+    let alone = cell.subject.cpu_alone;
+    let writable: Vec<bool> =
+        cell.subject.samples.iter().map(|s| s.is_there() && s.writable).collect();
+    let child = Child::start(|| {
+        let cpu = Cpu::new()?;
+        for ((address, word), writable) in addresses.iter().zip(&words).zip(&writable) {
+            if alone && !writable {
+                continue;
+            }
+            let stored = cpu.store(*address, *word).is_ok();
+            expect_equal("whether the child can write", &stored, writable)?;
+        }
+        Ok(())
+    })?;
+    child.succeed()?;
+    forked(cell);
+    if cell.row.shared {
+        for (sample, word) in cell.subject.samples.iter_mut().zip(words) {
+            if sample.is_there() && sample.writable {
+                sample.holds = Holds::Word(word);
+            }
+        }
+    }
+    cell.look_at_all(chase)
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the guest must have before memory of every kind can be made: huge
+//! pages, swap, file systems. Set up once, before the first cell.
+
+use crate::calls;
+use farfault_workloads::Failure;
+use farfault_workloads::ktap::Skip;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A place to be had, or why there is none.
+type Place = Result<PathBuf, String>;
+
+/// What the guest has.
+pub struct Environment {
+    /// A directory of an ext4 file system.
+    pub ext4: Place,
+    /// One of an xfs file system whose files can share blocks.
+    pub xfs: Place,
+    /// The same on persistent memory, which mappings reach directly.
+    pub dax_ext4: Place,
+    pub dax_xfs: Place,
+    /// Why nothing can be swapped out, if so.
+    pub swap: Result<(), String>,
+    /// A disk to be swapped on, for as long as it is asked for.
+    pub swap_disk: Place,
+}
+
+impl Environment {
+    /// Sets everything up.
+    pub fn prepare() -> Result<Self, Failure> {
+        let huge = "/sys/kernel/mm/transparent_hugepage";
+        for path in ["enabled", "hugepages-64kB/enabled", "shmem_enabled"] {
+            let word = if path == "shmem_enabled" { "advise" } else { "madvise" };
+            set(&format!("{huge}/{path}"), word)?;
+        }
+        set("/proc/sys/vm/nr_hugepages", "64")?;
+        // The kernel need not log every time that drain() has it drop caches.
+        set("/proc/sys/vm/drop_caches", "4")?;
+        // No page is to be cleaned or merged but by a cell.
+        set("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
+        set(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
+        set(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
+        set("/sys/kernel/mm/ksm/run", "0")?;
+        let disks = told("modprobe", &["brd", "rd_nr=2", "rd_size=335872"]);
+        let on = |disk, kind| disks.clone().and_then(|()| file_system(disk, kind, "defaults"));
+        let persistent =
+            told("modprobe", &["nd_e820"]).and_then(|()| told("modprobe", &["nd_pmem"]));
+        let dax =
+            |disk, kind| persistent.clone().and_then(|()| file_system(disk, kind, "dax=always"));
+        let ext4 = on("/dev/ram0", "ext4");
+        let swap_disk = ext4.clone().and_then(|folder| swap_disk(&folder));
+        Ok(Self {
+            ext4,
+            xfs: on("/dev/ram1", "xfs"),
+            dax_ext4: dax("/dev/pmem0", "ext4"),
+            dax_xfs: dax("/dev/pmem1", "xfs"),
+            swap: swap(),
+            swap_disk,
+        })
+    }
+}
+
+/// What `place` holds; a cell that needs it is skipped without.
+pub fn needed<T>(place: &Result<T, String>) -> Result<&T, Failure> {
+    place.as_ref().map_err(|why| -> Failure { Box::new(Skip(why.clone())) })
+}
+
+/// Writes `word` to a file of the kernel's.
+pub fn set(path: &str, word: &str) -> Result<(), Failure> {
+    fs::write(path, word).map_err(|error| format!("cannot write {word} to {path}: {error}").into())
+}
+
+/// A number in a file of the kernel's.
+pub fn number(path: &str) -> Result<u64, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    text.trim().parse().map_err(|_| format!("{path}: '{}' is no number", text.trim()).into())
+}
+
+/// Runs a program, and gives what it says if it fails.
+fn told(program: &str, words: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(words).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", words.join(" "), said.lines().last().unwrap_or("failed")))
+}
+
+/// Makes a file system and mounts it, unless an earlier run has done so.
+fn file_system(disk: &str, kind: &str, options: &str) -> Place {
+    let name = disk.trim_start_matches("/dev/");
+    let target = format!("/run/matrix-{name}");
+    if !Path::new(disk).exists() {
+        return Err(format!("there is no {disk}"));
+    }
+    if !mentions("/proc/mounts", &target) {
+        fs::create_dir_all(&target).map_err(|error| format!("{target}: {error}"))?;
+        // With blocks smaller than a page there is no DAX.
+        match kind {
+            "ext4" => {
+                // Files begin at multiples of 2 MiB.
+                let layout = "stride=512,stripe_width=512";
+                told("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", layout, disk])?;
+            }
+            _ => told("mkfs.xfs", &["-q", "-f", disk])?,
+        }
+        told("mount", &["-t", kind, "-o", options, disk, &target])?;
+    }
+    Ok(PathBuf::from(target))
+}
+
+fn mentions(file: &str, what: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.contains(what))
+}
+
+/// Swap on compressed memory.
+fn swap() -> Result<(), String> {
+    if mentions("/proc/swaps", "/dev/zram0") {
+        return Ok(());
+    }
+    told("modprobe", &["zram"])?;
+    fs::write("/sys/block/zram0/disksize", "268435456").map_err(|e| format!("zram0: {e}"))?;
+    told("mkswap", &["/dev/zram0"])?;
+    told("swapon", &["/dev/zram0"])
+}
+
+/// Zram is done when it is asked, and the kernel frees what it has read in from
+/// there; a page from a disk stays on it, too, and is dropped as long as it is clean.
+fn swap_disk(folder: &Path) -> Place {
+    let disk = "/dev/loop0";
+    let file = folder.join("swap");
+    if !file.exists() {
+        told("modprobe", &["loop"])?;
+        let name = file.to_string_lossy();
+        told("dd", &["if=/dev/zero", &format!("of={name}"), "bs=1M", "count=16"])?;
+        told("losetup", &[disk, &name])?;
+        told("mkswap", &[disk])?;
+    }
+    Ok(PathBuf::from(disk))
+}
+
+/// Has `body` done while all that is swapped goes to `disk`.
+pub fn swapping_to<T>(
+    disk: &Path,
+    body: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    calls::swap_first_to(disk)?;
+    let result = body();
+    calls::swap_no_more_to(disk)?;
+    result
+}
+
+/// A new file in `folder`, without a name any more, of `length` bytes.
+pub fn file_in(folder: &Path, length: u64) -> Result<File, Failure> {
+    let path = folder.join(format!("subject-{}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    fs::remove_file(&path)?;
+    file.set_len(length)?;
+    Ok(file)
+}
+
+/// Lets all pages that nobody maps be written out and dropped.
+pub fn drop_caches() -> Result<(), Failure> {
+    nix::unistd::sync();
+    set("/proc/sys/vm/drop_caches", "3")
+}
+
+/// Has pages that were just made put where reclaim finds them.
+pub fn drain() -> Result<(), Failure> {
+    set("/proc/sys/vm/drop_caches", "1")
+}
