@@ -9,6 +9,7 @@
 mod check;
 mod exerciser;
 mod machines;
+mod matrix;
 mod out_of_memory;
 mod pmem;
 mod programs;
@@ -28,6 +29,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("programs", programs::run),
     ("out-of-memory", out_of_memory::run),
     ("selftests", selftests::run),
+    ("matrix", matrix::run),
     ("machines", machines::run),
     ("pmem", pmem::run),
     ("exerciser", exerciser::run),
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = Vec::new();
-    for (name, scenario) in SCENARIOS {
+    for &(name, scenario) in SCENARIOS {
         if wanted.as_deref().is_none_or(|wanted| name.contains(wanted)) {
             eprintln!("farfault-guest-tests: {name}");
             trials.extend(scenario(&farfault).into_iter().map(|check| trial(name, check)));

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Every kind of memory under every change, in one boot: each cell of the matrix
+//! becomes a test. A cell that makes no sense is counted as skipped, with why.
+//!
+//! Behind it, the cells that look for lost data are run on a driver that has been
+//! told to lose it, and must fail for that reason.
+
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use farfault_tests::ktap::{self as reader, Outcome};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+
+/// The matrix, what must be back at zero behind it, and the driver that loses data.
+const STEPS: [(&str, &str); 3] = [
+    ("matrix", "matrix"),
+    ("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
+    ("break", "rmmod farfault && insmod /lib/modules/farfault.ko break_dirty=1"),
+];
+
+/// Cells in which only the driver can know that a page is dirty.
+const LOSSES: [(&str, &str); 3] =
+    [("anonymous", "free-write"), ("anonymous", "swapin-write"), ("memfd", "hole-write")];
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
+    let mut steps: Vec<Step> = STEPS.iter().map(|(name, command)| step(name, command)).collect();
+    steps.extend(LOSSES.iter().map(|(row, column)| {
+        step(&lossy(column), &format!("matrix --row {row} --column {column}"))
+    }));
+    steps.push(step("log", "dmesg"));
+    let disks = ["ext4", "xfs"].map(|kind| {
+        let name = format!("farfault-matrix-{kind}-{}", std::process::id());
+        std::env::temp_dir().join(name)
+    });
+    let options = ["--cpus=2", "--memory=2G", "--timeout=1500"].map(str::to_owned);
+    let persistent = disks.iter().map(|disk| format!("--pmem={},size=512M", disk.display()));
+    let options: Vec<String> = options.into_iter().chain(persistent).collect();
+    let finished = farfault.script(&options, &script_of(&steps, ""));
+    for disk in disks {
+        // It is not there if the guest was not started.
+        let _ = std::fs::remove_file(disk);
+    }
+    match finished {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+/// Name of the step that runs `column` on the driver that loses data.
+fn lossy(column: &str) -> String {
+    format!("{column} is noticed")
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks = ktap(finished, "matrix");
+    checks.push(Check::new("every skip has a reason in the table", reasons(finished)));
+    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("break", succeeded(finished, "break")));
+    for (_, column) in LOSSES {
+        checks.push(Check::new(lossy(column), is_noticed(finished, column)));
+    }
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks
+}
+
+/// A cell may be skipped because it makes no sense, not because this guest lacks
+/// something.
+fn reasons(finished: &Finished) -> Result<(), String> {
+    let output = found(finished, "matrix")?.output;
+    let lacking: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("# SKIP") && !line.contains("# SKIP not applicable: "))
+        .collect();
+    ensure(lacking.is_empty(), || lacking.join("\n"))
+}
+
+/// The cell fails, and at the first look after pages were reclaimed.
+fn is_noticed(finished: &Finished, column: &str) -> Result<(), String> {
+    let output = found(finished, &lossy(column))?.output;
+    let cases = reader::parse(&output)?;
+    let [case] = cases.as_slice() else { return Err(format!("not one cell in\n{output}")) };
+    let told = case.diagnostics.iter().any(|line| line.contains("after reclaim"));
+    ensure(case.outcome == Outcome::Failed && told, || {
+        format!("the loss is not noticed as such:\n{output}")
+    })
+}
