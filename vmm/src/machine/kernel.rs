@@ -20,9 +20,11 @@ use crate::pci::ECAM_SIZE;
 
 /// What this machine's kernels are told first: where the console is, that a
 /// panic ends the run, that a restart goes through ACPI's reset register (on a
-/// hardware-reduced machine a kernel looks for EFI otherwise), and that there
-/// is one serial port.
-const BASE_COMMAND_LINE: &str = "console=ttyS0 panic=-1 reboot=a 8250.nr_uarts=1";
+/// hardware-reduced machine a kernel looks for EFI otherwise), that there is one
+/// serial port, and that the initramfs may have more than half of memory: in the
+/// smallest machine it needs it, until its own archive is freed.
+const BASE_COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 reboot=a 8250.nr_uarts=1 initramfs_options=size=90%";
 
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
