@@ -2,6 +2,7 @@
 //! Columns in which the process that uses the memory ends or becomes another
 //! program, while the device works for it.
 
+use crate::calls;
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::model::STAMP;
@@ -24,6 +25,9 @@ pub const COLUMNS: &[Column] = &[
 pub const EXECUTED: &str = "--executed";
 /// What the process then exits with.
 pub const EXECUTED_CODE: i32 = 7;
+
+/// Nanoseconds that this may take.
+const PATIENCE: u64 = 15_000_000_000;
 
 /// What must go away with a process.
 const GAUGES: [&str; 4] = ["contexts", "queues", "notifiers", "table_pages"];
@@ -48,7 +52,13 @@ fn ends(cell: &mut Cell<'_>, end: fn() -> Outcome) -> Outcome {
     })?;
     expect_equal("exit code", &child.wait()?, &EXECUTED_CODE)?;
     // Less than before is right as well: the fork takes pages out of our table.
+    let deadline = calls::now()? + PATIENCE;
     while gauges()?.iter().zip(&before).any(|(now, before)| now > before) {
+        if calls::now()? > deadline {
+            let now = gauges()?;
+            let told = format!("{GAUGES:?} are {now:?} after the end, were {before:?}");
+            return Err(told.into());
+        }
         std::thread::yield_now();
     }
     cell.subject.anything_may_be_mapped();
