@@ -17,6 +17,19 @@ pub struct Test {
     pub run: fn() -> Outcome,
 }
 
+/// A named test that is made at run time.
+pub struct Trial<'a> {
+    name: String,
+    run: Box<dyn FnOnce() -> Outcome + 'a>,
+}
+
+impl<'a> Trial<'a> {
+    /// A test called `name`, one word, that does `run`.
+    pub fn new(name: impl Into<String>, run: impl FnOnce() -> Outcome + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+}
+
 /// Why a test could not be done here; return it as the error.
 #[derive(Debug)]
 pub struct Skip(pub String);
@@ -73,8 +86,13 @@ pub fn main(tests: &[Test]) -> ExitCode {
     }
     let wanted =
         tests.iter().filter(|test| names.is_empty() || names.iter().any(|name| name == test.name));
-    let passed = write(&mut std::io::stdout(), &wanted.collect::<Vec<_>>());
-    match passed {
+    run(wanted.map(|test| Trial::new(test.name, test.run)).collect())
+}
+
+/// Runs `trials` and prints KTAP on standard output.
+#[must_use]
+pub fn run(trials: Vec<Trial<'_>>) -> ExitCode {
+    match write(&mut std::io::stdout(), trials) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(crate::program::FAILED),
         Err(error) => {
@@ -84,13 +102,12 @@ pub fn main(tests: &[Test]) -> ExitCode {
     }
 }
 
-fn write(out: &mut dyn Write, tests: &[&Test]) -> std::io::Result<bool> {
-    writeln!(out, "KTAP version 1\n1..{}", tests.len())?;
+fn write(out: &mut dyn Write, trials: Vec<Trial<'_>>) -> std::io::Result<bool> {
+    writeln!(out, "KTAP version 1\n1..{}", trials.len())?;
     let mut passed = true;
-    for (number, test) in (1..).zip(tests) {
-        let outcome = catch_unwind(AssertUnwindSafe(test.run));
+    for (number, Trial { name, run }) in (1..).zip(trials) {
+        let outcome = catch_unwind(AssertUnwindSafe(run));
         let outcome = outcome.unwrap_or_else(|_| Err("the test panicked".into()));
-        let name = test.name;
         match outcome {
             Ok(()) => writeln!(out, "ok {number} {name}")?,
             Err(why) if why.is::<Skip>() => writeln!(out, "ok {number} {name} # SKIP {why}")?,
@@ -113,18 +130,20 @@ mod tests {
 
     #[test]
     fn results_are_numbered_and_failures_explained() {
-        let tests = [
-            Test { name: "fine", run: || Ok(()) },
-            Test { name: "wrong", run: || expect_equal("sum", &1, &2) },
-            Test { name: "elsewhere", run: || Err(Box::new(Skip("no swap".to_owned()))) },
-            Test { name: "broken", run: || panic!("on purpose") },
+        let fine = || Trial::new("fine", || Ok(()));
+        let elsewhere = || Trial::new("elsewhere", || Err(Box::new(Skip("no swap".to_owned()))));
+        let trials = vec![
+            fine(),
+            Trial::new("wrong", || expect_equal("sum", &1, &2)),
+            elsewhere(),
+            Trial::new("broken", || panic!("on purpose")),
         ];
         let mut out = Vec::new();
-        assert!(!write(&mut out, &tests.each_ref()).unwrap());
+        assert!(!write(&mut out, trials).unwrap());
         let expected = "KTAP version 1\n1..4\nok 1 fine\n# sum: expected 2, found 1\n\
                         not ok 2 wrong\nok 3 elsewhere # SKIP no swap\n\
                         # the test panicked\nnot ok 4 broken\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        assert!(write(&mut Vec::new(), &[&tests[0], &tests[2]]).unwrap());
+        assert!(write(&mut Vec::new(), vec![fine(), elsewhere()]).unwrap());
     }
 }

@@ -66,16 +66,46 @@ impl RawQueue {
     /// # Safety
     /// As [`submit`](Self::submit).
     pub unsafe fn run(&mut self, descriptor: Descriptor) -> nix::Result<Completion> {
-        let fence = u64::from(self.next) + 1;
-        let completion = self.ring.record_address(self.next);
         let flags = descriptor.flags | farfault_client::raw::descriptor::DESC_IRQ as u8;
-        let whole = Descriptor { flags, completion, fence, ..descriptor };
         // SAFETY: as the caller promises.
-        let index = unsafe { self.submit(&whole) };
+        let index = unsafe { self.post(Descriptor { flags, ..descriptor }) };
+        self.ring();
+        self.finish(index)
+    }
+
+    /// Hands `descriptor` over with a completion record in the ring's memory, and
+    /// returns its ring index, to be [finished](Self::finish) before the ring comes
+    /// round to it. The device need not look at it before it is [rung](Self::ring).
+    ///
+    /// # Safety
+    /// As [`submit`](Self::submit).
+    pub unsafe fn post(&mut self, descriptor: Descriptor) -> u32 {
+        let index = self.next;
+        self.next = index.wrapping_add(1);
+        let (completion, fence) = (self.ring.record_address(index), fence_of(index));
+        self.ring.write(index, &Descriptor { completion, fence, ..descriptor });
+        self.ring.set_tail(self.next);
+        index
+    }
+
+    /// Rings the doorbell.
+    pub fn ring(&self) {
+        self.doorbell.ring();
+    }
+
+    /// Waits until the command at `index`, which was [posted](Self::post), has ended.
+    /// It must raise an interrupt, or one behind it.
+    ///
+    /// # Errors
+    /// As WAIT answers: EIO if the queue has halted.
+    pub fn finish(&self, index: u32) -> nix::Result<Completion> {
+        let (completion, fence) = (self.ring.record_address(index), fence_of(index));
         loop {
+            if let Some(record) = self.ring.record(index, fence) {
+                return Ok(record);
+            }
             match self.wait(completion, fence, 0) {
-                Ok(()) => return self.ring.record(index, fence).ok_or(Errno::EPROTO),
-                Err(Errno::EINTR) => {}
+                Ok(()) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -150,6 +180,11 @@ impl RawQueue {
         self.destroyed = true;
         self.kernel.queue_destroy(self.number)
     }
+}
+
+/// Fence value of the command at a ring index; never that of the one before it in the slot.
+fn fence_of(index: u32) -> u64 {
+    u64::from(index) + 1
 }
 
 impl Drop for RawQueue {
