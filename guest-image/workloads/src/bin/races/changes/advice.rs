@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes that madvise brings about.
+
+use super::{LARGE, SMALL, Set};
+use crate::arena::Backing;
+use crate::oracle::Right;
+use crate::stage::{Change, Stage};
+use crate::system::{Vmstat, swap_on};
+use farfault_workloads::Failure;
+use farfault_workloads::memory::{self, Access};
+use nix::libc;
+
+pub fn discard(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Discard)
+}
+
+pub fn free(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Free)
+}
+
+pub fn page_out(salt: u64) -> Result<Set, Failure> {
+    swap_on()?;
+    Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+}
+
+pub fn collapse(salt: u64) -> Result<Set, Failure> {
+    memory::allow_huge_pages()?;
+    let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
+    Set::new(salt, Backing::Huge, LARGE, Collapse { moved })
+}
+
+/// MADV_DONTNEED.
+struct Discard;
+
+impl Change for Discard {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+        stage.fill(&pages)
+    }
+}
+
+/// MADV_FREE: what the device writes afterwards must survive reclaim.
+struct Free;
+
+impl Change for Free {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_FREE)?;
+        stage.put(&pages)?;
+        stage.ledger.publish(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        stage.probe.read(0, pages)
+    }
+}
+
+/// MADV_PAGEOUT to swap, and back in by the device: for reading, then writing.
+struct PageOut {
+    swapped: Vmstat,
+}
+
+impl Change for PageOut {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        let page = stage.one_of(&pages);
+        if stage.random.below(2) == 0 {
+            stage.probe.read(0, page..page + 1)?;
+        }
+        stage.probe.add(page)?;
+        stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.swapped.have_moved()
+    }
+}
+
+/// MADV_COLLAPSE to a huge page, which is then split by a change of some of it.
+struct Collapse {
+    moved: Vmstat,
+}
+
+impl Change for Collapse {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        // The kernel may decline, as pages are in use by somebody for a moment.
+        let _ = stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE);
+        stage.look()?;
+        let pages = stage.choose();
+        if pages.len() == LARGE {
+            return Ok(());
+        }
+        if stage.random.below(2) == 0 {
+            stage.ledger.set_rights(0, pages.clone(), Right::Allowed, Right::Changing);
+            stage.arena.protect(pages.clone(), Access::Read)?;
+            stage.arena.protect(pages.clone(), Access::Write)?;
+            stage.rights(&pages, Right::Allowed);
+            return Ok(());
+        }
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        stage.arena.unmap(0, pages.clone())?;
+        stage.arena.map(pages.clone(), false)?;
+        stage.rights(&pages, Right::Allowed);
+        stage.fill(&pages)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.moved.have_moved()
+    }
+}

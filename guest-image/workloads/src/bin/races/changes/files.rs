@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes of files behind the pages.
+
+use super::{SMALL, Set};
+use crate::arena::Backing;
+use crate::oracle::Right;
+use crate::stage::{Change, Stage};
+use crate::system::ext4;
+use farfault_workloads::Failure;
+use farfault_workloads::memory::{PAGE, memory_file};
+use nix::errno::Errno;
+use nix::libc;
+use std::fs::File;
+use std::ops::Range;
+
+const LENGTH: u64 = (SMALL * PAGE) as u64;
+
+pub fn private(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_PRIVATE), SMALL, Private)
+}
+
+pub fn truncate(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Truncate)
+}
+
+pub fn punch(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Punch)
+}
+
+pub fn truncate_ext4(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Truncate)
+}
+
+pub fn punch_ext4(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Punch)
+}
+
+pub fn writeback(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Writeback)
+}
+
+fn ext4_file() -> Result<File, Failure> {
+    let path = format!("{}/{}", ext4()?, std::process::id());
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.set_len(LENGTH)?;
+    Ok(file)
+}
+
+fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
+    stage.arena.file().ok_or_else(|| "there is no file".into())
+}
+
+/// MADV_DONTNEED on a private file mapping: the device may then have the page
+/// cache's page, which a write by the CPU or the device parts from it again.
+struct Private;
+
+impl Change for Private {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+        let page = stage.one_of(&pages);
+        stage.probe.read(0, page..page + 1)?;
+        stage.fill(&pages)
+    }
+}
+
+/// ftruncate to a part of the file, and back to all of it.
+struct Truncate;
+
+impl Change for Truncate {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let start = stage.choose().start;
+        let pages = start..SMALL;
+        let file = file(stage)?;
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        file.set_len((start * PAGE) as u64)?;
+        stage.rights(&pages, Right::Denied);
+        stage.expect_refused(0, &pages)?;
+        stage.rights(&pages, Right::Changing);
+        file.set_len(LENGTH)?;
+        stage.rights(&pages, Right::Allowed);
+        stage.fill(&pages)
+    }
+}
+
+/// A hole in the file: its pages are zero from then on.
+struct Punch;
+
+impl Change for Punch {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        let file = file(stage)?;
+        stage.ledger.announce(pages.clone());
+        punch_hole(file, &pages)?;
+        stage.fill(&pages)
+    }
+}
+
+fn punch_hole(file: &File, pages: &Range<usize>) -> nix::Result<()> {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let offset = |page: usize| (page * PAGE) as libc::off_t;
+    loop {
+        match fallocate(file, flags, offset(pages.start), offset(pages.len())) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// msync, after which pages are clean; then reclaim, which drops clean ones.
+struct Writeback;
+
+impl Change for Writeback {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        let page = stage.one_of(&pages);
+        stage.probe.add(page)?;
+        stage.arena.sync(pages.clone())?;
+        stage.probe.add(page)?;
+        stage.arena.advise(pages, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)?;
+        stage.probe.add(page)
+    }
+}
