@@ -127,6 +127,13 @@ fn read_until(stdout: impl Read, wanted: &str) -> String {
     text
 }
 
+/// Whether this is a long run: scenarios that go by numbers then do as many as a
+/// release wants, not as many as fit into minutes.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var_os("FARFAULT_LONG").is_some_and(|value| value == "1")
+}
+
 fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or(Value::Null)

@@ -2,13 +2,15 @@
 //! One boot in which the exerciser works on every kind of file system: with DAX,
 //! with a page cache above a block device, and in memory.
 //!
-//! `FARFAULT_EXERCISER` is the number of operations on each.
+//! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
+//! as usual in a long run.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
 use crate::pmem::HostFile;
-use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 
 const OPERATIONS: u64 = 3000;
+const OPERATIONS_LONG: u64 = 100_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;
 
@@ -26,6 +28,7 @@ const BRD: &str = "modprobe brd rd_nr=2 rd_size=360448";
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let operations = match std::env::var("FARFAULT_EXERCISER").map(|text| text.parse()) {
+        Err(_) if is_long() => OPERATIONS_LONG,
         Err(_) => OPERATIONS,
         Ok(Ok(operations)) => operations,
         Ok(Err(error)) => {

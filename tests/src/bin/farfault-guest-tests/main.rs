@@ -13,6 +13,7 @@ mod matrix;
 mod out_of_memory;
 mod pmem;
 mod programs;
+mod races;
 mod refusals;
 mod selftests;
 
@@ -33,6 +34,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("machines", machines::run),
     ("pmem", pmem::run),
     ("exerciser", exerciser::run),
+    ("races", races::run),
 ];
 
 fn main() -> ExitCode {
