@@ -6,4 +6,5 @@ pub mod hmm_selftests;
 pub mod imports;
 pub mod kernel_log;
 pub mod ktap;
+pub mod markdown;
 pub mod run;

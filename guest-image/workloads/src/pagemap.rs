@@ -69,6 +69,17 @@ impl Pagemap {
         self.0.read_exact_at(&mut bytes, address / PAGE as u64 * 8)?;
         Ok(Entry(u64::from_le_bytes(bytes)))
     }
+
+    /// The entries for `pages` pages from `address` on.
+    ///
+    /// # Errors
+    /// As `read` answers.
+    pub fn entries(&self, address: u64, pages: usize) -> Result<Vec<Entry>, Failure> {
+        let mut bytes = vec![0; pages * 8];
+        self.0.read_exact_at(&mut bytes, address / PAGE as u64 * 8)?;
+        let words = bytes.as_chunks().0.iter();
+        Ok(words.map(|word| Entry(u64::from_le_bytes(*word))).collect())
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +94,7 @@ mod tests {
         let pagemap = Pagemap::own().unwrap();
         assert!(pagemap.entry(region.address()).unwrap().is_present());
         assert!(!pagemap.entry(region.address() + PAGE as u64).unwrap().is_present());
+        let both = pagemap.entries(region.address(), 2).unwrap();
+        assert_eq!(both.iter().map(|entry| entry.is_present()).collect::<Vec<_>>(), [true, false]);
     }
 }

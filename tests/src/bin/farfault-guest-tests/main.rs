@@ -10,6 +10,7 @@ mod check;
 mod exerciser;
 mod machines;
 mod matrix;
+mod measurements;
 mod out_of_memory;
 mod pmem;
 mod programs;
@@ -35,6 +36,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("pmem", pmem::run),
     ("exerciser", exerciser::run),
     ("races", races::run),
+    ("measurements", measurements::run),
 ];
 
 fn main() -> ExitCode {
