@@ -2,19 +2,24 @@
 //! Every kind of memory under every change, in one boot: each cell of the matrix
 //! becomes a test. A cell that makes no sense is counted as skipped, with why.
 //!
+//! All of it takes a quarter of an hour where KVM is nested, so it is part of a
+//! long run; otherwise these are the rows that differ most.
+//!
 //! Behind it, the cells that look for lost data are run on a driver that has been
 //! told to lose it, and must fail for that reason.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
 use farfault_tests::ktap::{self as reader, Outcome};
-use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 
-/// The matrix, what must be back at zero behind it, and the driver that loses data.
-const STEPS: [(&str, &str); 3] = [
-    ("matrix", "matrix"),
+/// Behind the matrix: what must be back at zero, and the driver that loses data.
+const STEPS: [(&str, &str); 2] = [
     ("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
     ("break", "rmmod farfault && insmod /lib/modules/farfault.ko break_dirty=1"),
 ];
+
+/// The rows of a run that is not long.
+const ROWS: &str = "anonymous,thp,private-file,file-ext4,memfd,uffd-missing";
 
 /// Cells in which only the driver can know that a page is dirty.
 const LOSSES: [(&str, &str); 3] =
@@ -22,7 +27,9 @@ const LOSSES: [(&str, &str); 3] =
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
-    let mut steps: Vec<Step> = STEPS.iter().map(|(name, command)| step(name, command)).collect();
+    let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
+    let mut steps = vec![step("matrix", &format!("matrix{rows}"))];
+    steps.extend(STEPS.iter().map(|(name, command)| step(name, command)));
     steps.extend(LOSSES.iter().map(|(row, column)| {
         step(&lossy(column), &format!("matrix --row {row} --column {column}"))
     }));

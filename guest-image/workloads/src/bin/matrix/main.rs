@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `matrix [--row ROW] [--column COLUMN] [--list]`: every kind of memory (rows),
+//! `matrix [--row ROW,…] [--column COLUMN,…] [--list]`: every kind of memory (rows),
 //! under everything that can happen to it (columns), while the device uses it.
 //! Prints KTAP, a line `ROW/COLUMN` for each cell.
 //!
@@ -34,7 +34,7 @@ use row::Row;
 use runner::Verdict;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: matrix [--row ROW] [--column COLUMN] [--list]";
+const USAGE: &str = "usage: matrix [--row ROW,…] [--column COLUMN,…] [--list]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -75,14 +75,25 @@ impl Request {
         let row = options.option("--row", String::new())?;
         let column = options.option("--column", String::new())?;
         options.finish()?;
-        let rows: Vec<_> = rows::all().filter(|one| row.is_empty() || one.name == row).collect();
-        let columns: Vec<_> =
-            columns::all().filter(|one| column.is_empty() || one.name == column).collect();
-        match (rows.is_empty(), columns.is_empty()) {
-            (true, _) => Err(format!("no row is called '{row}', see --list").into()),
-            (_, true) => Err(format!("no column is called '{column}', see --list").into()),
-            _ => Ok(Self { rows, columns, list }),
-        }
+        let rows = named("row", &row, rows::all(), |one| one.name)?;
+        let columns = named("column", &column, columns::all(), |one| one.name)?;
+        Ok(Self { rows, columns, list })
+    }
+}
+
+/// Those of `all` whose names stand in `list`, with commas between; all if it is empty.
+fn named<T>(
+    what: &str,
+    list: &str,
+    all: impl Iterator<Item = &'static T>,
+    name: impl Fn(&T) -> &str,
+) -> Result<Vec<&'static T>, Failure> {
+    let all: Vec<_> = all.collect();
+    let wanted: Vec<_> = list.split(',').filter(|word| !word.is_empty()).collect();
+    match wanted.iter().find(|word| all.iter().all(|one| name(one) != **word)) {
+        Some(word) => Err(format!("no {what} is called '{word}', see --list").into()),
+        None if wanted.is_empty() => Ok(all),
+        None => Ok(all.into_iter().filter(|one| wanted.contains(&name(one))).collect()),
     }
 }
 
@@ -150,6 +161,8 @@ mod tests {
         let read = |line: &str| Request::read(line.split(' ').map(str::to_owned).collect());
         let one = read("--row thp --column munmap").map(|it| (it.rows.len(), it.columns.len()));
         assert_eq!(one.unwrap(), (1, 1));
+        let two = read("--row thp,memfd --column munmap").map(|it| it.rows.len());
+        assert_eq!(two.unwrap(), 2);
         let told = read("--row none").err().unwrap().to_string();
         assert_eq!(told, "no row is called 'none', see --list");
     }
