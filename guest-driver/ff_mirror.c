@@ -11,6 +11,8 @@
  * All locks of the driver, outermost first:
  *
  *	ctx->detach			mutex: the end of a context
+ *	dmirror->lock			mutex: a selftest file, see ff_dmirror.h
+ *	ctx->pins.lock			mutex: registered buffers, see ff_pin.h
  *	mmap_lock (or that of a VMA)
  *	  ctx->lock			mutex: queues of a context, see ff_ctx.h
  *	    i_mmap_rwsem and on		when doorbells are unmapped
@@ -19,8 +21,9 @@
  *	    ff->queue_lock		spinlock: groups of faults
  *
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
- * inside reclaim. Under it nothing is allocated, no fault is taken, no notifier
- * is inserted or removed, and of locks only commands->lock is taken. The others
+ * inside reclaim. Under it nothing is allocated that could wait (a split takes a
+ * table if there is one at once), no fault is taken, no notifier is inserted or
+ * removed, and of locks only commands->lock is taken. The others
  * are never taken in a notifier. ctx->detach is held while the end of the fault
  * service is waited for, and taken only in a work item or when the driver is
  * unbound. No lock is held while hmm_range_fault() runs but mmap_lock, and none
