@@ -28,8 +28,16 @@ pub use windows::Windows;
 const FIRST_GUEST_MEMORY: u64 = 1536 << 20;
 /// The kernel's words in the first guest. It is thrown away after one use and
 /// every instruction of it is emulated, so it spends none on hardening.
+///
+/// Programs, and so the second guest's vCPUs, keep off CPU 0. QEMU (11.1, and all
+/// that has IGNNE) clears a bit of the first CPU's `hflags2` with a plain
+/// read-modify-write whenever any CPU executes FXRSTOR or XRSTOR
+/// (`cpu_clear_ignne()`). That may undo what the first CPU changes there itself,
+/// and VMRUN and #VMEXIT change much: nested paging that stays on makes a triple
+/// fault, a global interrupt flag that stays clear makes a CPU hear nothing more.
+/// `fpu-storm` brings it about within seconds.
 const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off init_on_alloc=0 \
-                       transparent_hugepage=always nowatchdog";
+                       transparent_hugepage=always nowatchdog isolcpus=0";
 /// Why nested mode does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum NestedError {
@@ -122,7 +130,7 @@ impl FirstGuest {
         let mut words: Vec<OsString> = [
             "-nodefaults -no-user-config -display none -no-reboot",
             "-machine q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off",
-            "-accel tcg,thread=multi -cpu EPYC-Rome -smp 2",
+            "-accel tcg,thread=multi -cpu EPYC-Rome -smp 3",
         ]
         .iter()
         .flat_map(|line| line.split(' '))

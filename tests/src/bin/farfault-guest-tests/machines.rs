@@ -13,12 +13,13 @@ const PRIVATE_KIB: u64 = 8 << 10;
 
 /// A boot: its name, options, guest script, and the exit code it must have. One that ends well
 /// shows its kernel log too.
-const BOOTS: [(&str, &str, &str, i32); 10] = [
+const BOOTS: [(&str, &str, &str, i32); 11] = [
     ("elf", "--kernel=/farfault/kernel", "true", 0),
     ("bzimage", "--kernel=/vmlinuz", "true", 0),
     ("four-cpus", "--cpus=4", "test $(nproc) = 4", 0),
     ("memory-around-the-hole", "--memory=4G", "saxpy 10000", 0),
     ("smallest", "--memory=128M", "saxpy 10000", 0),
+    ("fpu-storm", "--cpus=2", "fpu-storm", 0),
     ("own-exit-code", "", "exit 37", 37),
     ("panic", "", "echo c > /proc/sysrq-trigger", 120),
     ("reboot", "", "echo b > /proc/sysrq-trigger", 120),
