@@ -11,6 +11,7 @@
 #include "ff_advise.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
+#include "ff_populate.h"
 
 /* Whether it means that some page cannot be had, or not at once. */
 static bool ff_advise_ignores(int error)
@@ -27,7 +28,7 @@ static int ff_advise_pages(struct ff_ctx *ctx, const struct ff_span *span,
 
 	for (; page.start < span->end; page.start = page.end) {
 		page.end = page.start + PAGE_SIZE;
-		ret = ff_mirror_fault(&ctx->mirror, &page, scratch);
+		ret = ff_populate(&ctx->mirror, &page, scratch);
 		if (ret && !ff_advise_ignores(ret))
 			return ret;
 	}
@@ -47,7 +48,7 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 		span.start = start;
 		span.end = min(end, ALIGN_DOWN(start, FF_SPAN_SIZE) +
 				    FF_SPAN_SIZE);
-		ret = ff_mirror_fault(&ctx->mirror, &span, scratch);
+		ret = ff_populate(&ctx->mirror, &span, scratch);
 		if (ff_advise_ignores(ret))
 			ret = ff_advise_pages(ctx, &span, scratch);
 		if (READ_ONCE(ctx->ff->unplugged))

@@ -13,6 +13,7 @@
 #include "ff_ahead.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
+#include "ff_populate.h"
 #include "ff_prefetch.h"
 #include "ff_queue.h"
 

@@ -16,6 +16,7 @@
 #include "ff_batch.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
+#include "ff_populate.h"
 #include "ff_queue.h"
 #include "ff_trace.h"
 #include "ff_userfault.h"
@@ -203,7 +204,7 @@ static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
 		span.request = HMM_PFN_REQ_FAULT |
 			       (write ? HMM_PFN_REQ_WRITE : 0);
 	do {
-		ret = ff_mirror_fault(&ctx->mirror, &span, ctx->scratch);
+		ret = ff_populate(&ctx->mirror, &span, ctx->scratch);
 	} while (ret == -EFAULT && pages == 1 && !requests->present_only &&
 		 !ff_userfault(&ctx->mirror, &span));
 	return ret;

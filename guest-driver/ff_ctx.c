@@ -14,6 +14,7 @@
 #include "ff_batch.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
+#include "ff_populate.h"
 #include "ff_queue.h"
 #include "ff_resident.h"
 

@@ -4,7 +4,7 @@
  *
  * Two things happen to it. The CPU side changes, and ff_mirror_invalidate_*()
  * take out what is no longer true. The device wants more, and
- * ff_mirror_fault() has the CPU side make pages present and enters them. They
+ * ff_populate() has the CPU side make pages present and enters them. They
  * meet under one lock, with the sequence number of the interval notifier to
  * tell whether what hmm_range_fault() found is still so.
  *
@@ -55,11 +55,9 @@
 #include <linux/mmu_notifier.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "ff_drv.h"
-#include "ff_leaf.h"
 #include "ff_mirror.h"
 #include "ff_trace.h"
 
@@ -75,51 +73,6 @@
 static bool break_dirty;
 module_param_unsafe(break_dirty, bool, 0444);
 MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
-
-/* Collisions with invalidations after which to ask for fewer pages. */
-#define FF_TRIES	8
-
-/**
- * struct ff_window - A notifier and what belongs to it
- * @notifier: registered as long as the window is in &struct ff_mirror.windows
- * @mirror: whose window it is
- * @flush: fence of the last flush posted for an address in the window, under
- *	mirror->lock; who finds an entry already gone waits for it
- * @finishing: bit 0 says that the members below are in use. Invalidations run
- *	side by side, but it is not worth more than one slot: the others wait
- *	at once instead of in the second pass.
- * @finish: for the second pass
- * @fence: what the second pass waits for
- * @tables: what it frees then
- */
-struct ff_window {
-	struct mmu_interval_notifier notifier;
-	struct ff_mirror *mirror;
-	u64 flush;
-	unsigned long finishing;
-	struct mmu_interval_notifier_finish finish;
-	u64 fence;
-	struct list_head tables;
-};
-
-/*
- * The one place that knows how the device reaches a frame. ff_probe() has
- * made sure that bus addresses are physical addresses.
- */
-static dma_addr_t ff_frame_to_dma(unsigned long frame)
-{
-	return PFN_PHYS(frame);
-}
-
-static unsigned long ff_window_start(const struct ff_window *window)
-{
-	return window->notifier.interval_tree.start;
-}
-
-static unsigned long ff_window_end(const struct ff_window *window)
-{
-	return window->notifier.interval_tree.last + 1;
-}
 
 /* --- The CPU side changes ------------------------------------------------- */
 
@@ -142,9 +95,16 @@ static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
 		 FF_LEVEL_PAGES(level));
 }
 
-/* Posts a flush of the device's TLBs; @length 0 means all of the PASID. */
-static u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
-			   unsigned long length)
+/**
+ * ff_mirror_flush() - Post a flush of the device's TLBs
+ * @mirror: mirror, its lock held
+ * @start: first address
+ * @length: in bytes; 0 means all of the PASID
+ *
+ * Return: the fence that is passed when it is done.
+ */
+u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long length)
 {
 	struct ff_command command = {
 		.opcode = FF_CMD_INVALIDATE,
@@ -236,7 +196,7 @@ static const struct mmu_interval_notifier_ops ff_mirror_ops = {
 	.invalidate_finish = ff_mirror_invalidate_finish,
 };
 
-/* --- The device wants more ------------------------------------------------ */
+/* --- What is followed ----------------------------------------------------- */
 
 /*
  * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
@@ -287,9 +247,14 @@ free:
 	return ret;
 }
 
-/* The window that covers @address, made if there is none. */
-static struct ff_window *ff_window_get(struct ff_mirror *mirror,
-				       unsigned long address)
+/**
+ * ff_window_get() - The window that covers an address, made if there is none
+ * @mirror: mirror
+ * @address: address
+ *
+ * Return: the window, -EFAULT if nothing is mapped there, -ENOMEM.
+ */
+struct ff_window *ff_window_get(struct ff_mirror *mirror, unsigned long address)
 {
 	struct ff_window *window = mtree_load(&mirror->windows, address);
 	unsigned long size;
@@ -312,208 +277,14 @@ static struct ff_window *ff_window_get(struct ff_mirror *mirror,
 	return mtree_load(&mirror->windows, address);
 }
 
-/*
- * The level of the largest leaf for a page that the CPU maps by @order. Other
- * pages of such a leaf may lie outside of what hmm_range_fault() was asked
- * for; but one CPU entry maps them all, and nothing can happen to it without
- * an invalidation of the window if the leaf lies within it.
- */
-static unsigned int ff_leaf_level(const struct ff_window *window,
-				  unsigned long address, unsigned int order)
-{
-	unsigned int level = window->mirror->ff->leaf_level;
-	unsigned long start;
-
-	for (; level; level--) {
-		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
-		if (order >= FF_PT_BITS * level &&
-		    start >= ff_window_start(window) &&
-		    start + FF_LEVEL_SIZE(level) <= ff_window_end(window))
-			break;
-	}
-	return level;
-}
-
-/*
- * Whether the frames of a whole span lie one behind the other, although the CPU
- * may map them page by page: then one leaf will do.
- */
-static bool ff_span_is_together(const struct ff_span *span,
-				const struct ff_scratch *scratch)
-{
-	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
-				   HMM_PFN_WRITE;
-	unsigned long i, first = scratch->pfns[0] & bits;
-
-	if (span->end - span->start != FF_SPAN_SIZE ||
-	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
-		return false;
-	for (i = 1; i < FF_SPAN_PAGES; i++)
-		if ((scratch->pfns[i] & bits) != first + i)
-			return false;
-	return true;
-}
-
-/* Enters what hmm_range_fault() found. */
-static void ff_mirror_program(const struct ff_window *window,
-			      const struct ff_span *span,
-			      struct ff_scratch *scratch)
-{
-	struct ff_pgtable *pgt = &window->mirror->pgt;
-	bool together = ff_span_is_together(span, scratch);
-	unsigned long address, start, pfn, frame;
-	unsigned int level, order;
-	u64 entry;
-
-	for (address = span->start; address < span->end;
-	     address = start + FF_LEVEL_SIZE(level)) {
-		pfn = scratch->pfns[(address - span->start) >> PAGE_SHIFT];
-		level = 0;
-		start = address;
-		if (!(pfn & HMM_PFN_VALID))
-			continue;
-
-		entry = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
-		if (pfn & HMM_PFN_WRITE)
-			entry |= FF_PTE_WRITE;
-		order = hmm_pfn_to_map_order(pfn);
-		if (together)
-			order = max(order, FF_PT_BITS);
-		level = ff_leaf_level(window, address, order);
-		for (;; level--) {
-			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
-			frame = (pfn & ~HMM_PFN_FLAGS) -
-				((address - start) >> PAGE_SHIFT);
-			if (ff_pgtable_map(pgt, start, level,
-					   entry | ff_frame_to_dma(frame),
-					   &scratch->tables))
-				break;
-		}
-	}
-}
-
-/*
- * Joins the small leaves around @address if that is possible. Returns the fence
- * after which @tables may be freed.
- */
-static u64 ff_mirror_join(struct ff_mirror *mirror, unsigned long address,
-			  struct list_head *tables)
-{
-	if (!mirror->ff->leaf_level ||
-	    !ff_leaf_join(&mirror->pgt, address, tables))
-		return 0;
-	return ff_mirror_flush(mirror, ALIGN_DOWN(address, FF_SPAN_SIZE),
-			       FF_SPAN_SIZE);
-}
-
-/* Returns -EBUSY if an invalidation came between. */
-static int ff_mirror_try(struct ff_window *window, const struct ff_span *span,
-			 struct ff_scratch *scratch)
-{
-	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
-	struct ff_mirror *mirror = window->mirror;
-	struct hmm_range range = {
-		.notifier = &window->notifier,
-		.start = span->start,
-		.end = span->end,
-		.hmm_pfns = scratch->pfns,
-	};
-	LIST_HEAD(tables);
-	unsigned long i;
-	u64 fence = 0;
-	int ret;
-
-	if (span->prefetch) {
-		range.default_flags = span->request;
-	} else {
-		/* Anew for each try: the last one has left its results here. */
-		range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-		for (i = 0; i < pages; i++)
-			scratch->pfns[i] = span->request;
-	}
-
-	ret = ff_tables_fill(&mirror->pgt, &scratch->tables);
-	if (ret)
-		return ret;
-
-	range.notifier_seq = mmu_interval_read_begin(range.notifier);
-	ret = mmap_read_lock_killable(mirror->mm);
-	if (ret)
-		return ret;
-	ret = hmm_range_fault(&range);
-	mmap_read_unlock(mirror->mm);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
-	trace_ff_range_fault(mirror->pasid, span, ret);
-	if (ret)
-		return ret;
-
-	mutex_lock(&mirror->lock);
-	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {
-		ret = -EBUSY;
-	} else {
-		ff_mirror_program(window, span, scratch);
-		fence = ff_mirror_join(mirror, span->start, &tables);
-	}
-	mutex_unlock(&mirror->lock);
-	ff_command_wait(mirror->ff, fence);
-	ff_tables_free(&mirror->pgt, &tables);
-	return ret;
-}
-
-/**
- * ff_mirror_fault() - Make pages present on the CPU side and map them
- * @mirror: mirror
- * @span: which pages, and for what
- * @scratch: of the caller
- *
- * To be called by a thread of the mm, which keeps it from going away, and with
- * no lock held.
- *
- * hmm_range_fault() faults from the first page that needs it to the end of the
- * PMD or of the range, all with the flags of that page, and only then looks at
- * the flags of the next one. So all pages of a span ask for the same: a page
- * in between that nobody wants would be faulted in, and one that is to be read
- * would have its COW broken by a write next to it.
- *
- * Return: 0 if all of it was mapped; something may already have been taken
- * out again. -EAGAIN if invalidations kept coming between and fewer pages may
- * have better luck. -EFAULT or -EPERM if some page cannot be had. -EINTR if the
- * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM.
- */
-int ff_mirror_fault(struct ff_mirror *mirror, const struct ff_span *span,
-		    struct ff_scratch *scratch)
-{
-	struct ff_window *window = ff_window_get(mirror, span->start);
-	unsigned int tries = 0;
-	int ret;
-
-	if (IS_ERR(window))
-		return PTR_ERR(window);
-
-	while ((ret = ff_mirror_try(window, span, scratch)) == -EBUSY) {
-		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
-		trace_ff_retry(mirror->pasid, span, ++tries);
-		if (READ_ONCE(mirror->closing))
-			return -ESHUTDOWN;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		/* A single page is a race that ends when the process lets it. */
-		if (tries >= FF_TRIES && span->end - span->start > PAGE_SIZE)
-			return -EAGAIN;
-		cond_resched();
-	}
-	return ret;
-}
-
 /**
  * ff_mirror_drop() - Let go of pages
  * @mirror: mirror
  * @start: first address
  * @end: end
  *
- * Returns when the device has no translation of them any more. An invalidation
- * that comes meanwhile finds nothing, and waits for the same flush.
+ * Returns when the device has no translation of them any more, whoever took it
+ * out. An invalidation that comes meanwhile finds nothing, and waits likewise.
  */
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end)
@@ -526,12 +297,14 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 	ff_gather_init(&gather, ff_mirror_writable, mirror);
 	mutex_lock(&mirror->lock);
 	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
-	if (gather.pages) {
+	if (gather.pages)
 		fence = ff_mirror_flush(mirror, gather.start,
 					gather.end - gather.start);
-		index = gather.start;
-		mt_for_each(&mirror->windows, window, index, gather.end - 1)
+	mt_for_each(&mirror->windows, window, index, end - 1) {
+		if (gather.pages)
 			window->flush = fence;
+		else
+			fence = max(fence, window->flush);
 	}
 	mutex_unlock(&mirror->lock);
 	ff_command_wait(mirror->ff, fence);
@@ -539,21 +312,6 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 }
 
 /* --- Beginning and end ---------------------------------------------------- */
-
-struct ff_scratch *ff_scratch_alloc(void)
-{
-	struct ff_scratch *scratch = kzalloc_obj(*scratch);
-
-	if (scratch)
-		INIT_LIST_HEAD(&scratch->tables);
-	return scratch;
-}
-
-void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch)
-{
-	ff_tables_free(&mirror->pgt, &scratch->tables);
-	kfree(scratch);
-}
 
 /**
  * ff_mirror_open() - Make an empty mirror

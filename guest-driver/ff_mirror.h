@@ -11,13 +11,6 @@
 
 struct ff_device;
 
-/*
- * What one call of hmm_range_fault() covers at most. It bounds how long the
- * mmap lock is held, and lies within one table of level 0.
- */
-#define FF_SPAN_SIZE	FF_LEVEL_SIZE(1)
-#define FF_SPAN_PAGES	FF_LEVEL_PAGES(1)
-
 /**
  * struct ff_mirror - A device page table that follows an mm
  * @ff: device
@@ -39,40 +32,47 @@ struct ff_mirror {
 };
 
 /**
- * struct ff_span - What to make present
- * @start: first address, page aligned
- * @end: end; both in the same FF_SPAN_SIZE
- * @request: HMM_PFN_REQ_FAULT, with HMM_PFN_REQ_WRITE to be able to write; 0 to
- *	take what is there and fault nothing in
- * @prefetch: ask by default flags, which leaves the array alone, rather than
- *	page by page
+ * struct ff_window - A notifier and what belongs to it
+ * @notifier: registered as long as the window is in &struct ff_mirror.windows
+ * @mirror: whose window it is
+ * @flush: fence of the last flush posted for an address in the window, under
+ *	mirror->lock; who finds an entry already gone waits for it
+ * @finishing: bit 0 says that the members below are in use. Invalidations run
+ *	side by side, but it is not worth more than one slot: the others wait
+ *	at once instead of in the second pass.
+ * @finish: for the second pass
+ * @fence: what the second pass waits for
+ * @tables: what it frees then
  */
-struct ff_span {
-	unsigned long start;
-	unsigned long end;
-	unsigned long request;
-	bool prefetch;
-};
-
-/**
- * struct ff_scratch - What a caller of ff_mirror_fault() keeps between calls
- * @tables: spare tables
- * @pfns: array for hmm_range_fault()
- */
-struct ff_scratch {
+struct ff_window {
+	struct mmu_interval_notifier notifier;
+	struct ff_mirror *mirror;
+	u64 flush;
+	unsigned long finishing;
+	struct mmu_interval_notifier_finish finish;
+	u64 fence;
 	struct list_head tables;
-	unsigned long pfns[FF_SPAN_PAGES];
 };
 
-struct ff_scratch *ff_scratch_alloc(void);
-void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch);
+static inline unsigned long ff_window_start(const struct ff_window *window)
+{
+	return window->notifier.interval_tree.start;
+}
+
+static inline unsigned long ff_window_end(const struct ff_window *window)
+{
+	return window->notifier.interval_tree.last + 1;
+}
+
+struct ff_window *ff_window_get(struct ff_mirror *mirror,
+				unsigned long address);
 
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 		   struct mm_struct *mm);
 void ff_mirror_close(struct ff_mirror *mirror);
 
-int ff_mirror_fault(struct ff_mirror *mirror, const struct ff_span *span,
-		    struct ff_scratch *scratch);
+u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long length);
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end);
 

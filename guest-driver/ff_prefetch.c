@@ -11,6 +11,7 @@
 
 #include "ff_ctx.h"
 #include "ff_drv.h"
+#include "ff_populate.h"
 #include "ff_prefetch.h"
 #include "ff_userfault.h"
 
@@ -24,7 +25,7 @@
  * Goes through the range span by span. If invalidations keep coming between,
  * the spans shrink, and grow again when it has worked.
  *
- * Return: 0, -ENODEV if the context closes, or as ff_mirror_fault().
+ * Return: 0, -ENODEV if the context closes, or as ff_populate().
  */
 int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 		      unsigned long end, struct ff_scratch *scratch)
@@ -39,7 +40,7 @@ int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 			return -EINTR;
 
 		span->end = min(end, ALIGN_DOWN(span->start, size) + size);
-		ret = ff_mirror_fault(&ctx->mirror, span, scratch);
+		ret = ff_populate(&ctx->mirror, span, scratch);
 		if (ret == -EFAULT && !ff_userfault(&ctx->mirror, span))
 			continue;
 		if (ret == -EAGAIN) {

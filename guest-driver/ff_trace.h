@@ -10,7 +10,7 @@
 #include <linux/tracepoint.h>
 
 #include "ff_hw.h"
-#include "ff_mirror.h"
+#include "ff_populate.h"
 
 TRACE_EVENT(ff_fault,
 	TP_PROTO(const struct ff_fault *fault),

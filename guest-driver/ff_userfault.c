@@ -14,7 +14,7 @@
 #include <linux/userfaultfd_k.h>
 
 #include "ff_drv.h"
-#include "ff_mirror.h"
+#include "ff_populate.h"
 #include "ff_userfault.h"
 
 /* The caller holds mmap_lock; it may have been given up in between. */
