@@ -57,6 +57,7 @@ static void ff_ctx_free(struct kref *ref)
 {
 	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
 
+	ff_service_free(ctx);
 	ff_device_put(ctx->ff);
 	kvfree(ctx->requests);
 	kfree(ctx);

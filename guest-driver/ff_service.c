@@ -103,8 +103,20 @@ int ff_service_start(struct ff_ctx *ctx)
  */
 void ff_service_stop(struct ff_ctx *ctx)
 {
+	/*
+	 * First, as it must not serve beside the thread; and for good, as the
+	 * process may close its descriptors long after the driver was unbound.
+	 */
+	disable_work_sync(&ctx->service.retire);
 	ff_service_stop_thread(ctx);
-	cancel_work_sync(&ctx->service.retire);
+}
+
+/**
+ * ff_service_free() - Nobody closes a descriptor of the context any more
+ * @ctx: context
+ */
+void ff_service_free(struct ff_ctx *ctx)
+{
 	put_pid(ctx->service.process);
 }
 

@@ -26,6 +26,7 @@ struct ff_service {
 
 int ff_service_start(struct ff_ctx *ctx);
 void ff_service_stop(struct ff_ctx *ctx);
+void ff_service_free(struct ff_ctx *ctx);
 void ff_service_wake(struct ff_ctx *ctx);
 void ff_service_flush(struct ff_ctx *ctx);
 
