@@ -186,8 +186,11 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
 	return ret;
 }
 
-/* Finds the pin a device address and enters it there. */
-static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin)
+/*
+ * Finds the pin a device address and enters it there. From then on anybody may
+ * unregister it, so the address is handed out here.
+ */
+static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 {
 	u64 offset = pin->start & (FF_SLOT_SIZE - 1);
 	unsigned long slots = DIV_ROUND_UP(offset + ff_pin_size(pin),
@@ -204,6 +207,7 @@ static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin)
 				GFP_KERNEL);
 	if (!ret) {
 		pin->device = ((u64)slot << FF_SLOT_SHIFT) + offset;
+		*device = pin->device;
 		ret = ff_pin_enter_all(ctx, pin);
 		if (ret)
 			mtree_erase(&ctx->pins.tree, slot);
@@ -221,7 +225,7 @@ static void ff_pin_free(struct ff_ctx *ctx, struct ff_pin *pin)
 }
 
 /* Pins, maps for DMA, enters; undoes what it did if that fails. */
-static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin)
+static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 {
 	struct device *dev = ctx->ff->dev;
 	int ret;
@@ -235,7 +239,7 @@ static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin)
 	if (ret)
 		goto put;
 	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, pin->pages);
-	ret = ff_pin_map(ctx, pin);
+	ret = ff_pin_map(ctx, pin, device);
 	if (ret)
 		goto unmap;
 	return 0;
@@ -264,7 +268,7 @@ int ff_register(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_register *request = arg;
 	struct ff_pin *pin;
-	u64 end;
+	u64 end, device;
 	int ret;
 
 	if (request->flags & ~FF_REGISTER_WRITE || request->reserved ||
@@ -287,12 +291,12 @@ int ff_register(struct ff_ctx *ctx, void *arg)
 		kfree(pin);
 		return ret;
 	}
-	ret = ff_pin_start(ctx, pin);
+	ret = ff_pin_start(ctx, pin, &device);
 	if (ret) {
 		ff_pin_free(ctx, pin);
 		return ret;
 	}
-	request->device_address = pin->device + offset_in_page(request->address);
+	request->device_address = device + offset_in_page(request->address);
 	return 0;
 }
 
