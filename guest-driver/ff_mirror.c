@@ -319,12 +319,21 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
  * @ff: device
  * @mm: address space to follow
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or -ERESTARTSYS if a signal came.
  */
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 		   struct mm_struct *mm)
 {
 	int ret;
+
+	/*
+	 * The first notifier of an mm, and only that, gives way to any signal. This
+	 * is the first, of no range, as mmu_interval_notifier_insert() would do it;
+	 * so no fault fails because the process was stopped meanwhile.
+	 */
+	ret = mmu_notifier_register(NULL, mm);
+	if (ret)
+		return ret == -EINTR ? -ERESTARTSYS : ret;
 
 	mirror->ff = ff;
 	mutex_init(&mirror->lock);

@@ -73,7 +73,7 @@ static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
 	return retry ? -EBUSY : 0;
 }
 
-static int ff_look_span(struct ff_look *look, struct mm_struct *mm,
+static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 			unsigned long start, unsigned long end)
 {
 	int ret;
@@ -81,7 +81,9 @@ static int ff_look_span(struct ff_look *look, struct mm_struct *mm,
 	do {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		ret = ff_look_try(look, mm, start, end);
+		if (READ_ONCE(mirror->closing))
+			return -ENODEV;
+		ret = ff_look_try(look, mirror->mm, start, end);
 		cond_resched();
 	} while (ret == -EBUSY);
 	return ret;
@@ -95,10 +97,11 @@ static int ff_look_span(struct ff_look *look, struct mm_struct *mm,
  * @bytes: for a byte of each page
  * @judge: makes such a byte; called under the mirror's lock
  *
- * Each piece of 512 pages is as it was at one moment.
+ * Each piece of 512 pages is as it was at one moment; what @judge sees of the
+ * mirror is of a moment later.
  *
- * Return: 0, -ENOMEM, -EINTR if the caller is killed, -EFAULT if @bytes cannot
- * be written.
+ * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror
+ * closes, -EFAULT if @bytes cannot be written.
  */
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
@@ -119,7 +122,7 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		goto free;
 	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
 		nr = min(pages - done, FF_LOOK_PAGES);
-		ret = ff_look_span(look, mirror->mm, start,
+		ret = ff_look_span(look, mirror, start,
 				   start + (nr << PAGE_SHIFT));
 		if (ret)
 			break;
@@ -144,7 +147,8 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
 	u8 byte = 0;
 
-	if (ff_pgtable_lookup(&mirror->pgt, address))
+	if (address < FF_PGTABLE_END &&
+	    ff_pgtable_lookup(&mirror->pgt, address))
 		byte |= FF_SNAPSHOT_MIRRORED;
 	if (pfn & HMM_PFN_ERROR)
 		return byte | FF_SNAPSHOT_ERROR;
