@@ -120,6 +120,24 @@ static u64 ff_populate_join(struct ff_mirror *mirror, unsigned long address,
 			       FF_SPAN_SIZE);
 }
 
+/*
+ * hmm_range_fault() takes any bits: it ignores a write that is not asked to fault,
+ * and goes by frame numbers left in the mask. So what a caller can get wrong is
+ * found here, before anything is asked.
+ */
+static bool ff_span_is_sound(const struct ff_span *span)
+{
+	const unsigned long known = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+
+	return !(span->request & ~known) &&
+	       span->request != HMM_PFN_REQ_WRITE &&
+	       !(span->prefetch && !span->request) &&
+	       PAGE_ALIGNED(span->start) && PAGE_ALIGNED(span->end) &&
+	       span->start < span->end &&
+	       ALIGN_DOWN(span->start, FF_SPAN_SIZE) ==
+	       ALIGN_DOWN(span->end - 1, FF_SPAN_SIZE);
+}
+
 /* Returns -EBUSY if an invalidation came between. */
 static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 			   struct ff_scratch *scratch)
@@ -193,15 +211,22 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
  * Return: 0 if all of it was mapped; something may already have been taken
  * out again. -EAGAIN if invalidations kept coming between and fewer pages may
  * have better luck. -EFAULT or -EPERM if some page cannot be had. -EINTR if the
- * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM.
+ * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM. -EINVAL, and a
+ * warning, if the span is none.
  */
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)
 {
-	struct ff_window *window = ff_window_get(mirror, span->start);
+	struct ff_window *window;
 	unsigned int tries = 0;
 	int ret;
 
+	if (WARN_ON_ONCE(!ff_span_is_sound(span)))
+		return -EINVAL;
+	/* With five levels of page tables a process has more than the device. */
+	if (span->end > FF_PGTABLE_END)
+		return -EFAULT;
+	window = ff_window_get(mirror, span->start);
 	if (IS_ERR(window))
 		return PTR_ERR(window);
 
