@@ -22,8 +22,8 @@
  * @end: where to end
  * @scratch: of the caller
  *
- * Goes through the range span by span. If invalidations keep coming between,
- * the spans shrink, and grow again when it has worked.
+ * Goes through the range span by span. If invalidations keep coming between, or
+ * some page cannot be had, the spans shrink; they grow again when it has worked.
  *
  * Return: 0, -ENODEV if the context closes, or as ff_populate().
  */
@@ -43,7 +43,8 @@ int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 		ret = ff_populate(&ctx->mirror, span, scratch);
 		if (ret == -EFAULT && !ff_userfault(&ctx->mirror, span))
 			continue;
-		if (ret == -EAGAIN) {
+		/* Only part of it may be a userfaultfd's; a page is or is not. */
+		if (ret == -EAGAIN || (ret == -EFAULT && size > PAGE_SIZE)) {
 			size /= 2;
 			continue;
 		}
@@ -86,6 +87,8 @@ int ff_prefetch(struct ff_ctx *ctx, void *arg)
 	ret = ff_prefetch_range(ctx, &span, PAGE_ALIGN(end), scratch);
 	ff_scratch_free(&ctx->mirror, scratch);
 
+	if (ret && READ_ONCE(ctx->ff->unplugged))
+		return -ENODEV;
 	/* Whatever the reason, for the caller the address is no good. */
 	return ret == -EPERM ? -EFAULT : ret;
 }

@@ -24,7 +24,8 @@ static int ff_userfault_page(struct mm_struct *mm, unsigned long address,
 	struct vm_area_struct *vma = vma_lookup(mm, address);
 	bool unlocked;
 
-	if (!vma || !userfaultfd_armed(vma))
+	/* hmm_range_fault() wants VM_READ even to write; fixup_user_fault() not. */
+	if (!vma || !userfaultfd_armed(vma) || !(vma->vm_flags & VM_READ))
 		return -EFAULT;
 	return fixup_user_fault(mm, address, write ? FAULT_FLAG_WRITE : 0,
 				&unlocked);

@@ -34,14 +34,19 @@ pub enum Access {
     Read,
     /// Reading and writing.
     Write,
+    /// Writing, and no reading; processors have no such thing, but the kernel has.
+    WriteOnly,
 }
 
 impl Access {
-    fn protection(self) -> c_int {
+    /// As mmap and mprotect have it.
+    #[must_use]
+    pub fn protection(self) -> c_int {
         match self {
             Self::None => libc::PROT_NONE,
             Self::Read => libc::PROT_READ,
             Self::Write => libc::PROT_READ | libc::PROT_WRITE,
+            Self::WriteOnly => libc::PROT_WRITE,
         }
     }
 }

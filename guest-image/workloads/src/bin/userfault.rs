@@ -18,6 +18,8 @@ const TESTS: &[Test] = &[
     Test { name: "only_the_page_in_need_is_asked_for", run: only_the_page_in_need_is_asked_for },
     Test { name: "missing_pages_are_written", run: missing_pages_are_written },
     Test { name: "prefetch_waits_for_the_handler", run: prefetch_waits_for_the_handler },
+    Test { name: "prefetch_of_what_is_partly_the_handlers", run: prefetch_of_a_part },
+    Test { name: "prefetch_of_what_cannot_be_read_is_refused", run: prefetch_of_the_unreadable },
     Test { name: "pages_of_a_file_are_mapped_late", run: pages_of_a_file_are_mapped_late },
     Test { name: "protected_pages_are_read_and_written", run: protected_pages },
     Test { name: "killed_while_it_waits", run: killed_while_it_waits },
@@ -122,6 +124,44 @@ fn prefetch_waits_for_the_handler() -> Outcome {
     queue.copy(&region[..], &mut destination)?;
     expect("the device read what came", destination == all_contents())?;
     expect_equal("faults after a prefetch", &(counters::get("faults")? - before), &0)
+}
+
+/// Pages of its own and pages of a handler, in one span of the driver's.
+fn prefetch_of_a_part() -> Outcome {
+    const OWN: usize = BYTES / 2;
+    let mut region = Region::small_pages(BYTES)?;
+    region[..OWN].copy_from_slice(&all_contents()[..OWN]);
+    let start = region.address();
+    let userfault = Userfault::open()?;
+    userfault.register(start + OWN as u64, BYTES - OWN, Mode::Missing)?;
+    let device = Device::open()?;
+    let mut queue = device.queue(16)?;
+    let mut destination = vec![0; BYTES];
+    queue.fill(&mut destination, 0_u8)?;
+    let asked = thread::scope(|scope| {
+        let handler = scope.spawn(|| bring(&userfault, start, PAGES / 2));
+        device.prefetch(&region[..])?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })?;
+    expect(
+        "only the handler's were asked for",
+        asked.iter().all(|page| page - start >= OWN as u64),
+    )?;
+    let before = counters::get("faults")?;
+    queue.copy(&region[..], &mut destination)?;
+    expect("the device read what came", destination == all_contents())?;
+    expect_equal("faults after a prefetch", &(counters::get("faults")? - before), &0)
+}
+
+/// The handler could bring pages for ever, and still nothing could be read there.
+fn prefetch_of_the_unreadable() -> Outcome {
+    let mut region = Region::small_pages(PAGE)?;
+    let userfault = Userfault::open()?;
+    userfault.register(region.address(), PAGE, Mode::Missing)?;
+    userfault.bring(region.address(), &contents(0))?;
+    region.protect(0, PAGE, Access::WriteOnly)?;
+    let refused = Device::open()?.prefetch_mut(&mut region[..]).is_err();
+    expect("it is refused", refused)
 }
 
 fn pages_of_a_file_are_mapped_late() -> Outcome {

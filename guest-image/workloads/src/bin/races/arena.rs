@@ -102,14 +102,9 @@ impl Arena {
     }
 
     pub fn protect(&self, pages: Range<usize>, access: Access) -> nix::Result<()> {
-        let protection = match access {
-            Access::None => libc::PROT_NONE,
-            Access::Read => libc::PROT_READ,
-            Access::Write => libc::PROT_READ | libc::PROT_WRITE,
-        };
         let (start, length) = self.span(0, &pages);
         // SAFETY: only the changer touches the arena by the CPU, and not meanwhile.
-        Errno::result(unsafe { libc::mprotect(start, length, protection) }).map(drop)
+        Errno::result(unsafe { libc::mprotect(start, length, access.protection()) }).map(drop)
     }
 
     pub fn advise(&self, pages: Range<usize>, advice: c_int) -> nix::Result<()> {
