@@ -98,14 +98,14 @@ fn file_system(disk: &str, kind: &str, options: &str) -> Place {
     }
     if !mentions("/proc/mounts", &target) {
         fs::create_dir_all(&target).map_err(|error| format!("{target}: {error}"))?;
-        // With blocks smaller than a page there is no DAX.
+        // Files begin at multiples of 2 MiB. With blocks smaller than a page there
+        // is no DAX.
         match kind {
             "ext4" => {
-                // Files begin at multiples of 2 MiB.
                 let layout = "stride=512,stripe_width=512";
                 told("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", layout, disk])?;
             }
-            _ => told("mkfs.xfs", &["-q", "-f", disk])?,
+            _ => told("mkfs.xfs", &["-q", "-f", "-d", "su=2m,sw=1,extszinherit=512", disk])?,
         }
         told("mount", &["-t", kind, "-o", options, disk, &target])?;
     }

@@ -22,7 +22,10 @@ pub const ROWS: &[Row] = &[
     Row::new("memfd", "shared, of no file system", Kind::Shmem, of_memfd).shared(),
     Row::new("dax-ext4", "shared, persistent memory of ext4", Kind::Dax, dax_ext4).shared(),
     Row::new("dax-xfs", "shared, persistent memory of xfs", Kind::Dax, dax_xfs).shared(),
-    Row::new("dax-pmd", "the same, mapped by 2 MiB", Kind::Dax, dax_ext4)
+    Row::new("dax-pmd", "of ext4, mapped by 2 MiB", Kind::Dax, dax_ext4)
+        .sized(2 * HUGE, HUGE)
+        .shared(),
+    Row::new("dax-xfs-pmd", "of xfs, mapped by 2 MiB", Kind::Dax, dax_xfs)
         .sized(2 * HUGE, HUGE)
         .shared(),
     Row::new("dax-sync", "with MAP_SYNC", Kind::Dax, dax_synchronous).shared(),
