@@ -193,7 +193,8 @@ impl<'s, 'm> Section<'s, 'm> {
         operands: [Operand; N],
         limit: u64,
     ) -> Result<[Slice<'m>; N], PageFault> {
-        let mut length = limit.min(self.left.next_multiple_of(PAGE)).max(1);
+        // At least a page, also when a section is spent: a word is read whole.
+        let mut length = limit.min(self.left.max(1).next_multiple_of(PAGE));
         let mut slices = [nothing(); N];
         for (slice, operand) in slices.iter_mut().zip(&operands) {
             *slice = self.translate(*operand)?;

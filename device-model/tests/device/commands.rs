@@ -146,6 +146,31 @@ fn chase_follows_any_list() {
     assert_eq!((record.status, record.fault_address), (STATUS_FAULT, 0x7777_0000));
 }
 
+/// A link is read whole, also by the load that a section has no more room for: a
+/// driver that changes it never has the device follow half of each.
+#[test]
+fn a_link_is_one_load_wherever_a_section_ends() {
+    // Every node is on a page of its own that the engine does not know yet.
+    let loads = |nodes: u64| {
+        let mut world = World::new(Config::default());
+        let list = 1 << 33;
+        world.driver.allocate(1, list, 100 * PAGE, PAGE);
+        for i in 0..100 {
+            world.driver.write(1, list + i * PAGE + 8, &(list + (i + 1) * PAGE).to_le_bytes());
+        }
+        world.map_all();
+        let record = world.run(Descriptor { source: list, ..command(OP_CHASE, nodes) });
+        assert_eq!(record.done, nodes);
+        let counters = world.counters();
+        counters.tlb_hits + counters.tlb_misses
+    };
+    for nodes in 50..80 {
+        let more = loads(nodes + 1) - loads(nodes);
+        // Of a section more its own few, not one for each byte.
+        assert!((2..8).contains(&more), "node {nodes} took {more}");
+    }
+}
+
 /// Words of large leaves are remembered by pages; nothing else may notice.
 #[test]
 fn chase_through_large_leaves() {
