@@ -122,7 +122,15 @@ impl FaultQueue {
     ) -> Result<bool, Wild> {
         let tail_word = PhysicalWord { memory, address: ring.tail() };
         let head_word = PhysicalWord { memory, address: ring.head() };
-        let tail = *self.tail.get_or_insert_with(|| tail_word.acquire());
+        let tail = match self.tail {
+            Some(tail) => tail,
+            None => {
+                // The driver has seen this count, and looks for another.
+                let overflows = PhysicalWord { memory, address: ring.overflows() };
+                self.overflows = overflows.acquire();
+                *self.tail.insert(tail_word.acquire())
+            }
+        };
         let Some(group) = self.waiting.front_mut() else { return Ok(false) };
         let mut room = ring.room(head_word.acquire(), tail)?;
         if room < group.records.len() as u32 && !group.counted {

@@ -269,6 +269,22 @@ fn nothing_is_lost_when_there_is_no_room() {
 }
 
 #[test]
+fn overflows_go_on_where_the_header_has_them() {
+    let mut world = narrow(2);
+    world.driver.machine.write(world.driver.faults.overflows(), &41u32.to_le_bytes());
+    world.driver.write32(REG_CTRL, 0);
+    world.driver.write32(REG_CTRL, CTRL_ENABLE);
+    let queue = world.add_queue(1);
+    world.map_all();
+    world.driver.unmap(1, SOURCE, PAGES * PAGE);
+    world.driver.submit(&queue, command(OP_COPY, PAGES * PAGE));
+    world.with_engine(|_, engine| exhaust(engine));
+    let mut overflows = [0; 4];
+    world.driver.machine.read(world.driver.faults.overflows(), &mut overflows);
+    assert_eq!(u32::from_le_bytes(overflows), 42);
+}
+
+#[test]
 fn work_ends_well_through_a_fault_queue_of_two() {
     let mut world = narrow(2);
     let queues: Vec<_> = (1..9).map(|number| world.add_queue(number)).collect();
