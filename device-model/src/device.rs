@@ -97,9 +97,9 @@ impl Device {
             plane.bus_master = false;
             plane.setup = Setup::default();
             self.shared.scheduler.set_bus_master(false);
+            self.shared.clear_errors(u32::MAX);
         });
         *registers = Registers::default();
-        self.shared.clear_errors(u32::MAX);
     }
 
     /// The body of the thread of engine `index`; returns after [`Device::stop`].
@@ -134,8 +134,10 @@ impl Device {
 
     /// Ends the bodies of all threads; the device does nothing any more.
     pub fn stop(&self) {
-        self.begin_epoch(|plane| plane.enabled = false);
+        // First: a guest may enable the device again at once, but who sees that
+        // the epoch is over sees this, too.
         self.shared.scheduler.stop();
+        self.begin_epoch(|plane| plane.enabled = false);
     }
 
     /// What has been counted since the device was made.

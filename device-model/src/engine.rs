@@ -101,7 +101,7 @@ impl<'m> Engine<'m> {
                 Pick::Nothing => return Step::Idle,
                 Pick::Over => return Step::Over,
                 Pick::Forbidden => {
-                    self.shared.report(ERR_BUS_MASTER);
+                    self.report(ERR_BUS_MASTER);
                     return Step::Idle;
                 }
             },
@@ -120,7 +120,8 @@ impl<'m> Engine<'m> {
     /// Sees to what a section ended with.
     fn after(&mut self, run: Box<Run>, end: End) {
         let going_on = matches!(end, End::Event(Event::Going | Event::Pause));
-        if going_on && self.left > 0 && self.tally.descriptors == 0 {
+        let ended = self.tally.descriptors + self.tally.descriptors_failed;
+        if going_on && self.left > 0 && ended == 0 {
             self.run = Some(run);
             return;
         }
@@ -148,11 +149,19 @@ impl<'m> Engine<'m> {
         }
     }
 
+    /// Reports errors, unless a reset has come since: they were of the time before.
+    fn report(&self, errors: u32) {
+        let plane = self.shared.gate.look();
+        if plane.epoch == self.epoch {
+            self.shared.report(errors);
+        }
+    }
+
     /// Makes public what it has counted for itself: the shared counters are too
     /// hot to be touched in every section.
     fn fold(&mut self) {
         if self.tally.table_faults != 0 {
-            self.shared.report(ERR_TABLE);
+            self.report(ERR_TABLE);
         }
         self.shared.counters.fold(&mut self.tally);
     }
