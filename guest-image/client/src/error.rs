@@ -31,6 +31,9 @@ pub enum Error {
         /// What the kernel said.
         source: Errno,
     },
+    /// A registered buffer was named to a queue of another device: it has no address there.
+    #[error("the buffer is registered with another device than the queue's")]
+    OtherDevice,
     /// A queue was to have an impossible number of entries.
     #[error("a queue cannot have {0} entries: give a power of two from 2 to 65536")]
     Entries(u32),

@@ -29,6 +29,8 @@ pub struct State {
     pub refused_from: Option<u64>,
     /// The queue halts instead of carrying out this opcode.
     pub halt_on: Option<u32>,
+    /// The head of a ring stays where it is.
+    pub stuck: bool,
     /// What every WAIT answers instead of waiting.
     pub wait_answer: Option<Errno>,
     /// WAITs that came in.
@@ -122,6 +124,7 @@ impl State {
         if self.budget == Some(0) {
             return false;
         }
+        let stuck = self.stuck;
         let Some(queue) = self.queues.iter().flatten().find(|queue| queue.has_work()) else {
             return false;
         };
@@ -146,7 +149,11 @@ impl State {
         // SAFETY: as above.
         unsafe { (*record).done = completion.done };
         atomic(descriptor.completion).store(descriptor.fence, Ordering::Release);
-        head.store(index.wrapping_add(1), Ordering::Release);
+        if stuck {
+            self.budget = Some(0);
+        } else {
+            head.store(index.wrapping_add(1), Ordering::Release);
+        }
         true
     }
 }

@@ -21,7 +21,9 @@ pub trait Kernel: Send + Sync {
     ///
     /// # Safety
     /// The ring's memory stays mapped, and is used as a ring and nothing else,
-    /// until [`queue_destroy`](Self::queue_destroy) has returned success.
+    /// until [`queue_destroy`](Self::queue_destroy) has returned success; and every
+    /// descriptor that is put into it keeps the promise of
+    /// [`submit_raw`](crate::Scope::submit_raw), its completion record included.
     unsafe fn queue_create(&self, request: &mut QueueCreate) -> Result<()>;
 
     /// `IOC_QUEUE_DESTROY`; success means that the device has let go.

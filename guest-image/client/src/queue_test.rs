@@ -99,6 +99,20 @@ fn a_full_ring_holds_the_submitter_back() {
 }
 
 #[test]
+fn a_ring_that_stays_full_is_an_error() {
+    let fake = Fake::new();
+    fake.set(|state| (state.stuck, state.wait_answer) = (true, Some(Errno::EIO)));
+    let mut queue = queue(&fake, 2);
+    let result = queue.scope(|s| {
+        for _ in 0..3 {
+            let _ = s.nop()?;
+        }
+        Ok(())
+    });
+    assert!(matches!(result, Err(Error::Halted { queue: 0 })));
+}
+
+#[test]
 fn submitting_makes_no_system_call() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));

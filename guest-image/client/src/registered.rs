@@ -127,21 +127,23 @@ impl<'scope> Scope<'scope, '_> {
     /// Copies `source` to `destination`.
     ///
     /// # Errors
-    /// [`Error::Lengths`], and as [`nop`](Scope::nop).
+    /// [`Error::Lengths`], [`Error::OtherDevice`], and as [`nop`](Scope::nop).
     pub fn copy_registered<T: Plain>(
         &'scope self,
         source: &'scope Registered<'_, T>,
         destination: &'scope mut RegisteredMut<'_, T>,
     ) -> Result<Pending<'scope, Done>, Error> {
         same_length(source, destination)?;
+        self.is_of(&source.registration)?;
         let length = size_of_val(source.buffer) as u64;
-        self.registered(abi::OP_COPY, operands(source, destination, length))
+        let operands = operands(source, destination, length);
+        self.registered(abi::OP_COPY, operands, &destination.registration)
     }
 
     /// Sets every element to `value`.
     ///
     /// # Errors
-    /// As [`nop`](Scope::nop).
+    /// [`Error::OtherDevice`], and as [`nop`](Scope::nop).
     pub fn fill_registered<T: Plain>(
         &'scope self,
         destination: &'scope mut RegisteredMut<'_, T>,
@@ -153,18 +155,19 @@ impl<'scope> Scope<'scope, '_> {
             operand: value.pattern(),
             ..Descriptor::default()
         };
-        self.registered(abi::OP_FILL, operands)
+        self.registered(abi::OP_FILL, operands, &destination.registration)
     }
 
     /// Counts how often each byte value occurs; `counts` is reached through the mirror.
     ///
     /// # Errors
-    /// As [`nop`](Scope::nop).
+    /// [`Error::OtherDevice`], and as [`nop`](Scope::nop).
     pub fn histogram_registered(
         &'scope self,
         bytes: &'scope Registered<'_, u8>,
         counts: &'scope mut [u64; 256],
     ) -> Result<Pending<'scope, Loan<'scope, [u64; 256]>>, Error> {
+        self.is_of(&bytes.registration)?;
         let loan = Loan::new(counts);
         let operands = Descriptor {
             source: bytes.device_address(),
@@ -178,7 +181,7 @@ impl<'scope> Scope<'scope, '_> {
     /// `y[i] += factor * x[i]`, multiply and add each rounded.
     ///
     /// # Errors
-    /// [`Error::Lengths`], and as [`nop`](Scope::nop).
+    /// [`Error::Lengths`], [`Error::OtherDevice`], and as [`nop`](Scope::nop).
     pub fn saxpy_registered(
         &'scope self,
         factor: f32,
@@ -186,9 +189,10 @@ impl<'scope> Scope<'scope, '_> {
         y: &'scope mut RegisteredMut<'_, f32>,
     ) -> Result<Pending<'scope, Done>, Error> {
         same_length(x, y)?;
+        self.is_of(&x.registration)?;
         let operands =
             Descriptor { operand: u64::from(factor.to_bits()), ..operands(x, y, x.len() as u64) };
-        self.registered(abi::OP_SAXPY, operands)
+        self.registered(abi::OP_SAXPY, operands, &y.registration)
     }
 
     /// The callers have borrowed the operands for 'scope.
@@ -196,8 +200,15 @@ impl<'scope> Scope<'scope, '_> {
         &self,
         opcode: u32,
         operands: Descriptor,
+        destination: &Registration,
     ) -> Result<Pending<'scope, Done>, Error> {
+        self.is_of(destination)?;
         self.submit(Request::new(opcode, Done, operands))
+    }
+
+    /// At its address another device has something else.
+    fn is_of(&self, registration: &Registration) -> Result<(), Error> {
+        if self.is_queue_of(&registration.kernel) { Ok(()) } else { Err(Error::OtherDevice) }
     }
 }
 

@@ -45,3 +45,24 @@ fn lengths_must_agree() {
     let result = queue.scope(|s| s.copy_registered(&source, &mut target)?.wait());
     assert!(matches!(result, Err(Error::Lengths { left: 4, right: 5 })));
 }
+
+#[test]
+fn another_device_does_not_know_the_buffer() {
+    let (one, two) = (Fake::new(), Fake::new());
+    let (one, two) = (Device::with(one.kernel()).unwrap(), Device::with(two.kernel()).unwrap());
+    let (bytes, mut target) = ([1_u8; 4], [0_u8; 4]);
+    let bytes = one.register(&bytes).unwrap();
+    let mut target = two.register_mut(&mut target).unwrap();
+    for device in [&one, &two] {
+        let mut queue = device.queue(8).unwrap();
+        let result = queue.scope(|s| s.copy_registered(&bytes, &mut target)?.wait());
+        assert!(matches!(result, Err(Error::OtherDevice)));
+    }
+    let filled = one.queue(8).unwrap().scope(|s| s.fill_registered(&mut target, 7)?.wait());
+    assert!(matches!(filled, Err(Error::OtherDevice)));
+    assert_eq!(target[..], [0; 4]);
+    // A clone is the same device.
+    let clone = two.clone();
+    clone.queue(8).unwrap().scope(|s| s.fill_registered(&mut target, 7)?.wait()).unwrap();
+    assert_eq!(target[..], [7; 4]);
+}

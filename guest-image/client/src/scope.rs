@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one place where borrowed operands are given to the device")]
 
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::list::Node;
 use crate::loan::Loan;
 use crate::plain::Plain;
@@ -14,6 +15,7 @@ use crate::submission::Submission;
 use farfault_abi::descriptor::Descriptor;
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// Takes commands; made by [`Queue::scope`](crate::Queue::scope).
@@ -54,6 +56,10 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
+    pub(crate) fn is_queue_of(&self, kernel: &Arc<dyn Kernel>) -> bool {
+        self.queue.borrow().is_of(kernel)
+    }
+
     /// Does nothing; its fence says that all before it has ended.
     ///
     /// # Errors

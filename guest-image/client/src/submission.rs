@@ -14,6 +14,7 @@ use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor};
 use farfault_abi::uapi::{QueueCreate, Wait};
 use nix::errno::Errno;
 use std::collections::{HashMap, VecDeque};
+use std::io::Write as _;
 use std::sync::Arc;
 
 /// How often a completion record is looked at before the process sleeps: about
@@ -110,6 +111,11 @@ impl Submission {
         Ok(ticket)
     }
 
+    /// Whether it is a queue of the device behind `kernel`.
+    pub fn is_of(&self, kernel: &Arc<dyn Kernel>) -> bool {
+        Arc::ptr_eq(&self.kernel, kernel)
+    }
+
     /// Whether the command has ended. Makes no system call.
     pub fn has_ended(&self, ticket: u64) -> bool {
         self.in_flight.front().is_none_or(|oldest| ticket < oldest.ticket)
@@ -164,13 +170,20 @@ impl Submission {
             self.retire_oldest()?;
         }
         // A command's record is written before the head moves past it, so the
-        // ring can still look full for a moment.
+        // ring can still look full for a moment. A device that does not move it
+        // any more does not end the next command either, and the kernel says why.
         let next = self.index(self.last + 1);
+        let mut patience = SPINS;
         while next.wrapping_sub(self.ring.head()) >= self.ring.entries() {
             if self.ring.is_halted() {
                 return Err(Error::Halted { queue: self.queue });
             }
-            std::thread::yield_now();
+            if patience > 0 {
+                patience -= 1;
+                std::thread::yield_now();
+            } else {
+                self.retire_oldest()?;
+            }
         }
         Ok(())
     }
@@ -263,7 +276,11 @@ fn take_from_device(kernel: &dyn Kernel, queue: u32) {
             Err(Errno::EINTR) => {}
             Err(error) => {
                 // Going on would let the device write into memory that is used otherwise.
-                eprintln!("farfault-client: cannot take queue {queue} from the device: {error}");
+                // That nobody reads it must not unwind.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "farfault-client: cannot take queue {queue} from the device: {error}"
+                );
                 std::process::abort();
             }
         }
