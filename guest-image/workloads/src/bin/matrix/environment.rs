@@ -98,14 +98,19 @@ fn file_system(disk: &str, kind: &str, options: &str) -> Place {
     }
     if !mentions("/proc/mounts", &target) {
         fs::create_dir_all(&target).map_err(|error| format!("{target}: {error}"))?;
-        // Files begin at multiples of 2 MiB. With blocks smaller than a page there
-        // is no DAX.
-        match kind {
-            "ext4" => {
+        // Files begin at multiples of 2 MiB where that matters. With blocks smaller
+        // than a page there is no DAX.
+        match (kind, options) {
+            ("ext4", _) => {
                 let layout = "stride=512,stripe_width=512";
                 told("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", layout, disk])?;
             }
-            _ => told("mkfs.xfs", &["-q", "-f", "-d", "su=2m,sw=1,extszinherit=512", disk])?,
+            (_, "dax=always") => {
+                // The log has no room in smaller groups.
+                let layout = "agcount=2,su=2m,sw=1,extszinherit=512";
+                told("mkfs.xfs", &["-q", "-f", "-d", layout, disk])?;
+            }
+            _ => told("mkfs.xfs", &["-q", "-f", disk])?,
         }
         told("mount", &["-t", kind, "-o", options, disk, &target])?;
     }

@@ -142,7 +142,7 @@ fn reflink(cell: &mut Cell<'_>) -> Outcome {
 
 /// An empty file beside that of the subject.
 fn clone_of(cell: &Cell<'_>) -> std::result::Result<File, Failure> {
-    let on_xfs = cell.row.name.ends_with("xfs");
+    let on_xfs = cell.row.name.contains("xfs");
     match cell.row.kind {
         Kind::Disk if on_xfs => file_in(needed(&cell.environment.xfs)?, 0),
         Kind::Disk => file_in(needed(&cell.environment.ext4)?, 0),
