@@ -147,24 +147,29 @@ fn nested_failure(error: NestedError) -> Failure {
 /// Tells what is to be told, and gives the exit code.
 fn finish(args: &VmArgs, attended: &Attended, report: &Value, whose: &str) -> Result<u8, Failure> {
     for complaint in &attended.complaints {
-        eprintln!("farfault: a line on the guest's control port is no message: {complaint}");
+        tell(&format!("farfault: a line on the guest's control port is no message: {complaint}\n"));
     }
     if !attended.end.was_wanted() {
         if attended.end.explained_by_serial() && !args.console && args.verbose < 2 {
             for line in &attended.serial_tail {
-                eprintln!("  | {line}");
+                tell(&format!("  | {line}\n"));
             }
         }
-        eprintln!("farfault: {whose}{}", attended.end);
+        tell(&format!("farfault: {whose}{}\n", attended.end));
     }
     if args.stats {
-        eprint!("{}", stats::table(report));
+        tell(&stats::table(report));
     }
     if let Some(path) = &args.stats_json {
         fs::write(path, format!("{report:#}\n"))
             .map_err(|error| Failure::vmm(format!("cannot write {}: {error}", path.display())))?;
     }
     Ok(attended.end.code())
+}
+
+/// Says it on standard error. Who has stopped reading there misses only this.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {

@@ -12,8 +12,9 @@ use std::io::{self, Read};
 const MAX_LINE: usize = 16 << 20;
 /// More counters than any driver has.
 const MAX_COUNTERS: usize = 256;
-/// The longest name of a counter or a mark.
-const MAX_NAME: usize = 100;
+/// The longest name of a counter or a mark. Init takes names of marks up to this
+/// length, and then waits for our answer.
+const MAX_NAME: usize = 200;
 
 /// What init has to say.
 #[derive(Clone, Debug, PartialEq)]

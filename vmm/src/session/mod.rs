@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 use streams::InputEnd;
@@ -69,10 +69,13 @@ enum Event {
 pub struct Session {
     manner: Manner,
     stdio: Stdio,
-    sender: Sender<Event>,
+    sender: SyncSender<Event>,
     events: Receiver<Event>,
     attempt: u32,
 }
+
+/// Events that wait: whoever has more to tell than is heard waits itself.
+const MAX_EVENTS: usize = 64;
 
 impl Session {
     /// Takes over the signals of the process and its standard streams. To be
@@ -86,7 +89,7 @@ impl Session {
 
     /// A session on these streams, without the process's signals.
     pub fn new(manner: Manner, stdio: Stdio) -> Session {
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(MAX_EVENTS);
         Session { manner, stdio, sender, events, attempt: 0 }
     }
 
@@ -143,8 +146,13 @@ impl Session {
     /// The next event, or nothing when the deadline comes first.
     fn next(&self, deadline: Option<Instant>) -> Option<Event> {
         let Some(deadline) = deadline else { return self.events.recv().ok() };
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The time goes first: a guest can see to it that there is always an event.
+        if left.is_zero() {
+            return None;
+        }
         // We hold a sender ourselves, so that only the time can run out.
-        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+        self.events.recv_timeout(left).ok()
     }
 
     /// A way for a thread to tell of this attempt.

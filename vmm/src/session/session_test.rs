@@ -8,6 +8,7 @@ use crate::machine::Ports;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
 
 const MANNER: Manner = Manner {
     raw: false,
