@@ -24,7 +24,7 @@ const BOOTS: [(&str, &str, &str, i32); 11] = [
     ("panic", "", "echo c > /proc/sysrq-trigger", 120),
     ("reboot", "", "echo b > /proc/sysrq-trigger", 120),
     ("never-answers", "--boot-timeout=15 --cmdline-append=rdinit=/bin/sh", "true", 124),
-    ("time-limit", "--timeout=5", "sleep 1000", 124),
+    ("time-limit", "--timeout=5 --cmdline-append=loglevel=7", "sleep 1000", 124),
 ];
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
@@ -77,7 +77,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
         }
     }
     checks.push(Check::new("panic says so", says(finished, "panic", "panic")));
-    checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "time")));
+    checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "  | ")));
     let shown = says(finished, "never-answers", "  | ");
     checks.push(Check::new("a guest that never answers shows its log", shown));
     for name in ["elf", "bzimage"] {

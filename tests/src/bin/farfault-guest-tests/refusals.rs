@@ -53,7 +53,7 @@ const CASES: [(&str, &[&str], i32, &str); 13] = [
     ),
     (
         "persistent memory of an odd size",
-        &["run", "--pmem=/etc/passwd", "--", "true"],
+        &["run", "--pmem=/nonexistent,size=17M", "--", "true"],
         BAD_USAGE,
         "in steps of 2 MiB",
     ),
