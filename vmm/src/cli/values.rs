@@ -72,6 +72,9 @@ impl FromStr for Variable {
     }
 }
 
+/// Where init mounts something over what the initramfs has.
+const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
 /// A file or directory of the host, and its absolute path in the guest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserFile {
@@ -102,6 +105,10 @@ impl FromStr for UserFile {
         }
         if guest.split('/').any(|part| part == "..") || guest.trim_matches('/').is_empty() {
             return Err(format!("'{guest}' in '{text}' is not a file's path in the guest"));
+        }
+        let first = guest.split('/').find(|part| !part.is_empty() && *part != ".");
+        if let Some(top) = first.filter(|top| MOUNT_POINTS.contains(top)) {
+            return Err(format!("nobody would see '{guest}': the guest mounts its own /{top}"));
         }
         Ok(UserFile { host, guest })
     }
@@ -203,7 +210,9 @@ mod tests {
         let file = |host: &str, guest: &str| UserFile { host: host.into(), guest: guest.into() };
         assert_eq!("/etc/hosts".parse(), Ok(file("/etc/hosts", "/hosts")));
         assert_eq!("a/b:/c/d".parse(), Ok(file("a/b", "/c/d")));
-        for wrong in ["", ":/x", "a:b", "a:/", "a:/../b", "/", ".."] {
+        for wrong in
+            ["", ":/x", "a:b", "a:/", "a:/../b", "/", "..", "a:/tmp/b", "a://./run", "/x/proc"]
+        {
             assert!(wrong.parse::<UserFile>().is_err(), "{wrong}");
         }
     }
