@@ -97,7 +97,7 @@ static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
 
 /**
  * ff_mirror_flush() - Post a flush of the device's TLBs
- * @mirror: mirror, its lock held
+ * @mirror: mirror; who changed the page table still holds its lock
  * @start: first address
  * @length: in bytes; 0 means all of the PASID
  *
