@@ -12,6 +12,13 @@ use crate::rules::Rule;
 use farfault_workloads::Failure;
 use farfault_workloads::ktap::{Outcome, expect_equal};
 use nix::Result as Called;
+use nix::errno::Errno;
+use std::time::Duration;
+
+/// How often a change is asked for that the kernel declines for the moment.
+const TRIES: u32 = 200;
+/// Between two of them.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What a change does to the words in its span, and to who may change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +139,26 @@ impl<'a> Cell<'a> {
         let chase = self.start_chase()?;
         let before = frames(&self.subject)?;
         let span = change.part.of(self.subject.span);
-        let done = (change.act)(&mut self.subject, span);
+        let done = self.insist(|subject| (change.act)(subject, span));
         if self.was_done(done)? {
             self.apply(change, span, &before)?;
         } else {
             self.look_at_mirror(&before)?;
         }
         self.look_at_all(chase)
+    }
+
+    /// Asks again where the kernel declines only because somebody, as a rule the
+    /// fault service, holds a page just then.
+    pub fn insist(&mut self, mut act: impl FnMut(&mut Subject) -> Called<()>) -> Called<()> {
+        let tries = if matches!(self.rule, Rule::Refused(_)) { 1 } else { TRIES };
+        for _ in 1..tries {
+            match act(&mut self.subject) {
+                Err(Errno::EAGAIN | Errno::EBUSY) => std::thread::sleep(MOMENT),
+                done => return done,
+            }
+        }
+        act(&mut self.subject)
     }
 
     /// Whether the kernel did it, or refused it as it must.

@@ -79,7 +79,7 @@ fn collapse(cell: &mut Cell<'_>) -> Outcome {
 /// must then map them by small pages is the CPU's page table.
 fn split(cell: &mut Cell<'_>) -> Outcome {
     if cell.row.leaf < HUGE {
-        calls::advise(cell.subject.span, MADV_COLLAPSE)?;
+        cell.insist(|subject| calls::advise(subject.span, MADV_COLLAPSE))?;
         cell.subject.leaf = HUGE;
         cell.subject.whole = cell.subject.shared || cell.subject.kind == Kind::Anonymous;
         cell.subject.reading_maps(Mapped::Maybe);
@@ -114,7 +114,7 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
         _ if cell.row.name == "ksm-merged" => cell.subject.span,
         _ => Span { start, length: PAGE },
     };
-    let done = calls::advise(Span { start, length: PAGE }, MADV_HWPOISON);
+    let done = cell.insist(|_| calls::advise(Span { start, length: PAGE }, MADV_HWPOISON));
     if cell.was_done(done)? {
         let clean = match cell.row.kind {
             Kind::Disk => cell.row.touch == Access::Read,

@@ -28,12 +28,11 @@ fn migrate(cell: &mut Cell<'_>) -> Outcome {
     let chase = cell.start_chase()?;
     let page = |start| Span { start, length: PAGE };
     let closed = cell.subject.is_closed();
-    let done = cell
-        .subject
-        .samples
-        .iter()
-        .filter(|sample| sample.is_there() || closed)
-        .try_for_each(|sample| calls::advise(page(sample.at), MADV_SOFT_OFFLINE));
+    let places = cell.subject.samples.iter().filter(|sample| sample.is_there() || closed);
+    let places: Vec<u64> = places.map(|sample| sample.at).collect();
+    let done = places
+        .into_iter()
+        .try_for_each(|at| cell.insist(|_| calls::advise(page(at), MADV_SOFT_OFFLINE)));
     let moved = cell.was_done(done)?;
     cell.subject.whole = false;
     cell.look_at_mirror(&before)?;
