@@ -52,6 +52,7 @@
  * @FF_COUNT_QUEUES: user-mode queues there are now
  * @FF_COUNT_NOTIFIERS: interval notifiers there are now
  * @FF_COUNT_TABLE_PAGES: page-table pages there are now
+ * @FF_COUNT_DMA_MAPPINGS: leaves there are now that an IOMMU translates further
  * @FF_COUNT_PAGES_PINNED: 4 KiB pages of registered buffers there are now
  * @FF_COUNTERS_NR: number of counters
  */
@@ -95,6 +96,7 @@ enum ff_counter {
 	FF_COUNT_QUEUES,
 	FF_COUNT_NOTIFIERS,
 	FF_COUNT_TABLE_PAGES,
+	FF_COUNT_DMA_MAPPINGS,
 	FF_COUNT_PAGES_PINNED,
 	FF_COUNTERS_NR
 };

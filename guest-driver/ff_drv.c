@@ -4,7 +4,6 @@
  */
 #include <linux/dma-mapping.h>
 #include <linux/idr.h>
-#include <linux/iommu.h>
 #include <linux/iopoll.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -225,11 +224,6 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct ff_device *ff;
 	int ret;
-
-	/* See ff_frame_to_dma(). */
-	if (device_iommu_mapped(&pdev->dev))
-		return dev_err_probe(&pdev->dev, -EOPNOTSUPP,
-				     "behind an IOMMU, which this driver does not support yet\n");
 
 	ff = ff_device_alloc(pdev);
 	if (IS_ERR(ff))

@@ -23,8 +23,8 @@
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a
  * table if there is one at once), no fault is taken, no notifier is inserted or
- * removed, and of locks only commands->lock is taken. The others
- * are never taken in a notifier. ctx->detach is held while the end of the fault
+ * removed, and of locks only commands->lock and spinlocks of the DMA API are
+ * taken. The others are never taken in a notifier. ctx->detach is held while the end of the fault
  * service is waited for, and taken only in a work item or when the driver is
  * unbound. No lock is held while hmm_range_fault() runs but mmap_lock, and none
  * while a process waits for a fence.
@@ -50,6 +50,10 @@
  * waits for ff_window.flush, the last flush posted for the window, whoever
  * posted it. umem_odp.c can mark after the flush because it holds its mutex
  * across both, which two passes rule out.
+ *
+ * Behind an IOMMU the second pass takes the lock again, to undo the DMA mappings
+ * of what the first one took out (ff_dma.c). A page is then never freed while
+ * the IOMMU still lets the device reach it.
  */
 #include <linux/hugetlb.h>
 #include <linux/mmu_notifier.h>
@@ -57,6 +61,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "ff_dma.h"
 #include "ff_drv.h"
 #include "ff_mirror.h"
 #include "ff_trace.h"
@@ -77,10 +82,10 @@ MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to sho
 /* --- The CPU side changes ------------------------------------------------- */
 
 /* A leaf that the device could write was taken out; see the top. */
-static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
+static void ff_mirror_writable(void *context, unsigned long frame,
+			       unsigned long pages)
 {
-	unsigned long frame = PHYS_PFN(entry & FF_PTE_ADDRESS);
-	unsigned long end = frame + FF_LEVEL_PAGES(level);
+	unsigned long end = frame + pages;
 	struct ff_mirror *mirror = context;
 	struct folio *folio;
 
@@ -91,8 +96,7 @@ static void ff_mirror_writable(void *context, u64 entry, unsigned int level)
 		folio = page_folio(pfn_to_page(frame));
 		folio_mark_dirty(folio);
 	}
-	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED,
-		 FF_LEVEL_PAGES(level));
+	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED, pages);
 }
 
 /**
@@ -120,6 +124,42 @@ u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 	return fence;
 }
 
+/*
+ * Undoes the DMA mappings of what was taken out of a range; the flush for it has
+ * passed, and the mirror's lock is held. Returns the fence after which the tables
+ * that became empty can be freed.
+ */
+static u64 ff_mirror_reap(struct ff_mirror *mirror, unsigned long start,
+			  unsigned long end, struct list_head *tables)
+{
+	LIST_HEAD(empty);
+
+	ff_dma_reap(&mirror->pgt, start, end, &empty);
+	if (list_empty(&empty))
+		return 0;
+	list_splice(&empty, tables);
+	return ff_mirror_flush(mirror, start, end - start);
+}
+
+/*
+ * What remains to be done when an invalidation has posted its flush. While it
+ * lasts nothing is mapped in its window, so what is stale in its range was taken
+ * out before @fence, by whom ever: none of it is left to mm's use when it ends.
+ */
+static void ff_mirror_settle(struct ff_mirror *mirror, unsigned long start,
+			     unsigned long end, u64 fence,
+			     struct list_head *tables)
+{
+	ff_command_wait(mirror->ff, fence);
+	if (mirror->pgt.translated) {
+		mutex_lock(&mirror->lock);
+		fence = ff_mirror_reap(mirror, start, end, tables);
+		mutex_unlock(&mirror->lock);
+		ff_command_wait(mirror->ff, fence);
+	}
+	ff_tables_free(&mirror->pgt, tables);
+}
+
 static bool
 ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 			   const struct mmu_notifier_range *range,
@@ -131,6 +171,8 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 	struct ff_mirror *mirror = window->mirror;
 	struct ff_counters *counters = &mirror->ff->counters;
 	bool blockable = mmu_notifier_range_blockable(range);
+	unsigned long start = max(range->start, ff_window_start(window));
+	unsigned long end = min(range->end, ff_window_end(window));
 	struct ff_gather gather;
 	u64 fence;
 
@@ -147,35 +189,34 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	mmu_interval_set_seq(notifier, seq);
 	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	ff_pgtable_zap(&mirror->pgt, max(range->start, ff_window_start(window)),
-		       min(range->end, ff_window_end(window)), &gather);
+	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
 	if (gather.pages) {
 		ff_count(counters, FF_COUNT_INVALIDATIONS_FLUSHED, 1);
 		window->flush = ff_mirror_flush(mirror, gather.start,
 						gather.end - gather.start);
 	}
 	fence = window->flush;
-	mutex_unlock(&mirror->lock);
-	trace_ff_invalidate(mirror->pasid, range, gather.pages, fence);
-
-	if (ff_command_passed(mirror->ff, fence))
-		goto done;
 	if (!blockable) {
 		/* As long as the device takes for a section, no longer. */
 		ff_command_poll(mirror->ff, fence);
-		goto done;
+		ff_command_poll(mirror->ff, ff_mirror_reap(mirror, start, end,
+							   &gather.tables));
 	}
-	if (test_and_set_bit_lock(0, &window->finishing)) {
-		ff_command_wait(mirror->ff, fence);
-		goto done;
-	}
-	window->fence = fence;
-	list_splice(&gather.tables, &window->tables);
-	*finish = &window->finish;
-	return true;
+	mutex_unlock(&mirror->lock);
+	trace_ff_invalidate(mirror->pasid, range, gather.pages, fence);
 
-done:
-	ff_tables_free(&mirror->pgt, &gather.tables);
+	if (!blockable) {
+		ff_tables_free(&mirror->pgt, &gather.tables);
+	} else if (ff_command_passed(mirror->ff, fence) ||
+		   test_and_set_bit_lock(0, &window->finishing)) {
+		ff_mirror_settle(mirror, start, end, fence, &gather.tables);
+	} else {
+		window->start = start;
+		window->end = end;
+		window->fence = fence;
+		list_splice(&gather.tables, &window->tables);
+		*finish = &window->finish;
+	}
 	return true;
 }
 
@@ -184,10 +225,9 @@ ff_mirror_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 {
 	struct ff_window *window =
 		container_of(finish, struct ff_window, finish);
-	struct ff_mirror *mirror = window->mirror;
 
-	ff_command_wait(mirror->ff, window->fence);
-	ff_tables_free(&mirror->pgt, &window->tables);
+	ff_mirror_settle(window->mirror, window->start, window->end,
+			 window->fence, &window->tables);
 	clear_bit_unlock(0, &window->finishing);
 }
 
@@ -278,6 +318,54 @@ struct ff_window *ff_window_get(struct ff_mirror *mirror, unsigned long address)
 }
 
 /**
+ * ff_mirror_reap_passed() - Undo DMA mappings if their flush has passed
+ * @mirror: mirror, with its lock held
+ * @window: window that the range lies in
+ * @start: first address
+ * @end: end
+ * @tables: tables to be freed after a flush
+ *
+ * Return: false if something in the window is still to be flushed.
+ */
+bool ff_mirror_reap_passed(struct ff_mirror *mirror,
+			   const struct ff_window *window, unsigned long start,
+			   unsigned long end, struct list_head *tables)
+{
+	if (!mirror->pgt.stale)
+		return true;
+	if (!ff_command_passed(mirror->ff, window->flush))
+		return false;
+	ff_dma_reap(&mirror->pgt, start, end, tables);
+	return true;
+}
+
+/*
+ * As ff_mirror_settle(), outside of an invalidation. What was mapped and taken out
+ * again meanwhile is for the invalidation that did it, and if there is some in a
+ * window, what else is stale there stays until an invalidation comes by.
+ */
+static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
+				     unsigned long start, unsigned long end,
+				     u64 fence, struct list_head *tables)
+{
+	unsigned long index = start;
+	struct ff_window *window;
+
+	ff_command_wait(mirror->ff, fence);
+	fence = 0;
+	mutex_lock(&mirror->lock);
+	mt_for_each(&mirror->windows, window, index, end - 1)
+		ff_mirror_reap_passed(mirror, window,
+				      max(start, ff_window_start(window)),
+				      min(end, ff_window_end(window)), tables);
+	if (!list_empty(tables))
+		fence = ff_mirror_flush(mirror, start, end - start);
+	mutex_unlock(&mirror->lock);
+	ff_command_wait(mirror->ff, fence);
+	ff_tables_free(&mirror->pgt, tables);
+}
+
+/**
  * ff_mirror_drop() - Let go of pages
  * @mirror: mirror
  * @start: first address
@@ -307,8 +395,7 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 			fence = max(fence, window->flush);
 	}
 	mutex_unlock(&mirror->lock);
-	ff_command_wait(mirror->ff, fence);
-	ff_tables_free(&mirror->pgt, &gather.tables);
+	ff_mirror_settle_dropped(mirror, start, end, fence, &gather.tables);
 }
 
 /* --- Beginning and end ---------------------------------------------------- */

@@ -41,6 +41,8 @@ struct ff_mirror {
  *	side by side, but it is not worth more than one slot: the others wait
  *	at once instead of in the second pass.
  * @finish: for the second pass
+ * @start: where what was invalidated begins
+ * @end: where it ends
  * @fence: what the second pass waits for
  * @tables: what it frees then
  */
@@ -50,6 +52,8 @@ struct ff_window {
 	u64 flush;
 	unsigned long finishing;
 	struct mmu_interval_notifier_finish finish;
+	unsigned long start;
+	unsigned long end;
 	u64 fence;
 	struct list_head tables;
 };
@@ -73,6 +77,9 @@ void ff_mirror_close(struct ff_mirror *mirror);
 
 u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long length);
+bool ff_mirror_reap_passed(struct ff_mirror *mirror,
+			   const struct ff_window *window, unsigned long start,
+			   unsigned long end, struct list_head *tables);
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end);
 

@@ -8,9 +8,11 @@
  * out, for then no walk that began before is left.
  */
 #include <linux/bug.h>
+#include <linux/dma-mapping.h>
 #include <linux/minmax.h>
 
 #include "ff_counters.h"
+#include "ff_dma.h"
 #include "ff_leaf.h"
 #include "ff_pgtable.h"
 
@@ -29,6 +31,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 {
 	pgt->dev = dev;
 	pgt->counters = counters;
+	pgt->translated = dma_need_unmap(dev);
 	pgt->root = ff_table_alloc(pgt, GFP_KERNEL);
 	if (!pgt->root)
 		return -ENOMEM;
@@ -64,7 +67,7 @@ static struct ff_table *ff_table_get(struct ff_pgtable *pgt,
 	if (!parent)
 		return NULL;
 	index = ff_index(address, level + 1);
-	if (ff_entry(parent, index) & FF_PTE_VALID)
+	if (ff_entry(parent, index))
 		return NULL;
 	table = list_first_entry_or_null(spares, struct ff_table, link);
 	if (WARN_ON_ONCE(!table))
@@ -104,7 +107,8 @@ u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
 
 /*
  * Splits the 2 MiB leaf that maps @address already, for one page of it is to
- * be written and the others are not. Returns NULL if there is no need.
+ * be written and the others are not. Returns NULL if there is no need, and there
+ * is none if the CPU maps it as a whole.
  */
 static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
 					unsigned long address, u64 entry,
@@ -116,8 +120,8 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
 	if (!(entry & FF_PTE_WRITE & ~ff_pgtable_lookup(pgt, address)))
 		return NULL;
 	small = list_first_entry_or_null(spares, struct ff_table, link);
-	/* The CPU maps 1 GiB as a whole or not at all. */
-	if (WARN_ON_ONCE(!table || !small))
+	/* The CPU maps 1 GiB as a whole or not at all, and so is DMA mapped. */
+	if (WARN_ON_ONCE(!table || !small || entry & FF_PTE_MAPPED))
 		return NULL;
 	list_del(&small->link);
 	ff_leaf_split(pgt, table, ff_index(address, 1), small);
@@ -137,11 +141,12 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
  * Permission can be added to it, for the device walks again before it reports
  * that permission is missing.
  *
- * Return: false if no leaf of that size fits, because smaller pages are mapped
- * there. Always true for level 0.
+ * Return: 0; -EEXIST if no leaf of that size fits, because smaller pages are
+ * mapped there, which level 0 never gives; -EBUSY and a warning if a stale entry
+ * is there.
  */
-bool ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
-		    unsigned int level, u64 entry, struct list_head *spares)
+int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
+		   unsigned int level, u64 entry, struct list_head *spares)
 {
 	struct ff_table *table = ff_table_get(pgt, address, level, spares);
 	unsigned int index = ff_index(address, level);
@@ -151,14 +156,16 @@ bool ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 	if (!table)
 		table = ff_pgtable_part(pgt, address, entry, spares);
 	if (!table)
-		return true;
+		return 0;
 
 	old = ff_entry(table, index);
+	if (WARN_ON_ONCE(ff_entry_is_stale(old)))
+		return -EBUSY;
 	if (old & FF_PTE_VALID) {
 		if (!(old & FF_PTE_LEAF))
-			return false;
+			return -EEXIST;
 		if (WARN_ON_ONCE((old ^ entry) & FF_PTE_ADDRESS))
-			return true;
+			return 0;
 		entry |= old;
 	} else {
 		table->used++;
@@ -170,31 +177,20 @@ bool ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 			ff_count(pgt->counters, FF_COUNT_LEAVES_1G, 1);
 	}
 	ff_entry_set(table, index, entry);
-	return true;
-}
-
-/* Takes an empty table out of the way of walks that begin from now on. */
-static void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
-			    struct ff_gather *gather)
-{
-	struct ff_table *parent = table->parent;
-
-	ff_table_forget(pgt, table, &gather->tables);
-	ff_entry_set(parent, ff_index(table->start, parent->level), 0);
-	if (!--parent->used && parent->parent)
-		ff_table_unlink(pgt, parent, gather);
+	return 0;
 }
 
 /*
  * Of a leaf that a range covers only in part the rest stays mapped, if there is
- * memory to write it down: this runs in reclaim, and must not wait for any.
+ * memory to write it down: this runs in reclaim, and must not wait for any. What
+ * was mapped for DMA as a whole goes as a whole.
  */
 static bool ff_leaf_keep(struct ff_pgtable *pgt, struct ff_table *table,
 			 unsigned int index)
 {
 	struct ff_table *small;
 
-	if (table->level != 1)
+	if (table->level != 1 || ff_entry(table, index) & FF_PTE_MAPPED)
 		return false;
 	small = ff_table_alloc(pgt, GFP_NOWAIT | __GFP_NOWARN);
 	if (!small)
@@ -209,13 +205,12 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 			 struct ff_gather *gather)
 {
 	unsigned int level = table->level;
-	unsigned long last = table->start + FF_LEVEL_SIZE(level + 1) - 1;
-	unsigned int index = ff_index(max(start, table->start), level);
-	unsigned int stop = ff_index(min(end - 1, last), level);
+	unsigned int index = ff_table_from(table, start);
+	unsigned int last = ff_table_to(table, end);
 	unsigned long address;
 	u64 entry;
 
-	for (; index <= stop; index++) {
+	for (; index <= last; index++) {
 		entry = ff_entry(table, index);
 		if (!(entry & FF_PTE_LEAF))
 			continue;
@@ -223,14 +218,22 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 		if ((address < start || address + FF_LEVEL_SIZE(level) > end) &&
 		    ff_leaf_keep(pgt, table, index))
 			continue;
-		ff_entry_set(table, index, 0);
-		table->used--;
+		if (entry & FF_PTE_MAPPED) {
+			ff_entry_set(table, index,
+				     entry & (FF_PTE_ADDRESS | FF_PTE_MAPPED));
+			pgt->stale++;
+		} else {
+			ff_entry_set(table, index, 0);
+			table->used--;
+		}
 
 		gather->start = min(gather->start, address);
 		gather->end = max(gather->end, address + FF_LEVEL_SIZE(level));
 		gather->pages += FF_LEVEL_PAGES(level);
 		if (entry & FF_PTE_WRITE)
-			gather->writable(gather->context, entry, level);
+			gather->writable(gather->context,
+					 ff_dma_frame(table, index, entry),
+					 FF_LEVEL_PAGES(level));
 	}
 }
 
@@ -241,8 +244,8 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
  * @context: for @writable
  */
 void ff_gather_init(struct ff_gather *gather,
-		    void (*writable)(void *context, u64 entry,
-				     unsigned int level),
+		    void (*writable)(void *context, unsigned long frame,
+				     unsigned long pages),
 		    void *context)
 {
 	gather->start = ULONG_MAX;
@@ -261,7 +264,9 @@ void ff_gather_init(struct ff_gather *gather,
  * @gather: what was taken out is added to it
  *
  * From the top down, for what a large leaf leaves over is small leaves. If there
- * is no memory for those it goes as a whole, and faults in again. Does not sleep.
+ * is no memory for those it goes as a whole, and faults in again. What was mapped
+ * for DMA is stale afterwards, and to be given to ff_dma_reap() once a flush has
+ * passed. Does not sleep.
  */
 void ff_pgtable_zap(struct ff_pgtable *pgt, unsigned long start,
 		    unsigned long end, struct ff_gather *gather)
@@ -276,7 +281,7 @@ void ff_pgtable_zap(struct ff_pgtable *pgt, unsigned long start,
 			next = ff_table_next(table);
 			ff_table_zap(pgt, table, start, end, gather);
 			if (!table->used)
-				ff_table_unlink(pgt, table, gather);
+				ff_table_unlink(pgt, table, &gather->tables);
 		}
 	}
 	ff_count(pgt->counters, FF_COUNT_PAGES_ZAPPED, gather->pages - before);

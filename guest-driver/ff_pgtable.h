@@ -12,7 +12,8 @@
  * @end: end of the last
  * @pages: 4 KiB pages taken out; 0 means that nothing need be flushed
  * @tables: tables that became empty, to be freed after the flush
- * @writable: called for each leaf that the device could write
+ * @writable: called for each leaf of the mirror that the device could write,
+ *	with its frames
  * @context: for @writable
  */
 struct ff_gather {
@@ -20,7 +21,8 @@ struct ff_gather {
 	unsigned long end;
 	unsigned long pages;
 	struct list_head tables;
-	void (*writable)(void *context, u64 entry, unsigned int level);
+	void (*writable)(void *context, unsigned long frame,
+			 unsigned long pages);
 	void *context;
 };
 
@@ -29,12 +31,12 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 void ff_pgtable_fini(struct ff_pgtable *pgt);
 
 u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);
-bool ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
-		    unsigned int level, u64 entry, struct list_head *spares);
+int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
+		   unsigned int level, u64 entry, struct list_head *spares);
 
 void ff_gather_init(struct ff_gather *gather,
-		    void (*writable)(void *context, u64 entry,
-				     unsigned int level),
+		    void (*writable)(void *context, unsigned long frame,
+				     unsigned long pages),
 		    void *context);
 void ff_pgtable_zap(struct ff_pgtable *pgt, unsigned long start,
 		    unsigned long end, struct ff_gather *gather);

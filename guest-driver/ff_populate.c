@@ -9,6 +9,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "ff_dma.h"
 #include "ff_drv.h"
 #include "ff_leaf.h"
 #include "ff_populate.h"
@@ -16,15 +17,6 @@
 
 /* Collisions with invalidations after which to ask for fewer pages. */
 #define FF_TRIES	8
-
-/*
- * The one place that knows how the device reaches a frame. ff_probe() has
- * made sure that bus addresses are physical addresses.
- */
-static dma_addr_t ff_frame_to_dma(unsigned long frame)
-{
-	return PFN_PHYS(frame);
-}
 
 /*
  * The level of the largest leaf for a page that the CPU maps by @order. Other
@@ -50,16 +42,18 @@ static unsigned int ff_leaf_level(const struct ff_window *window,
 
 /*
  * Whether the frames of a whole span lie one behind the other, although the CPU
- * may map them page by page: then one leaf will do.
+ * may map them page by page: then one leaf will do, unless it has to be split
+ * again for one of them (ff_dma.c).
  */
-static bool ff_span_is_together(const struct ff_span *span,
+static bool ff_span_is_together(const struct ff_pgtable *pgt,
+				const struct ff_span *span,
 				const struct ff_scratch *scratch)
 {
 	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
 				   HMM_PFN_WRITE;
 	unsigned long i, first = scratch->pfns[0] & bits;
 
-	if (span->end - span->start != FF_SPAN_SIZE ||
+	if (pgt->translated || span->end - span->start != FF_SPAN_SIZE ||
 	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
 		return false;
 	for (i = 1; i < FF_SPAN_PAGES; i++)
@@ -68,16 +62,17 @@ static bool ff_span_is_together(const struct ff_span *span,
 	return true;
 }
 
-/* Enters what hmm_range_fault() found. */
-static void ff_populate_program(const struct ff_window *window,
-				const struct ff_span *span,
-				struct ff_scratch *scratch)
+/* Enters what hmm_range_fault() found. Returns 0, or an error of ff_dma_map(). */
+static int ff_populate_program(const struct ff_window *window,
+			       const struct ff_span *span,
+			       struct ff_scratch *scratch)
 {
 	struct ff_pgtable *pgt = &window->mirror->pgt;
-	bool together = ff_span_is_together(span, scratch);
+	bool together = ff_span_is_together(pgt, span, scratch);
 	unsigned long address, start, pfn, frame;
 	unsigned int level, order;
-	u64 entry;
+	u64 flags;
+	int ret;
 
 	for (address = span->start; address < span->end;
 	     address = start + FF_LEVEL_SIZE(level)) {
@@ -87,9 +82,9 @@ static void ff_populate_program(const struct ff_window *window,
 		if (!(pfn & HMM_PFN_VALID))
 			continue;
 
-		entry = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
+		flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 		if (pfn & HMM_PFN_WRITE)
-			entry |= FF_PTE_WRITE;
+			flags |= FF_PTE_WRITE;
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
 			order = max(order, FF_PT_BITS);
@@ -98,26 +93,26 @@ static void ff_populate_program(const struct ff_window *window,
 			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 			frame = (pfn & ~HMM_PFN_FLAGS) -
 				((address - start) >> PAGE_SHIFT);
-			if (ff_pgtable_map(pgt, start, level,
-					   entry | ff_frame_to_dma(frame),
-					   &scratch->tables))
+			ret = ff_dma_map(pgt, start, level, frame, flags,
+					 &scratch->tables);
+			if (ret != -EEXIST)
 				break;
 		}
+		if (ret)
+			return ret;
 	}
+	return 0;
 }
 
 /*
- * Joins the small leaves around @address if that is possible. Returns the fence
- * after which @tables may be freed.
+ * Joins the small leaves around @address if that is possible. The table they were
+ * in goes to @tables, to be freed after a flush.
  */
-static u64 ff_populate_join(struct ff_mirror *mirror, unsigned long address,
-			    struct list_head *tables)
+static void ff_populate_join(struct ff_mirror *mirror, unsigned long address,
+			     struct list_head *tables)
 {
-	if (!mirror->ff->leaf_level ||
-	    !ff_leaf_join(&mirror->pgt, address, tables))
-		return 0;
-	return ff_mirror_flush(mirror, ALIGN_DOWN(address, FF_SPAN_SIZE),
-			       FF_SPAN_SIZE);
+	if (mirror->ff->leaf_level && !mirror->pgt.translated)
+		ff_leaf_join(&mirror->pgt, address, tables);
 }
 
 /*
@@ -183,10 +178,18 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	mutex_lock(&mirror->lock);
 	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {
 		ret = -EBUSY;
+	} else if (!ff_mirror_reap_passed(mirror, window, span->start,
+					  span->end, &tables)) {
+		fence = window->flush;
+		ret = -EBUSY;
 	} else {
-		ff_populate_program(window, span, scratch);
-		fence = ff_populate_join(mirror, span->start, &tables);
+		ret = ff_populate_program(window, span, scratch);
+		ff_populate_join(mirror, span->start, &tables);
 	}
+	if (!list_empty(&tables))
+		fence = ff_mirror_flush(mirror, ALIGN_DOWN(span->start,
+							   FF_SPAN_SIZE),
+					FF_SPAN_SIZE);
 	mutex_unlock(&mirror->lock);
 	ff_command_wait(mirror->ff, fence);
 	ff_tables_free(&mirror->pgt, &tables);
@@ -211,8 +214,8 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
  * Return: 0 if all of it was mapped; something may already have been taken
  * out again. -EAGAIN if invalidations kept coming between and fewer pages may
  * have better luck. -EFAULT or -EPERM if some page cannot be had. -EINTR if the
- * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM. -EINVAL, and a
- * warning, if the span is none.
+ * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM, -EIO from
+ * ff_dma_map(). -EINVAL, and a warning, if the span is none.
  */
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)

@@ -80,7 +80,8 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 	return 0;
 }
 
-static void ff_resident_writable(void *context, u64 entry, unsigned int level)
+static void ff_resident_writable(void *context, unsigned long frame,
+				 unsigned long pages)
 {
 	/* Nothing to write it back to, or whoever unpins it marks it. */
 }

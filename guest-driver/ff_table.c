@@ -8,6 +8,12 @@
 #include "ff_counters.h"
 #include "ff_table.h"
 
+/* Frames take as much room as entries. */
+static s64 ff_table_pages(const struct ff_pgtable *pgt)
+{
+	return pgt->translated ? 2 : 1;
+}
+
 /**
  * ff_table_alloc() - Allocate an empty table
  * @pgt: page table
@@ -24,19 +30,30 @@ struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
 		return NULL;
 	table->entries = dma_alloc_coherent(pgt->dev, PAGE_SIZE, &table->dma,
 					    gfp);
-	if (!table->entries) {
-		kfree(table);
-		return NULL;
+	if (!table->entries)
+		goto free;
+	if (pgt->translated) {
+		table->frames = kcalloc(FF_PT_ENTRIES, sizeof(*table->frames),
+					gfp);
+		if (!table->frames)
+			goto free_entries;
 	}
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, 1);
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, ff_table_pages(pgt));
 	return table;
+
+free_entries:
+	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
+free:
+	kfree(table);
+	return NULL;
 }
 
 void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
 {
 	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
+	kfree(table->frames);
 	kfree(table);
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -1);
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -ff_table_pages(pgt));
 }
 
 /**
@@ -155,4 +172,22 @@ void ff_table_forget(struct ff_pgtable *pgt, struct ff_table *table,
 	if (pgt->recent[table->level] == table)
 		pgt->recent[table->level] = NULL;
 	list_add(&table->link, tables);
+}
+
+/**
+ * ff_table_unlink() - Take an empty table out of the way of walks
+ * @pgt: page table
+ * @table: that walks which have begun may still be in
+ * @tables: list that it goes to, to be freed after a flush, and with it those
+ *	above that became empty
+ */
+void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
+		     struct list_head *tables)
+{
+	struct ff_table *parent = table->parent;
+
+	ff_table_forget(pgt, table, tables);
+	ff_entry_set(parent, ff_index(table->start, parent->level), 0);
+	if (!--parent->used && parent->parent)
+		ff_table_unlink(pgt, parent, tables);
 }

@@ -6,6 +6,7 @@
 #include <linux/compiler.h>
 #include <linux/gfp_types.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
@@ -32,9 +33,10 @@ struct device;
  * @parent: table whose entry points here; NULL for the root
  * @entries: what the device reads
  * @dma: where the device finds it
+ * @frames: what the entries map, by index, where DMA addresses do not tell
  * @start: first virtual address it covers
  * @level: 0 maps 4 KiB pages
- * @used: valid entries
+ * @used: entries that are not 0
  */
 struct ff_table {
 	struct rb_node node;
@@ -42,6 +44,7 @@ struct ff_table {
 	struct ff_table *parent;
 	__le64 *entries;
 	dma_addr_t dma;
+	unsigned long *frames;
 	unsigned long start;
 	unsigned int level;
 	unsigned int used;
@@ -51,6 +54,8 @@ struct ff_table {
  * struct ff_pgtable - A page table
  * @dev: whose DMA addresses it holds
  * @counters: of the device
+ * @translated: DMA addresses are mappings that have to be undone; see ff_dma.c
+ * @stale: entries whose mapping is to be undone
  * @root: top-level table, always there
  * @tables: the other tables by address, a tree for each level: an entry holds
  *	a DMA address, which does not say where the CPU finds the table
@@ -61,6 +66,8 @@ struct ff_table {
 struct ff_pgtable {
 	struct device *dev;
 	struct ff_counters *counters;
+	bool translated;
+	unsigned long stale;
 	struct ff_table *root;
 	struct rb_root tables[FF_PT_LEVELS - 1];
 	struct ff_table *recent[FF_PT_LEVELS - 1];
@@ -69,6 +76,22 @@ struct ff_pgtable {
 static inline unsigned int ff_index(unsigned long address, unsigned int level)
 {
 	return address >> FF_LEVEL_SHIFT(level) & (FF_PT_ENTRIES - 1);
+}
+
+/* Index of the first entry of @table that has to do with a range. */
+static inline unsigned int ff_table_from(const struct ff_table *table,
+					 unsigned long start)
+{
+	return ff_index(max(start, table->start), table->level);
+}
+
+/* Index of the last one, if the range ends at @end. */
+static inline unsigned int ff_table_to(const struct ff_table *table,
+				       unsigned long end)
+{
+	unsigned long last = table->start + FF_LEVEL_SIZE(table->level + 1) - 1;
+
+	return ff_index(min(end - 1, last), table->level);
 }
 
 static inline u64 ff_entry(const struct ff_table *table, unsigned int index)
@@ -95,6 +118,8 @@ struct ff_table *ff_table_find(struct ff_pgtable *pgt, unsigned long address,
 void ff_table_link(struct ff_pgtable *pgt, struct ff_table *table,
 		   struct ff_table *parent, unsigned long address);
 void ff_table_forget(struct ff_pgtable *pgt, struct ff_table *table,
+		     struct list_head *tables);
+void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
 		     struct list_head *tables);
 
 #endif /* FF_TABLE_H */

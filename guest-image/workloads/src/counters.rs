@@ -36,12 +36,17 @@ pub fn get(name: &str) -> Result<u64, Failure> {
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
 }
 
+/// Contexts, queues, notifiers, pages of tables, DMA mappings.
+pub type Gauges = [u64; 5];
+
 /// What there is now of things that are made and given back.
 ///
 /// # Errors
 /// As [`get`].
-pub fn gauges() -> Result<[u64; 4], Failure> {
-    Ok([get("contexts")?, get("queues")?, get("notifiers")?, get("table_pages")?])
+pub fn gauges() -> Result<Gauges, Failure> {
+    let counters = ["contexts", "queues", "notifiers", "table_pages", "dma_mappings"].map(get);
+    let [contexts, queues, notifiers, table_pages, dma_mappings] = counters;
+    Ok([contexts?, queues?, notifiers?, table_pages?, dma_mappings?])
 }
 
 /// Returns once there is as much as `before` again: what the kernel puts off to
@@ -49,7 +54,7 @@ pub fn gauges() -> Result<[u64; 4], Failure> {
 ///
 /// # Errors
 /// As [`get`].
-pub fn await_gauges(before: [u64; 4]) -> Result<(), Failure> {
+pub fn await_gauges(before: Gauges) -> Result<(), Failure> {
     while gauges()? != before {
         std::thread::yield_now();
     }

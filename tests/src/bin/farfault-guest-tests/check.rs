@@ -100,7 +100,8 @@ pub fn clean_log(finished: &Finished, step: &str) -> Result<(), String> {
 /// The step `gauges` printed the driver's counters, and all that can leak is back at 0.
 pub fn gauges(finished: &Finished) -> Result<(), String> {
     let output = found(finished, "gauges")?.output;
-    for gauge in ["contexts", "queues", "notifiers", "table_pages", "pages_pinned"] {
+    for gauge in ["contexts", "queues", "notifiers", "table_pages", "dma_mappings", "pages_pinned"]
+    {
         let line = format!("{gauge} 0");
         let at_zero = output.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
         ensure(at_zero, || format!("{gauge} is not 0:\n{output}"))?;

@@ -30,7 +30,7 @@ pub const EXECUTED_CODE: i32 = 7;
 const PATIENCE: u64 = 15_000_000_000;
 
 /// What must go away with a process.
-const GAUGES: [&str; 4] = ["contexts", "queues", "notifiers", "table_pages"];
+const GAUGES: [&str; 5] = ["contexts", "queues", "notifiers", "table_pages", "dma_mappings"];
 
 fn gauges() -> Result<Vec<u64>, Failure> {
     GAUGES.iter().map(|name| counters::get(name)).collect()
