@@ -21,10 +21,12 @@ host_cargo_will_do() {
 		command -v cc >/dev/null
 }
 
-# Runs a command with Rust and a C compiler: the host's, or those of the tools tree.
+# Runs cargo with a C compiler: the host's, or those of the tools tree.
 with_rust() {
 	if [ -z "${rust_from:-}" ]; then
 		if host_cargo_will_do; then rust_from=host; else rust_from=tools; fi
 	fi
-	if [ "$rust_from" = host ]; then "$@"; else guest-image/in-tools "$@"; fi
+	local wrap=(guest-image/lib/own-target)
+	[ "$rust_from" = host ] || wrap+=(guest-image/in-tools)
+	"${wrap[@]}" "$@"
 }

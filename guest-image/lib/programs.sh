@@ -39,7 +39,7 @@ build_programs() {
 	for package in "$@"; do packages+=(-p "$package"); done
 	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 	host_rust || run=("$here/in-tools")
-	(cd "$repo" && "${run[@]}" env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET \
+	(cd "$repo" && "$here/lib/own-target" "${run[@]}" env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET \
 		cargo build --locked --release --bins --target $target "${packages[@]}" --message-format json-render-diagnostics) |
 		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' >"$list"
 }
