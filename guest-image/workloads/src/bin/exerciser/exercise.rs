@@ -4,6 +4,7 @@
 use crate::model::Model;
 use crate::operation::{Abilities, Attempt, Operation, Sizes, Who};
 use crate::subject::Subject;
+use crate::zeroing::NoZeroing;
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
 use farfault_workloads::Failure;
@@ -36,12 +37,18 @@ pub struct Manner {
     pub cpu_only: bool,
     /// The mapping stays in the page tables while blocks are copied.
     pub keep_mapped: bool,
+    /// ext4 may zero blocks ahead, also with DAX.
+    pub zero_ahead: bool,
 }
 
 impl Manner {
     /// The switches that ask for it.
     pub fn switches(self) -> String {
-        let switches = [(" --cpu-only", self.cpu_only), (" --keep-mapped", self.keep_mapped)];
+        let switches = [
+            (" --cpu-only", self.cpu_only),
+            (" --keep-mapped", self.keep_mapped),
+            (" --zero-ahead", self.zero_ahead),
+        ];
         switches.iter().filter(|(_, set)| *set).map(|(switch, _)| *switch).collect()
     }
 }
@@ -54,6 +61,7 @@ pub struct Exercise {
     saved_model: Model,
     mapping: FileMapping,
     queue: Option<RawQueue>,
+    _no_zeroing: Option<NoZeroing>,
     manner: Manner,
     /// What the file system does.
     pub abilities: Abilities,
@@ -66,8 +74,11 @@ impl Exercise {
     pub fn new(folder: &Path, manner: Manner) -> Result<Exercise, Failure> {
         let queue = if manner.cpu_only { None } else { Some(queue()?) };
         let subject = Subject::new(folder, "file")?;
+        let mapping = FileMapping::new(&subject.file, manner.most)?;
+        let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
         Ok(Exercise {
-            mapping: FileMapping::new(&subject.file, manner.most)?,
+            _no_zeroing: if zeroes_wrongly { NoZeroing::new(folder)? } else { None },
+            mapping,
             subject,
             model: Model::default(),
             saved: Subject::new(folder, "saved")?,

@@ -7,6 +7,7 @@ mod exercise;
 mod model;
 mod operation;
 mod subject;
+mod zeroing;
 
 use exercise::{Exercise, Manner};
 use farfault_workloads::Failure;
@@ -21,14 +22,18 @@ use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
     name: "exerciser",
-    usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES] [--cpu-only] [--keep-mapped]",
+    usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES] [--cpu-only] \
+            [--keep-mapped] [--zero-ahead]",
     about: "Does N random operations (default 3000) on a file in DIRECTORY of up to BYTES\n\
             (default 256 KiB): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
             insertion, reflink, sync, reclaim, and accesses to its mapping by CPU and device.\n\
             Where the file system lacks one of them, it is left out.\n\
             --cpu-only has the CPU do the device's part, to tell who is to blame.\n\
             --keep-mapped leaves the mapping in the page tables also where system calls copy\n\
-            reflinked blocks under DAX, of which Linux 7.2 warns with and without a device.",
+            reflinked blocks under DAX, of which Linux 7.2 warns with and without a device.\n\
+            --zero-ahead leaves ext4's zeroing of whole short extents on under DAX (it is the\n\
+            file system's setting extent_max_zeroout_kb), where Linux 7.2 leaves zero pages\n\
+            mapped that write(2) has replaced, with and without a device.",
 };
 
 /// So often the whole file is compared.
@@ -50,8 +55,9 @@ fn main() -> ExitCode {
             let most = within("--file-size", most, 16 * PAGE..=1 << 30)?.next_multiple_of(PAGE);
             let cpu_only = options.switch("--cpu-only");
             let keep_mapped = options.switch("--keep-mapped");
+            let zero_ahead = options.switch("--zero-ahead");
             Ok(Plan {
-                manner: Manner { most, cpu_only, keep_mapped },
+                manner: Manner { most, cpu_only, keep_mapped, zero_ahead },
                 operations: options.option("--operations", 3000)?,
                 seed: options.option("--seed", 1)?,
                 folder: options.operand("DIRECTORY")?.ok_or("no directory is named")?,
