@@ -151,6 +151,14 @@ impl Arena {
         Ok(u64::from_le_bytes(bytes))
     }
 
+    /// All words of a page, as [`load`](Self::load) would give them.
+    pub fn load_page(&self, place: usize, page: usize) -> std::io::Result<Vec<u64>> {
+        let mut bytes = [0; PAGE];
+        self.memory.read_exact_at(&mut bytes, self.address(place, page))?;
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        Ok(bytes.as_chunks().0.iter().map(word).collect())
+    }
+
     fn span(&self, place: usize, pages: &Range<usize>) -> (*mut c_void, usize) {
         let start = self.address(place, pages.start) as usize;
         (std::ptr::with_exposed_provenance_mut(start), pages.len() * PAGE)

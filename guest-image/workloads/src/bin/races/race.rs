@@ -66,7 +66,7 @@ fn contend(
         let mut result = Ok(());
         while result.is_ok() && done.changes < changes && !over.load(Ordering::Relaxed) {
             result = stage
-                .look()
+                .begin()
                 .and_then(|()| set.change.step(&mut stage))
                 .and_then(|()| stage.look())
                 .and_then(|()| stage.watch());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a change works with, and the steps that changes are made of.
 
-use crate::accessor::Accessor;
+use crate::accessor::{Accessor, LONGEST};
 use crate::arena::Arena;
 use crate::layout::{STAMPS, WORDS};
 use crate::oracle::{Finding, Ledger, Right};
@@ -13,6 +13,10 @@ use std::ops::Range;
 /// Pages that are mapped anew after each change and never shown to the device:
 /// the frames that the change has given back, as a rule.
 const BYSTANDERS: usize = 4;
+/// One change in so many is looked at closely: the changer has the device access
+/// pages before, within and after it. That takes far longer than the change, and
+/// the other queues are at it all the time.
+const CLOSELY: usize = 8;
 
 /// A kind of change; made anew for each run.
 pub trait Change {
@@ -32,6 +36,7 @@ pub struct Stage<'a> {
     /// A queue of the changer's own, used only between and within its changes.
     pub probe: Accessor<'a>,
     pub random: Random,
+    closely: bool,
     template: Region,
     bystanders: Region,
     watched: u64,
@@ -44,13 +49,21 @@ impl<'a> Stage<'a> {
         probe: Accessor<'a>,
         random: Random,
     ) -> Result<Self, Failure> {
-        let template = Region::small_pages(crate::accessor::LONGEST * PAGE)?;
+        let template = Region::small_pages(LONGEST * PAGE)?;
         let bystanders = Region::small_pages(BYSTANDERS * PAGE)?;
-        let mut stage = Self { arena, ledger, probe, random, template, bystanders, watched: 0 };
+        let closely = true;
+        let mut stage =
+            Self { arena, ledger, probe, random, closely, template, bystanders, watched: 0 };
         for page in 0..arena.pages() {
             stage.store_stamp(page);
         }
         Ok(stage)
+    }
+
+    /// Begins a change, and settles how closely it is looked at.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.closely = self.random.below(CLOSELY) == 0;
+        self.look()
     }
 
     /// Pages to change: few or many, at the front, in the middle or at the end, or all.
@@ -80,17 +93,25 @@ impl<'a> Stage<'a> {
 
     /// Makes empty pages hold their new generation, by CPU or device, and publishes it.
     pub fn fill(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
-        if pages.len() <= crate::accessor::LONGEST && self.random.below(2) == 0 {
-            self.put(pages)?;
-        } else {
-            pages.clone().for_each(|page| self.store_stamp(page));
+        if self.closely && self.random.below(2) == 0 {
+            return self.fill_by_device(pages);
+        }
+        pages.clone().for_each(|page| self.store_stamp(page));
+        self.ledger.publish(pages.clone());
+        Ok(())
+    }
+
+    /// As [`fill`](Self::fill), by the device.
+    pub fn fill_by_device(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
+        for first in pages.clone().step_by(LONGEST) {
+            self.put(&(first..pages.end.min(first + LONGEST)))?;
         }
         self.ledger.publish(pages.clone());
         Ok(())
     }
 
     /// Has the device write whole pages of the new generation.
-    pub fn put(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
+    fn put(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
         let ledger = self.ledger;
         let words = views::words_mut(&mut self.template);
         for (page, words) in pages.clone().zip(words.chunks_exact_mut(WORDS)) {
@@ -106,6 +127,9 @@ impl<'a> Stage<'a> {
 
     /// Has the device look at a few pages, so that it has them at hand.
     pub fn look(&mut self) -> Result<(), Failure> {
+        if !self.closely {
+            return Ok(());
+        }
         let pages = self.arena.pages();
         let start = self.random.below(pages);
         let count = 1 + self.random.below((pages - start).min(8));
@@ -131,10 +155,20 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Has the device read pages, if the change is looked at closely.
+    pub fn read(&mut self, place: usize, pages: Range<usize>) -> Result<(), Failure> {
+        if self.closely { self.probe.read(place, pages) } else { Ok(()) }
+    }
+
+    /// Has the device add to the changer's sum in a page, likewise.
+    pub fn add(&mut self, page: usize) -> Result<(), Failure> {
+        if self.closely { self.probe.add(page) } else { Ok(()) }
+    }
+
     /// The device must not get at a page of `pages` now.
     pub fn expect_refused(&mut self, place: usize, pages: &Range<usize>) -> Result<(), Failure> {
         let page = self.one_of(pages);
         // Anything else has been found wrong by the oracle.
-        self.probe.read(place, page..page + 1)
+        self.read(place, page..page + 1)
     }
 }

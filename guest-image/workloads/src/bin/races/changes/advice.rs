@@ -49,10 +49,10 @@ impl Change for Free {
         let pages = stage.choose();
         stage.ledger.announce(pages.clone());
         stage.arena.advise(pages.clone(), libc::MADV_FREE)?;
-        stage.put(&pages)?;
-        stage.ledger.publish(pages.clone());
+        // All of each page: what was there before may still be.
+        stage.fill_by_device(&pages)?;
         stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
-        stage.probe.read(0, pages)
+        stage.read(0, pages)
     }
 }
 
@@ -67,9 +67,9 @@ impl Change for PageOut {
         stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
         let page = stage.one_of(&pages);
         if stage.random.below(2) == 0 {
-            stage.probe.read(0, page..page + 1)?;
+            stage.read(0, page..page + 1)?;
         }
-        stage.probe.add(page)?;
+        stage.add(page)?;
         stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
         stage.probe.seen(0, page)
     }

@@ -61,7 +61,7 @@ impl Change for Private {
         stage.ledger.announce(pages.clone());
         stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
         let page = stage.one_of(&pages);
-        stage.probe.read(0, page..page + 1)?;
+        stage.read(0, page..page + 1)?;
         stage.fill(&pages)
     }
 }
@@ -118,11 +118,11 @@ impl Change for Writeback {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let pages = stage.choose();
         let page = stage.one_of(&pages);
-        stage.probe.add(page)?;
+        stage.add(page)?;
         stage.arena.sync(pages.clone())?;
-        stage.probe.add(page)?;
+        stage.add(page)?;
         stage.arena.advise(pages, libc::MADV_PAGEOUT)?;
         stage.probe.seen(0, page)?;
-        stage.probe.add(page)
+        stage.add(page)
     }
 }

@@ -78,7 +78,7 @@ impl Change for Merge {
             // Only one of the two may change.
             0..8 => {
                 let page = stage.one_of(&pair);
-                stage.probe.add(page)?;
+                stage.add(page)?;
                 pair.clone().try_for_each(|page| stage.probe.seen(0, page))
             }
             // Equal again, and so to be merged.

@@ -3,7 +3,7 @@
 
 use super::{SMALL, Set};
 use crate::arena::Backing;
-use crate::layout::STAMPS;
+use crate::layout::{STAMPS, WORDS};
 use crate::oracle::{Finding, Ledger, Right};
 use crate::stage::{Change, Stage};
 use farfault_workloads::Failure;
@@ -85,7 +85,7 @@ impl Change for Relocate {
         set(1 - from, Right::Allowed);
         self.places[block] = 1 - from;
         stage.expect_refused(from, &pages)?;
-        stage.probe.read(1 - from, pages)
+        stage.read(1 - from, pages)
     }
 }
 
@@ -97,17 +97,14 @@ impl Change for Keep {
         let block = stage.random.below(SMALL / BLOCK);
         let pages = block * BLOCK..(block + 1) * BLOCK;
         let page = stage.one_of(&pages);
-        stage.probe.add(page)?;
+        stage.add(page)?;
         // At the other place this generation stays as long as it is looked at.
         let old = stage.ledger.stamp(page);
         stage.probe.seen(0, page)?;
         stage.ledger.announce(pages.clone());
         stage.ledger.set_rights(1, pages.clone(), Right::Changing, Right::Changing);
         stage.arena.relocate(0, pages.clone(), true)?;
-        let moved = |word| stage.arena.load(1, page, word);
-        let words = 0..crate::layout::WORDS;
-        let first: Result<Vec<u64>, _> = words.clone().map(moved).collect();
-        let first = first?;
+        let first = stage.arena.load_page(1, page)?;
         for word in STAMPS {
             if first[word] != old {
                 let text = format!("moved away: expected {old:#x}, found {:#x}", first[word]);
@@ -115,15 +112,13 @@ impl Change for Keep {
             }
         }
         stage.fill(&pages)?;
-        for word in words {
-            let found = stage.arena.load(1, page, word)?;
-            if found != first[word] {
-                let text = format!(
-                    "word {word} of a page that was moved away changed from {:#x} to {found:#x}",
-                    first[word]
-                );
-                return Err(Finding::new("STALE", page, text).into());
-            }
+        let second = stage.arena.load_page(1, page)?;
+        if let Some(word) = (0..WORDS).find(|&word| first[word] != second[word]) {
+            let text = format!(
+                "word {word} of a page that was moved away changed from {:#x} to {:#x}",
+                first[word], second[word]
+            );
+            return Err(Finding::new("STALE", page, text).into());
         }
         stage.arena.unmap(1, pages.clone())?;
         stage.ledger.set_rights(1, pages.clone(), Right::Denied, Right::Denied);
@@ -142,12 +137,12 @@ impl Change for Protect {
         let read = if self.access == Access::Read { Right::Allowed } else { Right::Denied };
         let meanwhile = if read == Right::Allowed { read } else { Right::Changing };
         let page = stage.one_of(&pages);
-        stage.probe.add(page)?;
+        stage.add(page)?;
         stage.ledger.set_rights(0, pages.clone(), meanwhile, Right::Changing);
         stage.arena.protect(pages.clone(), self.access)?;
         stage.ledger.set_rights(0, pages.clone(), read, Right::Denied);
-        stage.probe.add(page)?;
-        stage.probe.read(0, page..page + 1)?;
+        stage.add(page)?;
+        stage.read(0, page..page + 1)?;
         stage.ledger.set_rights(0, pages.clone(), meanwhile, Right::Changing);
         stage.arena.protect(pages.clone(), Access::Write)?;
         stage.rights(&pages, Right::Allowed);

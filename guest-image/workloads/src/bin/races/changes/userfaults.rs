@@ -96,7 +96,7 @@ impl Change for Missing {
             stage.ledger.publish(pages.clone());
         }
         let page = stage.one_of(&pages);
-        stage.probe.read(0, page..page + 1)
+        stage.read(0, page..page + 1)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
