@@ -39,9 +39,9 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         let name = format!("farfault-matrix-{kind}-{}", std::process::id());
         std::env::temp_dir().join(name)
     });
-    let options = ["--cpus=2", "--memory=2G", "--timeout=1500"].map(str::to_owned);
-    let persistent = disks.iter().map(|disk| format!("--pmem={},size=512M", disk.display()));
-    let options: Vec<String> = options.into_iter().chain(persistent).collect();
+    let mut options = ["--cpus=2", "--timeout=1500"].map(str::to_owned).to_vec();
+    options.extend(memory().map(str::to_owned));
+    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.display())));
     let finished = farfault.script(&options, &script_of(&steps, ""));
     for disk in disks {
         // It is not there if the guest was not started.
@@ -50,6 +50,14 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
     match finished {
         Ok(finished) => checks(&finished),
         Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+/// With room for pages of 1 GiB where all rows are run; it is used only for them.
+fn memory() -> [&'static str; 2] {
+    match is_long() {
+        true => ["--memory=8G", "--cmdline-append=hugepagesz=1G hugepages=5"],
+        false => ["--memory=2G", "--cmdline-append="],
     }
 }
 

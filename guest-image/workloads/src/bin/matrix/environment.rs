@@ -62,6 +62,30 @@ impl Environment {
     }
 }
 
+/// Pages of 1 GiB that a cell needs at once: its own, and a copy of it or a child's.
+const GIGANTIC_PAGES: u64 = 2;
+
+/// Has the kernel keep so many pages of 1 GiB free. Not for every run: they are most of
+/// a large guest's memory, and more than a small one has.
+pub fn allow_gigantic_pages() -> Result<(), Failure> {
+    let free = "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages";
+    let all = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+    if !Path::new(all).exists() {
+        return Err(Skip("the CPU has no pages of 1 GiB".to_owned()).into());
+    }
+    let missing = GIGANTIC_PAGES.saturating_sub(number(free)?);
+    if missing > 0 {
+        set(all, &(number(all)? + missing).to_string())?;
+    }
+    match number(free)? {
+        GIGANTIC_PAGES.. => Ok(()),
+        have => {
+            let lack = format!("{have} pages of 1 GiB can be had, not {GIGANTIC_PAGES}");
+            Err(Skip(lack).into())
+        }
+    }
+}
+
 /// What `place` holds; a cell that needs it is skipped without.
 pub fn needed<T>(place: &Result<T, String>) -> Result<&T, Failure> {
     place.as_ref().map_err(|why| -> Failure { Box::new(Skip(why.clone())) })

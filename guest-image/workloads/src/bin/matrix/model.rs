@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 pub const PAGE: u64 = memory::PAGE as u64;
 pub const HUGE: u64 = memory::HUGE_PAGE as u64;
+pub const GIGANTIC: u64 = 1 << 30;
 
 /// Pages of a subject that are looked at: first and last of each quarter of it.
 pub const SAMPLES: u64 = 8;

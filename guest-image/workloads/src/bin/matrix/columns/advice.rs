@@ -109,7 +109,10 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
     let chase = cell.start_chase()?;
     let start = cell.subject.samples[BAD].at;
     let harmed = match cell.row.kind {
-        Kind::Hugetlb => Span { start: start / HUGE * HUGE, length: HUGE },
+        Kind::Hugetlb => {
+            let length = cell.row.leaf;
+            Span { start: start / length * length, length }
+        }
         // All samples lie in the one page.
         _ if cell.row.name == "ksm-merged" => cell.subject.span,
         _ => Span { start, length: PAGE },

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rows of memory that is a file's, on a disk or not.
 
-use crate::calls::{self, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source, Span};
-use crate::environment::{Environment, drop_caches, file_in, needed};
-use crate::model::{HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
+use crate::calls::{
+    self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source, Span,
+};
+use crate::environment::{Environment, allow_gigantic_pages, drop_caches, file_in, needed};
+use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
 use crate::row::Row;
 use crate::rows::anonymous::written;
 use farfault_workloads::Failure;
@@ -35,6 +37,8 @@ pub const ROWS: &[Row] = &[
     Row::new("hugetlb-file", "shared, a file of them", Kind::Hugetlb, huge_file)
         .sized(4 * HUGE, HUGE)
         .shared(),
+    Row::new("hugetlb-1g", "a private hugetlb page of 1 GiB", Kind::Hugetlb, gigantic)
+        .sized(GIGANTIC, GIGANTIC),
 ];
 
 /// Maps `file`, after giving it its words.
@@ -98,6 +102,13 @@ fn of_system_v(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failu
 
 fn huge(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let flags = MAP_PRIVATE | MAP_HUGETLB;
+    let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
+    written(Subject::new(span, row.kind, row.shared, row.leaf))
+}
+
+fn gigantic(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+    allow_gigantic_pages()?;
+    let flags = MAP_PRIVATE | MAP_HUGETLB | MAP_HUGE_1GB;
     let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
     written(Subject::new(span, row.kind, row.shared, row.leaf))
 }
