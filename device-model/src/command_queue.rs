@@ -14,12 +14,14 @@ use farfault_abi::command::{
 use farfault_abi::descriptor::Descriptor;
 use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_FAULT, VECTOR_QUEUE, VECTORS};
 use farfault_abi::regs::{ERR_BUS_MASTER, ERR_COMMAND, ERR_COMMAND_RING, PASID_BITS};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::Bytes;
 
 use crate::counters::count;
 use crate::engine::Step;
 use crate::gate::{Plane, Shut};
+use crate::platform::Permits;
 use crate::queue::Binding;
+use crate::ram::Dma;
 use crate::ring::Ring;
 use crate::scheduler::Response;
 use crate::shared::Shared;
@@ -87,21 +89,17 @@ impl CommandQueue {
         }
         let head = head.wrapping_add(1);
         self.head = Some(head);
-        let at = GuestAddress(plane.setup.commands.head());
-        if plane.memory.store(head, at, Ordering::Release).is_err() {
+        let word = plane.memory.touch(plane.setup.commands.head(), 4, Permits::WRITE);
+        if word.is_none_or(|word| word.store(head, 0, Ordering::Release).is_err()) {
             shared.report(ERR_COMMAND_RING);
         }
         (Step::Worked, matches!(outcome, Outcome::Interrupt).then_some(VECTOR_COMMAND))
     }
 
     /// The command at the head and the head, if there is one.
-    fn fetch(
-        &mut self,
-        memory: &GuestMemoryMmap,
-        ring: &Ring,
-    ) -> Result<Option<(u32, Command)>, ()> {
-        let word =
-            |address| memory.load::<u32>(GuestAddress(address), Ordering::Acquire).map_err(|_| ());
+    fn fetch(&mut self, memory: &Dma, ring: &Ring) -> Result<Option<(u32, Command)>, ()> {
+        let slice = |address, bytes| memory.touch(address, bytes, Permits::READ).ok_or(());
+        let word = |address| slice(address, 4)?.load::<u32>(0, Ordering::Acquire).map_err(|_| ());
         let head = self.head.map_or_else(|| word(ring.head()), Ok)?;
         self.head = Some(head);
         let tail = word(ring.tail())?;
@@ -109,7 +107,7 @@ impl CommandQueue {
             return Ok(None);
         }
         let mut bytes = [0; Command::SIZE];
-        memory.read_slice(&mut bytes, GuestAddress(ring.entry(head))).map_err(|_| ())?;
+        slice(ring.entry(head), Command::SIZE as u64)?.copy_to(&mut bytes);
         Ok(Some((head, Command::from_bytes(&bytes))))
     }
 }
@@ -163,8 +161,8 @@ fn wait(shared: &Shared, plane: &Plane, command: &Command) -> Option<Outcome> {
     if !command.address.is_multiple_of(8) || flags & !WAIT_IRQ != 0 {
         return None;
     }
-    let at = GuestAddress(command.address);
-    if plane.memory.store(command.value, at, Ordering::Release).is_err() {
+    let word = plane.memory.touch(command.address, 8, Permits::WRITE);
+    if word.is_none_or(|word| word.store(command.value, 0, Ordering::Release).is_err()) {
         return Some(Outcome::Wrong(ERR_COMMAND_RING));
     }
     count(&shared.counters.waits);

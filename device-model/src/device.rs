@@ -12,6 +12,7 @@ use crate::counters::{Counters, count};
 use crate::engine::{Attachment, Engine, Step};
 use crate::gate::{Plane, Setup};
 use crate::platform::Platform;
+use crate::ram::Dma;
 use crate::registers::{BadAccess, Effect, Readings, Registers};
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -88,6 +89,13 @@ impl Device {
         });
     }
 
+    /// The IOMMU says otherwise than before. When this returns, no access is
+    /// left that was made through what it said before, and nothing of it is
+    /// remembered. May wait for a section; called by a thread of the hosting.
+    pub fn dma_changed(&self) {
+        self.shared.gate.change(|plane| plane.mappings += 1);
+    }
+
     /// Function-level reset: as new, bus mastering off, but for the counters,
     /// which go on. When it returns, no memory access is in flight.
     pub fn reset(&self) {
@@ -161,7 +169,7 @@ impl Device {
     }
 
     fn enable(&self, registers: &Registers) {
-        let memory = self.shared.platform.memory();
+        let memory = Dma::new(&*self.shared.platform);
         let Some(setup) = registers.setup(&memory) else {
             return self.shared.report(ERR_BASE);
         };

@@ -2,19 +2,16 @@
 //! An engine: takes a queue that is ready, runs it section by section, and
 //! sees to what comes of it.
 
-use std::sync::Arc;
-
 use farfault_abi::descriptor::STATUS_OK;
 use farfault_abi::pci::VECTOR_FAULT;
 use farfault_abi::regs::{ERR_BUS_MASTER, ERR_TABLE};
-use vm_memory::GuestMemoryMmap;
 
 use crate::counters::{Tally, count};
 use crate::fault_queue::Group;
 use crate::gate::Shut;
 use crate::lookahead::{Ahead, halted, request};
 use crate::queue::{Event, Halt, Run};
-use crate::ram::{Ram, Slice, nothing};
+use crate::ram::{Dma, Ram, Slice, nothing};
 use crate::scheduler::Pick;
 use crate::section::{PageFault, Section};
 use crate::shared::Shared;
@@ -39,7 +36,7 @@ pub enum Step {
 
 /// Guest memory as of an epoch, for engines to borrow from.
 pub struct Attachment {
-    memory: Arc<GuestMemoryMmap>,
+    memory: Dma,
     epoch: u64,
 }
 

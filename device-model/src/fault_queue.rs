@@ -15,9 +15,11 @@ use std::sync::atomic::Ordering;
 
 use farfault_abi::fault::{FAULT_LAST, Fault};
 use farfault_abi::regs::{ERR_FAULT_OVERFLOW, ERR_FAULT_RING};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::Bytes;
 
 use crate::counters::{Live, count};
+use crate::platform::Permits;
+use crate::ram::{Dma, Slice};
 use crate::ring::{Ring, Wild};
 use crate::sync::fence;
 
@@ -98,7 +100,7 @@ impl FaultQueue {
     }
 
     /// Writes as many waiting groups as there is room for.
-    pub fn drain(&mut self, memory: &GuestMemoryMmap, ring: Ring, counters: &Live) -> Posted {
+    pub fn drain(&mut self, memory: &Dma, ring: Ring, counters: &Live) -> Posted {
         let mut posted = Posted::default();
         loop {
             match self.post_front(memory, ring, counters, &mut posted) {
@@ -115,19 +117,22 @@ impl FaultQueue {
     /// Posts the first group, cut to the room there is; false if there is none of either.
     fn post_front(
         &mut self,
-        memory: &GuestMemoryMmap,
+        memory: &Dma,
         ring: Ring,
         counters: &Live,
         posted: &mut Posted,
     ) -> Result<bool, Wild> {
-        let tail_word = PhysicalWord { memory, address: ring.tail() };
-        let head_word = PhysicalWord { memory, address: ring.head() };
+        if self.tail.is_some() && self.waiting.is_empty() {
+            return Ok(false);
+        }
+        let word = |address| memory.touch(address, 4, Permits::ALL).map(DmaWord).ok_or(Wild);
+        let (tail_word, head_word) = (word(ring.tail())?, word(ring.head())?);
+        let overflows_word = word(ring.overflows())?;
         let tail = match self.tail {
             Some(tail) => tail,
             None => {
                 // The driver has seen this count, and looks for another.
-                let overflows = PhysicalWord { memory, address: ring.overflows() };
-                self.overflows = overflows.acquire();
+                self.overflows = overflows_word.acquire();
                 *self.tail.insert(tail_word.acquire())
             }
         };
@@ -138,7 +143,6 @@ impl FaultQueue {
             posted.errors |= ERR_FAULT_OVERFLOW;
             count(&counters.fault_overflows);
             self.overflows = self.overflows.wrapping_add(1);
-            let overflows_word = PhysicalWord { memory, address: ring.overflows() };
             room = ring.room(overflow(&overflows_word, &head_word, self.overflows), tail)?;
         }
         if room == 0 {
@@ -150,8 +154,9 @@ impl FaultQueue {
         }
         let mut next = tail;
         for record in &group.records {
-            let address = GuestAddress(ring.entry(next));
-            memory.write_slice(&record.to_bytes(), address).map_err(|_| Wild)?;
+            let bytes = record.to_bytes();
+            let entry = memory.touch(ring.entry(next), bytes.len() as u64, Permits::WRITE);
+            entry.ok_or(Wild)?.copy_from(&bytes);
             next = next.wrapping_add(1);
         }
         posted.interrupt |= publish(&tail_word, &head_word, tail, next);
@@ -163,18 +168,15 @@ impl FaultQueue {
 }
 
 /// A word of a ring header in guest memory.
-struct PhysicalWord<'a> {
-    memory: &'a GuestMemoryMmap,
-    address: u64,
-}
+struct DmaWord<'m>(Slice<'m>);
 
-impl Word for PhysicalWord<'_> {
+impl Word for DmaWord<'_> {
     fn acquire(&self) -> u32 {
-        // The ring lies in memory: that was checked when the device was enabled.
-        self.memory.load(GuestAddress(self.address), Ordering::Acquire).unwrap_or(0)
+        // It is there, and a ring is aligned.
+        self.0.load(0, Ordering::Acquire).unwrap_or(0)
     }
 
     fn release(&self, value: u32) {
-        let _ = self.memory.store(value, GuestAddress(self.address), Ordering::Release);
+        let _ = self.0.store(value, 0, Ordering::Release);
     }
 }

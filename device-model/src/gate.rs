@@ -4,11 +4,13 @@
 //! Engines and the command processor hold it for reading while they touch guest
 //! memory. Reset, disabling and switching bus mastering off hold it for writing,
 //! so when they return no access is in flight, and none begins.
+//!
+//! RULE 1 (`space.rs`) holds for the IOMMU by it, too. What the IOMMU said is
+//! used under the read guard only; a change of what it says counts `mappings` up
+//! under the write guard, and an engine that finds another count behind the
+//! gate drops its whole TLB before it looks anything up.
 
-use std::sync::Arc;
-
-use vm_memory::GuestMemoryMmap;
-
+use crate::ram::Dma;
 use crate::ring::Ring;
 use crate::sync::{RwLock, RwLockReadGuard};
 use crate::walk::Contexts;
@@ -33,7 +35,9 @@ pub struct Plane {
     /// Bus mastering.
     pub bus_master: bool,
     /// Guest memory of this epoch.
-    pub memory: Arc<GuestMemoryMmap>,
+    pub memory: Dma,
+    /// Counts the changes of what the IOMMU says.
+    pub mappings: u64,
     /// The driver's set-up of this epoch.
     pub setup: Setup,
 }
@@ -54,9 +58,15 @@ pub struct Gate {
 
 impl Gate {
     /// A shut gate in front of `memory`.
-    pub fn new(memory: Arc<GuestMemoryMmap>) -> Self {
-        let setup = Setup::default();
-        let plane = Plane { epoch: 0, enabled: false, bus_master: false, memory, setup };
+    pub fn new(memory: Dma) -> Self {
+        let plane = Plane {
+            epoch: 0,
+            enabled: false,
+            bus_master: false,
+            memory,
+            mappings: 0,
+            setup: Setup::default(),
+        };
         Self { plane: RwLock::new(plane) }
     }
 

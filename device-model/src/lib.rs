@@ -34,4 +34,4 @@ pub use config::{Config, ConfigError, MAX_ENGINES, MAX_WINDOW};
 pub use counters::Counters;
 pub use device::Device;
 pub use engine::{Attachment, Engine, Step};
-pub use platform::Platform;
+pub use platform::{Iommu, Permits, Place, Platform};

@@ -6,14 +6,14 @@
 //! every other is answered with all ones, or dropped, and reported.
 
 use farfault_abi::command::Command;
-use farfault_abi::context::Context;
 use farfault_abi::fault::Fault;
 use farfault_abi::pci::{QUEUES, VECTORS};
 use farfault_abi::regs::*;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::config::Config;
 use crate::gate::Setup;
+use crate::platform::Permits;
+use crate::ram::Dma;
 use crate::ring::Ring;
 use crate::walk::{Contexts, PAGE};
 
@@ -149,18 +149,15 @@ impl Registers {
     }
 
     /// What the base registers describe, if all of it is usable and in `memory`.
-    pub fn setup(&self, memory: &GuestMemoryMmap) -> Option<Setup> {
+    pub fn setup(&self, memory: &Dma) -> Option<Setup> {
         let commands = Ring::new(self.command_base, self.command_entries.into(), Command::SIZE)?;
         let faults = Ring::new(self.fault_base, self.fault_entries.into(), Fault::SIZE)?;
         let contexts = Contexts { base: self.context_base, entries: self.context_entries };
-        let inside = |base, bytes: u64| {
-            GuestMemoryBackend::check_range(memory, GuestAddress(base), bytes as usize)
-        };
         let usable = contexts.base.is_multiple_of(PAGE)
             && (1..=1 << PASID_BITS).contains(&contexts.entries)
-            && inside(contexts.base, u64::from(contexts.entries) * Context::SIZE as u64)
-            && inside(commands.base(), commands.bytes())
-            && inside(faults.base(), faults.bytes());
+            && memory.holds(contexts.base, contexts.bytes(), Permits::READ)
+            && memory.holds(commands.base(), commands.bytes(), Permits::ALL)
+            && memory.holds(faults.base(), faults.bytes(), Permits::ALL);
         usable.then_some(Setup { contexts, commands, faults })
     }
 }

@@ -11,16 +11,17 @@
 
 use std::sync::atomic::Ordering;
 
-use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT, REASON_PERMISSION};
+use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
 use vm_memory::Bytes;
 
 use crate::counters::Tally;
 use crate::gate::Plane;
+use crate::platform::Permits;
 use crate::ram::{Ram, Slice, nothing};
 use crate::space::{Log, VA_END};
 use crate::sync::RwLockReadGuard;
 use crate::tlb::{Owner, Tlb};
-use crate::walk::{PAGE, Permits, walk};
+use crate::walk::{Aim, PAGE, walk};
 
 /// Most bytes that are copied in a section. Taking a lock waits for all stores
 /// before it: with half as many, scattered copies lose a tenth of their speed.
@@ -49,6 +50,10 @@ impl Access {
 
     fn writes(self) -> bool {
         self.0 & Self::WRITE.0 != 0
+    }
+
+    fn wants(self) -> Permits {
+        Permits { read: self.reads(), write: self.writes() }
     }
 
     /// ACCESS bits.
@@ -120,6 +125,7 @@ impl<'s, 'm> Section<'s, 'm> {
         tally: &'s mut Tally,
         pasid: u32,
     ) -> Self {
+        tlb.follow(plane.mappings);
         tlb.catch_up(space, &log);
         tally.sections += 1;
         let owner = Owner::new(pasid);
@@ -305,22 +311,31 @@ impl<'s, 'm> Section<'s, 'm> {
     /// Whether an access would fault, without making it.
     pub fn probe(&mut self, operand: Operand) -> Option<PageFault> {
         self.charge(SMALL);
-        self.translate(operand).err()
+        match self.hit(operand) {
+            Some(_) => None,
+            None => self.miss(operand, false).err(),
+        }
     }
 
     /// What `operand` leads to, as far as its leaf reaches.
     #[inline]
     fn translate(&mut self, operand: Operand) -> Result<Slice<'m>, PageFault> {
-        let Operand { address, access } = operand;
-        if let Some(slice) = self.tlb.lookup(self.owner, address, access.writes()) {
-            self.tally.tlb_hits += 1;
-            return from(slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0));
+        match self.hit(operand) {
+            Some(slice) => Ok(slice),
+            None => self.miss(operand, true),
         }
-        self.miss(operand)
     }
 
+    #[inline]
+    fn hit(&mut self, operand: Operand) -> Option<Slice<'m>> {
+        let slice = self.tlb.lookup(self.owner, operand.address, operand.access.writes())?;
+        self.tally.tlb_hits += 1;
+        from(slice, operand.address)
+    }
+
+    /// Walks for an access, which is `made` if it can be.
     #[inline(never)]
-    fn miss(&mut self, operand: Operand) -> Result<Slice<'m>, PageFault> {
+    fn miss(&mut self, operand: Operand, made: bool) -> Result<Slice<'m>, PageFault> {
         let Operand { address, access } = operand;
         if address >= VA_END {
             return Err(operand.fault(REASON_NOT_PRESENT, 3));
@@ -328,18 +343,15 @@ impl<'s, 'm> Section<'s, 'm> {
         self.tally.tlb_misses += 1;
         self.tally.walks += 1;
         let contexts = self.plane.setup.contexts;
+        let aim = Aim { va: address, wanted: access.wants(), made };
         let found =
-            walk(self.memory, contexts, &mut self.tlb.tables, (self.pasid, self.owner), address);
+            walk(self.memory, contexts, &mut self.tlb.tables, (self.pasid, self.owner), aim);
         let leaf = found.map_err(|fault| {
             self.tally.table_faults += u64::from(fault.is_broken_table());
             operand.fault(fault.reason, fault.level)
         })?;
-        let Permits { read, write } = leaf.permits;
-        if access.reads() && !read || access.writes() && !write {
-            return Err(operand.fault(REASON_PERMISSION, leaf.level));
-        }
         // A write may be half of a read-write access the next time.
-        if read {
+        if leaf.permits.read {
             self.tlb.fill(self.owner, address, leaf.level, access.writes(), leaf.slice);
         }
         from(&leaf.slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0))

@@ -15,6 +15,7 @@ use crate::counters::{Live, count};
 use crate::fault_queue::{FaultQueue, Posted};
 use crate::gate::{Gate, Plane};
 use crate::platform::Platform;
+use crate::ram::Dma;
 use crate::scheduler::Scheduler;
 use crate::space::Spaces;
 use crate::sync::Mutex;
@@ -35,7 +36,7 @@ impl Shared {
     pub fn new(config: Config, platform: Arc<dyn Platform>) -> Self {
         Self {
             config,
-            gate: Gate::new(platform.memory()),
+            gate: Gate::new(Dma::new(&*platform)),
             platform,
             spaces: Spaces::new(),
             scheduler: Scheduler::new(),

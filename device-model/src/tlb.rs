@@ -108,6 +108,8 @@ pub struct Tlb<P> {
     pub tables: Array<P>,
     /// For each space the invalidations that have been applied.
     seen: [u64; SPACES],
+    /// The IOMMU's mappings that everything here was found through.
+    mappings: u64,
 }
 
 impl<P: Copy> Tlb<P> {
@@ -124,11 +126,22 @@ impl<P: Copy> Tlb<P> {
             write: arrays(),
             tables: Array::new(tables, level_shift(1), filler),
             seen: [0; SPACES],
+            mappings: 0,
         }
     }
 
-    /// Drops what has been invalidated since the last time; the first thing
-    /// that is done in a section.
+    /// Drops everything if the IOMMU's mappings are others than the last time
+    /// (`gate.rs`): where an entry leads was found through them.
+    #[inline]
+    pub fn follow(&mut self, mappings: u64) {
+        if self.mappings != mappings {
+            self.mappings = mappings;
+            self.flush();
+        }
+    }
+
+    /// Drops what has been invalidated since the last time; like [`Tlb::follow`]
+    /// it comes before all else in a section.
     pub fn catch_up(&mut self, space: usize, log: &Log) {
         let Some(seen) = self.seen.get_mut(space) else { return };
         let before = std::mem::replace(seen, log.generation());

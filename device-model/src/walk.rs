@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use farfault_abi::context::{CONTEXT_ROOT, CONTEXT_VALID, Context};
 use farfault_abi::fault::{
-    REASON_CONTEXT, REASON_MALFORMED, REASON_NOT_PRESENT, REASON_UNREACHABLE,
+    REASON_CONTEXT, REASON_MALFORMED, REASON_NOT_PRESENT, REASON_PERMISSION, REASON_UNREACHABLE,
 };
 use farfault_abi::pte::{
     PT_ENTRIES, PT_LEVELS, PTE_ADDRESS, PTE_DEVICE, PTE_LEAF, PTE_READ, PTE_SOFTWARE, PTE_VALID,
@@ -19,11 +19,11 @@ use farfault_abi::pte::{
 };
 use vm_memory::Bytes;
 
+use crate::platform::Permits;
+pub use crate::ram::PAGE;
 use crate::ram::{Ram, Slice};
 use crate::tlb::{Array, Owner, level_shift};
 
-/// Bytes of a page, and of a table.
-pub const PAGE: u64 = 4096;
 const TOP: usize = PT_LEVELS as usize - 1;
 
 /// Where contexts are found.
@@ -35,6 +35,13 @@ pub struct Contexts {
     pub entries: u32,
 }
 
+impl Contexts {
+    /// Bytes of the table.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.entries) * Context::SIZE as u64
+    }
+}
+
 /// Why a walk ended without a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkFault {
@@ -44,23 +51,25 @@ pub struct WalkFault {
     pub level: usize,
 }
 
-/// What a leaf permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permits {
-    /// It may be read.
-    pub read: bool,
-    /// It may be written.
-    pub write: bool,
+/// An access that a walk is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// Its virtual address.
+    pub va: u64,
+    /// What it needs.
+    pub wanted: Permits,
+    /// Whether it is made if it can be, or is only thought of.
+    pub made: bool,
 }
 
-/// A valid leaf.
+/// A valid leaf, or as much of it as lies in one piece of memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf<'m> {
-    /// The memory it maps, all of it.
+    /// The memory it maps.
     pub slice: Slice<'m>,
     /// Its size, as a level.
     pub level: usize,
-    /// What it permits.
+    /// What it and the IOMMU permit.
     pub permits: Permits,
 }
 
@@ -75,29 +84,30 @@ impl WalkFault {
     }
 }
 
-/// Finds the leaf of `va`; `tables` remembers last-level tables on the way.
+/// Finds the leaf of an access; `tables` remembers last-level tables on the way.
 #[inline]
 pub fn walk<'m>(
     memory: &Ram<'m>,
     contexts: Contexts,
     tables: &mut Array<Slice<'m>>,
     (pasid, owner): (u32, Owner),
-    va: u64,
+    aim: Aim,
 ) -> Result<Leaf<'m>, WalkFault> {
+    let va = aim.va;
     if let Some(table) = tables.lookup(owner, va) {
-        return leaf(memory, entry(table, va, 0)?, va, 0);
+        return leaf(memory, entry(table, va, 0)?, aim, 0);
     }
     let mut table = root(memory, contexts, pasid)?;
     for level in (1..=TOP).rev() {
         let pte = entry(&reach(memory, table, PAGE, level)?, va, level)?;
         if pte & PTE_LEAF != 0 {
-            return leaf(memory, pte, va, level);
+            return leaf(memory, pte, aim, level);
         }
         table = next_table(pte, level)?;
     }
     let last = reach(memory, table, PAGE, 0)?;
     tables.fill(owner, va, last);
-    leaf(memory, entry(&last, va, 0)?, va, 0)
+    leaf(memory, entry(&last, va, 0)?, aim, 0)
 }
 
 fn root(memory: &Ram<'_>, contexts: Contexts, pasid: u32) -> Result<u64, WalkFault> {
@@ -134,7 +144,7 @@ fn next_table(pte: u64, level: usize) -> Result<u64, WalkFault> {
 }
 
 #[inline]
-fn leaf<'m>(memory: &Ram<'m>, pte: u64, va: u64, level: usize) -> Result<Leaf<'m>, WalkFault> {
+fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'m>, WalkFault> {
     const KNOWN: u64 =
         PTE_VALID | PTE_READ | PTE_WRITE | PTE_LEAF | PTE_DEVICE | PTE_SOFTWARE | PTE_ADDRESS;
     let frame = pte & PTE_ADDRESS;
@@ -142,22 +152,35 @@ fn leaf<'m>(memory: &Ram<'m>, pte: u64, va: u64, level: usize) -> Result<Leaf<'m
     if pte & PTE_LEAF == 0 || pte & !KNOWN != 0 || level == TOP || !frame.is_multiple_of(size) {
         return Err(WalkFault::new(REASON_MALFORMED, level));
     }
+    let unreachable = WalkFault::new(REASON_UNREACHABLE, level);
     if pte & PTE_DEVICE != 0 {
         // There is no device memory in this device.
-        return Err(WalkFault::new(REASON_UNREACHABLE, level));
+        return Err(unreachable);
     }
     let permits = Permits { read: pte & PTE_READ != 0, write: pte & PTE_WRITE != 0 };
-    match reach(memory, frame, size, level) {
-        Ok(slice) => Ok(Leaf { slice, level, permits }),
-        // A large leaf may lie across two mappings of the hosting: use the page of it that is asked for.
-        Err(_) if level > 0 => {
-            let page = frame + (va & (size - 1) & !(PAGE - 1));
-            Ok(Leaf { slice: reach(memory, page, PAGE, level)?, level: 0, permits })
-        }
-        Err(fault) => Err(fault),
+    if !permits.cover(aim.wanted) {
+        return Err(WalkFault::new(REASON_PERMISSION, level));
     }
+    // A large leaf may lie across two mappings of the hosting, or be scattered by the IOMMU:
+    // then it is used in the largest pieces that are whole.
+    for level in (0..=level).rev() {
+        let piece = 1u64 << level_shift(level);
+        let address = frame + (aim.va & (size - 1) & !(piece - 1));
+        let found = if level == 0 && aim.made {
+            memory.touch(address, piece, aim.wanted)
+        } else {
+            memory.look(address, piece)
+        };
+        if let Some((slice, reach)) = found
+            && reach.cover(aim.wanted)
+        {
+            return Ok(Leaf { slice, level, permits: permits.and(reach) });
+        }
+    }
+    Err(unreachable)
 }
 
+/// A structure that the device reads on the way, inside a page.
 #[inline]
 fn reach<'m>(
     memory: &Ram<'m>,
@@ -165,5 +188,6 @@ fn reach<'m>(
     length: u64,
     level: usize,
 ) -> Result<Slice<'m>, WalkFault> {
-    memory.slice(address, length).ok_or(WalkFault::new(REASON_UNREACHABLE, level))
+    let found = memory.touch(address, length, Permits::READ);
+    found.map(|(slice, _)| slice).ok_or(WalkFault::new(REASON_UNREACHABLE, level))
 }
