@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use farfault_abi::pci as abi;
-use farfault_device_model::{Config as Choices, ConfigError, Counters, Device, Platform};
+use farfault_device_model::{Config as Choices, ConfigError, Counters, Device, Iommu, Platform};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use crate::iommu::Behind;
 use crate::pci::{self, Bar, BarEvents, EventRegistry, Identity, Msix};
 
 /// The BAR that holds the MSI-X table.
@@ -49,10 +50,11 @@ pub struct Accelerator {
 }
 
 impl Accelerator {
-    /// Makes the device; no thread runs it yet.
+    /// Makes the device, behind `iommu` if there is one; no thread runs it yet.
     pub fn new(
         choices: &Choices,
         memory: Arc<GuestMemoryMmap>,
+        iommu: Option<Arc<dyn Iommu>>,
         msix: Arc<Msix>,
         registry: Arc<dyn EventRegistry>,
     ) -> Result<Arc<Accelerator>, AcceleratorError> {
@@ -61,7 +63,7 @@ impl Accelerator {
                 Ok((page * abi::DOORBELL_STRIDE, EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?))
             })
             .collect::<io::Result<_>>()?;
-        let platform = Arc::new(Machine { memory, msix: Arc::clone(&msix) });
+        let platform = Arc::new(Machine { memory, iommu, msix: Arc::clone(&msix) });
         Ok(Arc::new(Accelerator {
             device: Device::new(choices.clone(), platform)?,
             msix,
@@ -152,15 +154,26 @@ impl pci::Device for Accelerator {
     }
 }
 
+impl Behind for Accelerator {
+    fn dma_changed(&self) {
+        self.device.dma_changed();
+    }
+}
+
 /// The machine as the device sees it.
 struct Machine {
     memory: Arc<GuestMemoryMmap>,
+    iommu: Option<Arc<dyn Iommu>>,
     msix: Arc<Msix>,
 }
 
 impl Platform for Machine {
     fn memory(&self) -> Arc<GuestMemoryMmap> {
         Arc::clone(&self.memory)
+    }
+
+    fn iommu(&self) -> Option<Arc<dyn Iommu>> {
+        self.iommu.clone()
     }
 
     fn signal(&self, vector: u16) {

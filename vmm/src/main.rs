@@ -8,6 +8,7 @@ mod devices;
 mod doctor;
 mod exit;
 mod image;
+mod iommu;
 mod machine;
 mod nested;
 mod pci;

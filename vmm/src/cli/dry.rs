@@ -21,6 +21,7 @@ pub fn machine(spec: &MachineSpec) -> String {
         ("memory", format!("{} MiB", spec.memory >> 20)),
         ("cpus", spec.vcpus.to_string()),
         ("device", format!("{:?}", spec.device)),
+        ("iommu", if spec.iommu { "vt-d" } else { "none" }.to_owned()),
     ];
     rows.extend(spec.pmem.iter().map(|pmem| ("pmem", described(pmem))));
     rows.iter().map(|(name, value)| format!("{name:<8} {value}\n")).collect()

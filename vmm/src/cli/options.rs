@@ -100,6 +100,9 @@ pub struct VmArgs {
         hide_default_value = true
     )]
     pub device: String,
+    /// Put the accelerator behind an IOMMU (VT-d) that translates its DMA addresses
+    #[arg(long, help_heading = "Machine")]
+    pub iommu: bool,
     /// What emulates the CPU; auto tries KVM and falls back to nested
     #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
     pub accel: Accel,

@@ -21,6 +21,10 @@ use std::path::{Path, PathBuf};
 /// Pieces of persistent memory of a guest: as many as always find a place in the first guest.
 const MAX_PMEM: usize = 8;
 
+/// What a kernel is told that shall use its IOMMU, and be done with a mapping when
+/// it is unmapped: it would wait a while otherwise, and invalidate many at once.
+const IOMMU_WORDS: &str = "intel_iommu=on iommu.strict=1";
+
 /// Finds a part of an image.
 type Part = fn(&Image) -> Result<PathBuf, ImageError>;
 
@@ -98,6 +102,9 @@ impl Plan {
         if !self.args.console && self.args.verbose < 2 {
             cmdline.push("quiet");
         }
+        if self.args.iommu {
+            cmdline.push(IOMMU_WORDS);
+        }
         cmdline.extend(self.args.cmdline_append.as_deref());
         let wrong = |why| Failure::usage(format!("--device {}: {why}", self.args.device));
         let device: Config = values::keyed(&self.args.device).map_err(wrong)?;
@@ -110,6 +117,7 @@ impl Plan {
             pmem: self.pmem()?,
             vcpus: self.args.cpus,
             device,
+            iommu: self.args.iommu,
             plain_xsave: self.args.plain_xsave,
         })
     }
@@ -206,7 +214,11 @@ impl Plan {
         for (key, value) in &self.command.env {
             option("env", &format!("{key}={value}"));
         }
-        let flags = [("--console", self.args.console), ("--plain-xsave", self.args.plain_xsave)];
+        let flags = [
+            ("--console", self.args.console),
+            ("--iommu", self.args.iommu),
+            ("--plain-xsave", self.args.plain_xsave),
+        ];
         words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
         match self.args.verbose {
             0 => words.push("--quiet".to_owned()),

@@ -39,6 +39,12 @@ fn a_machine_is_what_was_asked_for() {
     assert_eq!(spec.kernel, image.join("vmlinux"));
     let console = plan(&image, "farfault run --image IMAGE --console -- true").expect("a plan");
     assert_eq!(console.machine().expect("a machine").cmdline, "");
+    assert!(!spec.iommu);
+    let line = "farfault run --image IMAGE --iommu --cmdline-append intel_iommu=off -- true";
+    let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
+    assert!(spec.iommu);
+    // The user has the last word.
+    assert_eq!(spec.cmdline, "quiet intel_iommu=on iommu.strict=1 intel_iommu=off");
     fs::remove_dir_all(image).expect("removed");
 }
 
@@ -74,7 +80,7 @@ fn exit_usage() -> u8 {
 fn the_inner_command_line_carries_the_users_options() {
     let image = image("inner");
     let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c \
-                --driver-params x=1 --timeout 5 --stats --file /etc/hostname -v -- sh -c --stats";
+                --driver-params x=1 --timeout 5 --stats --iommu --file /etc/hostname -v -- sh -c --stats";
     let words = plan(&image, line).expect("a plan").inner_words(&Windows::new(Vec::new()));
     // What the inner program makes of it is what counts.
     let inner = match Cli::try_parse_from(&words).expect("a good inner command line").action {
@@ -88,6 +94,7 @@ fn the_inner_command_line_carries_the_users_options() {
     assert_eq!(inner.vm.timeout, Some(std::time::Duration::from_secs(5)));
     assert_eq!(inner.vm.env, ["A=b=c".parse().expect("a variable")]);
     assert_eq!(inner.vm.stats_json.as_deref(), Some(Path::new(INNER_STATS)));
+    assert!(inner.vm.iommu);
     assert_eq!((inner.vm.verbose, inner.vm.stats, inner.vm.files.len()), (1, false, 0));
     fs::remove_dir_all(image).expect("removed");
 }

@@ -34,12 +34,21 @@ const REVISION: u32 = 1;
 /// CMOS clock; and, by their absence, no ISA devices and no keyboard controller.
 const BOOT_ARCHITECTURE: u16 = 1 << 2 | 1 << 4 | 1 << 5;
 
-/// Writes the tables for `vcpus` vCPUs and a 64-bit PCI window, and returns
-/// where the first of them is.
+/// DMA remapping table: a structure that describes a unit, and its flag that the
+/// unit is in front of all PCI devices.
+const DMAR_UNIT: u16 = 0;
+const DMAR_UNIT_SIZE: u16 = 16;
+const DMAR_ALL_PCI: u8 = 1;
+/// Bits of a DMA address, less one.
+const DMAR_WIDTH: u8 = 47;
+
+/// Writes the tables for `vcpus` vCPUs, a 64-bit PCI window and an IOMMU, and
+/// returns where the first of them is.
 pub fn write(
     memory: &GuestMemoryMmap,
     vcpus: u8,
     window_64: Option<Range<u64>>,
+    iommu: bool,
 ) -> Result<u64, MachineError> {
     let mut next = layout::ACPI.start + Rsdp::len() as u64;
     let mut place = |table: &dyn Aml| {
@@ -49,7 +58,10 @@ pub fn write(
         Ok::<u64, MachineError>(address)
     };
     let dsdt = place(&dsdt(window_64))?;
-    let tables = [place(&fadt(dsdt))?, place(&madt(vcpus))?, place(&mcfg())?];
+    let mut tables = vec![place(&fadt(dsdt))?, place(&madt(vcpus))?, place(&mcfg())?];
+    if iommu {
+        tables.push(place(&dmar())?);
+    }
     let mut xsdt = XSDT::new(OEM, TABLE, REVISION);
     tables.iter().for_each(|address| xsdt.add_entry(*address));
     let xsdt = place(&xsdt)?;
@@ -104,6 +116,20 @@ fn mcfg() -> impl Aml {
     let mut mcfg = MCFG::new(OEM, TABLE, REVISION);
     mcfg.add_ecam(layout::ECAM, 0, 0, 0);
     mcfg
+}
+
+/// VT-d 8.1 and 8.3. The console is a PCI device, too, but a virtio device whose
+/// driver is not told to translate addresses uses physical ones and asks nobody.
+fn dmar() -> impl Aml {
+    let mut dmar = Sdt::new(*b"DMAR", 36, 1, OEM, TABLE, REVISION);
+    dmar.append_slice(&[DMAR_WIDTH, 0]);
+    dmar.append_slice(&[0; 10]);
+    dmar.append_slice(&DMAR_UNIT.to_le_bytes());
+    dmar.append_slice(&DMAR_UNIT_SIZE.to_le_bytes());
+    // A page of registers, in PCI segment 0.
+    dmar.append_slice(&[DMAR_ALL_PCI, 0, 0, 0]);
+    dmar.append_slice(&layout::IOMMU.to_le_bytes());
+    dmar
 }
 
 fn dsdt(window_64: Option<Range<u64>>) -> impl Aml {
@@ -191,10 +217,14 @@ impl<T: Aml> ToBytes for T {}
 mod tests {
     use super::*;
 
-    /// Walks the tables as a kernel does and returns them by signature.
     fn tables(vcpus: u8) -> Vec<(String, Vec<u8>)> {
+        tables_of(vcpus, false)
+    }
+
+    /// Walks the tables as a kernel does and returns them by signature.
+    fn tables_of(vcpus: u8, iommu: bool) -> Vec<(String, Vec<u8>)> {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30)).unwrap();
+        let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30), iommu).unwrap();
         let mut bytes = [0; 36];
         memory.read_slice(&mut bytes, GuestAddress(rsdp)).unwrap();
         assert_eq!(&bytes[..8], b"RSD PTR ");
@@ -251,6 +281,20 @@ mod tests {
         let boot = u16::from_le_bytes(fadt[109..111].try_into().unwrap());
         assert_ne!(boot & 1 << 5, 0, "no CMOS clock");
         assert_eq!(boot & 1 << 1, 0, "no keyboard controller");
+    }
+
+    #[test]
+    fn an_iommu_is_in_front_of_all_pci_devices() {
+        let tables = tables_of(1, true);
+        let names: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["FACP", "APIC", "MCFG", "DMAR", "DSDT"]);
+        let dmar = &tables[3].1;
+        // 36 bytes of header, 12 of the table's own, 16 for the unit.
+        assert_eq!(dmar.len(), 36 + 12 + 16);
+        assert_eq!((dmar[36], dmar[37]), (47, 0), "48 bits, no interrupt remapping");
+        assert_eq!(dmar[48..52], [0, 0, 16, 0], "a unit of 16 bytes");
+        assert_eq!(dmar[52..56], [1, 0, 0, 0], "all of PCI segment 0");
+        assert_eq!(dmar[56..], layout::IOMMU.to_le_bytes());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::vcpu::Surroundings;
 use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
+use crate::iommu::{Iommu, Unit};
 use crate::pmem::Pmem;
 
 /// The address port of PCI's old way to configuration space. This machine has
@@ -63,7 +64,9 @@ impl Machine {
         let memory = Arc::new(memory::of_machine(spec)?);
 
         let mut functions = Functions::new(&memory, &interrupts)?;
-        let accelerator = functions.add_accelerator(&spec.device)?;
+        let unit = iommu_unit(spec, &memory, &interrupts)?;
+        let accelerator = functions.add_accelerator(&spec.device, unit.as_ref())?;
+        let iommu = unit.map(|unit| Iommu::new(unit, Arc::clone(&accelerator) as _));
         let console = functions.add_console(vec![
             ("farfault.stdin", ports.stdin),
             ("farfault.stdout", ports.stdout),
@@ -92,7 +95,7 @@ impl Machine {
             }
         }
 
-        let rsdp = acpi::write(&memory, spec.vcpus, window_64)?;
+        let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu)?;
         let entry = kernel::load(&memory, spec, rsdp)?;
         boot::write_tables(&memory)?;
         let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
@@ -100,13 +103,14 @@ impl Machine {
         let end =
             End::new().map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
         let surroundings = Surroundings {
-            bus: Arc::new(Bus { ports: io, pci }),
+            bus: Arc::new(Bus { ports: io, pci, iommu: iommu.clone() }),
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
         };
         let observer = Observer {
             exits: Arc::clone(&surroundings.exits),
             accelerator: Arc::clone(&accelerator),
+            iommu,
             ram: ram_here(&memory),
         };
         Ok(Machine {
@@ -201,6 +205,18 @@ fn create_vcpus(
         boot::enter(first, entry)?;
     }
     Ok(vcpus)
+}
+
+/// The IOMMU, if the machine shall have one, with the message that it reports faults by.
+fn iommu_unit(
+    spec: &MachineSpec,
+    memory: &Arc<GuestMemoryMmap>,
+    interrupts: &Arc<Interrupts>,
+) -> Result<Option<Arc<Unit>>, MachineError> {
+    if !spec.iommu {
+        return Ok(None);
+    }
+    Ok(Some(Unit::new(Arc::clone(memory), interrupts.vectors(1)?)))
 }
 
 /// Where guest RAM is in this process.

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What a vCPU's access reaches: I/O ports, configuration space, BARs.
+//! What a vCPU's access reaches: I/O ports, configuration space, BARs, the IOMMU.
 
-use super::layout::ECAM;
+use std::sync::Arc;
+
+use super::layout::{ECAM, IOMMU};
 use crate::devices::{Action, PortBus};
+use crate::iommu::{self, Iommu};
 use crate::pci::{ECAM_SIZE, Root};
 
 /// Everything outside RAM that a guest can address.
@@ -11,6 +14,8 @@ pub struct Bus {
     pub ports: PortBus,
     /// PCI.
     pub pci: Root,
+    /// The IOMMU, if there is one.
+    pub iommu: Option<Arc<Iommu>>,
 }
 
 impl Bus {
@@ -33,25 +38,34 @@ impl Bus {
 
     /// A load from where no RAM is. Where nothing is, all bits read as one.
     pub fn read_memory(&self, address: u64, data: &mut [u8]) {
-        match address.checked_sub(ECAM).filter(|offset| *offset < ECAM_SIZE) {
-            Some(offset) => self.pci.read_config(offset, data),
-            None => {
-                if !self.pci.read_memory(address, data) {
-                    data.fill(0xff);
-                }
-            }
+        if let Some(offset) = within(address, ECAM, ECAM_SIZE) {
+            self.pci.read_config(offset, data);
+        } else if let Some((iommu, offset)) = self.iommu_at(address) {
+            iommu.read(offset, data);
+        } else if !self.pci.read_memory(address, data) {
+            data.fill(0xff);
         }
     }
 
     /// A store to where no RAM is, or where it is read-only.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
-        match address.checked_sub(ECAM).filter(|offset| *offset < ECAM_SIZE) {
-            Some(offset) => self.pci.write_config(offset, data),
-            None => {
-                self.pci.write_memory(address, data);
-            }
+        if let Some(offset) = within(address, ECAM, ECAM_SIZE) {
+            self.pci.write_config(offset, data);
+        } else if let Some((iommu, offset)) = self.iommu_at(address) {
+            iommu.write(offset, data);
+        } else {
+            self.pci.write_memory(address, data);
         }
     }
+
+    fn iommu_at(&self, address: u64) -> Option<(&Iommu, u64)> {
+        self.iommu.as_deref().zip(within(address, IOMMU, iommu::SIZE))
+    }
+}
+
+/// The offset of `address` in `size` bytes at `base`.
+fn within(address: u64, base: u64, size: u64) -> Option<u64> {
+    address.checked_sub(base).filter(|offset| *offset < size)
 }
 
 /// KVM hands over the data of a repeated instruction in one piece and

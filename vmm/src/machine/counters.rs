@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::exits::Exits;
 use super::footprint;
 use crate::accelerator::Accelerator;
+use crate::iommu::Iommu;
 
 /// What the machine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +27,10 @@ pub struct MachineCounters {
     pub ioeventfd_doorbells: u64,
     /// MSI-X messages sent by the accelerator.
     pub msix_sent: u64,
+    /// Accesses of the accelerator that the IOMMU refused.
+    pub dma_faults: u64,
+    /// Invalidations that the IOMMU has carried out.
+    pub iommu_invalidations: u64,
     /// Private memory of this process outside guest RAM (RssAnon less RAM).
     pub private_kib: u64,
 }
@@ -35,6 +40,7 @@ pub struct MachineCounters {
 pub struct Observer {
     pub(super) exits: Arc<Exits>,
     pub(super) accelerator: Arc<Accelerator>,
+    pub(super) iommu: Option<Arc<Iommu>>,
     /// Where guest RAM is in this process.
     pub(super) ram: Vec<Range<u64>>,
 }
@@ -54,6 +60,8 @@ impl Observer {
             boot_exits: self.exits.at_start(),
             ioeventfd_doorbells: self.accelerator.doorbells_rung(),
             msix_sent: self.accelerator.messages_sent(),
+            dma_faults: self.iommu.as_ref().map_or(0, |iommu| iommu.faults()),
+            iommu_invalidations: self.iommu.as_ref().map_or(0, |iommu| iommu.invalidations()),
             private_kib: footprint::private_kib(&self.ram),
         }
     }

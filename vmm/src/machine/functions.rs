@@ -16,6 +16,7 @@ use super::{layout, memory};
 use crate::accelerator::{self, Accelerator};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
+use crate::iommu::{Port, Unit};
 use crate::pci::{Bar, Config, Function, HostBridge, Identity, Msix, Root};
 
 /// Device numbers.
@@ -53,12 +54,21 @@ impl Functions {
         Ok(bus)
     }
 
-    /// Adds the accelerator.
-    pub fn add_accelerator(&mut self, choices: &Choices) -> Result<Arc<Accelerator>, MachineError> {
+    /// Adds the accelerator, behind `iommu` if there is one.
+    pub fn add_accelerator(
+        &mut self,
+        choices: &Choices,
+        iommu: Option<&Arc<Unit>>,
+    ) -> Result<Arc<Accelerator>, MachineError> {
+        // Bus 0, this device, function 0.
+        let port = |unit: &Arc<Unit>| {
+            Arc::new(Port::new(Arc::clone(unit), u16::from(ACCELERATOR) << 3)) as _
+        };
         let msix = self.msix(accelerator::VECTORS, accelerator::MSIX_PENDING)?;
         let device = Accelerator::new(
             choices,
             Arc::clone(&self.memory),
+            iommu.map(port),
             Arc::clone(&msix),
             Arc::clone(&self.interrupts) as _,
         )

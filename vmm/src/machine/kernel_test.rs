@@ -39,6 +39,7 @@ fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
         pmem: Vec::new(),
         vcpus: 1,
         device: Config::default(),
+        iommu: false,
         plain_xsave: false,
     }
 }

@@ -5,7 +5,7 @@
 //! 0x0000_0000  RAM, with what the boot protocol wants below 640 KiB
 //! 0xc000_0000  PCI memory window (32 bits)
 //! 0xe000_0000  ECAM of bus 0
-//! 0xfec0_0000  I/O APIC, local APICs, KVM's own pages
+//! 0xfec0_0000  I/O APIC, IOMMU, local APICs, KVM's own pages
 //! 4 GiB        the rest of RAM
 //! above        persistent memory, each piece at a multiple of 1 GiB
 //! above        PCI memory window (64 bits)
@@ -30,6 +30,8 @@ const PCI_WINDOW_64_SIZE: u64 = 64 << 30;
 pub const ECAM: u64 = 0xe000_0000;
 /// The I/O APIC.
 pub const IO_APIC: u32 = 0xfec0_0000;
+/// The IOMMU's registers, where boards have them.
+pub const IOMMU: u64 = 0xfed9_0000;
 /// The local APICs.
 pub const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Four pages that KVM may use itself.
@@ -112,6 +114,7 @@ mod tests {
             ranges.push(PCI_WINDOW_32);
             ranges.push(ECAM..ECAM + crate::pci::ECAM_SIZE);
             ranges.push(IO_APIC.into()..u64::from(IO_APIC) + 0x1000);
+            ranges.push(IOMMU..IOMMU + crate::iommu::SIZE);
             ranges.push(LOCAL_APIC.into()..u64::from(LOCAL_APIC) + 0x1000);
             ranges.push(KVM_PAGES..KVM_PAGES + 0x4000);
             ranges.push(pci_window_64(top));

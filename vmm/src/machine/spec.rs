@@ -47,6 +47,8 @@ pub struct MachineSpec {
     pub vcpus: u8,
     /// The accelerator.
     pub device: Config,
+    /// Whether it stands behind an IOMMU.
+    pub iommu: bool,
     /// Show the guest no AVX and an XSAVE area of x87 and SSE only. For a
     /// nested KVM whose outer emulator loses XSETBV intercepts.
     pub plain_xsave: bool,

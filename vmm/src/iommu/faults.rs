@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Refused requests as the guest's kernel hears of them: the fault record, its
+//! status, and the fault event's message (VT-d 7.2.1, 7.3, 11.4.7).
+//!
+//! There is one record. While the guest has not cleared it, and the overflow that
+//! there was meanwhile, further faults are only counted. A message is sent for
+//! every record.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use farfault_device_model::Permits;
+use parking_lot::Mutex;
+
+use super::tables::Reason;
+use crate::pci::{Message, MessageSender};
+
+/// Record, last word: it is valid; the request wanted to read.
+const RECORD_FULL: u32 = 1 << 31;
+const RECORD_READ: u32 = 1 << 30;
+
+const STATUS_OVERFLOW: u32 = 1;
+const STATUS_PENDING: u32 = 1 << 1;
+
+const CONTROL_MASKED: u32 = 1 << 31;
+const CONTROL_PENDING: u32 = 1 << 30;
+
+/// A register of the fault event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// FECTL.
+    Control,
+    /// FEDATA.
+    Data,
+    /// FEADDR.
+    Address,
+    /// FEUADDR.
+    UpperAddress,
+}
+
+/// The faults of the unit.
+pub struct Faults {
+    sender: Box<dyn MessageSender>,
+    state: Mutex<State>,
+    count: AtomicU64,
+}
+
+struct State {
+    record: [u32; 4],
+    overflow: bool,
+    masked: bool,
+    pending: bool,
+    message: Message,
+}
+
+impl Faults {
+    /// None yet, the event masked; messages go out as the first of `sender`.
+    pub fn new(sender: Box<dyn MessageSender>) -> Self {
+        let state = State {
+            record: [0; 4],
+            overflow: false,
+            masked: true,
+            pending: false,
+            message: Message::default(),
+        };
+        Self { sender, state: Mutex::new(state), count: AtomicU64::new(0) }
+    }
+
+    /// Requests refused so far, whether there was room for their record or not.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// A request of `source` that needed `wanted` at `address` was refused.
+    pub fn record(&self, source: u16, address: u64, wanted: Permits, reason: Reason) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if state.overflow || state.record[3] & RECORD_FULL != 0 {
+            state.overflow = true;
+            return;
+        }
+        let page = address & !0xfff;
+        let kind = if wanted.write { 0 } else { RECORD_READ };
+        let last = RECORD_FULL | kind | reason as u32;
+        state.record = [page as u32, (page >> 32) as u32, source.into(), last];
+        self.notify(&mut state);
+    }
+
+    /// FSTS. The index of the first record, the only one, is 0.
+    pub fn status(&self) -> u32 {
+        let state = self.state.lock();
+        let pending = state.record[3] & RECORD_FULL != 0;
+        bit(state.overflow, STATUS_OVERFLOW) | bit(pending, STATUS_PENDING)
+    }
+
+    /// Writes FSTS: an overflow is cleared by a 1.
+    pub fn acknowledge(&self, value: u32) {
+        let mut state = self.state.lock();
+        state.overflow &= value & STATUS_OVERFLOW == 0;
+        state.settle();
+    }
+
+    /// Word `index` of the record.
+    pub fn read_record(&self, index: usize) -> u32 {
+        self.state.lock().record.get(index).copied().unwrap_or(0)
+    }
+
+    /// Writes word `index` of the record: a 1 clears the bit that says that it is valid.
+    pub fn write_record(&self, index: usize, value: u32) {
+        if index == 3 && value & RECORD_FULL != 0 {
+            let mut state = self.state.lock();
+            state.record[3] &= !RECORD_FULL;
+            state.settle();
+        }
+    }
+
+    /// Reads a register of the event.
+    pub fn read(&self, register: Event) -> u32 {
+        let state = self.state.lock();
+        match register {
+            Event::Control => {
+                bit(state.masked, CONTROL_MASKED) | bit(state.pending, CONTROL_PENDING)
+            }
+            Event::Data => state.message.data,
+            Event::Address => state.message.address as u32,
+            Event::UpperAddress => (state.message.address >> 32) as u32,
+        }
+    }
+
+    /// Writes a register of the event.
+    pub fn write(&self, register: Event, value: u32) {
+        let mut state = self.state.lock();
+        let address = &mut state.message.address;
+        match register {
+            Event::Control => {
+                state.masked = value & CONTROL_MASKED != 0;
+                if state.pending {
+                    self.notify(&mut state);
+                }
+                return;
+            }
+            Event::Data => state.message.data = value,
+            Event::Address => *address = *address & !0xffff_ffff | u64::from(value & !3),
+            Event::UpperAddress => *address = *address & 0xffff_ffff | u64::from(value) << 32,
+        }
+        self.sender.program(0, state.message);
+    }
+
+    /// Sends the message, or keeps it pending while it is masked.
+    fn notify(&self, state: &mut State) {
+        state.pending = state.masked;
+        if !state.masked {
+            self.sender.send(0);
+        }
+    }
+}
+
+fn bit(set: bool, bit: u32) -> u32 {
+    if set { bit } else { 0 }
+}
+
+impl State {
+    /// A message that is held back is void when the guest has seen to its cause.
+    fn settle(&mut self) {
+        self.pending &= self.overflow || self.record[3] & RECORD_FULL != 0;
+    }
+}
