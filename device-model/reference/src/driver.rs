@@ -100,11 +100,11 @@ impl Driver {
             self.machine.write(ring.base, &[0; 128]);
         }
         self.device.set_bus_master(true);
-        self.write64(REG_CONTEXT_BASE, self.contexts);
+        self.write64(REG_CONTEXT_BASE, self.machine.dma(self.contexts));
         self.write32(REG_CONTEXT_ENTRIES, CONTEXTS);
-        self.write64(REG_COMMAND_BASE, self.commands.base);
+        self.write64(REG_COMMAND_BASE, self.machine.dma(self.commands.base));
         self.write32(REG_COMMAND_ENTRIES, self.commands.entries);
-        self.write64(REG_FAULT_BASE, self.faults.base);
+        self.write64(REG_FAULT_BASE, self.machine.dma(self.faults.base));
         self.write32(REG_FAULT_ENTRIES, self.faults.entries);
         self.write32(REG_CTRL, CTRL_ENABLE);
         assert_eq!(self.read32(REG_STATUS), STATUS_READY);
@@ -130,7 +130,7 @@ impl Driver {
     /// Makes a process.
     pub fn create_space(&mut self, pasid: u32) {
         let space = AddressSpace::new(&self.machine, &mut self.frames, pasid);
-        self.set_context(pasid, space.root | CONTEXT_VALID);
+        self.set_context(pasid, self.machine.dma(space.root) | CONTEXT_VALID);
         self.spaces.insert(pasid, space);
     }
 
@@ -213,7 +213,7 @@ impl Driver {
     /// Asks for a fence after all commands so far; gives its value.
     pub fn wait(&mut self) -> u64 {
         self.waits += 1;
-        let (address, value) = (self.fence, self.waits);
+        let (address, value) = (self.machine.dma(self.fence), self.waits);
         let opcode = CMD_WAIT as u8;
         self.command(Command { opcode, address, value, ..Command::default() });
         value

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod driver;
+mod iommu;
 mod machine;
 mod oracle;
 mod ring;
 mod space;
 
 pub use driver::{Answer, Driver, Queue, serve, settle, with_engines};
+pub use iommu::Pages;
 pub use machine::{Frames, Machine, PAGE};
 pub use oracle::Oracle;
 pub use ring::{Ring, RingMemory};

@@ -5,29 +5,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use farfault_abi::pci::VECTORS;
-use farfault_device_model::Platform;
+use farfault_device_model::{Iommu, Platform};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-/// Bytes of a page.
-pub const PAGE: u64 = 4096;
+pub use crate::iommu::PAGE;
+use crate::iommu::Pages;
 
 /// The machine.
 pub struct Machine {
     memory: Arc<GuestMemoryMmap>,
+    iommu: Option<Arc<Pages>>,
     signals: [AtomicU64; VECTORS as usize],
 }
 
 impl Machine {
     /// A machine with memory in these ranges of (address, bytes).
     pub fn new(ranges: &[(u64, usize)]) -> Arc<Self> {
+        Self::behind(None, ranges)
+    }
+
+    /// The same with the device behind an IOMMU.
+    pub fn behind(iommu: Option<Arc<Pages>>, ranges: &[(u64, usize)]) -> Arc<Self> {
         let ranges: Vec<_> = ranges.iter().map(|(at, len)| (GuestAddress(*at), *len)).collect();
         let memory = GuestMemoryMmap::from_ranges(&ranges).expect("guest memory");
-        Arc::new(Self { memory: Arc::new(memory), signals: Default::default() })
+        Arc::new(Self { memory: Arc::new(memory), iommu, signals: Default::default() })
     }
 
     /// Guest memory.
     pub fn memory(&self) -> &GuestMemoryMmap {
         &self.memory
+    }
+
+    /// The DMA address by which a driver has the device reach a physical one.
+    pub fn dma(&self, physical: u64) -> u64 {
+        physical + self.iommu.as_ref().map_or(0, |iommu| iommu.shift())
+    }
+
+    /// The physical address behind a DMA address that [`Machine::dma`] gave.
+    pub fn physical(&self, dma: u64) -> u64 {
+        dma - self.dma(0)
     }
 
     /// Interrupts so far on `vector`.
@@ -61,6 +77,10 @@ impl Machine {
 impl Platform for Machine {
     fn memory(&self) -> Arc<GuestMemoryMmap> {
         self.memory.clone()
+    }
+
+    fn iommu(&self) -> Option<Arc<dyn Iommu>> {
+        self.iommu.clone().map(|iommu| iommu as _)
     }
 
     fn signal(&self, vector: u16) {

@@ -25,7 +25,7 @@ struct Backing {
 pub struct AddressSpace {
     /// Its PASID.
     pub pasid: u32,
-    /// DMA address of its top-level table.
+    /// Where its top-level table is.
     pub root: u64,
     backing: BTreeMap<u64, Backing>,
 }
@@ -129,7 +129,7 @@ impl AddressSpace {
             _ => 2,
         };
         let write = if write { PTE_WRITE } else { 0 };
-        let pte = PTE_VALID | PTE_LEAF | PTE_READ | write | backing.frame;
+        let pte = PTE_VALID | PTE_LEAF | PTE_READ | write | machine.dma(backing.frame);
         machine.store(self.entry(machine, frames, at, level), pte);
     }
 
@@ -151,10 +151,10 @@ impl AddressSpace {
             let at = slot(table, va, above);
             let mut pte = machine.load(at);
             if pte & PTE_VALID == 0 {
-                pte = PTE_VALID | frames.take_zeroed(machine);
+                pte = PTE_VALID | machine.dma(frames.take_zeroed(machine));
                 machine.store(at, pte);
             }
-            table = pte & PTE_ADDRESS;
+            table = machine.physical(pte & PTE_ADDRESS);
         }
         slot(table, va, level)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Models of the protocols that rest on memory ordering, for loom to try in
 //! every interleaving. They drive the code that ships (`Space`, `Tlb`, `publish`,
-//! `overflow`, `Scheduler`) with the least that can stand for the rest.
+//! `overflow`, `Scheduler`, `Gate`) with the least that can stand for the rest.
 //!
 //! Each model is also run with bugs put in on purpose, which must be found: a
 //! model that finds nothing shows nothing.
@@ -9,6 +9,7 @@
 //!     RUSTFLAGS="--cfg loom" cargo test -p farfault-device-model --lib models
 
 mod fault_queue;
+mod iommu;
 mod scheduler;
 mod space;
 

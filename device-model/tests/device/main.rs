@@ -5,6 +5,7 @@
 mod commands;
 mod hostile;
 mod invalidation;
+mod iommu;
 mod lifecycle;
 mod manual;
 mod random;

@@ -5,7 +5,7 @@
 use farfault_abi::descriptor::*;
 use farfault_device_model::{Config, Step};
 use farfault_reference_driver::{
-    Answer, Driver, Machine, Oracle, PAGE, serve, settle, with_engines,
+    Answer, Driver, Machine, Oracle, PAGE, Pages, serve, settle, with_engines,
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,8 @@ const RECORDS: u64 = 0x20_0000;
 #[derive(Clone, Debug)]
 struct Plan {
     config: Config,
+    /// Behind an IOMMU through which each address leads elsewhere.
+    iommu: bool,
     faults: u32,
     /// For each page: absent, read only, or not; present for the device from the start or not.
     pages: Vec<(u8, bool)>,
@@ -66,18 +68,20 @@ prop_compose! {
         engines in 1..3u32,
         window in 1..20u32,
         faults in 1..7u32,
+        iommu in any::<bool>(),
         pages in prop::collection::vec((0..8u8, any::<bool>()), SPAN as usize),
         seed in prop::collection::vec(any::<u8>(), 61),
         descriptors in prop::collection::vec(descriptor(), 1..8),
         moves in prop::collection::vec(prop::option::weighted(0.3, 0..SPAN), 0..200),
     ) -> Plan {
         let config = Config { engines, window };
-        Plan { config, faults: 1 << faults, pages, seed, descriptors, moves }
+        Plan { config, iommu, faults: 1 << faults, pages, seed, descriptors, moves }
     }
 }
 
 fn build(plan: &Plan) -> Driver {
-    let machine = Machine::new(&[(0, 32 << 20)]);
+    let iommu = plan.iommu.then(|| Pages::new(1 << 40));
+    let machine = Machine::behind(iommu, &[(0, 32 << 20)]);
     let mut driver = Driver::start_with(plan.config.clone(), machine, 32 << 20, plan.faults);
     driver.create_space(1);
     driver.allocate(1, RECORDS, PAGE, PAGE);

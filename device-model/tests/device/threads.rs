@@ -5,8 +5,8 @@
 use std::thread;
 
 use farfault_abi::descriptor::*;
-use farfault_device_model::{Config, Device};
-use farfault_reference_driver::PAGE;
+use farfault_device_model::{Config, Device, Permits};
+use farfault_reference_driver::{Driver, Machine, PAGE, Pages};
 
 use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
 
@@ -103,6 +103,56 @@ fn pages_move_while_commands_run() {
     assert!(
         world.driver.read(1, DESTINATION + half, half) == world.driver.read(1, SOURCE + half, half)
     );
+}
+
+/// The IOMMU has pages lead to other frames while a command writes them. A frame
+/// is poisoned when its invalidation is done, so a late write would be missed.
+#[test]
+fn the_iommu_changes_while_commands_run() {
+    const END: u64 = 64 << 20;
+    let iommu = Pages::new(1 << 40);
+    let machine = Machine::behind(Some(iommu.clone()), &[(0, END as usize)]);
+    let driver = Driver::start_with(Config { window: 8, ..Config::default() }, machine, END, 1024);
+    let mut world = World::on(driver);
+    world.map_all();
+    // For each page the frame by which the device's table knows it, and another one.
+    let pages: Vec<[u64; 2]> = (0..PAGES)
+        .map(|page| {
+            let known = world.driver.space(1).physical(DESTINATION + page * PAGE);
+            [known, world.driver.frames.take(PAGE)]
+        })
+        .collect();
+    let mut places: Vec<usize> = vec![0; pages.len()];
+    let machine = world.driver.machine.clone();
+    with_threads(&mut world, |world| {
+        let mut next = 0;
+        for round in 1..60u64 {
+            let value = round * 0x0101_0101_0101_0101;
+            let fill = command(OP_FILL, PAGES * PAGE);
+            let sent = world.submit(Descriptor { operand: value, ..fill });
+            while world.record().fence != sent.fence {
+                next = (next + 11) % pages.len();
+                let (frames, place) = (pages[next], &mut places[next]);
+                let (old, new) = (frames[*place], frames[1 - *place]);
+                iommu.set(frames[0], None);
+                world.driver.device.dma_changed();
+                let mut bytes = [0; PAGE as usize];
+                machine.read(old, &mut bytes);
+                machine.write(new, &bytes);
+                machine.write(old, &[0xdd; PAGE as usize]);
+                iommu.set(frames[0], Some((new, Permits::ALL)));
+                *place = 1 - *place;
+                world.driver.serve(&mut farfault_reference_driver::serve);
+            }
+            assert_eq!(world.record().status, STATUS_OK);
+            for (frames, place) in pages.iter().zip(&places) {
+                let mut bytes = [0; PAGE as usize];
+                machine.read(frames[*place], &mut bytes);
+                assert!(bytes.chunks(8).all(|chunk| chunk == value.to_le_bytes()));
+            }
+        }
+    });
+    assert!(!iommu.take_refused().is_empty(), "no access ever came in between");
 }
 
 #[test]
