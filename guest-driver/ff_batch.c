@@ -69,6 +69,7 @@ static void ff_request_merge(struct ff_request *request,
 {
 	request->want |= other->want;
 	request->demand |= other->demand;
+	request->failed |= other->failed;
 	if (other->extent > request->extent) {
 		request->extent = other->extent;
 		request->stream = other->stream;

@@ -22,10 +22,15 @@
 #include <linux/bug.h>
 #include <linux/dma-mapping.h>
 #include <linux/minmax.h>
+#include <linux/moduleparam.h>
 
 #include "ff_counters.h"
 #include "ff_dma.h"
 #include "ff_pgtable.h"
+
+static bool break_dma;
+module_param_unsafe(break_dma, bool, 0444);
+MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
 
 /* The process uses the memory at the same time: no bounce buffers. */
 #define FF_DMA_ATTRS	DMA_ATTR_REQUIRE_COHERENT
@@ -36,6 +41,15 @@ static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
 	dma_unmap_phys(pgt->dev, dma, FF_LEVEL_SIZE(level), DMA_BIDIRECTIONAL,
 		       FF_DMA_ATTRS);
 	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, -1);
+}
+
+/**
+ * ff_dma_is_translated() - Whether DMA addresses are mappings to be undone
+ * @dev: device
+ */
+bool ff_dma_is_translated(struct device *dev)
+{
+	return dma_need_unmap(dev) && !break_dma;
 }
 
 /* Where there is nothing to undo. */
@@ -74,6 +88,9 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	u64 old = 0;
 	int ret;
 
+	if (break_dma)
+		return ff_pgtable_map(pgt, address, level,
+				      PFN_PHYS(frame) | flags, spares);
 	if (pgt->translated)
 		old = ff_pgtable_lookup(pgt, address);
 	if (old & FF_PTE_MAPPED)

@@ -65,6 +65,13 @@ static void ff_fault_halted(struct ff_device *ff, struct ff_queue *queue,
 	wake_up_all(ff_completion(ff, queue->id));
 }
 
+/* Whether a page can help: tables that the device cannot use stay as they are. */
+static bool ff_fault_can_be_served(const struct ff_fault *fault)
+{
+	return fault->reason == FF_REASON_NOT_PRESENT ||
+	       fault->reason == FF_REASON_PERMISSION;
+}
+
 /* Adds a page request to the group of its queue. */
 static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 {
@@ -84,6 +91,11 @@ static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 	if (!(fault->flags & FF_FAULT_LOOKAHEAD)) {
 		request.demand = request.want;
 		queue->demand = address;
+	}
+	if (!ff_fault_can_be_served(fault)) {
+		request.failed = request.demand;
+		request.want = 0;
+		request.extent = 0;
 	}
 	queue->requests[queue->nr++] = request;
 	return true;

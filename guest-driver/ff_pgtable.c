@@ -8,7 +8,6 @@
  * out, for then no walk that began before is left.
  */
 #include <linux/bug.h>
-#include <linux/dma-mapping.h>
 #include <linux/minmax.h>
 
 #include "ff_counters.h"
@@ -31,7 +30,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 {
 	pgt->dev = dev;
 	pgt->counters = counters;
-	pgt->translated = dma_need_unmap(dev);
+	pgt->translated = ff_dma_is_translated(dev);
 	pgt->root = ff_table_alloc(pgt, GFP_KERNEL);
 	if (!pgt->root)
 		return -ENOMEM;
