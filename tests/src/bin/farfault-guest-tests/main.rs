@@ -8,6 +8,7 @@
 
 mod check;
 mod exerciser;
+mod iommu;
 mod machines;
 mod matrix;
 mod measurements;
@@ -32,6 +33,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("out-of-memory", out_of_memory::run),
     ("selftests", selftests::run),
     ("matrix", matrix::run),
+    ("iommu", iommu::run),
     ("machines", machines::run),
     ("pmem", pmem::run),
     ("exerciser", exerciser::run),

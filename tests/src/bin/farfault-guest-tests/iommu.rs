@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One boot in which the accelerator stands behind a translating IOMMU: workloads,
+//! cells of the matrix and races, with not one DMA fault; and then a driver that
+//! gives the device physical addresses, of which every access must fail.
+
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
+use serde_json::Value;
+
+const KTAP: [(&str, &str); 3] = [
+    ("dma", "dma"),
+    (
+        "matrix",
+        "matrix --row anonymous,thp,memfd,hugetlb --column device-read,device-write,device-atomic,\
+         munmap,munmap-middle,mremap-move,mprotect-read,fork-device-writes,exit,dontneed,\
+         free-write,hole-write,migrate,swap",
+    ),
+    ("races", "races --change munmap --changes 200"),
+];
+
+const PLAIN: [(&str, &str); 5] = [
+    ("group", "cat /sys/bus/pci/devices/0000:00:01.0/iommu_group/type"),
+    ("saxpy", "saxpy 1000000"),
+    ("stress", "stress --processes 2 --queues 2 --commands 150 --seed 1"),
+    ("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
+    ("log", "dmesg"),
+];
+
+/// Behind the mark: the driver that does not go by the DMA API.
+const BROKEN: [(&str, &str); 2] = [
+    ("break", "mark good && rmmod farfault && insmod /lib/modules/farfault.ko break_dma=1"),
+    ("broken", "saxpy 10000"),
+];
+
+pub fn run(farfault: &Farfault) -> Vec<Check> {
+    let step =
+        |(name, command): &(&str, &str)| Step { name: (*name).into(), command: (*command).into() };
+    let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
+    let options = ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned);
+    match farfault.script(&options, &script_of(&steps, "")) {
+        Ok(finished) => checks(&finished),
+        Err(why) => vec![Check::new("start", Err(why))],
+    }
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
+    for (name, _) in PLAIN {
+        checks.push(Check::new(name, succeeded(finished, name)));
+    }
+    checks.push(Check::new("the IOMMU translates", translates(finished)));
+    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks.push(Check::new("no DMA fault", faults(finished)));
+    checks.push(Check::new("break", succeeded(finished, "break")));
+    checks.push(Check::new("physical addresses are refused", refused(finished)));
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks
+}
+
+fn translates(finished: &Finished) -> Result<(), String> {
+    let kind = found(finished, "group")?.output;
+    ensure(kind.trim() == "DMA", || format!("the group's type is {kind:?}, not DMA"))
+}
+
+/// The IOMMU was asked, was told of what is unmapped, and refused nothing.
+fn faults(finished: &Finished) -> Result<(), String> {
+    let count = |path: &str| {
+        marked(&finished.stats, "good", path).ok_or_else(|| format!("there is no {path}"))
+    };
+    let (faults, invalidations) = (count("vmm/dma_faults")?, count("vmm/iommu_invalidations")?);
+    ensure(faults == 0, || format!("{faults} DMA faults"))?;
+    ensure(invalidations > 1000, || format!("{invalidations} invalidations only"))
+}
+
+/// Each access ends in a DMA fault, and the program with an error, not in a hang.
+fn refused(finished: &Finished) -> Result<(), String> {
+    let section = found(finished, "broken")?;
+    ensure(section.code.is_some_and(|code| code != 0), || {
+        format!("the program went well:\n{}", section.output)
+    })?;
+    let faults = finished.stats.pointer("/vmm/dma_faults").and_then(Value::as_u64);
+    ensure(faults.is_some_and(|count| count > 0), || format!("DMA faults: {faults:?}"))
+}
