@@ -40,7 +40,7 @@ pub const TRIALS: [Trial; 6] = [
 ];
 
 /// A process is so dear that of N changes asked for N / this are done.
-const COST: u64 = 40;
+const COST: u64 = 100;
 /// What each of two processes does beside the other.
 const BESIDE: [&str; 2] = ["munmap", "dontneed"];
 /// Changes in whose midst processes end, in turn.

@@ -101,13 +101,31 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// As [`fill`](Self::fill), by the device.
-    pub fn fill_by_device(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
+    /// Makes pages hold their new generation and nothing of the one before, by the
+    /// device if the change is looked at closely.
+    pub fn overwrite(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
+        if self.closely {
+            return self.fill_by_device(pages);
+        }
+        for page in pages.clone() {
+            (0..WORDS).for_each(|word| self.arena.store(page, word, 0));
+            self.store_stamp(page);
+        }
+        self.ledger.publish(pages.clone());
+        Ok(())
+    }
+
+    fn fill_by_device(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
         for first in pages.clone().step_by(LONGEST) {
             self.put(&(first..pages.end.min(first + LONGEST)))?;
         }
         self.ledger.publish(pages.clone());
         Ok(())
+    }
+
+    /// Whether the change is looked at closely.
+    pub fn is_close(&self) -> bool {
+        self.closely
     }
 
     /// Has the device write whole pages of the new generation.

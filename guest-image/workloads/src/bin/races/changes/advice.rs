@@ -49,8 +49,8 @@ impl Change for Free {
         let pages = stage.choose();
         stage.ledger.announce(pages.clone());
         stage.arena.advise(pages.clone(), libc::MADV_FREE)?;
-        // All of each page: what was there before may still be.
-        stage.fill_by_device(&pages)?;
+        // What was there before may still be.
+        stage.overwrite(&pages)?;
         stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
         stage.read(0, pages)
     }
@@ -65,6 +65,9 @@ impl Change for PageOut {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let pages = stage.choose();
         stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        if !stage.is_close() {
+            return Ok(());
+        }
         let page = stage.one_of(&pages);
         if stage.random.below(2) == 0 {
             stage.read(0, page..page + 1)?;

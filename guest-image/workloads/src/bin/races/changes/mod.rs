@@ -78,7 +78,7 @@ pub const KINDS: [Kind; 20] = [
     kind("punch_hole", 1, files::punch),
     kind("truncate_ext4", 1, files::truncate_ext4),
     kind("punch_hole_ext4", 1, files::punch_ext4),
-    kind("writeback", 1, files::writeback),
+    kind("writeback", 2, files::writeback),
     kind("compaction", 8, kernel::compact),
     kind("ksm", 1, kernel::merge),
     kind("userfault", 1, userfaults::missing),
