@@ -69,7 +69,6 @@ static void ff_request_merge(struct ff_request *request,
 {
 	request->want |= other->want;
 	request->demand |= other->demand;
-	request->failed |= other->failed;
 	if (other->extent > request->extent) {
 		request->extent = other->extent;
 		request->stream = other->stream;
@@ -107,6 +106,8 @@ static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
 	mutex_lock(&mirror->lock);
 	for (i = 0; i < nr; i++) {
 		request = &ctx->requests[i];
+		if (!request->want)
+			continue;
 		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
 							 FF_PTE_READ;
 		if (ff_pgtable_lookup(&mirror->pgt, request->address) & need) {
@@ -326,6 +327,10 @@ static bool ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
 	const struct ff_request *request, *found;
 	unsigned int i;
 
+	if (queue->refused) {
+		*address = queue->demand;
+		return true;
+	}
 	for (i = 0; i < queue->nr; i++) {
 		request = &queue->requests[i];
 		if (!request->demand)
@@ -363,6 +368,7 @@ static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
 	spin_lock(&ff->queue_lock);
 	queue->state = FF_GROUP_COLLECTING;
 	queue->nr = 0;
+	queue->refused = false;
 	queue->ahead.rounds++;
 	spin_unlock(&ff->queue_lock);
 	if (!queue->alive)

@@ -52,7 +52,7 @@
  * @FF_COUNT_QUEUES: user-mode queues there are now
  * @FF_COUNT_NOTIFIERS: interval notifiers there are now
  * @FF_COUNT_TABLE_PAGES: page-table pages there are now
- * @FF_COUNT_DMA_MAPPINGS: leaves there are now that an IOMMU translates further
+ * @FF_COUNT_DMA_MAPPINGS: DMA mappings there are now, which have to be undone
  * @FF_COUNT_PAGES_PINNED: 4 KiB pages of registered buffers there are now
  * @FF_COUNTERS_NR: number of counters
  */

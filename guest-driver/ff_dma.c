@@ -4,7 +4,8 @@
  * frame of a process.
  *
  * As a rule bus addresses are physical addresses, and there is nothing to undo.
- * Behind an IOMMU (dma_need_unmap()) each leaf is a DMA mapping, which must not
+ * Behind an IOMMU (or wherever else dma_need_unmap() says so, as it does with
+ * CONFIG_DMA_API_DEBUG) each leaf is a DMA mapping, which must not
  * be undone while the device can use it, and must be before mm lets go of the
  * frame. So an entry there is first valid, then stale, then empty. A zap makes
  * it stale: not valid any more, but its address is kept. Once the flush for it
@@ -64,6 +65,17 @@ static int ff_dma_map_direct(struct ff_pgtable *pgt, unsigned long address,
 	return ff_pgtable_map(pgt, address, level, dma | flags, spares);
 }
 
+/* Whether a leaf is there already, and for another frame. */
+static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
+			 unsigned int level, unsigned long frame)
+{
+	struct ff_table *table = ff_table_find(pgt, address, level);
+	unsigned int index = ff_index(address, level);
+
+	return table && ff_entry(table, index) & FF_PTE_LEAF &&
+	       table->frames[index] != frame;
+}
+
 /**
  * ff_dma_map() - Enter a leaf for a frame
  * @pgt: page table
@@ -84,6 +96,7 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	       struct list_head *spares)
 {
 	size_t size = FF_LEVEL_SIZE(level);
+	struct ff_table *table;
 	dma_addr_t dma;
 	u64 old = 0;
 	int ret;
@@ -93,8 +106,12 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 				      PFN_PHYS(frame) | flags, spares);
 	if (pgt->translated)
 		old = ff_pgtable_lookup(pgt, address);
-	if (old & FF_PTE_MAPPED)
+	if (old & FF_PTE_MAPPED) {
+		/* As in ff_pgtable_map(), where addresses tell frames. */
+		if (WARN_ON_ONCE(ff_dma_moved(pgt, address, level, frame)))
+			return 0;
 		return ff_pgtable_map(pgt, address, level, old | flags, spares);
+	}
 
 	dma = dma_map_phys(pgt->dev, PFN_PHYS(frame), size, DMA_BIDIRECTIONAL,
 			   FF_DMA_ATTRS);
@@ -109,12 +126,14 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	if (IS_ALIGNED(dma, size))
 		ret = ff_pgtable_map(pgt, address, level,
 				     dma | flags | FF_PTE_MAPPED, spares);
+	table = ff_table_find(pgt, address, level);
+	if (!ret && WARN_ON_ONCE(!table))
+		ret = -EIO;
 	if (ret) {
 		ff_dma_undo(pgt, dma, level);
 		return ret;
 	}
-	ff_table_find(pgt, address, level)->frames[ff_index(address, level)] =
-		frame;
+	table->frames[ff_index(address, level)] = frame;
 	return 0;
 }
 

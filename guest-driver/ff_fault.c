@@ -93,8 +93,9 @@ static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 		queue->demand = address;
 	}
 	if (!ff_fault_can_be_served(fault)) {
-		request.failed = request.demand;
+		queue->refused |= request.demand != 0;
 		request.want = 0;
+		request.demand = 0;
 		request.extent = 0;
 	}
 	queue->requests[queue->nr++] = request;

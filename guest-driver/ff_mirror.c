@@ -53,7 +53,9 @@
  *
  * Behind an IOMMU the second pass takes the lock again, to undo the DMA mappings
  * of what the first one took out (ff_dma.c). A page is then never freed while
- * the IOMMU still lets the device reach it.
+ * the IOMMU still lets the device reach it, if the IOMMU is strict
+ * (iommu.strict=1); otherwise it follows a little later, and that the device has
+ * flushed its TLBs has to do.
  */
 #include <linux/hugetlb.h>
 #include <linux/mmu_notifier.h>
@@ -174,7 +176,7 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 	unsigned long start = max(range->start, ff_window_start(window));
 	unsigned long end = min(range->end, ff_window_end(window));
 	struct ff_gather gather;
-	u64 fence;
+	u64 fence, reaped = 0;
 
 	ff_count(counters, FF_COUNT_INVALIDATIONS, 1);
 	if (blockable) {
@@ -196,16 +198,16 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 						gather.end - gather.start);
 	}
 	fence = window->flush;
-	if (!blockable) {
-		/* As long as the device takes for a section, no longer. */
+	if (!blockable && mirror->pgt.translated) {
 		ff_command_poll(mirror->ff, fence);
-		ff_command_poll(mirror->ff, ff_mirror_reap(mirror, start, end,
-							   &gather.tables));
+		reaped = ff_mirror_reap(mirror, start, end, &gather.tables);
 	}
 	mutex_unlock(&mirror->lock);
 	trace_ff_invalidate(mirror->pasid, range, gather.pages, fence);
 
 	if (!blockable) {
+		/* As long as the device takes for a section, no longer. */
+		ff_command_poll(mirror->ff, max(fence, reaped));
 		ff_tables_free(&mirror->pgt, &gather.tables);
 	} else if (ff_command_passed(mirror->ff, fence) ||
 		   test_and_set_bit_lock(0, &window->finishing)) {
@@ -340,6 +342,29 @@ bool ff_mirror_reap_passed(struct ff_mirror *mirror,
 }
 
 /*
+ * Undoes what can be undone of a range in one window, and so holds the lock no
+ * longer than an invalidation does. Returns the fence after which the tables can
+ * be freed.
+ */
+static u64 ff_window_reap(struct ff_window *window, unsigned long start,
+			  unsigned long end, struct list_head *tables)
+{
+	struct ff_mirror *mirror = window->mirror;
+	LIST_HEAD(empty);
+	u64 fence = 0;
+
+	start = max(start, ff_window_start(window));
+	end = min(end, ff_window_end(window));
+	mutex_lock(&mirror->lock);
+	ff_mirror_reap_passed(mirror, window, start, end, &empty);
+	if (!list_empty(&empty))
+		fence = ff_mirror_flush(mirror, start, end - start);
+	mutex_unlock(&mirror->lock);
+	list_splice(&empty, tables);
+	return fence;
+}
+
+/*
  * As ff_mirror_settle(), outside of an invalidation. What was mapped and taken out
  * again meanwhile is for the invalidation that did it, and if there is some in a
  * window, what else is stale there stays until an invalidation comes by.
@@ -352,16 +377,14 @@ static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
 	struct ff_window *window;
 
 	ff_command_wait(mirror->ff, fence);
-	fence = 0;
-	mutex_lock(&mirror->lock);
-	mt_for_each(&mirror->windows, window, index, end - 1)
-		ff_mirror_reap_passed(mirror, window,
-				      max(start, ff_window_start(window)),
-				      min(end, ff_window_end(window)), tables);
-	if (!list_empty(tables))
-		fence = ff_mirror_flush(mirror, start, end - start);
-	mutex_unlock(&mirror->lock);
-	ff_command_wait(mirror->ff, fence);
+	if (mirror->pgt.translated) {
+		mt_for_each(&mirror->windows, window, index, end - 1) {
+			fence = max(fence, ff_window_reap(window, start, end,
+							  tables));
+			cond_resched();
+		}
+		ff_command_wait(mirror->ff, fence);
+	}
 	ff_tables_free(&mirror->pgt, tables);
 }
 
@@ -424,7 +447,8 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 
 	mirror->ff = ff;
 	mutex_init(&mirror->lock);
-	mt_init(&mirror->windows);
+	/* Looked up without its lock while others add to it. */
+	mt_init_flags(&mirror->windows, MT_FLAGS_USE_RCU);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters);
 	if (ret)
 		return ret;

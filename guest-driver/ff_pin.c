@@ -9,8 +9,8 @@
  *
  * A buffer has a device address of its own in the upper half, above what the
  * driver itself keeps there (ff_resident.c). It is as far from a multiple of
- * 2 MiB as the buffer is, so that frames which fill 2 MiB become one leaf, and
- * no two buffers share a table of level 0.
+ * 2 MiB as the buffer is, so that frames which fill 2 MiB become one leaf where
+ * DMA addresses are physical, and no two buffers share a table of level 0.
  */
 #include <linux/capability.h>
 #include <linux/dma-mapping.h>

@@ -42,8 +42,8 @@ static unsigned int ff_leaf_level(const struct ff_window *window,
 
 /*
  * Whether the frames of a whole span lie one behind the other, although the CPU
- * may map them page by page: then one leaf will do, unless it has to be split
- * again for one of them (ff_dma.c).
+ * may map them page by page: then one leaf will do. Not where leaves are DMA
+ * mappings, which are not split again (ff_dma.c).
  */
 static bool ff_span_is_together(const struct ff_pgtable *pgt,
 				const struct ff_span *span,
@@ -131,6 +131,23 @@ static bool ff_span_is_sound(const struct ff_span *span)
 	       span->start < span->end &&
 	       ALIGN_DOWN(span->start, FF_SPAN_SIZE) ==
 	       ALIGN_DOWN(span->end - 1, FF_SPAN_SIZE);
+}
+
+/*
+ * DMA mappings are made of memory that is there at once. If there was none, lets
+ * some be reclaimed. Returns whether to try again.
+ */
+static bool ff_populate_replenish(struct ff_mirror *mirror)
+{
+	struct page *page;
+
+	if (!mirror->pgt.translated)
+		return false;
+	page = alloc_page(GFP_KERNEL);
+	if (!page)
+		return false;
+	__free_page(page);
+	return true;
 }
 
 /* Returns -EBUSY if an invalidation came between. */
@@ -233,7 +250,13 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 	if (IS_ERR(window))
 		return PTR_ERR(window);
 
-	while ((ret = ff_populate_try(window, span, scratch)) == -EBUSY) {
+	for (;;) {
+		ret = ff_populate_try(window, span, scratch);
+		if (ret == -ENOMEM && tries < FF_TRIES &&
+		    ff_populate_replenish(mirror))
+			ret = -EBUSY;
+		if (ret != -EBUSY)
+			return ret;
 		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
 		trace_ff_retry(mirror->pasid, span, ++tries);
 		if (READ_ONCE(mirror->closing))
@@ -245,7 +268,6 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 			return -EAGAIN;
 		cond_resched();
 	}
-	return ret;
 }
 
 struct ff_scratch *ff_scratch_alloc(void)

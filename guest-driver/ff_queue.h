@@ -36,6 +36,7 @@ enum ff_group_state {
  * @link: in &struct ff_ctx.ready until it is served
  * @group: number of the group
  * @demand: address that the queue cannot go on without
+ * @refused: it can not be had, whatever the pages
  * @nr: requests in the group
  * @requests: what it asks for
  */
@@ -51,6 +52,7 @@ struct ff_queue {
 	struct list_head link;
 	u32 group;
 	u64 demand;
+	bool refused;
 	unsigned int nr;
 	struct ff_request requests[];
 };
