@@ -170,9 +170,11 @@ impl Device {
 
     fn enable(&self, registers: &Registers) {
         let memory = Dma::new(&*self.shared.platform);
-        let Some(setup) = registers.setup(&memory) else {
-            return self.shared.report(ERR_BASE);
+        let setup = {
+            let _behind = self.shared.gate.look();
+            registers.setup(&memory)
         };
+        let Some(setup) = setup else { return self.shared.report(ERR_BASE) };
         self.begin_epoch(|plane| {
             plane.enabled = true;
             plane.memory = memory;

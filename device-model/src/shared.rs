@@ -3,7 +3,8 @@
 //!
 //! Locks are taken in this order, each thread holding at most one of a kind:
 //! gate, space, then any one of the rest, which are held for a few steps only.
-//! Interrupts are sent while none of them is held.
+//! Interrupts are sent while none of them is held, but those of an IOMMU, which
+//! takes no lock that leads here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

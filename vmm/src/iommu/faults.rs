@@ -79,7 +79,8 @@ impl Faults {
             return;
         }
         let page = address & !0xfff;
-        let kind = if wanted.write { 0 } else { RECORD_READ };
+        // An access may need both; what it lacks is what it is called by.
+        let kind = if wanted.write && reason != Reason::Read { 0 } else { RECORD_READ };
         let last = RECORD_FULL | kind | reason as u32;
         state.record = [page as u32, (page >> 32) as u32, source.into(), last];
         self.notify(&mut state);

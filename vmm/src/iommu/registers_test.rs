@@ -19,7 +19,7 @@ const LAST: u64 = TABLES[4];
 /// The first of the addresses that the last table maps.
 const VA: u64 = 0x4000_0000;
 
-/// What the registers showed whenever the device was told.
+/// How often the device was told.
 #[derive(Default)]
 struct Device {
     told: Mutex<u32>,

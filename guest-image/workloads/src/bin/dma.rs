@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     ktap::main(TESTS)
 }
 
-/// A device behind an IOMMU, with a queue's memory mapped and nothing else.
+/// A device behind an IOMMU, of which a page that is mapped for a moment shows.
 fn device() -> Result<Device, Failure> {
     let device = Device::open()?;
     let mut page = Region::small_pages(PAGE)?;

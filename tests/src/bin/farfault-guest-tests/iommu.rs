@@ -15,7 +15,7 @@ const KTAP: [(&str, &str); 3] = [
          munmap,munmap-middle,mremap-move,mprotect-read,fork-device-writes,exit,dontneed,\
          free-write,hole-write,migrate,swap",
     ),
-    ("races", "races --change munmap --changes 200"),
+    ("races", "races --change munmap --changes 1000"),
 ];
 
 const PLAIN: [(&str, &str); 5] = [
@@ -28,7 +28,7 @@ const PLAIN: [(&str, &str); 5] = [
 
 /// Behind the mark: the driver that does not go by the DMA API.
 const BROKEN: [(&str, &str); 2] = [
-    ("break", "mark good && rmmod farfault && insmod /lib/modules/farfault.ko break_dma=1"),
+    ("break", "rmmod farfault && mark good && insmod /lib/modules/farfault.ko break_dma=1"),
     ("broken", "saxpy 10000"),
 ];
 

@@ -152,13 +152,18 @@ impl<'a> Cell<'a> {
     /// fault service, holds a page just then.
     pub fn insist(&mut self, mut act: impl FnMut(&mut Subject) -> Called<()>) -> Called<()> {
         let tries = if matches!(self.rule, Rule::Refused(_)) { 1 } else { TRIES };
-        for _ in 1..tries {
+        let mut asked = 1;
+        let done = loop {
             match act(&mut self.subject) {
-                Err(Errno::EAGAIN | Errno::EBUSY) => std::thread::sleep(MOMENT),
-                done => return done,
+                Err(Errno::EAGAIN | Errno::EBUSY) if asked < tries => asked += 1,
+                done => break done,
             }
+            std::thread::sleep(MOMENT);
+        };
+        if asked > 1 {
+            println!("# asked {asked} times");
         }
-        act(&mut self.subject)
+        done
     }
 
     /// Whether the kernel did it, or refused it as it must.
