@@ -5,6 +5,7 @@ use crate::Failure;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Values by name, summed over all devices.
 pub type Counters = BTreeMap<String, u64>;
@@ -36,29 +37,47 @@ pub fn get(name: &str) -> Result<u64, Failure> {
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
 }
 
+const GAUGES: [&str; 5] = ["contexts", "queues", "notifiers", "table_pages", "dma_mappings"];
+
 /// Contexts, queues, notifiers, pages of tables, DMA mappings.
-pub type Gauges = [u64; 5];
+pub type Gauges = [u64; GAUGES.len()];
 
 /// What there is now of things that are made and given back.
 ///
 /// # Errors
 /// As [`get`].
 pub fn gauges() -> Result<Gauges, Failure> {
-    let counters = ["contexts", "queues", "notifiers", "table_pages", "dma_mappings"].map(get);
-    let [contexts, queues, notifiers, table_pages, dma_mappings] = counters;
-    Ok([contexts?, queues?, notifiers?, table_pages?, dma_mappings?])
+    let counters = read()?;
+    let mut gauges = Gauges::default();
+    for (gauge, name) in gauges.iter_mut().zip(GAUGES) {
+        let value = counters.get(name).copied();
+        *gauge = value.ok_or_else(|| format!("the driver has no counter {name}"))?;
+    }
+    Ok(gauges)
 }
 
-/// Returns once there is as much as `before` again: what the kernel puts off to
-/// a thread may come a moment after the end of a process.
+/// How long what a process leaves behind may take to go.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns once there is no more than `before` again: what the kernel puts off to
+/// a thread may come a moment after the end of a process. There may be less, if
+/// children of a process that was killed were still there before.
 ///
 /// # Errors
-/// As [`get`].
+/// As [`get`], and if something stays.
 pub fn await_gauges(before: Gauges) -> Result<(), Failure> {
-    while gauges()? != before {
+    let began = Instant::now();
+    loop {
+        let now = gauges()?;
+        if now.iter().zip(&before).all(|(now, before)| now <= before) {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            let what = "contexts, queues, notifiers, table pages and DMA mappings";
+            return Err(format!("{what} stay at {now:?}, were {before:?}").into());
+        }
         std::thread::yield_now();
     }
-    Ok(())
 }
 
 fn add(sum: &mut Counters, text: &str) {
