@@ -15,7 +15,7 @@ const KTAP: [(&str, &str); 3] = [
          munmap,munmap-middle,mremap-move,mprotect-read,fork-device-writes,exit,dontneed,\
          free-write,hole-write,migrate,swap",
     ),
-    ("races", "races --change munmap --changes 1000"),
+    ("races", "races --change munmap --changes 200"),
 ];
 
 const PLAIN: [(&str, &str); 5] = [

@@ -5,13 +5,14 @@
 use crate::check::{Check, clean_log, exit_code, found, gauges, ktap};
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 
-/// Changes of each kind, where they are not so dear that it is a part of them. A
-/// device access costs a hundred times as much where KVM is nested in emulation.
-const CHANGES: u64 = 2000;
+/// Changes of each kind, where they are not so dear that it is a part of them. More
+/// are for KVM itself: nested in emulation, a guest of this load has its CPU go deaf
+/// or mad by the emulator's doing once in some ten minutes.
+const CHANGES: u64 = 300;
 /// The same in a long run.
 const CHANGES_LONG: u64 = 100_000;
 /// How long a guest may take for so many of each, on the slowest machine.
-const SECONDS_FOR_1000: u64 = 1500;
+const SECONDS_FOR_1000: u64 = 900;
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let changes = if is_long() { CHANGES_LONG } else { CHANGES };
