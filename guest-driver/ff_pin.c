@@ -151,11 +151,11 @@ static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size,
 	level = ctx->ff->leaf_level && size == FF_SLOT_SIZE &&
 		IS_ALIGNED(entry & FF_PTE_ADDRESS, FF_SLOT_SIZE);
 	mutex_lock(&mirror->lock);
-	for (offset = 0; offset < size; offset += FF_LEVEL_SIZE(level))
-		ff_pgtable_map(&mirror->pgt, address + offset, level,
-			       entry + offset, tables);
+	for (offset = 0; offset < size && !ret; offset += FF_LEVEL_SIZE(level))
+		ret = ff_pgtable_map(&mirror->pgt, address + offset, level,
+				     entry + offset, tables);
 	mutex_unlock(&mirror->lock);
-	return 0;
+	return ret;
 }
 
 /* Enters all frames from the pin's device address on. */

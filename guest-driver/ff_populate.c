@@ -257,8 +257,9 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 			ret = -EBUSY;
 		if (ret != -EBUSY)
 			return ret;
+		tries++;
 		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
-		trace_ff_retry(mirror->pasid, span, ++tries);
+		trace_ff_retry(mirror->pasid, span, tries);
 		if (READ_ONCE(mirror->closing))
 			return -ESHUTDOWN;
 		if (fatal_signal_pending(current))

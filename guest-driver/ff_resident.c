@@ -41,7 +41,7 @@ static void ff_resident_free(struct ff_device *ff, struct ff_resident *resident)
  *
  * It lasts until ff_resident_unmap().
  *
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or as ff_pgtable_map().
  */
 int ff_resident_map(struct ff_ctx *ctx, size_t size)
 {
@@ -71,11 +71,16 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 	}
 
 	mutex_lock(&ctx->mirror.lock);
-	for (offset = 0; offset < size; offset += PAGE_SIZE)
-		ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
-			       flags | (resident->dma + offset), &tables);
+	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE)
+		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
+				     flags | (resident->dma + offset), &tables);
 	mutex_unlock(&ctx->mirror.lock);
 	ff_tables_free(pgt, &tables);
+	if (ret) {
+		ff_resident_zap(ctx, FF_RESIDENT_START, size);
+		ff_resident_free(ctx->ff, resident);
+		return ret;
+	}
 	ctx->resident = resident;
 	return 0;
 }
