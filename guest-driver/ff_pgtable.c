@@ -31,7 +31,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 	pgt->dev = dev;
 	pgt->counters = counters;
 	pgt->translated = ff_dma_is_translated(dev);
-	pgt->root = ff_table_alloc(pgt, GFP_KERNEL);
+	pgt->root = ff_table_alloc(pgt, GFP_KERNEL_ACCOUNT);
 	if (!pgt->root)
 		return -ENOMEM;
 	pgt->root->level = FF_PT_LEVELS - 1;

@@ -62,7 +62,7 @@ void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
  * @spares: list, filled up to FF_PGTABLE_SPARES
  *
  * To be called before taking the lock that invalidation takes, for it
- * allocates.
+ * allocates; by a thread of the process, which is charged for them.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -72,7 +72,7 @@ int ff_tables_fill(struct ff_pgtable *pgt, struct list_head *spares)
 	struct ff_table *table;
 
 	for (; have < FF_PGTABLE_SPARES; have++) {
-		table = ff_table_alloc(pgt, GFP_KERNEL);
+		table = ff_table_alloc(pgt, GFP_KERNEL_ACCOUNT);
 		if (!table)
 			return -ENOMEM;
 		list_add(&table->link, spares);
