@@ -14,6 +14,7 @@
 
 #include "ff_ahead.h"
 #include "ff_batch.h"
+#include "ff_cause.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_populate.h"
@@ -121,12 +122,14 @@ static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
 
 /* Some wants of a request cannot be had: if demanded they have failed. */
 static void ff_request_fail(struct ff_ctx *ctx, struct ff_request *request,
-			    u8 wants)
+			    u8 wants, enum ff_cause cause)
 {
 	u8 demanded = wants & request->demand;
 
 	if (request->want & wants && !demanded)
 		ff_count(&ctx->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
+	if (demanded)
+		request->cause = cause;
 	request->failed |= demanded;
 	request->want &= ~wants;
 }
@@ -151,7 +154,8 @@ static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
 	u8 allowed = ff_vma_allows(vma);
 	unsigned long pages;
 
-	ff_request_fail(ctx, request, request->want & ~allowed);
+	ff_request_fail(ctx, request, request->want & ~allowed,
+			FF_CAUSE_ADDRESS);
 	if (!vma)
 		return;
 	/* A page ahead is not worth calling a handler. */
@@ -221,6 +225,7 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
 			 unsigned int nr, bool write)
 {
 	unsigned int i, half = nr / 2;
+	enum ff_cause cause = FF_CAUSE_NONE;
 	int ret;
 
 	ret = ff_batch_fault(ctx, requests, nr, write);
@@ -231,9 +236,15 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
 		ff_batch_run(ctx, requests + half, nr - half, write);
 		return;
 	}
+	if (ff_batch_demands(requests, nr)) {
+		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
+		/* If what was in the way has gone, it may go well now. */
+		if (!cause && !ff_batch_fault(ctx, requests, nr, write))
+			return;
+	}
 	for (i = 0; i < nr; i++)
-		ff_request_fail(ctx, &requests[i],
-				write ? FF_ACCESS_WRITE : FF_ACCESS_READ);
+		ff_request_fail(ctx, &requests[i], write ? FF_ACCESS_WRITE :
+				FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
 	/* A queue that only reads the page may still have it. */
 	if (nr == 1 && write && requests->want & FF_ACCESS_READ)
 		ff_batch_run(ctx, requests, 1, false);
@@ -303,7 +314,8 @@ static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 	/* The process is gone or going, and takes its memory with it. */
 	if (current->mm != ctx->mirror.mm) {
 		for (i = 0; i < nr; i++)
-			ff_request_fail(ctx, &requests[i], FF_ACCESS);
+			ff_request_fail(ctx, &requests[i], FF_ACCESS,
+					FF_CAUSE_ENDED);
 		return;
 	}
 	ff_ahead_serve(ctx);
@@ -320,16 +332,16 @@ static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 	}
 }
 
-/* Whether a demand of the group failed; *address then says which. */
-static bool ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
-			    unsigned int nr, u64 *address)
+/* Why a demand of the group failed, if one did; *address then says which. */
+static enum ff_cause ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
+				     unsigned int nr, u64 *address)
 {
 	const struct ff_request *request, *found;
 	unsigned int i;
 
 	if (queue->refused) {
 		*address = queue->demand;
-		return true;
+		return FF_CAUSE_ADDRESS;
 	}
 	for (i = 0; i < queue->nr; i++) {
 		request = &queue->requests[i];
@@ -342,9 +354,31 @@ static bool ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
 		*address = found->address;
 		if (*address == (queue->demand & PAGE_MASK))
 			*address = queue->demand;
-		return true;
+		return found->cause;
 	}
-	return false;
+	return FF_CAUSE_NONE;
+}
+
+/* What the device is told of a cause. */
+static u8 ff_response_flags(enum ff_cause cause)
+{
+	switch (cause) {
+	case FF_CAUSE_NONE:
+		return 0;
+	case FF_CAUSE_MEMORY:
+		return FF_RESPONSE_FAIL | FF_RESPONSE_NO_MEMORY;
+	default:
+		return FF_RESPONSE_FAIL;
+	}
+}
+
+static void ff_response_count(struct ff_counters *counters, enum ff_cause cause)
+{
+	ff_count(counters, FF_COUNT_GROUPS, 1);
+	ff_count(counters, cause ? FF_COUNT_RESPONSES_FAIL :
+		 FF_COUNT_RESPONSES_RESUME, 1);
+	ff_count(counters, FF_COUNT_FAIL_MEMORY, cause == FF_CAUSE_MEMORY);
+	ff_count(counters, FF_COUNT_FAIL_ENDED, cause == FF_CAUSE_ENDED);
 }
 
 /* Posts the answer to a group. From then on the queue may fault again. */
@@ -354,10 +388,10 @@ static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
 	struct ff_device *ff = ctx->ff;
 	u32 group = queue->group;
 	u64 address = 0;
-	bool fail = ff_group_failed(ctx, queue, nr, &address);
+	enum ff_cause cause = ff_group_failed(ctx, queue, nr, &address);
 	struct ff_command command = {
 		.opcode = FF_CMD_PAGE_RESPONSE,
-		.flags = fail ? FF_RESPONSE_FAIL : 0,
+		.flags = ff_response_flags(cause),
 		.queue = cpu_to_le16(queue->id),
 		.pasid = cpu_to_le32(ctx->mirror.pasid),
 		.address = cpu_to_le64(address),
@@ -375,10 +409,8 @@ static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
 		return;
 
 	ff_command_post(ff, &command);
-	ff_count(&ff->counters, FF_COUNT_GROUPS, 1);
-	ff_count(&ff->counters, fail ? FF_COUNT_RESPONSES_FAIL :
-		 FF_COUNT_RESPONSES_RESUME, 1);
-	trace_ff_response(ctx->mirror.pasid, queue->id, group, fail, address);
+	ff_response_count(&ff->counters, cause);
+	trace_ff_response(ctx->mirror.pasid, queue->id, group, cause, address);
 }
 
 /* Answers all groups of the batch with one doorbell. */

@@ -18,6 +18,7 @@ struct ff_device;
  * @want: FF_ACCESS bits that some record asked for
  * @demand: those of them that a queue cannot go on without
  * @failed: those of the demand that could not be had
+ * @cause: &enum ff_cause, why
  * @stream: FF_ACCESS bits that the pages behind this one will be asked for
  * @extent: number of those pages, as far as they lie in the same FF_SPAN_SIZE
  * @present_only: not to be faulted in, only taken if it is there
@@ -27,6 +28,7 @@ struct ff_request {
 	u8 want;
 	u8 demand;
 	u8 failed;
+	u8 cause;
 	u8 stream;
 	u16 extent;
 	bool present_only;

@@ -20,6 +20,9 @@
  * @FF_COUNT_GROUPS: fault groups answered
  * @FF_COUNT_RESPONSES_RESUME: groups answered with "go on"
  * @FF_COUNT_RESPONSES_FAIL: groups answered with "cannot be had"
+ * @FF_COUNT_FAIL_MEMORY: those of them for want of memory
+ * @FF_COUNT_FAIL_ENDED: those because the process or its context was ending; the
+ *	rest is for addresses
  * @FF_COUNT_LOOKAHEADS_DROPPED: pages ahead that could not be had
  * @FF_COUNT_STREAM_PAGES: pages that no record asked for, but that a command
  *	had said it will come to
@@ -66,6 +69,8 @@ enum ff_counter {
 	FF_COUNT_GROUPS,
 	FF_COUNT_RESPONSES_RESUME,
 	FF_COUNT_RESPONSES_FAIL,
+	FF_COUNT_FAIL_MEMORY,
+	FF_COUNT_FAIL_ENDED,
 	FF_COUNT_LOOKAHEADS_DROPPED,
 	FF_COUNT_STREAM_PAGES,
 	FF_COUNT_USERFAULTS,

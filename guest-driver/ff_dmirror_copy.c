@@ -196,6 +196,8 @@ static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
 	cmd->faults = ahead.rounds;
 	if (ret == FF_STATUS_FAULT)
 		return ff_copy_refused(ahead.error);
+	if (ret == FF_STATUS_NO_MEMORY)
+		return -ENOMEM;
 	return ret > 0 ? -EIO : ret;
 }
 

@@ -414,6 +414,12 @@ _Static_assert(__builtin_offsetof(struct ff_context, reserved) == 8, "reserved")
 /* Flag of CMD_PAGE_RESPONSE: the page cannot be had. */
 #define FF_RESPONSE_FAIL		BIT(0)
 
+/*
+ * Flag of CMD_PAGE_RESPONSE, with FF_RESPONSE_FAIL: for want of memory,
+ * so the command ends with STATUS_NO_MEMORY instead.
+ */
+#define FF_RESPONSE_NO_MEMORY		BIT(1)
+
 /* Flag of CMD_WAIT: interrupt too. */
 #define FF_WAIT_IRQ			BIT(0)
 

@@ -9,6 +9,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/tracepoint.h>
 
+#include "ff_cause.h"
 #include "ff_hw.h"
 #include "ff_populate.h"
 
@@ -144,26 +145,31 @@ TRACE_EVENT(ff_invalidate,
 );
 
 TRACE_EVENT(ff_response,
-	TP_PROTO(u32 pasid, unsigned int queue, u32 group, bool fail,
-		 u64 address),
-	TP_ARGS(pasid, queue, group, fail, address),
+	TP_PROTO(u32 pasid, unsigned int queue, u32 group,
+		 enum ff_cause cause, u64 address),
+	TP_ARGS(pasid, queue, group, cause, address),
 	TP_STRUCT__entry(
 		__field(u32, pasid)
 		__field(unsigned int, queue)
 		__field(u32, group)
-		__field(bool, fail)
+		__field(int, cause)
 		__field(u64, address)
 	),
 	TP_fast_assign(
 		__entry->pasid = pasid;
 		__entry->queue = queue;
 		__entry->group = group;
-		__entry->fail = fail;
+		__entry->cause = cause;
 		__entry->address = address;
 	),
 	TP_printk("pasid=%u queue=%u group=%u %s address=0x%llx",
 		  __entry->pasid, __entry->queue, __entry->group,
-		  __entry->fail ? "fail" : "resume", __entry->address)
+		  __print_symbolic(__entry->cause,
+				   { FF_CAUSE_NONE, "resume" },
+				   { FF_CAUSE_ADDRESS, "fail" },
+				   { FF_CAUSE_MEMORY, "fail for memory" },
+				   { FF_CAUSE_ENDED, "fail at the end" }),
+		  __entry->address)
 );
 
 #endif /* FF_TRACE_H */

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use farfault_abi::command::{
     CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
-    RESPONSE_FAIL, WAIT_IRQ,
+    RESPONSE_FAIL, RESPONSE_NO_MEMORY, WAIT_IRQ,
 };
-use farfault_abi::descriptor::Descriptor;
+use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_MEMORY};
 use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_FAULT, VECTOR_QUEUE, VECTORS};
 use farfault_abi::regs::{ERR_BUS_MASTER, ERR_COMMAND, ERR_COMMAND_RING, PASID_BITS};
 use vm_memory::Bytes;
@@ -142,16 +142,20 @@ fn invalidate(shared: &Shared, command: &Command) -> Option<Outcome> {
 
 fn respond(shared: &Shared, command: &Command) -> Option<Outcome> {
     let group = u32::try_from(command.value).ok()?;
-    if u32::from(command.queue) >= QUEUES || u32::from(command.flags) & !RESPONSE_FAIL != 0 {
+    let refusal = match u32::from(command.flags) {
+        0 => None,
+        RESPONSE_FAIL => Some(STATUS_FAULT),
+        flags if flags == RESPONSE_FAIL | RESPONSE_NO_MEMORY => Some(STATUS_NO_MEMORY),
+        _ => return None,
+    };
+    if u32::from(command.queue) >= QUEUES {
         return None;
     }
-    let fail = u32::from(command.flags) & RESPONSE_FAIL != 0;
     let counters = &shared.counters;
-    match shared.scheduler.respond(command.queue, group, fail) {
-        Response::Stale => count(&counters.responses_stale),
-        Response::Taken => {
-            count(if fail { &counters.responses_fail } else { &counters.responses_resume });
-        }
+    match (shared.scheduler.respond(command.queue, group, refusal), refusal) {
+        (Response::Stale, _) => count(&counters.responses_stale),
+        (Response::Taken, None) => count(&counters.responses_resume),
+        (Response::Taken, Some(_)) => count(&counters.responses_fail),
     }
     Some(Outcome::Done)
 }

@@ -9,7 +9,7 @@
 //! everything else, so each stage can fault. A stage that faults is repeated; the
 //! stages are cut so that repeating one does nothing twice.
 
-use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor, STATUS_FAULT, STATUS_OK};
+use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor, STATUS_OK};
 use farfault_abi::fault::{REASON_COMPLETION, REASON_RING};
 
 use crate::exec::{Command, Ending, Flow, Stream, decode};
@@ -155,12 +155,12 @@ impl Run {
     }
 
     /// Takes no for an answer to the `fault` it waits on: what is being done
-    /// ends, or if the ring or a record was refused, the queue.
-    pub fn refuse(&mut self, fault: &PageFault) {
+    /// ends with `status`, or if the ring or a record was refused, the queue.
+    pub fn refuse(&mut self, fault: &PageFault, status: u32) {
         let address = fault.address;
         self.stage = match &self.stage {
             Stage::Execute(descriptor, command) => {
-                let ending = Ending { status: STATUS_FAULT, address };
+                let ending = Ending { status, address };
                 complete(*descriptor, ending, command.done(), command.result())
             }
             Stage::Complete(..) => halt(REASON_COMPLETION, address),

@@ -213,16 +213,16 @@ impl Scheduler {
         }
     }
 
-    /// Answers `group` of a queue.
-    pub fn respond(&self, queue: u16, group: u32, fail: bool) -> Response {
+    /// Answers `group` of a queue; a `refusal` is the status with which its command ends.
+    pub fn respond(&self, queue: u16, group: u32, refusal: Option<u32>) -> Response {
         let mut board = self.board.lock();
         let Some(slot) = board.slot(queue) else { return Response::Stale };
         let State::Parked { group: waiting, fault } = slot.state else { return Response::Stale };
         if waiting != group {
             return Response::Stale;
         }
-        if let Some(run) = slot.run.as_mut().filter(|_| fail) {
-            run.refuse(&fault);
+        if let (Some(run), Some(status)) = (slot.run.as_mut(), refusal) {
+            run.refuse(&fault, status);
         }
         self.make_ready(&mut board, queue);
         Response::Taken

@@ -139,6 +139,12 @@ _Static_assert(__builtin_offsetof(struct ff_ring_header, reserved1) == 72, "rese
  */
 #define FF_STATUS_BAD_ADDRESS		4
 
+/*
+ * As STATUS_FAULT, but nothing was wrong with the access: there was no
+ * memory for the page.
+ */
+#define FF_STATUS_NO_MEMORY		5
+
 /**
  * struct ff_descriptor - One command of a program.
  * @opcode: OP value.

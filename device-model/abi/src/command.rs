@@ -24,6 +24,9 @@ constants! { CONSTANTS;
 
     /// Flag of CMD_PAGE_RESPONSE: the page cannot be had.
     RESPONSE_FAIL: u32 = 1 << 0;
+    /// Flag of CMD_PAGE_RESPONSE, with [`RESPONSE_FAIL`]: for want of memory, so the command ends with
+    /// STATUS_NO_MEMORY instead.
+    RESPONSE_NO_MEMORY: u32 = 1 << 1;
     /// Flag of CMD_WAIT: interrupt too.
     WAIT_IRQ: u32 = 1 << 0;
 }

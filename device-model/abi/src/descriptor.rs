@@ -43,6 +43,8 @@ constants! { CONSTANTS;
     STATUS_BAD_OPERAND: u32 = 3;
     /// A range of addresses wraps or leaves the address space; fault_address says where it starts.
     STATUS_BAD_ADDRESS: u32 = 4;
+    /// As STATUS_FAULT, but nothing was wrong with the access: there was no memory for the page.
+    STATUS_NO_MEMORY: u32 = 5;
 }
 
 layout! { STRUCTURES;

@@ -100,7 +100,7 @@ fn responses(bug: Bug) {
                 while world.tail.load(Ordering::Acquire) == 0 {
                     thread::yield_now();
                 }
-                let response = world.scheduler.respond(0, 1, false);
+                let response = world.scheduler.respond(0, 1, None);
                 assert!(response == Response::Taken, "the queue waits for ever");
             })
         };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page responses: resumed, refused, late, wrong.
 
+use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_device_model::Config;
@@ -49,6 +50,33 @@ fn refused_data_ends_the_command() {
         assert_eq!(world.counters().responses_fail, 1);
         assert_eq!((world.counters().descriptors, world.counters().descriptors_failed), (1, 1));
     }
+}
+
+#[test]
+fn a_command_that_lacks_memory_says_so() {
+    let mut world = world();
+    world.driver.unmap(1, SOURCE, PAGE);
+    world.driver.invalidate(1, SOURCE, PAGE);
+    world.submit(command(OP_COPY, PAGE));
+    world.with_engine(|world, engine| {
+        commands(world);
+        exhaust(engine);
+        let group = world.driver.take_faults()[0].group;
+        // Alone the flag means nothing, and answers nothing.
+        for flags in [RESPONSE_NO_MEMORY, RESPONSE_FAIL | RESPONSE_NO_MEMORY] {
+            world.driver.command(Command {
+                opcode: CMD_PAGE_RESPONSE as u8,
+                flags: flags as u8,
+                value: group.into(),
+                ..Command::default()
+            });
+        }
+        commands(world);
+        exhaust(engine);
+    });
+    let record = world.record();
+    assert_eq!((record.status, record.fault_address), (STATUS_NO_MEMORY, SOURCE));
+    assert_eq!((world.counters().commands_bad, world.counters().responses_fail), (1, 1));
 }
 
 #[test]

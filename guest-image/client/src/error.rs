@@ -71,6 +71,16 @@ pub enum Failure {
         /// Bytes, elements or nodes done before it.
         done: u64,
     },
+    /// There was no memory for a page that the device needed; the access itself was right.
+    #[error("{command}: no memory for the device's access to {address:#x} after {done} {unit}; free some and try again", unit = unit(command))]
+    NoMemory {
+        /// What the command was.
+        command: &'static str,
+        /// Virtual address of the access.
+        address: u64,
+        /// Bytes, elements or nodes done before it.
+        done: u64,
+    },
     /// The opcode is not one.
     #[error("opcode {opcode} is unknown to the device")]
     Opcode {
@@ -110,6 +120,7 @@ impl Failure {
         Some(match completion.status {
             abi::STATUS_OK => return None,
             abi::STATUS_FAULT => Self::Refused { command, address, done: completion.done },
+            abi::STATUS_NO_MEMORY => Self::NoMemory { command, address, done: completion.done },
             abi::STATUS_BAD_OPCODE => Self::Opcode { opcode },
             abi::STATUS_BAD_OPERAND => Self::Operand { command },
             abi::STATUS_BAD_ADDRESS => Self::Address { command, address },
@@ -121,7 +132,9 @@ impl Failure {
     #[must_use]
     pub fn address(&self) -> Option<u64> {
         match *self {
-            Self::Refused { address, .. } | Self::Address { address, .. } => Some(address),
+            Self::Refused { address, .. }
+            | Self::NoMemory { address, .. }
+            | Self::Address { address, .. } => Some(address),
             _ => None,
         }
     }

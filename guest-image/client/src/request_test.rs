@@ -37,6 +37,12 @@ fn each_status_is_its_own_failure() {
         Some("saxpy: device access to 0x7000 refused after 12 elements")
     );
     assert_eq!(
+        text(abi::OP_FILL, abi::STATUS_NO_MEMORY).as_deref(),
+        Some(
+            "fill: no memory for the device's access to 0x7000 after 12 bytes; free some and try again"
+        )
+    );
+    assert_eq!(
         text(99, abi::STATUS_BAD_OPCODE).as_deref(),
         Some("opcode 99 is unknown to the device")
     );

@@ -9,6 +9,9 @@ use farfault_tests::run::{Farfault, Finished, Step, script_of};
 /// Exit code of a program that was ended by SIGKILL.
 const KILLED: i32 = 137;
 
+/// Exit code of a workload that could not do its work.
+const FAILED: i32 = 1;
+
 /// What is filled: more than the guest has, and more than a cgroup may have.
 const GREEDY: [(&str, &str); 3] = [
     ("private memory", "first-touch --mib 1000"),
@@ -22,14 +25,30 @@ mkdir -p /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mkdir /sys/fs/cgroup/small && echo 64M >/sys/fs/cgroup/small/memory.max";
 
+/// A process that nobody may kill, in a cgroup that is full: its command ends and says why.
+/// So full that the process itself goes on only when there is more.
+const FIRM: &str = "\
+mkdir /sys/fs/cgroup/firm && echo 64M >/sys/fs/cgroup/firm/memory.max || exit 1
+sh -c 'echo $$ >/sys/fs/cgroup/firm/cgroup.procs; echo -1000 >/proc/self/oom_score_adj
+	exec first-touch --mib 200' &
+for second in $(seq 60); do
+	grep '^responses_fail_memory [1-9]' /sys/kernel/debug/farfault/*/counters && break
+	sleep 1
+done
+echo max >/sys/fs/cgroup/firm/memory.max
+wait $!";
+
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
     let mut steps = vec![step("prepare", PREPARE)];
     steps.extend(GREEDY.iter().map(|(name, command)| step(name, &format!("sh -c '{command}'"))));
+    // The log is full of what the next step has the kernel say.
+    steps.push(step("log", "dmesg -c"));
+    steps.push(step("firm", &format!("( {FIRM}\n)")));
     steps.push(step("work afterwards", "saxpy 100000"));
     steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
-    steps.push(step("log", "dmesg"));
+    steps.push(step("log-firm", "dmesg"));
     let options = ["--cpus=2", "--memory=512M", "--timeout=240"].map(str::to_owned);
     match farfault.script(&options, &script_of(&steps, "mark NAME")) {
         Ok(finished) => checks(&finished),
@@ -40,6 +59,7 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
 fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = vec![Check::new("prepare", succeeded(finished, "prepare"))];
     checks.extend(GREEDY.iter().map(|(name, _)| Check::new(*name, killed(finished, name))));
+    checks.push(Check::new("who cannot be killed is told", told(finished)));
     checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
     checks.push(Check::new("only who asked is killed", victims(finished)));
     checks.push(Check::new("gauges are back at zero", crate::check::gauges(finished)));
@@ -54,15 +74,31 @@ fn killed(finished: &Finished, step: &str) -> Result<(), String> {
     })
 }
 
-/// The OOM killer shows its call trace; apart from that the log is clean.
+fn told(finished: &Finished) -> Result<(), String> {
+    let found = found(finished, "firm")?;
+    let said = found.output.contains("no memory for the device's access to");
+    ensure(said && found.code == Some(FAILED), || {
+        format!("exit code {:?}, having printed\n{}", found.code, found.output)
+    })
+}
+
+/// Of the processes that may be killed each was, and nobody else; then nobody was.
 fn victims(finished: &Finished) -> Result<(), String> {
-    let log = found(finished, "log")?.output;
-    let victims: Vec<&str> = log.lines().filter(|line| line.contains("Killed process")).collect();
+    let victims = killed_in(finished, "log")?;
     let all = victims.iter().all(|line| line.contains("(first-touch)"));
     ensure(all && victims.len() == GREEDY.len(), || format!("killed:\n{}", victims.join("\n")))?;
+    let others = killed_in(finished, "log-firm")?;
+    ensure(others.is_empty(), || format!("killed although it must not be:\n{}", others.join("\n")))
+}
+
+/// The lines that tell of killed processes. The OOM killer shows its call trace; apart from
+/// that the log is clean.
+fn killed_in(finished: &Finished, step: &str) -> Result<Vec<String>, String> {
+    let log = found(finished, step)?.output;
     let complaints: Vec<&str> = kernel_log::complaints(&log)
         .into_iter()
         .filter(|line| !line.contains("Call Trace:"))
         .collect();
-    ensure(complaints.is_empty(), || complaints.join("\n"))
+    ensure(complaints.is_empty(), || complaints.join("\n"))?;
+    Ok(log.lines().filter(|line| line.contains("Killed process")).map(str::to_owned).collect())
 }
