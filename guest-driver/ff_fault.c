@@ -26,6 +26,10 @@ static unsigned int fault_entries = 4096;
 module_param(fault_entries, uint, 0444);
 MODULE_PARM_DESC(fault_entries, "Entries of the fault queue, a power of two; a small number makes it overflow");
 
+static unsigned int break_records;
+module_param_unsafe(break_records, uint, 0444);
+MODULE_PARM_DESC(break_records, "Misread the last record of that many fault groups, to show what comes of a broken device");
+
 int ff_faults_init(struct ff_device *ff)
 {
 	struct ff_fault_ring *faults = &ff->faults;
@@ -54,15 +58,38 @@ int ff_faults_init(struct ff_device *ff)
 	return 0;
 }
 
+/* Who waits for the queue is told that nothing more will come of it. */
+static void ff_queue_halted(struct ff_device *ff, struct ff_queue *queue)
+{
+	WRITE_ONCE(queue->halted, true);
+	ff_count(&ff->counters, FF_COUNT_QUEUES_HALTED, 1);
+	wake_up_all(ff_completion(ff, queue->id));
+}
+
 static void ff_fault_halted(struct ff_device *ff, struct ff_queue *queue,
 			    const struct ff_fault *fault)
 {
 	dev_dbg_ratelimited(ff->dev, "queue %u halted: reason %u, address %#llx\n",
 			    queue->id, fault->reason,
 			    le64_to_cpu(fault->address));
-	WRITE_ONCE(queue->halted, true);
-	ff_count(&ff->counters, FF_COUNT_QUEUES_HALTED, 1);
-	wake_up_all(ff_completion(ff, queue->id));
+	ff_queue_halted(ff, queue);
+}
+
+/*
+ * A record that makes no sense. If it was to be the last of its group nobody is
+ * going to answer that: of what a broken device has asked for not even the name
+ * of the group is certain. The device has parked the queue then, so it counts as
+ * halted. Of a group that goes on, what is missed here is asked for once more.
+ */
+static void ff_fault_bad(struct ff_device *ff, struct ff_queue *queue,
+			 const struct ff_fault *fault)
+{
+	ff_count(&ff->counters, FF_COUNT_BAD_RECORDS, 1);
+	if (!(fault->flags & FF_FAULT_LAST) || queue->halted)
+		return;
+	dev_warn_ratelimited(ff->dev, "queue %u halted: its faults make no sense\n",
+			     queue->id);
+	ff_queue_halted(ff, queue);
 }
 
 /* Whether a page can help: tables that the device cannot use stay as they are. */
@@ -135,7 +162,7 @@ static void ff_fault_sort(struct ff_device *ff, const struct ff_fault *fault)
 	return;
 
 bad:
-	ff_count(&ff->counters, FF_COUNT_BAD_RECORDS, 1);
+	ff_fault_bad(ff, queue, fault);
 }
 
 /* Reads up to @tail. A wild tail costs a round of old records, not more. */
@@ -147,6 +174,10 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 
 	for (; nr; nr--) {
 		fault = faults->entries[faults->head++ & (faults->size - 1)];
+		if (break_records && fault.flags & FF_FAULT_LAST) {
+			break_records--;
+			fault.kind = 0;
+		}
 		ff_fault_sort(ff, &fault);
 	}
 	faults->head = tail;

@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// The device has stopped the queue; make a new one.
     #[error(
-        "queue {queue} is halted: its ring or a completion record was wild, or the device was reset; create a new queue"
+        "queue {queue} is halted: its ring or a completion record was wild, or the device was reset or is broken; create a new queue"
     )]
     Halted {
         /// Its number.

@@ -2,7 +2,7 @@
 //! One boot in which the guest's programs run one after another: workloads,
 //! test programs, counts, the module's life, and the kernel log at the end.
 
-use crate::check::{Check, clean_log, ensure, exit_code, gauges, ktap, succeeded};
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ const KTAP: [&str; 6] =
     ["refusals", "memory-kinds", "leaves", "snapshots", "userfault", "submission"];
 
 /// What else is run, in this order, behind those.
-const PLAIN: [(&str, &str); 8] = [
+const PLAIN: [(&str, &str); 9] = [
     ("saxpy", "saxpy 1000000"),
     ("wordcount", "wordcount /text"),
     ("chase", "chase 20000"),
@@ -20,6 +20,7 @@ const PLAIN: [(&str, &str); 8] = [
     ("module", MODULE),
     ("gauges", GAUGES),
     ("log", "dmesg"),
+    ("broken", BROKEN),
 ];
 
 /// Refused while a context is open, and clean right after; then it works again.
@@ -31,6 +32,15 @@ rmmod farfault || exit 1
 test ! -e /dev/farfault0 || exit 1
 insmod /lib/modules/farfault.ko || exit 1
 saxpy 10000";
+
+/// Behind the log, for it makes complaints: a driver to which the device seems broken.
+/// The first program's queue is lost, and says so; the next one works.
+const BROKEN: &str = "\
+rmmod farfault && insmod /lib/modules/farfault.ko break_records=1 || exit 1
+saxpy 1000 && { echo 'it went well'; exit 1; }
+saxpy 1000 || exit 1
+dmesg | grep 'queue 0 halted: its faults make no sense'
+cat /sys/kernel/debug/farfault/*/counters";
 
 /// Everything that can leak is back where it was.
 const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
@@ -75,9 +85,21 @@ fn checks(finished: &Finished) -> Vec<Check> {
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("a broken device costs a queue", broken(finished)));
     checks.extend(fault_counts(&finished.stats));
     checks.push(Check::new("submission costs no exit", submission(&finished.stats)));
     checks
+}
+
+/// Who waits for a queue that nobody can answer is told.
+fn broken(finished: &Finished) -> Result<(), String> {
+    let output = found(finished, "broken")?.output;
+    for words in
+        ["queue 0 is halted", "its faults make no sense", "bad_records 1", "queues_halted 1"]
+    {
+        ensure(output.contains(words), || format!("no '{words}' in\n{output}"))?;
+    }
+    Ok(())
 }
 
 fn retried(stats: &Value) -> u64 {
