@@ -40,7 +40,7 @@
  * @FF_COUNT_LEAVES_2M: 2 MiB leaves entered
  * @FF_COUNT_LEAVES_1G: 1 GiB leaves entered
  * @FF_COUNT_LEAVES_JOINED: 2 MiB leaves that took the place of 4 KiB ones
- * @FF_COUNT_LEAVES_SPLIT: 2 MiB leaves that made place for 4 KiB ones
+ * @FF_COUNT_LEAVES_SPLIT: large leaves that made place for those of the next size
  * @FF_COUNT_PREFETCH_CALLS: prefetch ioctls
  * @FF_COUNT_PREFETCH_PAGES: pages they made present, or the service ahead of
  *	a command of the driver's own

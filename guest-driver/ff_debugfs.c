@@ -4,6 +4,8 @@
  *
  *	farfault/<PCI address>/counters		what the driver counted
  *	farfault/<PCI address>/device_counters	what the device counted
+ *
+ * and beside them selfcheck, which checks what no caller can reach.
  */
 #include <linux/array_size.h>
 #include <linux/debugfs.h>
@@ -13,6 +15,7 @@
 
 #include "ff_debugfs.h"
 #include "ff_drv.h"
+#include "ff_selfcheck.h"
 
 static struct dentry *ff_debugfs_root;
 
@@ -120,6 +123,13 @@ static int device_counters_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(device_counters);
 
+static int selfcheck_show(struct seq_file *seq, void *unused)
+{
+	ff_selfcheck(seq, seq->private);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(selfcheck);
+
 void ff_debugfs_init(void)
 {
 	ff_debugfs_root = debugfs_create_dir("farfault", NULL);
@@ -136,6 +146,8 @@ void ff_debugfs_add(struct ff_device *ff)
 	debugfs_create_file("counters", 0444, ff->debugfs, ff, &counters_fops);
 	debugfs_create_file("device_counters", 0444, ff->debugfs, ff,
 			    &device_counters_fops);
+	debugfs_create_file("selfcheck", 0400, ff->debugfs, ff,
+			    &selfcheck_fops);
 }
 
 /* Returns when nobody reads the files any more. */

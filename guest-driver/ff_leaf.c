@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * 2 MiB leaves: made of small ones, and taken apart.
+ * Large leaves: 2 MiB ones made of small ones, and those and larger ones taken
+ * apart.
  *
  * The CPU need not map by one entry what lies together: large folios that are
  * mapped page by page (mTHP), or pages that happen to be neighbours. A table in
@@ -12,9 +13,9 @@
 #include "ff_leaf.h"
 
 /**
- * ff_leaf_split() - Map by small leaves what one leaf maps
+ * ff_leaf_split() - Map by leaves of the next size what one leaf maps
  * @pgt: page table
- * @table: table of level 1
+ * @table: table of level 1 or 2
  * @index: of the leaf in it
  * @small: table to use, as ff_table_alloc() made it
  */
@@ -24,11 +25,11 @@ void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 	u64 leaf = ff_entry(table, index);
 	unsigned int i;
 
-	for (i = 0; i < FF_PT_ENTRIES; i++)
-		ff_entry_set(small, i, leaf + i * PAGE_SIZE);
-	small->used = FF_PT_ENTRIES;
 	ff_table_link(pgt, small, table,
-		      table->start + index * FF_LEVEL_SIZE(1));
+		      table->start + index * FF_LEVEL_SIZE(table->level));
+	for (i = 0; i < FF_PT_ENTRIES; i++)
+		ff_entry_set(small, i, leaf + i * FF_LEVEL_SIZE(small->level));
+	small->used = FF_PT_ENTRIES;
 	/* Its entries, then the way to them. */
 	dma_wmb();
 	ff_entry_set(table, index, small->dma | FF_PTE_VALID);

@@ -189,7 +189,7 @@ static bool ff_leaf_keep(struct ff_pgtable *pgt, struct ff_table *table,
 {
 	struct ff_table *small;
 
-	if (table->level != 1 || ff_entry(table, index) & FF_PTE_MAPPED)
+	if (!table->level || ff_entry(table, index) & FF_PTE_MAPPED)
 		return false;
 	small = ff_table_alloc(pgt, GFP_NOWAIT | __GFP_NOWARN);
 	if (!small)

@@ -43,6 +43,7 @@ struct ff_scratch {
 struct ff_scratch *ff_scratch_alloc(void);
 void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch);
 
+bool ff_span_is_sound(const struct ff_span *span);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch);
 

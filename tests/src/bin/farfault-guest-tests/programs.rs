@@ -6,9 +6,16 @@ use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, suc
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
-/// Programs that print KTAP.
-const KTAP: [&str; 6] =
-    ["refusals", "memory-kinds", "leaves", "snapshots", "userfault", "submission"];
+/// What prints KTAP.
+const KTAP: [(&str, &str); 7] = [
+    ("refusals", "refusals"),
+    ("memory-kinds", "memory-kinds"),
+    ("leaves", "leaves"),
+    ("snapshots", "snapshots"),
+    ("userfault", "userfault"),
+    ("submission", "submission"),
+    ("selfcheck", "cat /sys/kernel/debug/farfault/*/selfcheck"),
+];
 
 /// What else is run, in this order, behind those.
 const PLAIN: [(&str, &str); 9] = [
@@ -48,12 +55,12 @@ const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let steps: Vec<Step> = KTAP
         .iter()
-        .map(|name| Step { name: (*name).to_owned(), command: (*name).to_owned() })
-        .chain(PLAIN.iter().map(|(name, command)| Step {
+        .chain(&PLAIN)
+        .map(|(name, command)| Step {
             name: (*name).to_owned(),
             // A subshell, so that a step's `exit` ends only the step.
             command: format!("( {command}\n)"),
-        }))
+        })
         .collect();
     // A text that is surely there: this program's own source, many times over.
     let text = std::env::temp_dir().join(format!("farfault-test-text-{}", std::process::id()));
@@ -78,7 +85,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
     if retried(&finished.stats) > 0 {
         println!("note: a boot died before process 1 and was repeated once");
     }
-    let mut checks: Vec<Check> = KTAP.iter().flat_map(|name| ktap(finished, name)).collect();
+    let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
     for (name, _) in PLAIN {
         checks.push(Check::new(name, succeeded(finished, name)));
     }
