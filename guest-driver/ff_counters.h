@@ -28,6 +28,8 @@
  *	had said it will come to
  * @FF_COUNT_USERFAULTS: pages that a userfaultfd handler may have brought
  * @FF_COUNT_RANGE_FAULT_CALLS: calls of hmm_range_fault()
+ * @FF_COUNT_RANGE_FAULT_MASKED: those that asked page by page
+ * @FF_COUNT_RANGE_FAULT_DEFAULT: those that asked by default flags
  * @FF_COUNT_RANGE_FAULT_PAGES: pages that those calls were asked for
  * @FF_COUNT_RETRIES: results thrown away because an invalidation came between
  * @FF_COUNT_INVALIDATIONS: calls of the interval notifiers
@@ -75,6 +77,8 @@ enum ff_counter {
 	FF_COUNT_STREAM_PAGES,
 	FF_COUNT_USERFAULTS,
 	FF_COUNT_RANGE_FAULT_CALLS,
+	FF_COUNT_RANGE_FAULT_MASKED,
+	FF_COUNT_RANGE_FAULT_DEFAULT,
 	FF_COUNT_RANGE_FAULT_PAGES,
 	FF_COUNT_RETRIES,
 	FF_COUNT_INVALIDATIONS,

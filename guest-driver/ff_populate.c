@@ -190,6 +190,8 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	ret = hmm_range_fault(&range);
 	mmap_read_unlock(mirror->mm);
 	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
+	ff_count(&mirror->ff->counters, span->prefetch ?
+		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
 	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
 	trace_ff_range_fault(mirror->pasid, span, ret);
 	if (ret)

@@ -7,11 +7,12 @@ use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
 /// What prints KTAP.
-const KTAP: [(&str, &str); 7] = [
+const KTAP: [(&str, &str); 8] = [
     ("refusals", "refusals"),
     ("memory-kinds", "memory-kinds"),
     ("leaves", "leaves"),
     ("snapshots", "snapshots"),
+    ("range-faults", "range-faults"),
     ("userfault", "userfault"),
     ("submission", "submission"),
     ("selfcheck", "cat /sys/kernel/debug/farfault/*/selfcheck"),
