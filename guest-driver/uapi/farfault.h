@@ -254,7 +254,9 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 
 /*
  * Says of each page of a range how the CPU maps it, and faults nothing
- * in.
+ * in. A page that another driver keeps in the memory of its device is
+ * not there: an access brings it back. Bit 3 is kept for this device's
+ * own memory, of which it has none yet.
  */
 #define FF_IOC_SNAPSHOT			_IOW(0xfa, 6, struct ff_snapshot)
 
@@ -264,11 +266,12 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 /* Page of a snapshot: can be written. */
 #define FF_SNAPSHOT_WRITE		(1U << 1)
 
-/* Page of a snapshot: the zero page. */
+/*
+ * Page of a snapshot: the zero page of 4 KiB. That of 2 MiB, which a
+ * read of a huge hole maps, looks like any other page that can be read:
+ * the kernel does not tell modules which it is.
+ */
 #define FF_SNAPSHOT_ZERO		(1U << 2)
-
-/* Page of a snapshot: in the device's own memory. */
-#define FF_SNAPSHOT_DEVICE		(1U << 3)
 
 /* Page of a snapshot: no access is possible, whoever tries. */
 #define FF_SNAPSHOT_ERROR		(1U << 4)

@@ -3,8 +3,7 @@
 
 use farfault_abi::uapi::{
     ADVISE_DONT_NEED, ADVISE_WILL_READ, ADVISE_WILL_WRITE, SNAPSHOT_1G, SNAPSHOT_2M,
-    SNAPSHOT_DEVICE, SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE,
-    SNAPSHOT_ZERO,
+    SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO,
 };
 
 /// How the CPU maps a page, as [`Device::snapshot`](crate::Device::snapshot) finds it.
@@ -12,11 +11,10 @@ use farfault_abi::uapi::{
 pub struct Page(pub(crate) u8);
 
 /// Names of what a [`Page`] can be.
-const NAMES: [(u32, &str); 8] = [
+const NAMES: [(u32, &str); 7] = [
     (SNAPSHOT_READ, "read"),
     (SNAPSHOT_WRITE, "write"),
     (SNAPSHOT_ZERO, "zero"),
-    (SNAPSHOT_DEVICE, "device"),
     (SNAPSHOT_ERROR, "error"),
     (SNAPSHOT_2M, "2M"),
     (SNAPSHOT_1G, "1G"),
@@ -40,16 +38,10 @@ impl Page {
         self.has(SNAPSHOT_WRITE)
     }
 
-    /// It is the page of zeroes that all share.
+    /// It is the page of zeroes that all share, of 4 KiB.
     #[must_use]
     pub fn is_zero_page(self) -> bool {
         self.has(SNAPSHOT_ZERO)
-    }
-
-    /// It lies in the device's own memory.
-    #[must_use]
-    pub fn is_in_device(self) -> bool {
-        self.has(SNAPSHOT_DEVICE)
     }
 
     /// Nobody could reach it.
