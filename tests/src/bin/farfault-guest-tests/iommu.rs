@@ -3,7 +3,9 @@
 //! cells of the matrix and races, with not one DMA fault; and then a driver that
 //! gives the device physical addresses, of which every access must fail.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use crate::check::{
+    Check, clean_log, ensure, exit_code, found, gauges, ktap, ktap_but, not_applicable, succeeded,
+};
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
@@ -44,7 +46,13 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {
-    let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
+    let mut checks: Vec<Check> = KTAP
+        .iter()
+        .flat_map(|(name, _)| match *name {
+            "matrix" => ktap_but(finished, name, not_applicable),
+            _ => ktap(finished, name),
+        })
+        .collect();
     for (name, _) in PLAIN {
         checks.push(Check::new(name, succeeded(finished, name)));
     }
