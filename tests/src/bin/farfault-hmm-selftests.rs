@@ -20,7 +20,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Vec<Row>, String> {
     let farfault = Farfault::from_environment()?;
-    let finished = hmm_selftests::run(&farfault, &hmm_selftests::from_environment()?, &[])?;
+    let made = hmm_selftests::from_environment()?;
+    let finished = hmm_selftests::run(&farfault, &made, &[])?;
     let output = |step: &str| {
         section(&finished.stdout, step).map(|section| section.output).ok_or_else(|| {
             format!(
@@ -29,7 +30,7 @@ fn run() -> Result<Vec<Row>, String> {
             )
         })
     };
-    hmm_selftests::rows(&output("ours")?, &output("control")?)
+    hmm_selftests::rows(&hmm_selftests::source(&made)?, &output("ours")?, &output("control")?)
 }
 
 fn report(rows: &[Row]) -> ExitCode {
@@ -41,7 +42,7 @@ fn report(rows: &[Row]) -> ExitCode {
         // Of a case that is excused, what it ended with is no news.
         let failed = row.ours == Outcome::Failed;
         for complaint in row.complaints.iter().filter(|_| failed) {
-            println!("    {complaint}");
+            println!("    line {}: {}", complaint.line, complaint.text);
         }
     }
     let count = |wanted: &str| rows.iter().filter(|row| words(&row.ours).0 == wanted).count();

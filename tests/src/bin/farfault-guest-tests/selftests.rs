@@ -79,7 +79,8 @@ fn checks(finished: &Finished) -> Vec<Check> {
 
 fn rows(finished: &Finished) -> Result<Vec<Row>, String> {
     let output = |step: &str| found(finished, step).map(|found| found.output);
-    hmm_selftests::rows(&output("ours")?, &output("control")?)
+    let source = hmm_selftests::source(&hmm_selftests::from_environment()?)?;
+    hmm_selftests::rows(&source, &output("ours")?, &output("control")?)
 }
 
 fn case(row: Row) -> Check {
