@@ -118,11 +118,26 @@ pub fn from_environment() -> Result<PathBuf, String> {
     Ok(made)
 }
 
-/// Boots a guest in which the selftest runs for our device, then `more`, then for the control.
+/// Where a guest finds the kernel's module.
+pub const MODULE: &str = "/test_hmm.ko";
+
+/// The option by which a guest is given that module.
+#[must_use]
+pub fn module(made: &Path) -> String {
+    format!("--file={}:{MODULE}", made.join("test_hmm.ko").display())
+}
+
+/// Boots a guest in which the selftest runs for our device, then `more`, then for the control,
+/// and `after` that, when `test_hmm` is loaded and our driver is not.
 ///
 /// # Errors
 /// Says why it could not be started.
-pub fn run(farfault: &Farfault, made: &Path, more: &[Step]) -> Result<Finished, String> {
+pub fn run(
+    farfault: &Farfault,
+    made: &Path,
+    more: &[Step],
+    after: &[Step],
+) -> Result<Finished, String> {
     let step = |name: &str, command: String| Step { name: name.to_owned(), command };
     let chosen: String = CASES
         .iter()
@@ -133,16 +148,16 @@ pub fn run(farfault: &Farfault, made: &Path, more: &[Step]) -> Result<Finished, 
     steps.extend_from_slice(more);
     steps.push(step(
         "control",
-        format!("rmmod farfault && insmod /test_hmm.ko && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
+        format!("rmmod farfault && insmod {MODULE} && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
     ));
-    let given = |name: &str, place: &str| format!("--file={}:{place}", made.join(name).display());
+    steps.extend_from_slice(after);
     let options = [
         "--cpus=2".to_owned(),
         "--memory=2G".to_owned(),
         "--timeout=400".to_owned(),
         "--driver-params=dmirror=1".to_owned(),
-        given("hmm-tests", "/bin/hmm-tests"),
-        given("test_hmm.ko", "/test_hmm.ko"),
+        format!("--file={}:/bin/hmm-tests", made.join("hmm-tests").display()),
+        module(made),
     ];
     farfault.script(&options, &script_of(&steps, ""))
 }

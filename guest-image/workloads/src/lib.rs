@@ -7,6 +7,7 @@
 
 pub mod children;
 pub mod counters;
+pub mod dmirror;
 pub mod file_mapping;
 pub mod ktap;
 pub mod marks;

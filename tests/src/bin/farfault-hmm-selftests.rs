@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Vec<Row>, String> {
     let farfault = Farfault::from_environment()?;
     let made = hmm_selftests::from_environment()?;
-    let finished = hmm_selftests::run(&farfault, &made, &[])?;
+    let finished = hmm_selftests::run(&farfault, &made, &[], &[])?;
     let output = |step: &str| {
         section(&finished.stdout, step).map(|section| section.output).ok_or_else(|| {
             format!(

@@ -6,11 +6,14 @@
 use crate::check::{
     Check, clean_log, ensure, exit_code, found, gauges, ktap, ktap_but, not_applicable, succeeded,
 };
+use farfault_tests::hmm_selftests;
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
 
-const KTAP: [(&str, &str); 3] = [
+const KTAP: [(&str, &str); 4] = [
     ("dma", "dma"),
+    // The kernel's own module for HMM's selftest, which has memory of its own.
+    ("device-private", "insmod /test_hmm.ko && device-private && rmmod test_hmm"),
     (
         "matrix",
         "matrix --row anonymous,thp,memfd,hugetlb --column device-read,device-write,device-atomic,\
@@ -38,8 +41,13 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
     let step =
         |(name, command): &(&str, &str)| Step { name: (*name).into(), command: (*command).into() };
     let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
-    let options = ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned);
-    match farfault.script(&options, &script_of(&steps, "")) {
+    let finished = hmm_selftests::from_environment().and_then(|made| {
+        let mut options =
+            ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned).to_vec();
+        options.push(hmm_selftests::module(&made));
+        farfault.script(&options, &script_of(&steps, ""))
+    });
+    match finished {
         Ok(finished) => checks(&finished),
         Err(why) => vec![Check::new("start", Err(why))],
     }

@@ -3,7 +3,9 @@
 //! boot what that test does not try: hostile use of its nodes, and the driver
 //! going away below them.
 
-use crate::check::{Check, Verdict, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use crate::check::{
+    Check, Verdict, clean_log, ensure, exit_code, found, gauges, gauges_of, ktap, succeeded,
+};
 use farfault_tests::hmm_selftests::{self, Row};
 use farfault_tests::ktap::Outcome;
 use farfault_tests::run::{Farfault, Finished, Step};
@@ -14,6 +16,13 @@ const PROGRAM: &str = "dmirror";
 /// What else is run there.
 const PLAIN: [(&str, &str); 4] =
     [("module", MODULE), ("unbind", UNBIND), ("gauges", GAUGES), ("log", "dmesg")];
+
+/// When the kernel's module is there in place of our nodes: our device beside that one.
+const AFTER: [(&str, &str); 3] = [
+    ("device-private", "insmod /lib/modules/farfault.ko && device-private"),
+    ("gauges-after", GAUGES),
+    ("log-after", "dmesg"),
+];
 
 /// Refused while a node is open; then it goes, and comes again.
 const MODULE: &str = "\
@@ -47,12 +56,14 @@ const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
     let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
-    steps.extend(PLAIN.iter().map(|(name, command)| Step {
+    let step = |(name, command): &(&str, &str)| Step {
         name: (*name).to_owned(),
         command: format!("( {command}\n)"),
-    }));
+    };
+    steps.extend(PLAIN.iter().map(step));
+    let after: Vec<Step> = AFTER.iter().map(step).collect();
     let finished = hmm_selftests::from_environment()
-        .and_then(|made| hmm_selftests::run(farfault, &made, &steps));
+        .and_then(|made| hmm_selftests::run(farfault, &made, &steps, &after));
     match finished {
         Ok(finished) => checks(&finished),
         Err(why) => vec![Check::new("start", Err(why))],
@@ -67,6 +78,10 @@ fn checks(finished: &Finished) -> Vec<Check> {
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.extend(ktap(finished, "device-private"));
+    let gauges = gauges_of(finished, "gauges-after");
+    checks.push(Check::new("gauges are back at zero beside the control", gauges));
+    checks.push(Check::new("log is clean beside the control", clean_log(finished, "log-after")));
     match rows(finished) {
         Ok(rows) => {
             checks.push(Check::new("the control agrees", control(&rows)));

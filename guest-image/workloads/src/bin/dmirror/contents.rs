@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the device reads and writes, and what it costs in faults.
 
-use crate::node::{Done, Node, numbered, pages};
+use farfault_workloads::dmirror::{Done, Node, numbered, pages};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing};
 use std::thread;

@@ -3,7 +3,6 @@
 //! `/dev/hmm_dmirror0` and `1`. Needs the driver's parameter `dmirror=1`. Prints KTAP.
 
 mod contents;
-mod node;
 mod processes;
 mod refusals;
 mod snapshots;

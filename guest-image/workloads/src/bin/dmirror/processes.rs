@@ -2,10 +2,10 @@
 //! Processes that fork, die, or close the file while the device works for them.
 #![allow(unsafe_code, reason = "closes a file that another thread uses")]
 
-use crate::node::{Node, READ, SNAPSHOT, WRITE, numbered, pages};
 use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::counters::{await_gauges, gauges};
+use farfault_workloads::dmirror::{Node, READ, SNAPSHOT, WRITE, numbered, pages};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{MADV_DONTNEED, PAGE, Region, allow_huge_pages};
 use nix::errno::Errno;

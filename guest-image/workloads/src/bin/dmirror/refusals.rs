@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is wrong with a command, and its errno.
 
-use crate::node::{Node, READ, SNAPSHOT, WRITE, nowhere, numbered};
 use farfault_client::raw::{DeviceFile, Kernel};
+use farfault_workloads::dmirror::{Node, READ, SNAPSHOT, WRITE, nowhere, numbered};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{Access, PAGE, Region, Sharing};
 use farfault_workloads::raw_queue::RawQueue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Snapshots: how the CPU maps a range, without a fault.
 
-use crate::node::{Node, numbered};
+use farfault_workloads::dmirror::{Node, numbered};
 use farfault_workloads::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_workloads::memory::{Access, HUGE_PAGE, PAGE, Region, allow_huge_pages};
 use farfault_workloads::pagemap::Pagemap;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands whose faults wait for a userfaultfd handler, for a time or for ever.
 
-use crate::node::{Done, Node, numbered};
 use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::counters::{await_gauges, gauges};
+use farfault_workloads::dmirror::{Done, Node, numbered};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{PAGE, Region};
 use farfault_workloads::userfault::{Mode, Userfault};

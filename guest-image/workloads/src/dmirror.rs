@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The nodes and their ioctls.
+//! `/dev/hmm_dmirrorN`, the interface of the kernel's HMM selftest, which our driver
+//! offers or the kernel's module `test_hmm`.
 #![allow(unsafe_code, reason = "gives the driver addresses that are wrong on purpose")]
 
-use farfault_workloads::Failure;
-use farfault_workloads::ktap::{Outcome, expect, expect_equal};
-use farfault_workloads::memory::{PAGE, Region};
+use crate::Failure;
+use crate::ktap::{Outcome, expect, expect_equal};
+use crate::memory::{PAGE, Region};
 use nix::errno::Errno;
 use nix::libc;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
+/// Command: the device reads pages into the buffer.
 pub const READ: u32 = 0;
+/// Command: the device writes pages from the buffer.
 pub const WRITE: u32 = 1;
+/// Command: pages go to the device's memory, and are read there into the buffer.
+pub const MIGRATE_TO_DEVICE: u32 = 2;
+/// Command: a byte for each page of how the CPU maps it.
 pub const SNAPSHOT: u32 = 4;
 
 /// Number of the first ioctl: `_IOWR('H', 0, struct hmm_dmirror_cmd)`.
@@ -31,7 +37,9 @@ struct Argument {
 /// What a command has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
+    /// Pages.
     pub pages: u64,
+    /// Faults that the device had.
     pub faults: u64,
 }
 
@@ -39,6 +47,10 @@ pub struct Done {
 pub struct Node(pub File);
 
 impl Node {
+    /// Opens node `number`.
+    ///
+    /// # Errors
+    /// As `open` answers.
     pub fn open(number: u32) -> Result<Self, Failure> {
         let path = format!("/dev/hmm_dmirror{number}");
         let file = File::options().read(true).write(true).open(&path);
@@ -47,8 +59,11 @@ impl Node {
 
     /// Command `number` on `npages` from `addr`, with the buffer at `ptr`.
     ///
-    /// A rule of this program: what these name is either memory that nobody looks
+    /// A rule of those who call it: what these name is either memory that nobody looks
     /// at until the command has ended, or it is nothing at all.
+    ///
+    /// # Errors
+    /// As the driver answers; so for all commands.
     pub fn call(&self, number: u32, addr: u64, ptr: u64, npages: u64) -> nix::Result<Done> {
         let mut argument = Argument { addr, ptr, npages, ..Argument::default() };
         self.raw(FIRST + number, (&raw mut argument).expose_provenance() as u64)?;
@@ -56,6 +71,9 @@ impl Node {
     }
 
     /// Any ioctl with any argument.
+    ///
+    /// # Errors
+    /// As the driver answers.
     pub fn raw(&self, request: u32, argument: u64) -> nix::Result<()> {
         let request = libc::c_ulong::from(request);
         // SAFETY: see call().
@@ -63,16 +81,33 @@ impl Node {
     }
 
     /// Has the device fill `region` with what is in `data`, which is as long.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
     pub fn write(&self, region: &mut Region, data: &Region) -> nix::Result<Done> {
         self.call(WRITE, region.address(), data.address(), pages(region))
     }
 
     /// Has the device read `region` into `data`, which is as long.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
     pub fn read(&self, region: &Region, data: &mut Region) -> nix::Result<Done> {
         self.call(READ, region.address(), data.address(), pages(region))
     }
 
+    /// Moves `region` to the device's memory, where it is read into `data`, which is as long.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn take(&self, region: &Region, data: &mut Region) -> nix::Result<Done> {
+        self.call(MIGRATE_TO_DEVICE, region.address(), data.address(), pages(region))
+    }
+
     /// What the CPU maps at `addr`, a byte a page.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), or if not all pages were looked at.
     pub fn snapshot(&self, addr: u64, npages: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = vec![0x77; npages];
         let ptr = bytes.as_mut_ptr().expose_provenance() as u64;
@@ -82,6 +117,9 @@ impl Node {
     }
 
     /// Has a page written and read, to show that the node lives on.
+    ///
+    /// # Errors
+    /// If not.
     pub fn still_works(&self) -> Outcome {
         let (mut there, mut back) = (Region::anonymous(PAGE)?, Region::anonymous(PAGE)?);
         let data = numbered(1, 7)?;
@@ -91,11 +129,16 @@ impl Node {
     }
 }
 
+/// Pages of a region.
+#[must_use]
 pub fn pages(region: &Region) -> u64 {
     (region.len() / PAGE) as u64
 }
 
 /// Small pages, none of whose words is that of another, or of another `seed`.
+///
+/// # Errors
+/// As `mmap` answers.
 pub fn numbered(npages: usize, seed: u64) -> Result<Region, Failure> {
     let mut region = Region::small_pages(npages * PAGE)?;
     for (word, number) in region.chunks_exact_mut(8).zip(0u64..) {
@@ -105,6 +148,9 @@ pub fn numbered(npages: usize, seed: u64) -> Result<Region, Failure> {
 }
 
 /// An address at which nothing is, with `length` bytes of nothing behind it.
+///
+/// # Errors
+/// As `mmap` answers.
 pub fn nowhere(length: usize) -> Result<u64, Failure> {
     let region = Region::anonymous(length)?;
     Ok(region.address()) // unmapped here
