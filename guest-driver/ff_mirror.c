@@ -81,7 +81,26 @@ static bool break_dirty;
 module_param_unsafe(break_dirty, bool, 0444);
 MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
 
+static bool break_clean;
+module_param_unsafe(break_clean, bool, 0444);
+MODULE_PARM_DESC(break_clean, "Do not take out what is made clean, and so have the device write to it unnoticed, to show that tests notice");
+
 /* --- The CPU side changes ------------------------------------------------- */
+
+/*
+ * Whether an invalidation is to be left out. When a page is made clean the CPU
+ * still maps it, and whoever takes that away invalidates once more, so the device
+ * reaches nothing that is not the process's. Fork raises the same event, and must
+ * be heeded, or the device would write to what is the child's: unlike those who
+ * clean, it holds mmap_lock for writing.
+ */
+static bool ff_mirror_breaks(const struct mmu_notifier_range *range)
+{
+	unsigned int seq;
+
+	return break_clean && range->event == MMU_NOTIFY_PROTECTION_PAGE &&
+	       mmap_lock_speculate_try_begin(range->mm, &seq);
+}
 
 /* A leaf that the device could write was taken out; see the top. */
 static void ff_mirror_writable(void *context, unsigned long frame,
@@ -191,7 +210,8 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	mmu_interval_set_seq(notifier, seq);
 	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
+	if (!ff_mirror_breaks(range))
+		ff_pgtable_zap(&mirror->pgt, start, end, &gather);
 	if (gather.pages) {
 		ff_count(counters, FF_COUNT_INVALIDATIONS_FLUSHED, 1);
 		window->flush = ff_mirror_flush(mirror, gather.start,
