@@ -13,6 +13,7 @@ pub mod ktap;
 pub mod marks;
 pub mod memory;
 pub mod options;
+pub mod page_flags;
 pub mod pagemap;
 pub mod pins;
 pub mod program;

@@ -29,6 +29,12 @@ impl Entry {
         self.0 >> 55 & 1 == 1
     }
 
+    /// Which of the places that the kernel swaps to it is in, if any.
+    #[must_use]
+    pub fn swap_type(self) -> Option<u64> {
+        (self.0 >> 62 & 1 == 1).then_some(self.0 & 0x1f)
+    }
+
     /// Page frame number; 0 unless privileged.
     #[must_use]
     pub fn frame(self) -> u64 {
@@ -86,6 +92,12 @@ impl Pagemap {
 mod tests {
     use super::*;
     use crate::memory::Region;
+
+    #[test]
+    fn only_what_is_swapped_has_a_swap_type() {
+        assert_eq!(Entry(1 << 63 | 0x23).swap_type(), None);
+        assert_eq!(Entry(1 << 62 | 5 << 5 | 3).swap_type(), Some(3));
+    }
 
     #[test]
     fn a_page_is_present_once_it_was_touched() {

@@ -3,13 +3,12 @@
 //! purpose, which no owning type would allow.
 #![allow(unsafe_code, reason = "raw mappings, of which nothing in the language keeps a reference")]
 
+use nix::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
-use nix::{NixPath, Result};
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::path::Path;
 use std::ptr::{null_mut, with_exposed_provenance_mut};
 
 pub use libc::{
@@ -266,25 +265,6 @@ pub fn packet_ring(pages: u64) -> Result<File> {
     let set = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, PACKET_RX_RING, request, length) };
     Errno::result(set)?;
     Ok(file)
-}
-
-/// Swaps to `disk` before all others.
-pub fn swap_first_to(disk: &Path) -> Result<()> {
-    const SWAP_FLAG_PREFER: c_int = 0x8000;
-    const HIGHEST: c_int = 0x7fff;
-    let flags = SWAP_FLAG_PREFER | HIGHEST;
-    // SAFETY: takes a path, and changes no content of memory.
-    disk.with_nix_path(|path| unsafe { libc::swapon(path.as_ptr(), flags) })
-        .and_then(Errno::result)
-        .map(drop)
-}
-
-/// Reads in what was swapped to `disk`, and leaves it alone from then on.
-pub fn swap_no_more_to(disk: &Path) -> Result<()> {
-    // SAFETY: as above.
-    disk.with_nix_path(|path| unsafe { libc::swapoff(path.as_ptr()) })
-        .and_then(Errno::result)
-        .map(drop)
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

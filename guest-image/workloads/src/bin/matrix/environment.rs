@@ -2,7 +2,6 @@
 //! What the guest must have before memory of every kind can be made: huge
 //! pages, swap, file systems. Set up once, before the first cell.
 
-use crate::calls;
 use farfault_workloads::Failure;
 use farfault_workloads::ktap::Skip;
 use std::fs::{self, File};
@@ -23,8 +22,8 @@ pub struct Environment {
     pub dax_xfs: Place,
     /// Why nothing can be swapped out, if so.
     pub swap: Result<(), String>,
-    /// A disk to be swapped on, for as long as it is asked for.
-    pub swap_disk: Place,
+    /// Why nothing can be swapped to a disk, for as long as a cell asks for it, if so.
+    pub swap_disk: Result<(), String>,
 }
 
 impl Environment {
@@ -60,7 +59,32 @@ impl Environment {
             swap_disk,
         })
     }
+
+    /// Has pages swapped as they were at first: a cell that was killed may have left
+    /// that in another state.
+    pub fn mend(&self) -> Result<(), Failure> {
+        if self.swap.is_ok() { Ok(swap_only_to(ZRAM)?) } else { Ok(()) }
+    }
+
+    /// Has `body` done while all that is swapped goes to a disk, whose type in swap
+    /// entries is then [`ONLY_SWAP`].
+    pub fn swapping_to_disk<T>(
+        &self,
+        body: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        needed(&self.swap)?;
+        needed(&self.swap_disk)?;
+        swap_only_to(LOOP)?;
+        let result = body();
+        let mended = self.mend();
+        let result = result?;
+        mended.map(|()| result)
+    }
 }
+
+/// The type, in a swap entry, of the only device that there is: the kernel gives a new
+/// one the lowest that is free (`alloc_swap_info()`).
+pub const ONLY_SWAP: u64 = 0;
 
 /// Pages of 1 GiB that a cell needs at once: its own, and a copy of it or a child's.
 const GIGANTIC_PAGES: u64 = 2;
@@ -145,41 +169,54 @@ fn mentions(file: &str, what: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.contains(what))
 }
 
+/// Where pages are swapped to unless a cell wants them elsewhere.
+const ZRAM: &str = "/dev/zram0";
+/// A disk to be swapped on.
+const LOOP: &str = "/dev/loop0";
+
 /// Swap on compressed memory.
 fn swap() -> Result<(), String> {
-    if mentions("/proc/swaps", "/dev/zram0") {
-        return Ok(());
+    if !Path::new(ZRAM).exists() {
+        told("modprobe", &["zram"])?;
     }
-    told("modprobe", &["zram"])?;
-    fs::write("/sys/block/zram0/disksize", "268435456").map_err(|e| format!("zram0: {e}"))?;
-    told("mkswap", &["/dev/zram0"])?;
-    told("swapon", &["/dev/zram0"])
+    let size = "/sys/block/zram0/disksize";
+    if number(size).map_err(|why| why.to_string())? == 0 {
+        fs::write(size, "268435456").map_err(|error| format!("{size}: {error}"))?;
+        told("mkswap", &[ZRAM])?;
+    }
+    swap_only_to(ZRAM)
 }
 
 /// Zram is done when it is asked, and the kernel frees what it has read in from
 /// there; a page from a disk stays on it, too, and is dropped as long as it is clean.
-fn swap_disk(folder: &Path) -> Place {
-    let disk = "/dev/loop0";
+fn swap_disk(folder: &Path) -> Result<(), String> {
     let file = folder.join("swap");
     if !file.exists() {
         told("modprobe", &["loop"])?;
         let name = file.to_string_lossy();
         told("dd", &["if=/dev/zero", &format!("of={name}"), "bs=1M", "count=16"])?;
-        told("losetup", &[disk, &name])?;
-        told("mkswap", &[disk])?;
+        told("losetup", &[LOOP, &name])?;
+        told("mkswap", &[LOOP])?;
     }
-    Ok(PathBuf::from(disk))
+    Ok(())
 }
 
-/// Has `body` done while all that is swapped goes to `disk`.
-pub fn swapping_to<T>(
-    disk: &Path,
-    body: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    calls::swap_first_to(disk)?;
-    let result = body();
-    calls::swap_no_more_to(disk)?;
-    result
+/// Makes `device` the only one that pages are swapped to. To prefer it would not do:
+/// each CPU goes on with the device that it used last, whatever that one's priority
+/// (`swap_alloc_fast()`), until it is swapped off.
+fn swap_only_to(device: &str) -> Result<(), String> {
+    let on = swaps()?;
+    let others = on.iter().filter(|one| *one != device);
+    others.clone().try_for_each(|other| told("swapoff", &[other]))?;
+    if on.iter().all(|one| one != device) { told("swapon", &[device]) } else { Ok(()) }
+}
+
+/// What pages are swapped to now.
+fn swaps() -> Result<Vec<String>, String> {
+    let file = "/proc/swaps";
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let names = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// A new file in `folder`, without a name any more, of `length` bytes.

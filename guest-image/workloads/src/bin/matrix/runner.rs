@@ -34,6 +34,9 @@ pub fn run(environment: &Environment, row: &Row, column: &Column) -> Verdict {
     if let Rule::Senseless(why) = rule {
         return Verdict::Skipped(format!("not applicable: {why}"));
     }
+    if let Err(why) = environment.mend() {
+        return Verdict::Failed(why.to_string());
+    }
     in_child(|mut told| {
         let refused = match attempt(environment, row, column, rule) {
             Ok(refused) => refused,

@@ -2,14 +2,20 @@
 //! Columns in which the device writes to a page that is clean and yet writable,
 //! which `hmm_range_fault()` reports without a fault, and the page is then
 //! reclaimed. Nothing but the driver can know that it must not be dropped.
+//!
+//! A page of a disk's file is not writable while it is clean: the device's write is a
+//! fault, and tells the file system. There the driver's mark matters only if it was
+//! told to keep its access (`break_clean=1`).
 
 use crate::calls::{self, MADV_FREE, MADV_PAGEOUT};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::{drain, drop_caches, needed, swapping_to};
+use crate::environment::{ONLY_SWAP, drain, drop_caches, needed};
 use crate::model::{Holds, Mapped, STAMP};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
+use farfault_workloads::page_flags::Frames;
+use farfault_workloads::pagemap::Pagemap;
 use nix::errno::Errno;
 use nix::libc;
 use std::os::unix::fs::FileExt;
@@ -21,17 +27,28 @@ pub const COLUMNS: &[Column] = &[
     Column::new("sync-write", "written after msync, and read from the disk", sync).quiet(),
 ];
 
+/// Nanoseconds that it may take until what was swapped out is on the disk.
+const PATIENCE: u64 = 15_000_000_000;
+
 /// Has the kernel take all pages, and looks for what was in them.
 fn reclaim(cell: &mut Cell<'_>) -> Outcome {
+    page_out(cell)?;
+    read_back(cell, "after reclaim")
+}
+
+fn page_out(cell: &Cell<'_>) -> Outcome {
     // A page that turns out to be dirty after MADV_FREE is only taken the second time.
     for _ in 0..2 {
         drain()?;
         calls::advise(cell.subject.span, MADV_PAGEOUT)?;
     }
-    expect("every page is reclaimed", frames(&cell.subject)?.iter().all(|frame| *frame == 0))?;
-    cell.cpu_reads("read by the CPU after reclaim")?;
+    expect("every page is reclaimed", frames(&cell.subject)?.iter().all(|frame| *frame == 0))
+}
+
+fn read_back(cell: &mut Cell<'_>, when: &str) -> Outcome {
+    cell.cpu_reads(&format!("read by the CPU {when}"))?;
     cell.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
-    cell.device_reads("read by the device after reclaim")
+    cell.device_reads(&format!("read by the device {when}"))
 }
 
 fn free(cell: &mut Cell<'_>) -> Outcome {
@@ -46,14 +63,56 @@ fn free(cell: &mut Cell<'_>) -> Outcome {
 }
 
 fn swap_in(cell: &mut Cell<'_>) -> Outcome {
-    swapping_to(needed(&cell.environment.swap_disk)?, || {
+    let environment = cell.environment;
+    environment.swapping_to_disk(|| {
         cell.map()?;
         cell.subject.reading_maps(Mapped::Maybe);
         cell.subject.whole = false;
-        reclaim(cell)?;
+        let before = frames(&cell.subject)?;
+        page_out(cell)?;
+        // A page of shmem leaves its place on swap when it is read in, and is dirty.
+        let stays = !cell.row.shared;
+        if stays {
+            is_on_disk(cell, &before)?;
+        }
+        read_back(cell, "as it is swapped in")?;
+        if stays {
+            is_clean(cell)?;
+        }
         cell.device_writes("write by the device after it was swapped in")?;
         reclaim(cell)
     })
+}
+
+/// All of it went to the disk, and has arrived there: of a page that is still being
+/// written the kernel may map a copy, or not allow writes.
+fn is_on_disk(cell: &Cell<'_>, before: &[u64]) -> Outcome {
+    let pagemap = Pagemap::own()?;
+    for sample in &cell.subject.samples {
+        let place = pagemap.entry(sample.at)?.swap_type();
+        expect_equal("device that a page was swapped to", &place, &Some(ONLY_SWAP))?;
+    }
+    let (all, deadline) = (Frames::open()?, calls::now()? + PATIENCE);
+    for frame in before {
+        while all.flags(*frame)?.is_under_writeback() {
+            expect("what is swapped out is written in time", calls::now()? < deadline)?;
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
+}
+
+/// Each page still has its place on the disk, and is not known to differ from it: the
+/// kernel can drop it as it is.
+fn is_clean(cell: &Cell<'_>) -> Outcome {
+    let all = Frames::open()?;
+    for frame in frames(&cell.subject)? {
+        let flags = all.flags(frame)?;
+        let clean = !flags.is_dirty() && !flags.is_under_writeback();
+        let told = format!("a page that was swapped in is clean, and on disk: {flags:x?}");
+        expect(&told, flags.is_in_swap_cache() && clean)?;
+    }
+    Ok(())
 }
 
 fn hole(cell: &mut Cell<'_>) -> Outcome {
@@ -71,7 +130,9 @@ fn sync(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
     calls::sync(cell.subject.span)?;
     cell.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
-    cell.device_writes("write by the device after msync")?;
+    // Judged last: whether it took the faults that tell the file system is one question,
+    // what becomes of the words another, and a driver may have been told to break either.
+    let written = cell.device_writes("write by the device after msync");
     let Some(file) = cell.subject.file.take() else { return Err("there is no file".into()) };
     let start = cell.subject.span.start;
     calls::unmap(cell.subject.span)?;
@@ -83,5 +144,5 @@ fn sync(cell: &mut Cell<'_>) -> Outcome {
         let word = Holds::Word(u64::from_le_bytes(word));
         expect_equal("word on the disk", &word, &sample.holds)?;
     }
-    Ok(())
+    written
 }
