@@ -5,8 +5,9 @@
 use crate::calls::Span;
 use crate::cpu::{Cpu, frames};
 use crate::environment::Environment;
+use crate::load::UnderWay;
 use crate::model::{Access, Holds, Kind, Mapped, PAGE, Sample, Subject, stamp};
-use crate::rig::{Chase, Rig};
+use crate::rig::Rig;
 use crate::row::{Part, Row};
 use crate::rules::Rule;
 use farfault_workloads::Failure;
@@ -69,7 +70,7 @@ pub struct Cell<'a> {
     pub rig: &'a mut Rig,
     pub cpu: Cpu,
     pub subject: Subject,
-    /// Whether a command is under way while the memory is changed.
+    /// Whether commands are under way while the memory is changed.
     pub under_way: bool,
     generation: u64,
 }
@@ -136,7 +137,7 @@ impl<'a> Cell<'a> {
 
     /// As [`change`](Self::change), when the device has the subject mapped.
     pub fn change_mapped(&mut self, change: &Change) -> Outcome {
-        let chase = self.start_chase()?;
+        let commands = self.start_commands()?;
         let before = frames(&self.subject)?;
         let span = change.part.of(self.subject.span);
         let done = self.insist(|subject| (change.act)(subject, span));
@@ -145,7 +146,7 @@ impl<'a> Cell<'a> {
         } else {
             self.look_at_mirror(&before)?;
         }
-        self.look_at_all(chase)
+        self.look_at_all(commands)
     }
 
     /// Asks again where the kernel declines only because somebody, as a rule the
@@ -176,10 +177,10 @@ impl<'a> Cell<'a> {
         Ok(true)
     }
 
-    /// Ends the command under way, or looks at everything at rest.
-    pub fn look_at_all(&mut self, chase: Option<Chase>) -> Outcome {
-        match chase {
-            Some(chase) => self.end_chase(&chase),
+    /// Ends the commands under way, or looks at everything at rest.
+    pub fn look_at_all(&mut self, commands: Option<UnderWay>) -> Outcome {
+        match commands {
+            Some(commands) => self.end_commands(&commands),
             None => self.verify(),
         }
     }
@@ -210,6 +211,7 @@ impl<'a> Cell<'a> {
                 Effect::Clears => sample.becomes(0),
                 Effect::Hides => sample.hide(),
                 Effect::Lapses => {
+                    sample.intact = false;
                     if let Holds::Word(word) = sample.holds {
                         sample.holds = Holds::Lapsing(word);
                     }

@@ -9,7 +9,7 @@ pub struct Column {
     pub about: &'static str,
     /// The least that a subject must have.
     pub length: u64,
-    /// Whether it is done once more while a command is under way.
+    /// Whether it is done once more while commands are under way.
     pub under_way: bool,
     pub run: fn(&mut Cell<'_>) -> Outcome,
 }

@@ -105,7 +105,7 @@ impl Cell<'_> {
         Ok(())
     }
 
-    /// With a command under way it is not known who takes the first fault.
+    /// With commands under way it is not known who takes the first fault.
     fn count(&self, when: &str, batch: &Batch, expected: &RangeInclusive<u64>) -> Outcome {
         let told = format!("{when}: {} far faults, expected {expected:?}", batch.faults);
         expect(&told, self.under_way || expected.contains(&batch.faults))

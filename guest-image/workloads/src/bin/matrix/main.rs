@@ -16,7 +16,9 @@ mod columns;
 mod cpu;
 mod environment;
 mod ksm;
+mod load;
 mod look;
+mod mill;
 mod model;
 mod rig;
 mod row;
@@ -24,6 +26,7 @@ mod rows;
 mod rules;
 mod runner;
 mod under_way;
+mod walk;
 
 use column::Column;
 use environment::Environment;

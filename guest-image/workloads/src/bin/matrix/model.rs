@@ -14,11 +14,13 @@ pub const GIGANTIC: u64 = 1 << 30;
 /// Pages of a subject that are looked at: first and last of each quarter of it.
 pub const SAMPLES: u64 = 8;
 
-/// Offsets in a page: a link to the next sample, a word that is compared, and
-/// one that is added to.
+/// Offsets in a page: a link to the next sample, a word that is compared, one that
+/// is added to, and two that only commands under way write and add to.
 pub const LINK: u64 = 0;
 pub const STAMP: u64 = 8;
 pub const SUM: u64 = 16;
+pub const MARK: u64 = 24;
+pub const TALLY: u64 = 32;
 
 /// What is at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Sample {
     pub write: Mapped,
     /// Whether it can be written without another fault once it was read.
     pub read_maps: Mapped,
+    /// Whether all is still in it that was written while a command was under way.
+    pub intact: bool,
 }
 
 impl Sample {
@@ -66,6 +70,7 @@ impl Sample {
 
     /// What was written to it is lost: there is `word`, if there can be anything.
     pub fn becomes(&mut self, word: u64) {
+        self.intact = false;
         if self.is_there() {
             self.holds = Holds::Word(word);
             self.read_maps = Mapped::Maybe;
@@ -157,6 +162,7 @@ impl Subject {
             read: Mapped::No,
             write: Mapped::No,
             read_maps: Mapped::Maybe,
+            intact: true,
         };
         Self {
             span,

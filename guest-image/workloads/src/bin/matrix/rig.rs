@@ -137,13 +137,14 @@ impl Rig {
         }
     }
 
-    /// Starts a walk along the links from `first`, on a queue of its own.
-    pub fn chase(&self, first: u64) -> Result<Chase, Failure> {
-        Chase::start(&self.device, first)
+    /// The context, for further queues.
+    pub fn device(&self) -> &Arc<DeviceFile> {
+        &self.device
     }
 }
 
-fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
+/// How the command of `record` ended, if it gives `value`.
+pub fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
     match record.status {
         abi::STATUS_OK => Ok(Ok(value)),
         abi::STATUS_FAULT => Ok(Err(record.fault_address)),
@@ -151,66 +152,7 @@ fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
     }
 }
 
-fn deadline() -> Result<u64, Failure> {
+/// When a command that begins now has got stuck.
+pub fn deadline() -> Result<u64, Failure> {
     Ok(calls::now()? + PATIENCE)
-}
-
-/// A command under way: a walk along links, as long as they lead in a circle.
-pub struct Chase {
-    queue: RawQueue,
-    /// A node that only this walk uses; made present, it shows that it has begun.
-    block: Span,
-}
-
-/// The record of the one command of a chase.
-const FENCE: u64 = 1;
-
-impl Chase {
-    fn start(device: &Arc<DeviceFile>, first: u64) -> Result<Self, Failure> {
-        let file = farfault_workloads::memory::memory_file(PAGE as u64)?;
-        std::os::unix::fs::FileExt::write_all_at(&file, &first.to_le_bytes(), 0)?;
-        let page = PAGE as u64;
-        let block = calls::map(page, page, READ_WRITE, MAP_SHARED, Source::File(&file))?;
-        let mut queue = RawQueue::new(device, 2)?;
-        let command = Descriptor {
-            opcode: abi::OP_CHASE as u8,
-            flags: abi::DESC_IRQ as u8,
-            source: block.start,
-            length: u64::MAX,
-            operand: 0,
-            operand2: 8,
-            completion: queue.ring.record_address(0),
-            fence: FENCE,
-            ..Descriptor::default()
-        };
-        // SAFETY: it only reads, and nothing refers to what it reads.
-        unsafe { queue.submit(&command) };
-        let pagemap = farfault_workloads::pagemap::Pagemap::own()?;
-        while !pagemap.entry(block.start)?.is_present() {
-            std::thread::yield_now();
-        }
-        Ok(Self { queue, block })
-    }
-
-    /// Whether it goes on.
-    pub fn is_under_way(&self) -> bool {
-        self.queue.ring.record(0, FENCE).is_none()
-    }
-
-    /// Returns how it ended: at an end of the links, or refused at an address.
-    pub fn end(&self) -> Result<Answer, Failure> {
-        self.queue
-            .wait(self.queue.ring.record_address(0), FENCE, deadline()?)
-            .map_err(|error| format!("the command under way does not end: {error}"))?;
-        let record = self.queue.ring.record(0, FENCE).ok_or("WAIT returned before the fence")?;
-        answer(&record, record.done)
-    }
-}
-
-impl Drop for Chase {
-    fn drop(&mut self) {
-        // Nothing to do about a failure; the kernel takes both back at exit.
-        let _ = self.queue.destroy();
-        let _ = calls::unmap(self.block);
-    }
 }

@@ -54,7 +54,7 @@ pub fn run(environment: &Environment, row: &Row, column: &Column) -> Verdict {
     .unwrap_or_else(|why| Verdict::Failed(why.to_string()))
 }
 
-/// At rest, where faults can be counted, and with a command under way. Gives who
+/// At rest, where faults can be counted, and with commands under way. Gives who
 /// refused what, if that is what the cell shows.
 fn attempt(
     environment: &Environment,
@@ -73,7 +73,7 @@ fn attempt(
             refused = Some("the device's access".to_owned());
         }
         (column.run)(&mut cell).map_err(|why| {
-            format!("{why}{}", if under_way { " (while a command was under way)" } else { "" })
+            format!("{why}{}", if under_way { " (while commands were under way)" } else { "" })
         })?;
     }
     Ok(match rule {

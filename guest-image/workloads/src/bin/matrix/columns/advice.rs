@@ -106,7 +106,7 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
     calls::ignore_bus_errors()?;
     cell.map()?;
     let before = frames(&cell.subject)?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let start = cell.subject.samples[BAD].at;
     let harmed = match cell.row.kind {
         Kind::Hugetlb => {
@@ -131,5 +131,5 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
     }
     cell.subject.whole = false;
     cell.look_at_mirror(&before)?;
-    cell.look_at_all(chase)
+    cell.look_at_all(commands)
 }

@@ -47,7 +47,7 @@ fn ends(cell: &mut Cell<'_>, end: fn() -> Outcome) -> Outcome {
         let mut rig = Rig::new()?;
         let mut own = cell.another(&mut rig)?;
         own.map()?;
-        let _chase = own.start_chase()?;
+        let _commands = own.start_commands()?;
         // What is under way at the end need not have an end.
         own.rig.abandon(&own.subject.addresses(STAMP));
         end()

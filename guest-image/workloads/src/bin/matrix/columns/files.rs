@@ -95,6 +95,7 @@ fn collapse_range(cell: &mut Cell<'_>) -> Outcome {
             subject.whole = false;
             for (place, sample) in subject.samples.iter_mut().enumerate().skip(quarter) {
                 sample.holds = words.get(place + quarter).copied().unwrap_or(Holds::Nothing);
+                sample.intact = false;
             }
             Ok(())
         },
@@ -123,11 +124,11 @@ fn reflink(cell: &mut Cell<'_>) -> Outcome {
     let clone = clone_of(cell)?;
     let held: Vec<Holds> = cell.subject.samples.iter().map(|sample| sample.holds).collect();
     let before = frames(&cell.subject)?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let done = calls::reflink(&clone, file(&cell.subject)?);
     let cloned = cell.was_done(done)?;
     cell.look_at_mirror(&before)?;
-    cell.look_at_all(chase)?;
+    cell.look_at_all(commands)?;
     if cloned && cell.row.shared {
         let start = cell.subject.span.start;
         for (sample, held) in cell.subject.samples.iter().zip(held) {

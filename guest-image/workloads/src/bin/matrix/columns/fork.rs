@@ -4,8 +4,8 @@
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::Cpu;
+use crate::load::UnderWay;
 use crate::model::{Access, Holds, Mapped, PAGE, STAMP, Sample};
-use crate::rig::Chase;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::ktap::{Outcome, expect_equal};
 
@@ -55,7 +55,7 @@ fn forked(cell: &mut Cell<'_>) {
 /// The parent changes what it has by `write`; the child sees it if it is shared.
 fn fork(cell: &mut Cell<'_>, write: fn(&mut Cell<'_>) -> Outcome) -> Outcome {
     cell.map()?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let there: Vec<(u64, u64, u64)> = there(cell);
     let addresses: Vec<u64> = there.iter().map(|(address, ..)| *address).collect();
     let expected =
@@ -67,20 +67,20 @@ fn fork(cell: &mut Cell<'_>, write: fn(&mut Cell<'_>) -> Outcome) -> Outcome {
         expect_equal("words as the child sees them", &seen, &expected)
     })?;
     forked(cell);
-    let result = write(cell).and_then(|()| end(cell, chase));
+    let result = write(cell).and_then(|()| end(cell, commands));
     written.reach()?;
     child.succeed()?;
     result?;
     cell.verify()
 }
 
-fn end(cell: &mut Cell<'_>, chase: Option<Chase>) -> Outcome {
-    chase.map_or(Ok(()), |chase| cell.end_chase(&chase))
+fn end(cell: &mut Cell<'_>, commands: Option<UnderWay>) -> Outcome {
+    commands.map_or(Ok(()), |commands| cell.end_commands(&commands))
 }
 
 fn child_writes(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let addresses = cell.subject.addresses(STAMP);
     let words = cell.next_words();
     let alone = cell.subject.cpu_alone;
@@ -106,5 +106,5 @@ fn child_writes(cell: &mut Cell<'_>) -> Outcome {
             }
         }
     }
-    cell.look_at_all(chase)
+    cell.look_at_all(commands)
 }

@@ -25,7 +25,7 @@ fn migrate(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
     drain()?;
     let before = frames(&cell.subject)?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let page = |start| Span { start, length: PAGE };
     let closed = cell.subject.is_closed();
     let places = cell.subject.samples.iter().filter(|sample| sample.is_there() || closed);
@@ -41,7 +41,7 @@ fn migrate(cell: &mut Cell<'_>) -> Outcome {
         let other = before.iter().zip(&after).all(|(before, after)| *after == 0 || before != after);
         expect("every page lies in another frame", other)?;
     }
-    cell.look_at_all(chase)
+    cell.look_at_all(commands)
 }
 
 fn compact(cell: &mut Cell<'_>) -> Outcome {
@@ -60,22 +60,22 @@ fn swap(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
     drain()?;
     let before = frames(&cell.subject)?;
-    let chase = cell.start_chase()?;
+    let commands = cell.start_commands()?;
     let done = calls::advise(cell.subject.span, MADV_PAGEOUT);
     let out = cell.was_done(done)?;
-    if out && chase.is_none() {
+    if out && commands.is_none() {
         let gone = frames(&cell.subject)?.contains(&0);
         expect("pages are taken out of the page table", gone)?;
     }
     cell.cpu_reads("read by the CPU, which brings it back")?;
     cell.subject.whole = false;
-    if out && chase.is_none() {
+    if out && commands.is_none() {
         // It was out, and so taken out of the device's table, whatever is there now.
         cell.look_at_mirror(&[])?;
     } else {
         cell.look_at_mirror(&before)?;
     }
-    cell.look_at_all(chase)
+    cell.look_at_all(commands)
 }
 
 /// A page whose frame was chosen for all may stay mapped: who can tell which.
