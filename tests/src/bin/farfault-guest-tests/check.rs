@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One thing that was looked at, and what was found.
 
-use farfault_tests::kernel_log;
 use farfault_tests::ktap::{self, Outcome};
 use farfault_tests::run::{Finished, Section, section};
+use farfault_tests::{gauges, kernel_log};
 
 /// How a check came out.
 #[derive(Debug)]
@@ -118,13 +118,8 @@ pub fn gauges(finished: &Finished) -> Result<(), String> {
 /// As [`gauges`], for a step of another name.
 pub fn gauges_of(finished: &Finished, step: &str) -> Result<(), String> {
     let output = found(finished, step)?.output;
-    for gauge in ["contexts", "queues", "notifiers", "table_pages", "dma_mappings", "pages_pinned"]
-    {
-        let line = format!("{gauge} 0");
-        let at_zero = output.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
-        ensure(at_zero, || format!("{gauge} is not 0:\n{output}"))?;
-    }
-    Ok(())
+    let left = gauges::not_at_zero(&output);
+    ensure(left.is_empty(), || format!("{} not 0:\n{output}", left.join(", ")))
 }
 
 /// What the step printed, or how the guest ended before.

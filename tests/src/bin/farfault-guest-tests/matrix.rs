@@ -8,9 +8,7 @@
 //! Behind it, the cells that look for lost data are run on drivers that have been
 //! told to lose it, and must fail for that reason.
 
-use crate::check::{
-    Check, clean_log, ensure, exit_code, found, gauges, ktap_but, not_applicable,
-};
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap_but, not_applicable};
 use farfault_tests::ktap::{self as reader, Outcome};
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 
