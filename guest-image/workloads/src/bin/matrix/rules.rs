@@ -29,14 +29,12 @@ enum Rows {
 
 use Kind::{Anonymous, Dax, Device, Disk, Hugetlb, Pageless, Shmem};
 use Rows::{Except, Fileless, Named, Of};
-use Rule::{Refused, Senseless};
+use Rule::{Refused, Runs, Senseless};
 
 /// Columns for which there has to be a file.
 const FILE: &[&str] = &["truncate", "punch-hole", "collapse-range", "writeback", "reflink"];
 /// Columns that end in reclaim of what only the device wrote.
 const LOSSES: &[&str] = &["free-write", "swapin-write", "hole-write", "sync-write"];
-/// Columns that fork.
-const FORK: &[&str] = &["fork-parent-writes", "fork-child-writes", "fork-device-writes"];
 /// Columns that ask for reclaim.
 const RECLAIM: &[&str] = &["pageout", "swap"];
 
@@ -49,9 +47,9 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
     (Named(&["mlocked", "prot-none", "guard-pages", "ksm-merged", "uffd-missing", "uffd-wp"]), LOSSES, Senseless("nothing but anonymous matters here")),
     (Of(&[Disk, Shmem, Dax, Hugetlb, Device, Pageless]), &["free-write"], Senseless("MADV_FREE is for anonymous pages")),
     (Named(&["zero-page"]), &["swapin-write"], Senseless("the zero page is not swapped")),
+    (Named(&["private-file-cow", "dax-private"]), &["swapin-write"], Runs),
     (Of(&[Disk, Dax, Hugetlb, Device, Pageless]), &["swapin-write"], Senseless("it is not swapped")),
     (Of(&[Anonymous, Disk, Dax, Hugetlb, Device, Pageless]), &["hole-write"], Senseless("no hole is read without a page for it")),
-    (Named(&["sysv-shm"]), &["hole-write"], Senseless("there is no file")),
     (Of(&[Anonymous, Shmem, Hugetlb, Device, Pageless]), &["sync-write"], Senseless("there is no disk")),
     (Named(&["private-file", "private-file-cow", "dax-private"]), &["sync-write"], Senseless("the disk is not written to")),
 
@@ -66,9 +64,6 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
     (Of(&[Hugetlb]), &["mremap-grow", "mremap-dontunmap"], Refused(Errno::EINVAL)),
     (Named(&["hugetlb-1g"]), &["munmap-front", "munmap-middle", "munmap-tail"], Refused(Errno::EINVAL)),
     (Named(&["hugetlb-1g"]), &["mremap-shrink"], Senseless("its one page is not cut")),
-    // copy_hugetlb_page_range() takes pt_share_count for true, which a table of
-    // pages of 1 GiB does not have.
-    (Named(&["hugetlb-1g"]), FORK, Senseless("Linux 7.2 may leave the page out of the child")),
     (Named(&["hugetlb-1g"]), &["migrate"], Senseless("each page that is moved leaves 1 GiB out of use")),
     (Of(&[Hugetlb]), RECLAIM, Refused(Errno::EINVAL)),
     (Of(&[Shmem, Hugetlb]), &["collapse-range", "reflink"], Refused(Errno::EOPNOTSUPP)),
@@ -94,6 +89,8 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
     (Named(&["ksm-merged"]), &["swap"], Senseless("a page that is shared is not paged out")),
     (Named(&["ksm-merged"]), &["ksm"], Senseless("it is merged already")),
     (Named(&["prot-none"]), &["ksm"], Senseless("no two of its pages can be made equal")),
+    (Named(&["private-file-cow"]), &["ksm"], Runs),
+    (Named(&["dax-private"]), &["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
     (Of(&[Disk, Shmem, Dax, Hugetlb, Device, Pageless]), &["ksm"], Senseless("KSM merges anonymous pages only")),
     (Named(&["zero-page", "private-file-cow", "guard-pages", "ksm-merged", "uffd-missing", "uffd-wp"]), &["split"], Senseless("nothing huge can be made of it")),
     (Of(&[Hugetlb]), &["split"], Senseless("hugetlb pages are not split")),

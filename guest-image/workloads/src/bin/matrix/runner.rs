@@ -6,6 +6,7 @@
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::environment::Environment;
+use crate::model::GIGANTIC;
 use crate::rig::Rig;
 use crate::row::Row;
 use crate::rules::{Rule, rule};
@@ -17,6 +18,8 @@ use std::io::{PipeWriter, Read, Write, pipe};
 
 /// Seconds after which a cell is killed.
 const LIMIT: u32 = 40;
+/// The same where pages of 1 GiB may have to be copied.
+const GIGANTIC_LIMIT: u32 = 150;
 
 /// What came of a cell.
 pub enum Verdict {
@@ -37,7 +40,8 @@ pub fn run(environment: &Environment, row: &Row, column: &Column) -> Verdict {
     if let Err(why) = environment.mend() {
         return Verdict::Failed(why.to_string());
     }
-    in_child(|mut told| {
+    let limit = if row.length < GIGANTIC { LIMIT } else { GIGANTIC_LIMIT };
+    in_child(limit, |mut told| {
         let refused = match attempt(environment, row, column, rule) {
             Ok(refused) => refused,
             Err(why) if why.is::<Skip>() => {
@@ -82,12 +86,15 @@ fn attempt(
     })
 }
 
-fn in_child(body: impl FnOnce(PipeWriter) -> Result<(), Failure>) -> Result<Verdict, Failure> {
+fn in_child(
+    limit: u32,
+    body: impl FnOnce(PipeWriter) -> Result<(), Failure>,
+) -> Result<Verdict, Failure> {
     let (mut read, write) = pipe()?;
     let mut body = Some((body, write));
     let child = Child::start(|| {
         // SAFETY: plain system calls that concern this process only.
-        unsafe { libc::alarm(LIMIT) };
+        unsafe { libc::alarm(limit) };
         // SAFETY: as above.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let Some((body, write)) = body.take() else { return Ok(()) };

@@ -3,11 +3,13 @@
 
 use crate::cell::Cell;
 use crate::column::Column;
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, frames};
 use crate::load::UnderWay;
-use crate::model::{Access, Holds, Mapped, PAGE, STAMP, Sample};
+use crate::model::{Access, GIGANTIC, Holds, Mapped, PAGE, STAMP, Sample};
+use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::ktap::{Outcome, expect_equal};
+use std::io::{Read, Write, pipe};
 
 pub const COLUMNS: &[Column] = &[
     Column::new("fork-parent-writes", "fork, then the parent's CPU writes", |cell| {
@@ -18,6 +20,44 @@ pub const COLUMNS: &[Column] = &[
         fork(cell, |cell| cell.device_writes("write by the device after the fork"))
     }),
 ];
+
+/// How many children may be without a page of 1 GiB.
+const FORKS: usize = 30;
+
+/// Forks a child that does `body`. Linux 7.2 may leave a page of 1 GiB out of it, if the
+/// frame of the child's table is one of some (guest-driver/kernel-bugs.md): such a child
+/// is put aside, with its table, and another one forked.
+fn fork_off(cell: &Cell<'_>, body: impl Fn() -> Outcome) -> Result<Child, Failure> {
+    if cell.subject.leaf < GIGANTIC {
+        return Child::start(body);
+    }
+    let mut without = Vec::new();
+    while without.len() < FORKS {
+        let (mut told, tell) = pipe()?;
+        let child = Child::start(|| {
+            let whole = !frames(&cell.subject)?.contains(&0);
+            (&tell).write_all(&[u8::from(whole)])?;
+            if whole { body() } else { wait_for_ever() }
+        })?;
+        drop(tell);
+        let mut whole = [0];
+        told.read_exact(&mut whole)?;
+        if whole == [1] {
+            if !without.is_empty() {
+                println!("# bug of the kernel: children without the page: {}", without.len());
+            }
+            return Ok(child);
+        }
+        without.push(child);
+    }
+    Err(format!("each of {FORKS} children was without the page").into())
+}
+
+fn wait_for_ever() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 /// Words of the samples as `cpu` sees them, in this process.
 fn words(cpu: &Cpu, addresses: &[u64]) -> Vec<Option<u64>> {
@@ -61,7 +101,7 @@ fn fork(cell: &mut Cell<'_>, write: fn(&mut Cell<'_>) -> Outcome) -> Outcome {
     let expected =
         there.iter().map(|(_, before, after)| Some(if cell.row.shared { *after } else { *before }));
     let (expected, written): (Vec<_>, _) = (expected.collect(), Signpost::new()?);
-    let child = Child::start(|| {
+    let child = fork_off(cell, || {
         written.wait()?;
         let seen = words(&Cpu::new()?, &addresses);
         expect_equal("words as the child sees them", &seen, &expected)
@@ -86,7 +126,7 @@ fn child_writes(cell: &mut Cell<'_>) -> Outcome {
     let alone = cell.subject.cpu_alone;
     let writable: Vec<bool> =
         cell.subject.samples.iter().map(|s| s.is_there() && s.writable).collect();
-    let child = Child::start(|| {
+    let child = fork_off(cell, || {
         let cpu = Cpu::new()?;
         for ((address, word), writable) in addresses.iter().zip(&words).zip(&writable) {
             if alone && !writable {

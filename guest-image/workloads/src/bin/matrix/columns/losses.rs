@@ -7,7 +7,7 @@
 //! fault, and tells the file system. There the driver's mark matters only if it was
 //! told to keep its access (`break_clean=1`).
 
-use crate::calls::{self, MADV_FREE, MADV_PAGEOUT};
+use crate::calls::{self, MADV_FREE, MADV_PAGEOUT, MADV_REMOVE};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
@@ -16,8 +16,6 @@ use crate::model::{Holds, Mapped, STAMP};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::page_flags::Frames;
 use farfault_workloads::pagemap::Pagemap;
-use nix::errno::Errno;
-use nix::libc;
 use std::os::unix::fs::FileExt;
 
 pub const COLUMNS: &[Column] = &[
@@ -116,9 +114,7 @@ fn is_clean(cell: &Cell<'_>) -> Outcome {
 }
 
 fn hole(cell: &mut Cell<'_>) -> Outcome {
-    let file = cell.subject.file.as_ref().ok_or(Errno::EBADF)?;
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    calls::allocate(file, mode, 0, cell.subject.span.length)?;
+    calls::advise(cell.subject.span, MADV_REMOVE)?;
     cell.subject.samples.iter_mut().for_each(|sample| sample.becomes(0));
     cell.device_reads("read of the hole by the device")?;
     cell.device_writes("write by the device")?;
