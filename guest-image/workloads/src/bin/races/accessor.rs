@@ -153,12 +153,34 @@ impl<'a> Accessor<'a> {
     /// Compares with the CPU what the queue's atomics on `page` have added up to,
     /// if it can be read.
     pub fn seen(&mut self, place: usize, page: usize) -> Result<(), Failure> {
+        let Some((window, found)) = self.load(place, page, layout::sum(self.number))? else {
+            return Ok(());
+        };
+        Ok(self.sums[page].seen(page, &window, found)?)
+    }
+
+    /// The same for what the queue has written.
+    fn read_mail(&self, place: usize, page: usize) -> Result<(), Failure> {
+        let Some((window, found)) = self.load(place, page, layout::mail(self.number))? else {
+            return Ok(());
+        };
+        Ok(self.mails[page].seen(page, &window, found)?)
+    }
+
+    /// A word as the CPU has it, and what holds for it; nothing where it may be that
+    /// it cannot be read.
+    fn load(
+        &self,
+        place: usize,
+        page: usize,
+        word: usize,
+    ) -> Result<Option<(Window, u64)>, Failure> {
         let before = self.ledger.before(place, page);
-        let found = self.arena.load(place, page, layout::sum(self.number));
+        let found = self.arena.load(place, page, word);
         let window = self.ledger.after(place, page, before);
         match found {
-            Ok(found) => Ok(self.sums[page].seen(page, &window, found)?),
-            Err(_) if window.read != Right::Allowed => Ok(()),
+            Ok(found) => Ok(Some((window, found))),
+            Err(_) if window.read != Right::Allowed => Ok(None),
             Err(error) => Err(format!("the CPU cannot read page {page}: {error}").into()),
         }
     }
@@ -170,6 +192,7 @@ impl<'a> Accessor<'a> {
                 self.ledger.after(0, page, self.ledger.before(0, page)).read == Right::Denied,
             );
             self.seen(place, page)?;
+            self.read_mail(place, page)?;
         }
         Ok(())
     }
