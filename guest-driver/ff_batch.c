@@ -19,6 +19,7 @@
 #include "ff_drv.h"
 #include "ff_populate.h"
 #include "ff_queue.h"
+#include "ff_stall.h"
 #include "ff_trace.h"
 #include "ff_userfault.h"
 
@@ -445,7 +446,9 @@ bool ff_batch_serve(struct ff_ctx *ctx)
 	nr = ff_batch_merge(ctx, requests);
 	ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
 	trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
+	ff_stall(&ctx->mirror, FF_STALL_TAKEN);
 	ff_batch_populate(ctx, nr);
+	ff_stall(&ctx->mirror, FF_STALL_SERVED);
 	ff_batch_respond(ctx, nr);
 	cond_resched();
 	return true;

@@ -53,6 +53,7 @@
  * @FF_COUNT_COMMAND_IRQS: interrupts of the command queue
  * @FF_COUNT_QUEUE_IRQS: interrupts for completions
  * @FF_COUNT_QUEUES_HALTED: queues that the device halted
+ * @FF_COUNT_STALLED: faults that were held up for a test
  * @FF_COUNT_CONTEXTS: contexts there are now
  * @FF_COUNT_QUEUES: user-mode queues there are now
  * @FF_COUNT_NOTIFIERS: interval notifiers there are now
@@ -101,6 +102,7 @@ enum ff_counter {
 	FF_COUNT_COMMAND_IRQS,
 	FF_COUNT_QUEUE_IRQS,
 	FF_COUNT_QUEUES_HALTED,
+	FF_COUNT_STALLED,
 	FF_COUNT_CONTEXTS,
 	FF_COUNT_QUEUES,
 	FF_COUNT_NOTIFIERS,

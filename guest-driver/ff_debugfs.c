@@ -16,6 +16,7 @@
 #include "ff_debugfs.h"
 #include "ff_drv.h"
 #include "ff_selfcheck.h"
+#include "ff_stall.h"
 
 static struct dentry *ff_debugfs_root;
 
@@ -59,6 +60,7 @@ static const char * const ff_counter_names[] = {
 	[FF_COUNT_COMMAND_IRQS] = "command_irqs",
 	[FF_COUNT_QUEUE_IRQS] = "queue_irqs",
 	[FF_COUNT_QUEUES_HALTED] = "queues_halted",
+	[FF_COUNT_STALLED] = "stalled",
 	[FF_COUNT_CONTEXTS] = "contexts",
 	[FF_COUNT_QUEUES] = "queues",
 	[FF_COUNT_NOTIFIERS] = "notifiers",
@@ -150,6 +152,7 @@ void ff_debugfs_add(struct ff_device *ff)
 			    &device_counters_fops);
 	debugfs_create_file("selfcheck", 0400, ff->debugfs, ff,
 			    &selfcheck_fops);
+	ff_stall_add(ff);
 }
 
 /* Returns when nobody reads the files any more. */

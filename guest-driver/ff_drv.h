@@ -74,6 +74,7 @@ struct ff_fault_ring {
  * @faults: fault queue
  * @queue_lock: protects @queues, and of each queue the group it collects
  * @queues: user-mode queues by number
+ * @stall: &enum ff_stall_stage at which faults are held up
  * @counters: what is counted
  * @debugfs: directory
  */
@@ -111,6 +112,7 @@ struct ff_device {
 	spinlock_t queue_lock; /* queues, and the groups they collect */
 	struct ff_queue *queues[FF_QUEUES];
 
+	unsigned int stall;
 	struct ff_counters counters;
 	struct dentry *debugfs;
 };

@@ -9,6 +9,7 @@
 #include "ff_drv.h"
 #include "ff_fault.h"
 #include "ff_irq.h"
+#include "ff_stall.h"
 
 static irqreturn_t ff_irq_fault(int irq, void *arg)
 {
@@ -20,7 +21,8 @@ static irqreturn_t ff_irq_fault(int irq, void *arg)
 
 static irqreturn_t ff_irq_fault_thread(int irq, void *arg)
 {
-	ff_fault_drain(arg);
+	if (!ff_stall_skips(arg, FF_STALL_POSTED))
+		ff_fault_drain(arg);
 	return IRQ_HANDLED;
 }
 

@@ -13,6 +13,7 @@
 #include "ff_drv.h"
 #include "ff_leaf.h"
 #include "ff_populate.h"
+#include "ff_stall.h"
 #include "ff_trace.h"
 
 /* Collisions with invalidations after which to ask for fewer pages. */
@@ -196,6 +197,7 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	trace_ff_range_fault(mirror->pasid, span, ret);
 	if (ret)
 		return ret;
+	ff_stall(mirror, FF_STALL_FOUND);
 
 	mutex_lock(&mirror->lock);
 	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {

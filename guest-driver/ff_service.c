@@ -25,6 +25,7 @@
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_service.h"
+#include "ff_stall.h"
 
 /* What the thread calls before it sleeps; true if it is to call again. */
 static bool ff_service_work(void *arg)
@@ -38,6 +39,7 @@ static bool ff_service_work(void *arg)
 	if (!waiting)
 		return false;
 	__set_current_state(TASK_RUNNING);
+	ff_stall(&ctx->mirror, FF_STALL_READY);
 	return ff_batch_serve(ctx);
 }
 
@@ -129,7 +131,7 @@ void ff_service_wake(struct ff_ctx *ctx)
 	lockdep_assert_held(&ctx->ff->queue_lock);
 	if (ctx->service.retired)
 		schedule_work(&ctx->service.retire);
-	else
+	else if (!ff_stall_skips(ctx->ff, FF_STALL_DRAINED))
 		vhost_task_wake(ctx->service.thread);
 }
 
