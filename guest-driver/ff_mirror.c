@@ -85,6 +85,10 @@ static bool break_clean;
 module_param_unsafe(break_clean, bool, 0444);
 MODULE_PARM_DESC(break_clean, "Do not take out what is made clean, and so have the device write to it unnoticed, to show that tests notice");
 
+static bool break_flush;
+module_param_unsafe(break_flush, bool, 0444);
+MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
+
 /* --- The CPU side changes ------------------------------------------------- */
 
 /*
@@ -217,7 +221,8 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 		window->flush = ff_mirror_flush(mirror, gather.start,
 						gather.end - gather.start);
 	}
-	fence = window->flush;
+	/* Tables are not given up even then: they are what the device walks. */
+	fence = break_flush && list_empty(&gather.tables) ? 0 : window->flush;
 	if (!blockable && mirror->pgt.translated) {
 		ff_command_poll(mirror->ff, fence);
 		reaped = ff_mirror_reap(mirror, start, end, &gather.tables);
