@@ -14,7 +14,7 @@ pub const PAGE: usize = 4096;
 /// Bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-pub use libc::{MADV_DONTNEED, MADV_REMOVE};
+pub use libc::{MADV_DONTFORK, MADV_DONTNEED, MADV_REMOVE};
 
 /// Who sees what is written to a file's mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::layout::{self, STAMPS, WORDS};
 use crate::oracle::{Before, Finding, Ledger, Right, Window};
 use farfault_client::raw::DeviceFile;
 use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
-use farfault_workloads::memory::{PAGE, Region};
+use farfault_workloads::memory::{MADV_DONTFORK, PAGE, Region};
 use farfault_workloads::random::Random;
 use farfault_workloads::raw_queue::RawQueue;
 use farfault_workloads::{Failure, views};
@@ -84,8 +84,14 @@ impl<'a> Accessor<'a> {
         ledger: &'a Ledger,
         random: Random,
     ) -> Result<Self, Failure> {
-        let copies: nix::Result<Vec<_>> =
-            (0..DEPTH).map(|_| Region::small_pages(LONGEST * PAGE)).collect();
+        let copies: nix::Result<Vec<_>> = (0..DEPTH)
+            .map(|_| {
+                let copy = Region::small_pages(LONGEST * PAGE)?;
+                // A fork is dear enough without them, and children have no use for them.
+                copy.advise(MADV_DONTFORK)?;
+                Ok(copy)
+            })
+            .collect();
         Ok(Self {
             number,
             queue: RawQueue::new(device, ENTRIES)?,

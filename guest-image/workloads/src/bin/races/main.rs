@@ -25,13 +25,14 @@ use farfault_workloads::program::BAD_USAGE;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 
-const USAGE: &str = "races [--change NAME] [--changes N] [--seed S] [--list]";
+const USAGE: &str = "races [--change NAMES] [--changes N] [--seed S] [--list]";
 
 /// The driver's counters that a whole run must move.
 const MOVED: [&str; 3] = ["retries", "coalesced", "stale_faults"];
 
 struct Plan {
-    change: String,
+    /// Names, or "all".
+    names: Vec<String>,
     changes: u64,
     seed: u64,
 }
@@ -54,43 +55,51 @@ fn main() -> ExitCode {
 }
 
 fn plan(options: &mut Options) -> Result<Plan, Failure> {
+    let words: String = options.option("--change", "all".to_owned())?;
     let plan = Plan {
-        change: options.option("--change", "all".to_owned())?,
+        names: words.split(',').map(str::to_owned).collect(),
         changes: within("--changes", options.option("--changes", 2000)?, 1..=1 << 30)?,
         seed: options.option("--seed", 1)?,
     };
     options.finish()?;
-    if plan.change != "all" && names().all(|name| name != plan.change) {
-        return Err(format!("no change is called '{}'; see --list", plan.change).into());
+    let known = |wanted: &str| wanted == "all" || names().any(|name| name == wanted);
+    if let Some(name) = plan.names.iter().find(|name| !known(name)) {
+        return Err(format!("no change is called '{name}'; see --list").into());
     }
     Ok(plan)
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|kind| kind.name).chain(processes::TRIALS.iter().map(|trial| trial.name))
+fn names() -> impl Iterator<Item = String> {
+    let kinds = KINDS.iter().map(|kind| kind.name.to_owned());
+    let named = |trial: &processes::Trial| trial.name.to_owned();
+    let moved = MOVED.iter().map(|counter| has_moved(counter));
+    kinds.chain(processes::TRIALS.iter().map(named)).chain(moved)
+}
+
+fn has_moved(counter: &str) -> String {
+    format!("{counter}_have_moved")
 }
 
 fn trials(plan: &Plan) -> Vec<Trial<'_>> {
-    let all = plan.change == "all";
-    let wanted = |name: &str| all || name == plan.change;
+    let wanted = |name: &str| plan.names.iter().any(|word| word == "all" || word == name);
     let kinds = KINDS.iter().filter(|kind| wanted(kind.name));
-    let processes = processes::TRIALS.iter().filter(|trial| wanted(trial.name));
-    let mut trials: Vec<Trial<'_>> = kinds
+    let moved = MOVED.into_iter().filter(|counter| wanted(&has_moved(counter)));
+    let with_processes = |trials: &'static [processes::Trial]| {
+        let trials = trials.iter().filter(|trial| wanted(trial.name));
+        trials.map(|trial| Trial::new(trial.name, move || with_processes(trial, plan)))
+    };
+    kinds
         .map(|kind| Trial::new(kind.name, move || contend(kind, plan)))
-        .chain(processes.map(|trial| Trial::new(trial.name, move || with_processes(trial, plan))))
-        .collect();
-    if all {
-        for name in MOVED {
-            let before = counters::get(name);
-            trials.push(Trial::new(format!("{name}_have_moved"), move || moved(name, before?)));
-        }
-    }
-    trials
+        .chain(with_processes(&processes::TRIALS))
+        .chain(moved.map(|counter| {
+            let before = counters::get(counter);
+            Trial::new(has_moved(counter), move || moved_from(counter, before?))
+        }))
+        .collect()
 }
 
 fn contend(kind: &Kind, plan: &Plan) -> Outcome {
-    let changes = plan.changes.div_ceil(kind.cost);
-    let done = race::run(kind, 0, changes, plan.seed, &AtomicU64::new(0))
+    let done = race::run(kind, 0, plan.changes, plan.seed, &AtomicU64::new(0))
         .map_err(|why| told(kind.name, plan, &why))?;
     let tally = done.tally;
     println!(
@@ -101,7 +110,9 @@ fn contend(kind: &Kind, plan: &Plan) -> Outcome {
 }
 
 fn with_processes(trial: &processes::Trial, plan: &Plan) -> Outcome {
-    (trial.run)(plan.changes, plan.seed).map_err(|why| told(trial.name, plan, &why))
+    let done = (trial.run)(plan.changes, plan.seed).map_err(|why| told(trial.name, plan, &why))?;
+    println!("# {}: {done}", trial.name);
+    Ok(())
 }
 
 fn told(name: &str, plan: &Plan, why: &Failure) -> Failure {
@@ -110,7 +121,7 @@ fn told(name: &str, plan: &Plan, why: &Failure) -> Failure {
         .into()
 }
 
-fn moved(name: &str, before: u64) -> Outcome {
+fn moved_from(name: &str, before: u64) -> Outcome {
     let now = counters::get(name)?;
     println!("# {name}: {before} before, {now} now");
     ktap::expect(&format!("{name} has moved from {before}"), now > before)

@@ -17,6 +17,7 @@ use farfault_workloads::random::Random;
 use farfault_workloads::raw_queue::RawQueue;
 use farfault_workloads::userfault::{Mode, Userfault};
 use farfault_workloads::views;
+use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -24,10 +25,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Something to try with processes: how often, and with which seed.
+/// Something to try with processes.
 pub struct Trial {
     pub name: &'static str,
-    pub run: fn(u64, u64) -> Outcome,
+    /// To be told how many changes of each kind are asked for, and the seed; tells
+    /// how many processes there were.
+    pub run: fn(u64, u64) -> Result<Done, Failure>,
+}
+
+/// What was done.
+pub struct Done {
+    processes: u64,
+    /// Changes that all of them did, if that is settled before.
+    changes: Option<u64>,
+}
+
+impl Done {
+    pub fn processes(processes: u64) -> Self {
+        Self { processes, changes: None }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} processes", self.processes)?;
+        self.changes.map_or(Ok(()), |changes| write!(f, ", {changes} changes"))
+    }
 }
 
 pub const TRIALS: [Trial; 6] = [
@@ -39,8 +62,10 @@ pub const TRIALS: [Trial; 6] = [
     Trial { name: "exit_at_any_moment", run: exit_at_any_moment },
 ];
 
-/// A process is so dear that of N changes asked for N / this are done.
+/// A process is as dear as so many changes.
 const COST: u64 = 100;
+/// Processes that end in the midst of each of [`MIDST`], at least.
+const ROUNDS: u64 = 2;
 /// What each of two processes does beside the other.
 const BESIDE: [&str; 2] = ["munmap", "dontneed"];
 /// Changes in whose midst processes end, in turn.
@@ -53,36 +78,49 @@ fn kind(name: &str) -> Result<&'static Kind, Failure> {
     found.ok_or_else(|| format!("no change is called {name}").into())
 }
 
+/// Processes for so many changes.
+pub fn processes(changes: u64) -> u64 {
+    changes.div_ceil(COST).max(ROUNDS * MIDST.len() as u64)
+}
+
 /// Two processes have different pages at the same addresses.
-fn two_processes(changes: u64, seed: u64) -> Outcome {
+fn two_processes(changes: u64, seed: u64) -> Result<Done, Failure> {
     let before = gauges()?;
+    let each = changes.div_ceil(2 * BESIDE.len() as u64);
+    let mut done = Done { processes: 0, changes: Some(0) };
     for name in BESIDE {
         let kind = kind(name)?;
         let children: Result<Vec<_>, _> = [1, 2]
             .map(|salt| {
                 Child::start(move || {
-                    race::run(kind, salt, changes.div_ceil(8), seed + salt, &AtomicU64::new(0))?;
+                    race::run(kind, salt, each, seed + salt, &AtomicU64::new(0))?;
                     Ok(())
                 })
             })
             .into_iter()
             .collect();
-        children?.into_iter().try_for_each(Child::succeed)?;
+        for child in children? {
+            child.succeed()?;
+            done.processes += 1;
+            done.changes = done.changes.map(|changes| changes + each);
+        }
     }
-    await_gauges(before)
+    await_gauges(before)?;
+    Ok(done)
 }
 
 /// Starts a process that goes on until it is ended, and ends it after a random
 /// number of changes and some more.
 fn ends_at_any_moment(
-    times: u64,
+    changes: u64,
     seed: u64,
     in_child: fn(),
     in_parent: fn(Child) -> Outcome,
-) -> Outcome {
+) -> Result<Done, Failure> {
     let mut shared = Region::shared_anonymous(PAGE)?;
     let progress = &views::atomics(&mut shared)[0];
     let mut random = Random::new(seed, &[]);
+    let times = processes(changes);
     for time in 0..times {
         let before = gauges()?;
         progress.store(0, Ordering::Relaxed);
@@ -106,30 +144,31 @@ fn ends_at_any_moment(
         in_parent(child).map_err(|why| format!("time {time}, {}: {why}", kind.name))?;
         await_gauges(before)?;
     }
-    Ok(())
+    Ok(Done::processes(times))
 }
 
-fn killed_at_any_moment(changes: u64, seed: u64) -> Outcome {
-    ends_at_any_moment(changes.div_ceil(COST), seed, || (), Child::kill)
+fn killed_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
+    ends_at_any_moment(changes, seed, || (), Child::kill)
 }
 
-fn exit_at_any_moment(changes: u64, seed: u64) -> Outcome {
-    ends_at_any_moment(changes.div_ceil(COST), seed, || exit_now(0), Child::succeed)
+fn exit_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
+    ends_at_any_moment(changes, seed, || exit_now(0), Child::succeed)
 }
 
-fn exec_at_any_moment(changes: u64, seed: u64) -> Outcome {
+fn exec_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
     let become_another = || {
         let error = Command::new("true").exec();
         eprintln!("true: {error}");
     };
-    ends_at_any_moment(changes.div_ceil(COST), seed, become_another, Child::succeed)
+    ends_at_any_moment(changes, seed, become_another, Child::succeed)
 }
 
 /// Killed as soon as the device has been told of the work: records of faults are on
 /// their way, or read, or a group is ready and nobody has looked at it yet.
-fn killed_at_the_doorbell(changes: u64, seed: u64) -> Outcome {
+fn killed_at_the_doorbell(changes: u64, seed: u64) -> Result<Done, Failure> {
     let mut random = Random::new(seed, &[]);
-    for _ in 0..changes.div_ceil(COST) {
+    let times = processes(changes);
+    for _ in 0..times {
         let before = gauges()?;
         let (rung, never) = (Signpost::new()?, Signpost::new()?);
         let child = Child::start(|| {
@@ -143,13 +182,14 @@ fn killed_at_the_doorbell(changes: u64, seed: u64) -> Outcome {
         child.kill()?;
         await_gauges(before)?;
     }
-    Ok(())
+    Ok(Done::processes(times))
 }
 
 /// Killed while a userfaultfd handler keeps the service waiting, and other queues
 /// wait behind it.
-fn killed_with_queues_parked(changes: u64, _: u64) -> Outcome {
-    for _ in 0..changes.div_ceil(COST) {
+fn killed_with_queues_parked(changes: u64, _: u64) -> Result<Done, Failure> {
+    let times = processes(changes);
+    for _ in 0..times {
         let before = gauges()?;
         let (asked, never) = (Signpost::new()?, Signpost::new()?);
         let child = Child::start(|| {
@@ -165,7 +205,7 @@ fn killed_with_queues_parked(changes: u64, _: u64) -> Outcome {
         child.kill()?;
         await_gauges(before)?;
     }
-    Ok(())
+    Ok(Done::processes(times))
 }
 
 /// Queues that each fill so many pages of `memory`.

@@ -16,10 +16,12 @@ impl Vmstat {
         Ok(Self { first: first? })
     }
 
-    /// All of them are greater than they were.
+    /// Prints by how much each of them has grown; all must have.
     pub fn have_moved(&self) -> Result<(), Failure> {
         for &(name, first) in &self.first {
-            if read(name)? <= first {
+            let grown = read(name)?.saturating_sub(first);
+            println!("# {name} of /proc/vmstat: {grown} more");
+            if grown == 0 {
                 return Err(
                     format!("{name} of /proc/vmstat has not moved: nothing was done").into()
                 );

@@ -26,7 +26,7 @@ pub fn page_out(salt: u64) -> Result<Set, Failure> {
 pub fn collapse(salt: u64) -> Result<Set, Failure> {
     memory::allow_huge_pages()?;
     let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
-    Set::new(salt, Backing::Huge, LARGE, Collapse { moved })
+    Set::new(salt, Backing::Huge, LARGE, Collapse { collapsed: false, moved })
 }
 
 /// MADV_DONTNEED.
@@ -82,20 +82,23 @@ impl Change for PageOut {
     }
 }
 
-/// MADV_COLLAPSE to a huge page, which is then split by a change of some of it.
+/// MADV_COLLAPSE to a huge page, and the next time a change of some of it, by which it
+/// is split.
 struct Collapse {
+    collapsed: bool,
     moved: Vmstat,
 }
 
 impl Change for Collapse {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        // The kernel may decline, as pages are in use by somebody for a moment.
-        let _ = stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE);
-        stage.look()?;
-        let pages = stage.choose();
-        if pages.len() == LARGE {
+        self.collapsed = !self.collapsed;
+        if self.collapsed {
+            // The kernel may decline, as pages are in use by somebody for a moment.
+            let _ = stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE);
             return Ok(());
         }
+        let mut pages = stage.choose();
+        pages.start += usize::from(pages.len() == LARGE);
         if stage.random.below(2) == 0 {
             stage.ledger.set_rights(0, pages.clone(), Right::Allowed, Right::Changing);
             stage.arena.protect(pages.clone(), Access::Read)?;

@@ -21,6 +21,8 @@ use std::sync::Arc;
 const MOST: usize = 3;
 /// How often a child looks at its pages.
 const LOOKS: usize = 4;
+/// What a child writes, and a parent would find if the pages were not parted.
+const ELSE: u64 = u64::MAX / 2;
 
 pub fn fork(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Fork)
@@ -31,39 +33,38 @@ struct Fork;
 impl Change for Fork {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let page = stage.random.below(SMALL);
-        stage.probe.add(page)?;
+        stage.add(page)?;
         let sum = stage.arena.load(0, page, layout::sum(QUEUES - 1))?;
         stage.probe.seen(0, page)?;
         let (arena, stamp) = (stage.arena, stage.ledger.stamp(page));
+        if !stage.is_close() {
+            let child = Child::start(|| {
+                check(arena, page, stamp, sum)?;
+                arena.store(page, layout::sum(QUEUES - 1), ELSE);
+                Ok(())
+            })?;
+            stage.arena.store(page, layout::WORDS / 2 + 1, sum);
+            child.succeed()?;
+            return stage.probe.seen(0, page);
+        }
         let children: Result<Vec<_>, _> = (0..1 + stage.random.below(MOST))
             .map(|_| {
-                let with_device = stage.random.below(8) == 0;
+                let with_device = stage.random.below(4) == 0;
                 Child::start(|| live(arena, page, stamp, sum, with_device))
             })
             .collect();
         let children = children?;
-        stage.probe.add(page)?;
+        stage.add(page)?;
         stage.arena.store(page, layout::WORDS / 2 + 1, sum);
         children.into_iter().try_for_each(Child::succeed)?;
         stage.probe.seen(0, page)
     }
 }
 
-/// The child: its pages are as they were at the fork, whatever the device does for
-/// the parent, and it writes to them.
-fn live(
-    arena: &Arena,
-    page: usize,
-    stamp: u64,
-    sum: u64,
-    with_device: bool,
-) -> Result<(), Failure> {
+/// In a child: a page is as it was at the fork, whatever the device does for the parent.
+fn check(arena: &Arena, page: usize, stamp: u64, sum: u64) -> Result<(), Failure> {
     let own = layout::sum(QUEUES - 1);
     let find = |kind, text: String| Err(Finding::new(kind, page, text).into());
-    let words = || -> [u64; SMALL * QUEUES] {
-        std::array::from_fn(|i| arena.peek(i / QUEUES, layout::sum(i % QUEUES)))
-    };
-    let first = words();
     if arena.peek(page, own) != sum {
         let found = arena.peek(page, own);
         let kind = if found < sum { "LOST" } else { "STALE" };
@@ -73,6 +74,23 @@ fn live(
         let found = arena.peek(page, word);
         return find("STALE", format!("in a forked child: expected {stamp:#x}, found {found:#x}"));
     }
+    Ok(())
+}
+
+/// A child that goes on looking for a while, and then writes to all pages.
+fn live(
+    arena: &Arena,
+    page: usize,
+    stamp: u64,
+    sum: u64,
+    with_device: bool,
+) -> Result<(), Failure> {
+    let own = layout::sum(QUEUES - 1);
+    let words = || -> [u64; SMALL * QUEUES] {
+        std::array::from_fn(|i| arena.peek(i / QUEUES, layout::sum(i % QUEUES)))
+    };
+    let first = words();
+    check(arena, page, stamp, sum)?;
     for _ in 0..LOOKS {
         std::thread::yield_now();
         let now = words();
@@ -82,8 +100,7 @@ fn live(
             return Err(Finding::new("STALE", page, text).into());
         }
     }
-    // What the parent would find if the pages were not parted.
-    (0..SMALL).for_each(|page| arena.store(page, own, u64::MAX / 2));
+    (0..SMALL).for_each(|page| arena.store(page, own, ELSE));
     if with_device { add_once(arena, page, own) } else { Ok(()) }
 }
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::ops::Range;
 
 /// Pages between which compaction finds room, and has something to move.
-const SCATTERED: usize = 1024;
+const SCATTERED: usize = 256;
 /// Pages that are merged; they are equal in pairs.
 const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
@@ -51,7 +51,7 @@ struct Compact {
 impl Change for Compact {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let page = stage.random.below(SMALL);
-        stage.probe.add(page)?;
+        stage.add(page)?;
         if stage.random.below(8) == 0 {
             self.scattered = scattered()?;
         }

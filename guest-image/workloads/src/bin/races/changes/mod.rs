@@ -53,33 +53,31 @@ pub struct Kind {
     pub name: &'static str,
     /// Makes it for the process called as given.
     pub make: fn(u64) -> Result<Set, Failure>,
-    /// It is so dear that of N changes asked for N / cost are done.
-    pub cost: u64,
 }
 
-const fn kind(name: &'static str, cost: u64, make: fn(u64) -> Result<Set, Failure>) -> Kind {
-    Kind { name, make, cost }
+const fn kind(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Kind {
+    Kind { name, make }
 }
 
 pub const KINDS: [Kind; 20] = [
-    kind("munmap", 1, mappings::unmap),
-    kind("map_over", 1, mappings::replace),
-    kind("mremap", 1, mappings::relocate),
-    kind("mremap_dontunmap", 1, mappings::keep),
-    kind("mprotect_read", 1, mappings::read_only),
-    kind("mprotect_none", 1, mappings::no_access),
-    kind("fork", 8, forks::fork),
-    kind("dontneed", 1, advice::discard),
-    kind("free", 1, advice::free),
-    kind("pageout", 1, advice::page_out),
-    kind("collapse_split", 4, advice::collapse),
-    kind("private_file", 1, files::private),
-    kind("truncate", 1, files::truncate),
-    kind("punch_hole", 1, files::punch),
-    kind("truncate_ext4", 1, files::truncate_ext4),
-    kind("punch_hole_ext4", 1, files::punch_ext4),
-    kind("writeback", 2, files::writeback),
-    kind("compaction", 8, kernel::compact),
-    kind("ksm", 1, kernel::merge),
-    kind("userfault", 1, userfaults::missing),
+    kind("munmap", mappings::unmap),
+    kind("map_over", mappings::replace),
+    kind("mremap", mappings::relocate),
+    kind("mremap_dontunmap", mappings::keep),
+    kind("mprotect_read", mappings::read_only),
+    kind("mprotect_none", mappings::no_access),
+    kind("fork", forks::fork),
+    kind("dontneed", advice::discard),
+    kind("free", advice::free),
+    kind("pageout", advice::page_out),
+    kind("collapse_split", advice::collapse),
+    kind("private_file", files::private),
+    kind("truncate", files::truncate),
+    kind("punch_hole", files::punch),
+    kind("truncate_ext4", files::truncate_ext4),
+    kind("punch_hole_ext4", files::punch_ext4),
+    kind("writeback", files::writeback),
+    kind("compaction", kernel::compact),
+    kind("ksm", kernel::merge),
+    kind("userfault", userfaults::missing),
 ];
