@@ -64,12 +64,18 @@ impl Arena {
 
     /// Maps pages at the first place, over what is there if `replace`.
     pub fn map(&self, pages: Range<usize>, replace: bool) -> nix::Result<()> {
+        let first = pages.start;
+        self.map_from(pages, first, replace)
+    }
+
+    /// The same with the pages of the file from `first` on, if there is a file.
+    pub fn map_from(&self, pages: Range<usize>, first: usize, replace: bool) -> nix::Result<()> {
         let (flags, fd) = match &self.backing {
             Backing::File(file, sharing) => (*sharing, file.as_raw_fd()),
             _ => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
         };
         let fixed = if replace { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE };
-        let offset = if fd < 0 { 0 } else { (pages.start * PAGE) as libc::off_t };
+        let offset = if fd < 0 { 0 } else { (first * PAGE) as libc::off_t };
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let (start, length) = self.span(0, &pages);
         // SAFETY: these addresses are the arena's alone.

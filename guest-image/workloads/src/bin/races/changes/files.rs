@@ -4,6 +4,7 @@
 
 use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::layout::{STAMPS, WORDS};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use crate::system::ext4;
@@ -14,8 +15,17 @@ use nix::libc;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 const LENGTH: u64 = (SMALL * PAGE) as u64;
+/// Pages that are mapped over together: no more than one mapping.
+const BLOCK: usize = 8;
+
+pub fn replace(salt: u64) -> Result<Set, Failure> {
+    let file = memory_file(2 * LENGTH)?;
+    let change = Replace { halves: [0; SMALL / BLOCK] };
+    Set::new(salt, Backing::File(file, libc::MAP_SHARED), SMALL, change)
+}
 
 pub fn private(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_PRIVATE), SMALL, Private)
@@ -51,6 +61,33 @@ fn ext4_file() -> Result<File, Failure> {
 
 fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
     stage.arena.file().ok_or_else(|| "there is no file".into())
+}
+
+/// mmap over what is there, of pages of the same file: all that is ever mapped stays
+/// in memory, with what it had.
+struct Replace {
+    /// The half of the file that is mapped.
+    halves: [usize; SMALL / BLOCK],
+}
+
+impl Change for Replace {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let block = stage.random.below(self.halves.len());
+        let pages = block * BLOCK..(block + 1) * BLOCK;
+        let half = 1 - self.halves[block];
+        let first = half * SMALL + pages.start;
+        stage.ledger.announce(pages.clone());
+        let mut words = [[0_u64; WORDS]; BLOCK];
+        for (page, words) in pages.clone().zip(&mut words) {
+            STAMPS.iter().for_each(|&word| words[word] = stage.ledger.stamp(page));
+        }
+        let bytes: Vec<u8> = words.iter().flatten().flat_map(|word| word.to_ne_bytes()).collect();
+        file(stage)?.write_all_at(&bytes, (first * PAGE) as u64)?;
+        stage.arena.map_from(pages.clone(), first, true)?;
+        stage.ledger.publish(pages);
+        self.halves[block] = half;
+        Ok(())
+    }
 }
 
 /// MADV_DONTNEED on a private file mapping: the device may then have the page

@@ -59,7 +59,7 @@ const fn kind(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Kind
     Kind { name, make }
 }
 
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 21] = [
     kind("munmap", mappings::unmap),
     kind("map_over", mappings::replace),
     kind("mremap", mappings::relocate),
@@ -72,6 +72,7 @@ pub const KINDS: [Kind; 20] = [
     kind("pageout", advice::page_out),
     kind("collapse_split", advice::collapse),
     kind("private_file", files::private),
+    kind("map_over_file", files::replace),
     kind("truncate", files::truncate),
     kind("punch_hole", files::punch),
     kind("truncate_ext4", files::truncate_ext4),
