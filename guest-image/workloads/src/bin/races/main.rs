@@ -14,6 +14,7 @@ mod oracle;
 mod processes;
 mod race;
 mod stage;
+mod stages;
 mod system;
 
 use changes::{KINDS, Kind};
@@ -73,7 +74,10 @@ fn names() -> impl Iterator<Item = String> {
     let kinds = KINDS.iter().map(|kind| kind.name.to_owned());
     let named = |trial: &processes::Trial| trial.name.to_owned();
     let moved = MOVED.iter().map(|counter| has_moved(counter));
-    kinds.chain(processes::TRIALS.iter().map(named)).chain(moved)
+    kinds
+        .chain(processes::TRIALS.iter().map(named))
+        .chain(moved)
+        .chain(stages::TRIALS.iter().map(named))
 }
 
 fn has_moved(counter: &str) -> String {
@@ -95,6 +99,8 @@ fn trials(plan: &Plan) -> Vec<Trial<'_>> {
             let before = counters::get(counter);
             Trial::new(has_moved(counter), move || moved_from(counter, before?))
         }))
+        // Last, as they begin with new counters.
+        .chain(with_processes(&stages::TRIALS))
         .collect()
 }
 
