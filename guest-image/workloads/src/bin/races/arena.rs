@@ -25,6 +25,8 @@ pub enum Backing {
     Brought,
     /// Private memory, of huge pages where it can be.
     Huge,
+    /// Private memory of huge pages that are kept for this.
+    Hugetlb,
     /// A file, shared with it or private.
     File(File, c_int),
 }
@@ -72,6 +74,7 @@ impl Arena {
     pub fn map_from(&self, pages: Range<usize>, first: usize, replace: bool) -> nix::Result<()> {
         let (flags, fd) = match &self.backing {
             Backing::File(file, sharing) => (*sharing, file.as_raw_fd()),
+            Backing::Hugetlb => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB, -1),
             _ => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
         };
         let fixed = if replace { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE };
@@ -86,7 +89,7 @@ impl Arena {
         match self.backing {
             Backing::Small | Backing::Brought => self.advise(pages, libc::MADV_NOHUGEPAGE),
             Backing::Huge => self.advise(pages, libc::MADV_HUGEPAGE),
-            Backing::File(..) => Ok(()),
+            Backing::Hugetlb | Backing::File(..) => Ok(()),
         }
     }
 
@@ -105,6 +108,14 @@ impl Arena {
         // SAFETY: as for unmap().
         let moved = unsafe { libc::mremap(old, length, length, flags, new) };
         if moved == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+    }
+
+    /// Shrinks or grows what is mapped at the first place, where it is.
+    pub fn resize(&self, from: usize, to: usize) -> nix::Result<()> {
+        let (start, old) = self.span(0, &(0..from));
+        // SAFETY: as for unmap(); what it grows into is the arena's.
+        let mapped = unsafe { libc::mremap(start, old, to * PAGE, 0) };
+        if mapped == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
     }
 
     pub fn protect(&self, pages: Range<usize>, access: Access) -> nix::Result<()> {

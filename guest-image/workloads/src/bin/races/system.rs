@@ -48,17 +48,33 @@ pub fn swap_on() -> Result<(), Failure> {
     )
 }
 
-/// A folder on ext4, made anew if need be.
+/// Keeps a few huge pages for hugetlbfs.
+pub fn keep_huge_pages() -> Result<(), Failure> {
+    Ok(fs::write("/proc/sys/vm/nr_hugepages", "4")?)
+}
+
+/// Has the kernel take frames into use again that were taken out of it.
+pub fn offer_unpoison() -> Result<(), Failure> {
+    shell("modprobe hwpoison-inject")
+}
+
+/// A folder on ext4, made anew if need be. It is small, and so are its blocks.
 pub fn ext4() -> Result<&'static str, Failure> {
-    const FOLDER: &str = "/run/races-ext4";
-    let mounted = fs::read_to_string("/proc/mounts")?.lines().any(|line| line.contains(FOLDER));
+    disk("/run/races-ext4", "mkfs.ext4 -q /dev/ram0 64M && mount -t ext4 /dev/ram0")
+}
+
+/// The same on xfs, which wants a larger disk.
+pub fn xfs() -> Result<&'static str, Failure> {
+    disk("/run/races-xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1")
+}
+
+fn disk(folder: &'static str, make: &str) -> Result<&'static str, Failure> {
+    let mounted = fs::read_to_string("/proc/mounts")?.lines().any(|line| line.contains(folder));
     if !mounted {
-        shell(
-            "modprobe brd rd_nr=1 rd_size=65536 && mkfs.ext4 -q /dev/ram0 \
-             && mkdir -p /run/races-ext4 && mount -t ext4 /dev/ram0 /run/races-ext4",
-        )?;
+        let disks = "modprobe brd rd_nr=2 rd_size=360448";
+        shell(&format!("{disks} && mkdir -p {folder} && {make} {folder}"))?;
     }
-    Ok(FOLDER)
+    Ok(folder)
 }
 
 fn shell(script: &str) -> Result<(), Failure> {

@@ -23,6 +23,11 @@ pub fn page_out(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
 }
 
+pub fn swap_in(salt: u64) -> Result<Set, Failure> {
+    swap_on()?;
+    Set::new(salt, Backing::Small, SMALL, SwapIn { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+}
+
 pub fn collapse(salt: u64) -> Result<Set, Failure> {
     memory::allow_huge_pages()?;
     let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
@@ -73,6 +78,28 @@ impl Change for PageOut {
             stage.read(0, page..page + 1)?;
         }
         stage.add(page)?;
+        stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.swapped.have_moved()
+    }
+}
+
+/// MADV_PAGEOUT to swap, and back in by the CPU: for reading, then the device writes.
+struct SwapIn {
+    swapped: Vmstat,
+}
+
+impl Change for SwapIn {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        let page = stage.one_of(&pages);
+        stage.probe.seen(0, page)?;
+        stage.add(page)?;
+        // What is clean is dropped, as it is still in swap.
         stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
         stage.probe.seen(0, page)
     }

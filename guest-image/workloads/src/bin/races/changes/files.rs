@@ -11,6 +11,7 @@ use crate::system::ext4;
 use farfault_workloads::Failure;
 use farfault_workloads::memory::{PAGE, memory_file};
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use std::fs::File;
 use std::ops::Range;
@@ -52,14 +53,20 @@ pub fn writeback(salt: u64) -> Result<Set, Failure> {
 }
 
 fn ext4_file() -> Result<File, Failure> {
-    let path = format!("{}/{}", ext4()?, std::process::id());
+    file_in(ext4()?, LENGTH)
+}
+
+/// A file without a name in a folder.
+pub fn file_in(folder: &str, length: u64) -> Result<File, Failure> {
+    let path = format!("{folder}/{}", std::process::id());
     let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
     std::fs::remove_file(&path)?;
-    file.set_len(LENGTH)?;
+    file.set_len(length)?;
     Ok(file)
 }
 
-fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
+/// The file behind the pages.
+pub fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
     stage.arena.file().ok_or_else(|| "there is no file".into())
 }
 
@@ -138,9 +145,13 @@ impl Change for Punch {
     }
 }
 
-fn punch_hole(file: &File, pages: &Range<usize>) -> nix::Result<()> {
-    use nix::fcntl::{FallocateFlags, fallocate};
+pub fn punch_hole(file: &File, pages: &Range<usize>) -> nix::Result<()> {
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    allocate(file, flags, pages)
+}
+
+/// fallocate on pages of a file.
+pub fn allocate(file: &File, flags: FallocateFlags, pages: &Range<usize>) -> nix::Result<()> {
     let offset = |page: usize| (page * PAGE) as libc::off_t;
     loop {
         match fallocate(file, flags, offset(pages.start), offset(pages.len())) {

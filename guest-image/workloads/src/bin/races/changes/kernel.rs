@@ -7,21 +7,30 @@ use crate::arena::Backing;
 use crate::layout::{self, STAMPS};
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
-use crate::system::Vmstat;
+use crate::system::{Vmstat, offer_unpoison};
 use farfault_workloads::Failure;
 use farfault_workloads::memory::{MADV_DONTNEED, PAGE, Region};
+use farfault_workloads::pagemap::Pagemap;
 use nix::libc;
 use std::fs;
 use std::ops::Range;
 
 /// Pages between which compaction finds room, and has something to move.
 const SCATTERED: usize = 256;
+/// How often a page is asked to move that will not.
+const TRIES: usize = 1000;
 /// Pages that are merged; they are equal in pairs.
 const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
 pub fn compact(salt: u64) -> Result<Set, Failure> {
     let change = Compact { scattered: scattered()?, moved: Vmstat::of(&["pgmigrate_success"])? };
     Set::new(salt, Backing::Small, SMALL, change)
+}
+
+pub fn migrate(salt: u64) -> Result<Set, Failure> {
+    offer_unpoison()?;
+    let moved = Vmstat::of(&["pgmigrate_success"])?;
+    Set::new(salt, Backing::Small, SMALL, Migrate { pagemap: Pagemap::own()?, moved })
 }
 
 pub fn merge(salt: u64) -> Result<Set, Failure> {
@@ -56,6 +65,43 @@ impl Change for Compact {
             self.scattered = scattered()?;
         }
         fs::write("/proc/sys/vm/compact_memory", "1")?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.moved.have_moved()
+    }
+}
+
+/// Migration of a page, whose frame is taken out of use for that, and put back.
+struct Migrate {
+    pagemap: Pagemap,
+    moved: Vmstat,
+}
+
+impl Change for Migrate {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let page = stage.random.below(SMALL);
+        stage.add(page)?;
+        stage.probe.seen(0, page)?;
+        let frame = |migrate: &Self| -> Result<u64, Failure> {
+            Ok(migrate.pagemap.entry(stage.arena.address(0, page))?.frame())
+        };
+        let before = frame(self)?;
+        let address = format!("{:#x}", before * PAGE as u64);
+        let mut tries = 0;
+        while let Err(error) = fs::write("/sys/devices/system/memory/soft_offline_page", &address) {
+            // Somebody else has it in his hands for a moment.
+            tries += 1;
+            if tries > TRIES {
+                return Err(format!("page {page} cannot be moved: {error}").into());
+            }
+            std::thread::yield_now();
+        }
+        if frame(self)? == before {
+            return Err(format!("page {page} was not moved from its frame").into());
+        }
+        fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", before.to_string())?;
         stage.probe.seen(0, page)
     }
 

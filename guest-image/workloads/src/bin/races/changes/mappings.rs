@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Changes of what is mapped where, and how.
 
-use super::{SMALL, Set};
+use super::{LARGE, SMALL, Set};
 use crate::arena::Backing;
 use crate::layout::{STAMPS, WORDS};
 use crate::oracle::{Finding, Ledger, Right};
 use crate::stage::{Change, Stage};
+use crate::system::keep_huge_pages;
 use farfault_workloads::Failure;
 use farfault_workloads::memory::Access;
+use std::ops::Range;
 
 /// Pages that move together: no more than one mapping.
 const BLOCK: usize = 8;
+/// Huge pages that are taken in turn.
+const HUGE_PAGES: usize = 2;
 
 pub fn unmap(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Unmap)
@@ -23,6 +27,15 @@ pub fn replace(salt: u64) -> Result<Set, Failure> {
 pub fn relocate(salt: u64) -> Result<Set, Failure> {
     let ledger = Ledger::new(salt, SMALL).at_all_places();
     Set::with(ledger, Backing::Small, SMALL, Relocate { places: [0; SMALL / BLOCK] })
+}
+
+pub fn resize(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Resize)
+}
+
+pub fn unmap_huge(salt: u64) -> Result<Set, Failure> {
+    keep_huge_pages()?;
+    Set::new(salt, Backing::Hugetlb, HUGE_PAGES * LARGE, UnmapHuge)
 }
 
 pub fn keep(salt: u64) -> Result<Set, Failure> {
@@ -43,15 +56,48 @@ struct Unmap;
 impl Change for Unmap {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let pages = stage.choose();
+        unmap_and_map(stage, pages)
+    }
+}
+
+fn unmap_and_map(stage: &mut Stage<'_>, pages: Range<usize>) -> Result<(), Failure> {
+    stage.ledger.announce(pages.clone());
+    stage.rights(&pages, Right::Changing);
+    stage.arena.unmap(0, pages.clone())?;
+    stage.rights(&pages, Right::Denied);
+    stage.expect_refused(0, &pages)?;
+    stage.rights(&pages, Right::Changing);
+    stage.arena.map(pages.clone(), false)?;
+    stage.rights(&pages, Right::Allowed);
+    stage.fill(&pages)
+}
+
+/// mremap to fewer pages, and then to all again.
+struct Resize;
+
+impl Change for Resize {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let start = stage.choose().start.max(1);
+        let pages = start..SMALL;
         stage.ledger.announce(pages.clone());
         stage.rights(&pages, Right::Changing);
-        stage.arena.unmap(0, pages.clone())?;
+        stage.arena.resize(SMALL, start)?;
         stage.rights(&pages, Right::Denied);
         stage.expect_refused(0, &pages)?;
         stage.rights(&pages, Right::Changing);
-        stage.arena.map(pages.clone(), false)?;
+        stage.arena.resize(start, SMALL)?;
         stage.rights(&pages, Right::Allowed);
         stage.fill(&pages)
+    }
+}
+
+/// munmap of a huge page of hugetlbfs, then mmap.
+struct UnmapHuge;
+
+impl Change for UnmapHuge {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let first = stage.random.below(HUGE_PAGES) * LARGE;
+        unmap_and_map(stage, first..first + LARGE)
     }
 }
 

@@ -2,6 +2,7 @@
 //! All changes there are, by name.
 
 mod advice;
+mod blocks;
 mod files;
 mod forks;
 mod kernel;
@@ -59,10 +60,12 @@ const fn kind(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Kind
     Kind { name, make }
 }
 
-pub const KINDS: [Kind; 21] = [
+pub const KINDS: [Kind; 27] = [
     kind("munmap", mappings::unmap),
+    kind("munmap_hugetlb", mappings::unmap_huge),
     kind("map_over", mappings::replace),
     kind("mremap", mappings::relocate),
+    kind("mremap_resize", mappings::resize),
     kind("mremap_dontunmap", mappings::keep),
     kind("mprotect_read", mappings::read_only),
     kind("mprotect_none", mappings::no_access),
@@ -70,6 +73,7 @@ pub const KINDS: [Kind; 21] = [
     kind("dontneed", advice::discard),
     kind("free", advice::free),
     kind("pageout", advice::page_out),
+    kind("swap_in", advice::swap_in),
     kind("collapse_split", advice::collapse),
     kind("private_file", files::private),
     kind("map_over_file", files::replace),
@@ -78,6 +82,9 @@ pub const KINDS: [Kind; 21] = [
     kind("truncate_ext4", files::truncate_ext4),
     kind("punch_hole_ext4", files::punch_ext4),
     kind("writeback", files::writeback),
+    kind("collapse_range_ext4", blocks::collapse),
+    kind("reflink_xfs", blocks::reflink),
+    kind("migration", kernel::migrate),
     kind("compaction", kernel::compact),
     kind("ksm", kernel::merge),
     kind("userfault", userfaults::missing),
