@@ -1,48 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One boot in which the device accesses pages while every kind of change happens
-//! to them at full speed, each access judged by the oracle of the program `races`.
+//! The device accesses pages while every kind of change happens to them at full
+//! speed, each access judged by the oracle of the program `races`. A few boots, so
+//! that a guest which is lost takes little with it.
+//!
+//! `FARFAULT_RACES` is the number of changes of each kind, if not as usual, or as usual
+//! in a long run.
+//!
+//! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
-use crate::check::{Check, clean_log, exit_code, found, gauges, ktap};
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use std::collections::BTreeSet;
 
-/// Changes of each kind, where they are not so dear that it is a part of them. More
-/// are for KVM itself: nested in emulation, a guest of this load has its CPU go deaf
-/// or mad by the emulator's doing once in some ten minutes.
-const CHANGES: u64 = 300;
+/// Changes of each kind.
+const CHANGES: u64 = 2000;
 /// The same in a long run.
 const CHANGES_LONG: u64 = 100_000;
 /// How long a guest may take for so many of each, on the slowest machine.
-const SECONDS_FOR_1000: u64 = 900;
+const SECONDS_FOR_1000: u64 = 240;
+/// Processes that end, at least, in each trial that ends them.
+const PROCESSES: u64 = 10;
+
+/// A boot: its name, and what happens in it.
+struct Group {
+    name: &'static str,
+    /// Changes, each done as often as is said above.
+    kinds: &'static [&'static str],
+    /// What else is tried.
+    trials: &'static [&'static str],
+    /// What is done with a driver that goes wrong.
+    broken: &'static [Broken],
+}
+
+/// A driver that goes wrong, and how that is noticed. It may write where it must not, so
+/// the change is one after which the pages are still the test's own; and it is the last
+/// thing in its boot.
+struct Broken {
+    parameter: &'static str,
+    change: &'static str,
+    changes: u64,
+    /// Any of them.
+    findings: &'static [&'static str],
+}
+
+const MOVED: &[&str] = &["retries_have_moved", "coalesced_have_moved", "stale_faults_have_moved"];
+
+const GROUPS: [Group; 5] = [
+    Group {
+        name: "mappings",
+        kinds: &[
+            "munmap",
+            "munmap_hugetlb",
+            "map_over",
+            "mremap",
+            "mremap_resize",
+            "mremap_dontunmap",
+            "mprotect_read",
+            "mprotect_none",
+        ],
+        trials: MOVED,
+        broken: &[Broken {
+            parameter: "break_flush",
+            change: "mprotect_none",
+            changes: 2000,
+            findings: &["STALE"],
+        }],
+    },
+    Group {
+        name: "advice",
+        kinds: &["dontneed", "free", "pageout", "swap_in", "collapse_split", "userfault"],
+        trials: &[],
+        broken: &[Broken {
+            parameter: "break_dirty",
+            change: "free",
+            changes: 200,
+            findings: &["LOST"],
+        }],
+    },
+    Group {
+        name: "files",
+        kinds: &[
+            "private_file",
+            "map_over_file",
+            "truncate",
+            "punch_hole",
+            "truncate_ext4",
+            "punch_hole_ext4",
+        ],
+        trials: &[],
+        broken: &[Broken {
+            parameter: "break_flush",
+            change: "map_over_file",
+            changes: 2000,
+            findings: &["STALE", "LOST"],
+        }],
+    },
+    Group {
+        name: "blocks",
+        kinds: &["writeback", "collapse_range_ext4", "reflink_xfs"],
+        trials: &[],
+        broken: &[],
+    },
+    Group {
+        name: "processes",
+        kinds: &["compaction", "migration", "ksm", "fork"],
+        trials: &[
+            "two_processes",
+            "killed_at_any_moment",
+            "killed_at_the_doorbell",
+            "killed_with_queues_parked",
+            "exec_at_any_moment",
+            "exit_at_any_moment",
+            "ends_when_posted",
+            "ends_when_drained",
+            "ends_when_ready",
+            "ends_when_taken",
+            "ends_when_found",
+            "ends_when_served",
+        ],
+        broken: &[],
+    },
+];
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
-    let changes = if is_long() { CHANGES_LONG } else { CHANGES };
+    let changes = match std::env::var("FARFAULT_RACES").map(|text| text.parse()) {
+        Err(_) if is_long() => CHANGES_LONG,
+        Err(_) => CHANGES,
+        Ok(Ok(changes)) => changes,
+        Ok(Err(error)) => {
+            return vec![Check::new("changes", Err(format!("FARFAULT_RACES: {error}")))];
+        }
+    };
+    GROUPS.iter().flat_map(|group| boot(farfault, group, changes)).collect()
+}
+
+fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
-    let steps = [
-        step("races", &format!("races --changes {changes}")),
+    let names: Vec<&str> = group.kinds.iter().chain(group.trials).copied().collect();
+    let races = format!("races --change {} --changes {changes}", names.join(","));
+    let mut steps = vec![
+        step("list", "races --list"),
+        step(group.name, &races),
         step("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
         step("log", "dmesg"),
     ];
+    for Broken { parameter, change, changes, .. } in group.broken {
+        let load = format!("rmmod farfault && insmod /lib/modules/farfault.ko {parameter}=1");
+        steps.push(step(&format!("load-{parameter}"), &load));
+        steps.push(step(parameter, &format!("races --change {change} --changes {changes}")));
+    }
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
         format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
     ];
-    match farfault.script(&options, &script_of(&steps, "")) {
-        Ok(finished) => checks(&finished),
+    let checks = match farfault.script(&options, &script_of(&steps, "")) {
+        Ok(finished) => checks(&finished, group, changes),
         Err(why) => vec![Check::new("start", Err(why))],
-    }
+    };
+    let named = |check: Check| Check { name: format!("{}::{}", group.name, check.name), ..check };
+    checks.into_iter().map(named).collect()
 }
 
-fn checks(finished: &Finished) -> Vec<Check> {
-    if let Ok(found) = found(finished, "races") {
-        for line in found.output.lines().filter(|line| line.contains(" commands, ")) {
-            println!("note: races: {}", line.trim_start_matches("# "));
-        }
+fn checks(finished: &Finished, group: &Group, changes: u64) -> Vec<Check> {
+    let mut checks = ktap(finished, group.name);
+    for kind in group.kinds {
+        let done = at_least(finished, group.name, kind, changes, "changes");
+        checks.push(Check::new(format!("{kind} was done as often as promised"), done));
     }
-    let mut checks = ktap(finished, "races");
+    for trial in
+        group.trials.iter().filter(|trial| trial.contains("_at_") || trial.contains("_when_"))
+    {
+        let done = at_least(finished, group.name, trial, PROCESSES, "processes");
+        checks.push(Check::new(format!("{trial} was done as often as promised"), done));
+    }
+    checks.push(Check::new("every change is in a group", listed(finished)));
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    for broken in group.broken {
+        let load = succeeded(finished, &format!("load-{}", broken.parameter));
+        checks.push(Check::new(format!("{} is loaded", broken.parameter), load));
+        checks.push(Check::new(
+            format!("{} is noticed", broken.parameter),
+            noticed(finished, broken),
+        ));
+    }
     checks
+}
+
+/// The line "# NAME: N UNIT…" says that it was done so often.
+fn at_least(
+    finished: &Finished,
+    step: &str,
+    name: &str,
+    wanted: u64,
+    unit: &str,
+) -> Result<(), String> {
+    let output = found(finished, step)?.output;
+    let prefix = format!("# {name}: ");
+    let line = output.lines().find_map(|line| line.strip_prefix(&prefix));
+    let line = line.ok_or_else(|| format!("no line says what {name} did in\n{output}"))?;
+    println!("note: races: {name}: {line}");
+    let done = line.split(", ").find_map(|part| part.strip_suffix(unit)?.trim().parse().ok());
+    ensure(done.is_some_and(|done: u64| done >= wanted), || {
+        format!("{name} was to do {wanted} {unit}: {line}")
+    })
+}
+
+/// The groups have all that the program knows.
+fn listed(finished: &Finished) -> Result<(), String> {
+    let output = found(finished, "list")?.output;
+    let listed: BTreeSet<&str> = output.lines().filter_map(|line| line.split(' ').next()).collect();
+    let grouped = GROUPS.iter().flat_map(|group| group.kinds.iter().chain(group.trials)).copied();
+    let grouped: BTreeSet<&str> = grouped.collect();
+    let differences: Vec<_> = listed.symmetric_difference(&grouped).collect();
+    ensure(differences.is_empty(), || format!("on one side only: {differences:?}"))
+}
+
+/// The program fails, and by the right finding.
+fn noticed(finished: &Finished, broken: &Broken) -> Result<(), String> {
+    let section = found(finished, broken.parameter)?;
+    let told = broken.findings.iter().any(|finding| {
+        let words = format!(": {finding} page ");
+        section.output.lines().any(|line| line.starts_with("# ") && line.contains(&words))
+    });
+    ensure(section.code == Some(1) && told, || {
+        format!("exit code {:?}, no finding in\n{}", section.code, section.output)
+    })
 }
