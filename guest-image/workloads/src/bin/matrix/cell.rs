@@ -2,16 +2,16 @@
 //! One cell: a subject, a change to it, and whether device and CPU then see
 //! what they must, at the cost it must have.
 
-use crate::calls::Span;
+use crate::calls::{self, MADV_PAGEOUT, Span};
 use crate::cpu::{Cpu, frames};
-use crate::environment::Environment;
+use crate::environment::{Environment, drain};
 use crate::load::UnderWay;
 use crate::model::{Access, Holds, Kind, Mapped, PAGE, Sample, Subject, stamp};
 use crate::rig::Rig;
 use crate::row::{Part, Row};
 use crate::rules::Rule;
 use farfault_workloads::Failure;
-use farfault_workloads::ktap::{Outcome, expect_equal};
+use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use nix::Result as Called;
 use nix::errno::Errno;
 use std::time::Duration;
@@ -165,6 +165,22 @@ impl<'a> Cell<'a> {
             println!("# asked {asked} times");
         }
         done
+    }
+
+    /// Asks for reclaim of all of the subject, and sees that it is taken if it is at
+    /// rest; gives whether the kernel did not refuse. Again, as long as somebody holds a
+    /// page just then.
+    pub fn page_out(&mut self, at_rest: bool) -> Result<bool, Failure> {
+        let must_go = at_rest && self.row.is_reclaimed();
+        self.subject.whole = false;
+        let done = self.insist(|subject| {
+            drain().map_err(|_| Errno::EIO)?;
+            calls::advise(subject.span, MADV_PAGEOUT)?;
+            let left = must_go && frames(subject).map_err(|_| Errno::EIO)?.iter().any(|f| *f != 0);
+            if left { Err(Errno::EAGAIN) } else { Ok(()) }
+        });
+        expect("pages are taken out of the page table", done != Err(Errno::EAGAIN))?;
+        self.was_done(done)
     }
 
     /// Whether the kernel did it, or refused it as it must.

@@ -51,6 +51,16 @@ impl Row {
         }
     }
 
+    /// Whether reclaim takes its pages: not the zero page, one that several map, one of a
+    /// driver's, or persistent memory.
+    pub fn is_reclaimed(&self) -> bool {
+        match self.kind {
+            Kind::Device | Kind::Pageless => false,
+            Kind::Dax => !self.shared,
+            _ => !["zero-page", "ksm-merged"].contains(&self.name),
+        }
+    }
+
     pub const fn shared(self) -> Self {
         Self { shared: true, ..self }
     }

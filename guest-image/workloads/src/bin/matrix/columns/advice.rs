@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Columns of madvise.
 
-use crate::calls::{
-    self, MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON, MADV_PAGEOUT, Span,
-};
+use crate::calls::{self, MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON, Span};
 use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::{drain, set};
+use crate::environment::set;
 use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE};
 use crate::row::Part;
-use farfault_workloads::ktap::Outcome;
+use farfault_workloads::Failure;
+use farfault_workloads::ktap::{Outcome, expect};
+use farfault_workloads::page_flags::Frames;
 use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
@@ -47,16 +47,12 @@ fn free(cell: &mut Cell<'_>) -> Outcome {
 }
 
 fn pageout(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |subject, span| {
-            subject.whole = false;
-            drain().map_err(|_| Errno::EIO)?;
-            calls::advise(span, MADV_PAGEOUT)
-        },
-        effect: Effect::Keeps,
-        mirror: Mirror::AsCpu,
-    })
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    cell.page_out(commands.is_none())?;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(commands)
 }
 
 fn collapse(cell: &mut Cell<'_>) -> Outcome {
@@ -84,17 +80,43 @@ fn split(cell: &mut Cell<'_>) -> Outcome {
         cell.subject.whole = cell.subject.shared || cell.subject.kind == Kind::Anonymous;
         cell.subject.reading_maps(Mapped::Maybe);
     }
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |subject, span| {
-            let order = format!("{},{:#x},{:#x}", std::process::id(), span.start, span.end());
-            set("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
-            subject.whole = false;
-            Ok(())
-        },
-        effect: Effect::Keeps,
-        mirror: Mirror::AsCpu,
-    })
+    cell.map()?;
+    let commands = cell.start_commands()?;
+    let before = frames(&cell.subject)?;
+    // A file system keeps a folio whole while it is dirty, and so while it is written.
+    let of_disk = cell.row.shared && cell.row.kind == Kind::Disk;
+    let may_stay = of_disk && commands.is_some();
+    let done = cell.insist(|subject| {
+        if of_disk {
+            calls::sync(subject.span)?;
+        }
+        let (start, end) = (subject.span.start, subject.span.end());
+        let order = format!("{},{start:#x},{end:#x}", std::process::id());
+        set("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
+        // It does not tell whether it did.
+        let whole = any_is_compound(&before).map_err(|_| Errno::EIO)?;
+        match (whole, may_stay) {
+            (true, false) => return Err(Errno::EAGAIN),
+            (true, true) => println!("# while commands write to it, it stays whole"),
+            (false, _) => {}
+        }
+        Ok(())
+    });
+    expect("no folio is huge any more", done != Err(Errno::EAGAIN))?;
+    done?;
+    cell.subject.whole = false;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(commands)
+}
+
+fn any_is_compound(places: &[u64]) -> Result<bool, Failure> {
+    let all = Frames::open()?;
+    let mut found = false;
+    for frame in places {
+        let flags = all.flags(*frame)?;
+        found |= flags.is_head() || flags.is_tail();
+    }
+    Ok(found)
 }
 
 /// The sample whose page goes bad.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Columns in which pages go elsewhere, and contents do not change.
 
-use crate::calls::{self, MADV_PAGEOUT, MADV_SOFT_OFFLINE, Span};
+use crate::calls::{self, MADV_SOFT_OFFLINE, Span};
 use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
@@ -58,17 +58,10 @@ fn compact(cell: &mut Cell<'_>) -> Outcome {
 
 fn swap(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
-    drain()?;
     let before = frames(&cell.subject)?;
     let commands = cell.start_commands()?;
-    let done = calls::advise(cell.subject.span, MADV_PAGEOUT);
-    let out = cell.was_done(done)?;
-    if out && commands.is_none() {
-        let gone = frames(&cell.subject)?.contains(&0);
-        expect("pages are taken out of the page table", gone)?;
-    }
+    let out = cell.page_out(commands.is_none())?;
     cell.cpu_reads("read by the CPU, which brings it back")?;
-    cell.subject.whole = false;
     if out && commands.is_none() {
         // It was out, and so taken out of the device's table, whatever is there now.
         cell.look_at_mirror(&[])?;

@@ -5,13 +5,14 @@ use crate::calls::{
     self, MADV_GUARD_INSTALL, MADV_HUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MAP_PRIVATE, PROT_NONE,
     READ_WRITE, Source, Span,
 };
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, frames};
 use crate::environment::{Environment, drain, needed, set};
 use crate::ksm;
 use crate::model::{Access, HUGE, Holds, Kind, LINK, Mapped, PAGE, Sample, Subject};
 use crate::row::Row;
 use farfault_workloads::Failure;
 use farfault_workloads::ktap::expect;
+use farfault_workloads::page_flags::Frames;
 use farfault_workloads::pagemap::Pagemap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,8 +66,28 @@ fn huge(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
 }
 
 fn medium(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let subject = written(fresh(row, length, MADV_HUGEPAGE)?)?;
+    let subject = fresh(row, length, MADV_NORMAL)?;
+    // Where 2 MiB would fit, the first fault finds half of that, and the next ones a
+    // table for small pages.
+    let half = Span { length: length / 2, ..subject.span };
+    calls::advise(half, MADV_HUGEPAGE)?;
+    Cpu::new()?.store(half.start, 0)?;
+    calls::advise(subject.span, MADV_HUGEPAGE)?;
+    let subject = written(subject)?;
+    has_folios_of(&subject, row.leaf)?;
     Ok(Subject { leaf: PAGE, ..subject })
+}
+
+/// Each sample lies in a folio of `length` bytes, aligned to that.
+fn has_folios_of(subject: &Subject, length: u64) -> Result<(), Failure> {
+    let all = Frames::open()?;
+    for (sample, frame) in subject.samples.iter().zip(frames(subject)?) {
+        let flags = all.flags(frame)?;
+        let first = sample.at.is_multiple_of(length);
+        let told = format!("a page lies in a folio of {length} bytes: {flags:x?}");
+        expect(&told, if first { flags.is_head() } else { flags.is_tail() })?;
+    }
+    Ok(())
 }
 
 fn untouched(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
@@ -92,7 +113,7 @@ fn swappable(environment: &Environment, row: &Row, length: u64) -> Result<Subjec
 fn swap_out(subject: &mut Subject) -> Result<(), Failure> {
     drain()?;
     calls::advise(subject.span, MADV_PAGEOUT)?;
-    let out = crate::cpu::frames(subject)?.iter().all(|&frame| frame == 0);
+    let out = frames(subject)?.iter().all(|&frame| frame == 0);
     if !out {
         return Err("not all of it could be swapped out".into());
     }
