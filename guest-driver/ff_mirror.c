@@ -18,7 +18,8 @@
  *	    i_mmap_rwsem and on		when doorbells are unmapped
  *	      mirror->lock		mutex: page table of a context
  *	        commands->lock		spinlock: command queue
- *	    ff->queue_lock		spinlock: groups of faults
+ *	    xa_lock of ff->contexts	spinlock: contexts by PASID
+ *	      ff->queue_lock		spinlock: groups of faults
  *
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a

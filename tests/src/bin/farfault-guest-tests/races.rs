@@ -153,6 +153,8 @@ fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
+        // In a long run the kernel says more than it remembers.
+        "--cmdline-append=log_buf_len=8M".to_owned(),
         format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
     ];
     let checks = match farfault.script(&options, &script_of(&steps, "")) {

@@ -79,7 +79,7 @@ fn kind(name: &str) -> Result<&'static Kind, Failure> {
 }
 
 /// Processes for so many changes.
-pub fn processes(changes: u64) -> u64 {
+fn processes(changes: u64) -> u64 {
     changes.div_ceil(COST).max(ROUNDS * MIDST.len() as u64)
 }
 
