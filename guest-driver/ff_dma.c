@@ -23,15 +23,11 @@
 #include <linux/bug.h>
 #include <linux/dma-mapping.h>
 #include <linux/minmax.h>
-#include <linux/moduleparam.h>
 
+#include "ff_break.h"
 #include "ff_counters.h"
 #include "ff_dma.h"
 #include "ff_pgtable.h"
-
-static bool break_dma;
-module_param_unsafe(break_dma, bool, 0444);
-MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
 
 /* The process uses the memory at the same time: no bounce buffers. */
 #define FF_DMA_ATTRS	DMA_ATTR_REQUIRE_COHERENT
@@ -50,7 +46,7 @@ static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
  */
 bool ff_dma_is_translated(struct device *dev)
 {
-	return dma_need_unmap(dev) && !break_dma;
+	return dma_need_unmap(dev) && !ff_break_dma;
 }
 
 /* Where there is nothing to undo. */
@@ -101,7 +97,7 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	u64 old = 0;
 	int ret;
 
-	if (break_dma)
+	if (ff_break_dma)
 		return ff_pgtable_map(pgt, address, level,
 				      PFN_PHYS(frame) | flags, spares);
 	if (pgt->translated)

@@ -16,6 +16,7 @@
 #include <linux/moduleparam.h>
 
 #include "ff_batch.h"
+#include "ff_break.h"
 #include "ff_ctx.h"
 #include "ff_drv.h"
 #include "ff_fault.h"
@@ -25,10 +26,6 @@
 static unsigned int fault_entries = 4096;
 module_param(fault_entries, uint, 0444);
 MODULE_PARM_DESC(fault_entries, "Entries of the fault queue, a power of two; a small number makes it overflow");
-
-static unsigned int break_records;
-module_param_unsafe(break_records, uint, 0444);
-MODULE_PARM_DESC(break_records, "Misread the last record of that many fault groups, to show what comes of a broken device");
 
 int ff_faults_init(struct ff_device *ff)
 {
@@ -174,10 +171,8 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 
 	for (; nr; nr--) {
 		fault = faults->entries[faults->head++ & (faults->size - 1)];
-		if (break_records && fault.flags & FF_FAULT_LAST) {
-			break_records--;
+		if (ff_break_misreads(&fault))
 			fault.kind = 0;
-		}
 		ff_fault_sort(ff, &fault);
 	}
 	faults->head = tail;

@@ -60,10 +60,10 @@
  */
 #include <linux/hugetlb.h>
 #include <linux/mmu_notifier.h>
-#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "ff_break.h"
 #include "ff_dma.h"
 #include "ff_drv.h"
 #include "ff_mirror.h"
@@ -78,34 +78,7 @@
  */
 #define FF_WINDOW_SIZE	SZ_64M
 
-static bool break_dirty;
-module_param_unsafe(break_dirty, bool, 0444);
-MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
-
-static bool break_clean;
-module_param_unsafe(break_clean, bool, 0444);
-MODULE_PARM_DESC(break_clean, "Do not take out what is made clean, and so have the device write to it unnoticed, to show that tests notice");
-
-static bool break_flush;
-module_param_unsafe(break_flush, bool, 0444);
-MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
-
 /* --- The CPU side changes ------------------------------------------------- */
-
-/*
- * Whether an invalidation is to be left out. When a page is made clean the CPU
- * still maps it, and whoever takes that away invalidates once more, so the device
- * reaches nothing that is not the process's. Fork raises the same event, and must
- * be heeded, or the device would write to what is the child's: unlike those who
- * clean, it holds mmap_lock for writing.
- */
-static bool ff_mirror_breaks(const struct mmu_notifier_range *range)
-{
-	unsigned int seq;
-
-	return break_clean && range->event == MMU_NOTIFY_PROTECTION_PAGE &&
-	       mmap_lock_speculate_try_begin(range->mm, &seq);
-}
 
 /* A leaf that the device could write was taken out; see the top. */
 static void ff_mirror_writable(void *context, unsigned long frame,
@@ -115,7 +88,7 @@ static void ff_mirror_writable(void *context, unsigned long frame,
 	struct ff_mirror *mirror = context;
 	struct folio *folio;
 
-	if (break_dirty)
+	if (ff_break_dirty)
 		end = frame;
 	/* A joined leaf maps several. */
 	for (; frame < end; frame = folio_pfn(folio) + folio_nr_pages(folio)) {
@@ -215,15 +188,15 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	mmu_interval_set_seq(notifier, seq);
 	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	if (!ff_mirror_breaks(range))
+	if (!ff_break_keeps(range))
 		ff_pgtable_zap(&mirror->pgt, start, end, &gather);
 	if (gather.pages) {
 		ff_count(counters, FF_COUNT_INVALIDATIONS_FLUSHED, 1);
 		window->flush = ff_mirror_flush(mirror, gather.start,
 						gather.end - gather.start);
 	}
-	/* Tables are not given up even then: they are what the device walks. */
-	fence = break_flush && list_empty(&gather.tables) ? 0 : window->flush;
+	/* Where a test wants it not to wait, it does for tables all the same. */
+	fence = ff_break_flush && list_empty(&gather.tables) ? 0 : window->flush;
 	if (!blockable && mirror->pgt.translated) {
 		ff_command_poll(mirror->ff, fence);
 		reaped = ff_mirror_reap(mirror, start, end, &gather.tables);

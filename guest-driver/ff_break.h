@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Ways for the driver to go wrong, so that tests can be seen to notice. */
+#ifndef FF_BREAK_H
+#define FF_BREAK_H
+
+#include <linux/types.h>
+
+struct ff_fault;
+struct mmu_notifier_range;
+
+extern bool ff_break_dirty;
+extern bool ff_break_flush;
+extern bool ff_break_dma;
+
+bool ff_break_keeps(const struct mmu_notifier_range *range);
+bool ff_break_misreads(const struct ff_fault *fault);
+
+#endif /* FF_BREAK_H */
