@@ -69,7 +69,7 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         let name = format!("farfault-matrix-{kind}-{}", std::process::id());
         std::env::temp_dir().join(name)
     });
-    let mut options = ["--cpus=2", "--timeout=1500"].map(str::to_owned).to_vec();
+    let mut options = ["--cpus=2", "--timeout=3600"].map(str::to_owned).to_vec();
     options.extend(memory().map(str::to_owned));
     options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.display())));
     let finished = farfault.script(&options, &script_of(&steps, ""));
