@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn work(plan: &Plan) -> Result<Summary, Failure> {
+    let large = counters::get("leaves_2m")?;
     let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
     let mut queue = RawQueue::new(&device, 16)?;
     let mut content = vec![0; LENGTH];
@@ -57,7 +58,7 @@ fn work(plan: &Plan) -> Result<Summary, Failure> {
     } else {
         write(&plan.path, &content, &mut queue)?
     };
-    let large = counters::get("leaves_2m")?;
+    let large = counters::get("leaves_2m")? - large;
     Ok(Summary::new(verified)
         .with("bytes", LENGTH)
         .with("leaves_2m", large)

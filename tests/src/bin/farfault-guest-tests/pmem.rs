@@ -1,16 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Persistent memory persists: three boots of one file, the first of which ends
-//! in good order and the second by a SIGKILL of the VMM after msync.
+//! Persistent memory persists, with ext4 and xfs: three boots of the same two files.
+//! The first ends by a reset of the machine right after msync, with nothing
+//! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-const SIZE: u64 = 98 << 20;
+/// A file system on persistent memory.
+struct FileSystem {
+    name: &'static str,
+    mib: u64,
+    make: &'static str,
+    mount: &'static str,
+    /// What the kernel says when it mounts one that was not unmounted.
+    recovered: &'static str,
+}
 
-const MAKE: &str = "mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 /dev/pmem0";
-const MOUNT: &str = "mkdir -p /pmem && mount -t ext4 -o dax=always /dev/pmem0 /pmem";
+/// Made such that a huge page of a file is one of the memory. xfs wants 300 MiB at least.
+const FILE_SYSTEMS: [FileSystem; 2] = [
+    FileSystem {
+        name: "ext4",
+        mib: 98,
+        make: "mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 /dev/pmem0",
+        mount: "mount -t ext4 -o dax=always /dev/pmem0 /ext4",
+        recovered: "EXT4-fs (pmem0): recovery complete",
+    },
+    FileSystem {
+        name: "xfs",
+        mib: 352,
+        make: "mkfs.xfs -q -d agcount=2,su=2m,sw=1,extszinherit=512 /dev/pmem1",
+        mount: "mount -t xfs -o dax=always /dev/pmem1 /xfs",
+        recovered: "XFS (pmem1): Ending recovery",
+    },
+];
+
+/// A reset without a sync or an unmount before it.
+const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
+/// What a run ends with if its guest is gone.
+const GUEST_GONE: i32 = 120;
 
 /// A file of the host that goes away with its test.
 pub struct HostFile(PathBuf);
@@ -36,65 +65,82 @@ impl Drop for HostFile {
 }
 
 pub fn run(farfault: &Farfault) -> Vec<Check> {
-    let file = HostFile::new("pmem");
-    match boots(farfault, &file) {
+    let files = FILE_SYSTEMS.map(|system| HostFile::new(&format!("pmem-{}", system.name)));
+    match boots(farfault, &files) {
         Ok(checks) => checks,
         Err(why) => vec![Check::new("start", Err(why))],
     }
 }
 
-fn boots(farfault: &Farfault, file: &HostFile) -> Result<Vec<Check>, String> {
-    let path = file.path();
-    let sized = format!("--pmem={},size={}K", path.display(), SIZE >> 10);
-    let as_it_is = format!("--pmem={}", path.display());
-    let boot = |pmem: &str, steps: &[(&str, String)]| {
-        let steps: Vec<Step> = steps
-            .iter()
-            .map(|(name, command)| Step { name: (*name).to_owned(), command: command.clone() })
-            .collect();
-        (options(pmem), script_of(&steps, ""))
-    };
-    let (write, check) = ("persist /pmem/", "persist --check /pmem/");
-    let (options, script) = boot(
-        &sized,
-        &[
-            ("make", MAKE.to_owned()),
-            ("mount", MOUNT.to_owned()),
-            ("write", format!("{write}first --seed 1")),
-            ("unmount", "umount /pmem".to_owned()),
-        ],
-    );
-    let first = farfault.script(&options, &script)?;
-    let length = path.metadata().map_err(|error| error.to_string())?.len();
+fn boots(farfault: &Farfault, files: &[HostFile]) -> Result<Vec<Check>, String> {
+    let as_they_are: Vec<String> = files.iter().map(pmem).collect();
+    let sized: Vec<String> = as_they_are
+        .iter()
+        .zip(&FILE_SYSTEMS)
+        .map(|(option, system)| format!("{option},size={}M", system.mib))
+        .collect();
 
-    let (options, script) = boot(
-        &as_it_is,
-        &[
-            ("mount", MOUNT.to_owned()),
-            ("first", format!("{check}first --seed 1")),
-            ("write", format!("{write}second --seed 2")),
-            ("log", "dmesg".to_owned()),
-            ("synced", String::from("sleep 10000")),
-        ],
-    );
-    let killed = farfault.killed_at(&options, &script, "@@ begin synced")?;
-    await_release(path)?;
+    let script = self::script(&["make", "mount", "write 1", "log", "reset"]);
+    let reset = farfault.script(&options(&sized), &script)?;
+    let mut checks = first_boot(&reset, files);
 
-    let (options, script) = boot(
-        &as_it_is,
-        &[
-            ("mount", MOUNT.to_owned()),
-            ("first", format!("{check}first --seed 1")),
-            ("second", format!("{check}second --seed 2")),
-            ("log", "dmesg".to_owned()),
-        ],
-    );
-    let last = farfault.script(&options, &script)?;
-    Ok(checks(&first, length, &killed, &last))
+    let script = self::script(&["mount", "check 1", "write 2", "log", "synced"]);
+    let killed = farfault.killed_at(&options(&as_they_are), &script, "@@ begin synced")?;
+    checks.extend(later_boot("reset", &killed, &["check 1", "write 2"]));
+    for file in files {
+        await_release(file.path())?;
+    }
+
+    let script = self::script(&["mount", "check 1", "check 2", "unmount", "log"]);
+    let last = farfault.script(&options(&as_they_are), &script)?;
+    checks.extend(later_boot("kill", &last, &["check 1", "check 2", "unmount"]));
+    checks.push(Check::new("exit code", exit_code(&last, 0)));
+    Ok(checks)
 }
 
-fn options(pmem: &str) -> Vec<String> {
-    ["--memory=512M", "--timeout=180", pmem].map(str::to_owned).to_vec()
+fn pmem(file: &HostFile) -> String {
+    format!("--pmem={}", file.path().display())
+}
+
+fn options(pmem: &[String]) -> Vec<String> {
+    let fixed = ["--memory=512M", "--timeout=180"].map(str::to_owned);
+    fixed.into_iter().chain(pmem.iter().cloned()).collect()
+}
+
+/// What is done in a boot, in words: each for both file systems, but for those of the machine.
+fn script(words: &[&str]) -> String {
+    let mut steps = Vec::new();
+    for word in words {
+        let machine = match *word {
+            "log" => Some("dmesg"),
+            "reset" => Some(RESET),
+            "synced" => Some("sleep 10000"),
+            _ => None,
+        };
+        match machine {
+            Some(command) => steps.push(Step { name: (*word).into(), command: command.into() }),
+            None => steps.extend(FILE_SYSTEMS.iter().map(|system| system.step(word))),
+        }
+    }
+    script_of(&steps, "")
+}
+
+impl FileSystem {
+    fn step(&self, word: &str) -> Step {
+        let Self { name, make, mount, .. } = self;
+        let command = match word.split_once(' ') {
+            Some(("write", seed)) => format!("persist /{name}/file-{seed} --seed {seed}"),
+            Some((_, seed)) => format!("persist --check /{name}/file-{seed} --seed {seed}"),
+            None if word == "make" => (*make).to_owned(),
+            None if word == "mount" => format!("mkdir /{name} && {mount}"),
+            None => format!("umount /{name}"),
+        };
+        Step { name: self.step_name(word), command }
+    }
+
+    fn step_name(&self, word: &str) -> String {
+        format!("{}-{}", self.name, word.replace(' ', "-"))
+    }
 }
 
 /// A killed VMM's QEMU dies a moment later; until then the file is locked.
@@ -103,30 +149,54 @@ fn await_release(path: &Path) -> Result<(), String> {
     file.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The file system was made so that a huge page of the file is one of the memory.
-fn large_leaves(first: &Finished) -> Result<(), String> {
-    let output = found(first, "write")?.output;
+/// The machine was reset while both file systems were in use.
+fn first_boot(reset: &Finished, files: &[HostFile]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (system, file) in FILE_SYSTEMS.iter().zip(files) {
+        let mut check = |what: &str, result| {
+            checks.push(Check::new(format!("{}: {what}", system.name), result));
+        };
+        let done = |word| succeeded(reset, &system.step_name(word));
+        check("is made", done("make"));
+        check("is mounted with DAX", done("mount"));
+        check("CPU and device write with MAP_SYNC", done("write 1"));
+        check("the device maps it by 2 MiB", large_leaves(reset, system));
+        check("the host's file has the size asked for", size(file, system.mib << 20));
+    }
+    checks.push(Check::new("the first log is clean", clean_log(reset, "log")));
+    checks.push(Check::new("the machine is reset", exit_code(reset, GUEST_GONE)));
+    checks
+}
+
+/// A boot after one that ended by an `end` that left file systems as they were.
+fn later_boot(end: &str, boot: &Finished, words: &[&str]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for system in &FILE_SYSTEMS {
+        for word in ["mount"].iter().chain(words) {
+            let name = format!("{}: after the {end}: {word}", system.name);
+            checks.push(Check::new(name, succeeded(boot, &system.step_name(word))));
+        }
+        let name = format!("{}: after the {end}: the journal was needed", system.name);
+        checks.push(Check::new(name, recovered(boot, system)));
+    }
+    checks.push(Check::new(format!("the log after the {end} is clean"), clean_log(boot, "log")));
+    checks
+}
+
+/// Which shows that nothing had been unmounted.
+fn recovered(boot: &Finished, system: &FileSystem) -> Result<(), String> {
+    let log = found(boot, "log")?.output;
+    ensure(log.contains(system.recovered), || format!("no '{}' in the log", system.recovered))
+}
+
+fn size(file: &HostFile, wanted: u64) -> Result<(), String> {
+    let length = file.path().metadata().map_err(|error| error.to_string())?.len();
+    ensure(length == wanted, || format!("the file has {length} bytes, not {wanted}"))
+}
+
+fn large_leaves(boot: &Finished, system: &FileSystem) -> Result<(), String> {
+    let output = found(boot, &system.step_name("write 1"))?.output;
     let pair = output.split_whitespace().find_map(|word| word.strip_prefix("leaves_2m="));
     let leaves = pair.and_then(|count| count.parse::<u64>().ok());
     ensure(leaves.is_some_and(|leaves| leaves > 0), || format!("no large leaf in: {output}"))
-}
-
-fn checks(first: &Finished, length: u64, killed: &Finished, last: &Finished) -> Vec<Check> {
-    let size = ensure(length == SIZE, || format!("the file has {length} bytes, not {SIZE}"));
-    vec![
-        Check::new("a file system is made", succeeded(first, "make")),
-        Check::new("it is mounted with DAX", succeeded(first, "mount")),
-        Check::new("CPU and device write with MAP_SYNC", succeeded(first, "write")),
-        Check::new("the device maps it by 2 MiB", large_leaves(first)),
-        Check::new("it is unmounted", succeeded(first, "unmount")),
-        Check::new("exit code", exit_code(first, 0)),
-        Check::new("the host's file has the size asked for", size),
-        Check::new("a second boot finds it", succeeded(killed, "first")),
-        Check::new("the second boot writes", succeeded(killed, "write")),
-        Check::new("the second boot's log is clean", clean_log(killed, "log")),
-        Check::new("a boot after the VMM was killed mounts it", succeeded(last, "mount")),
-        Check::new("what was there stays there", succeeded(last, "first")),
-        Check::new("what was synced before the kill is there", succeeded(last, "second")),
-        Check::new("the last boot's log is clean", clean_log(last, "log")),
-    ]
 }
