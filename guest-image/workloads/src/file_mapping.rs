@@ -7,9 +7,10 @@
 #![allow(unsafe_code, reason = "raw mappings, and addresses for the device")]
 
 use crate::Failure;
-use crate::memory::PAGE;
+use crate::memory::{HUGE_PAGE, PAGE};
 use crate::raw_queue::RawQueue;
 use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
+use farfault_client::raw::{Kernel, uapi};
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use std::fs::File;
@@ -159,6 +160,20 @@ impl FileMapping {
     ) -> Result<Answer, Failure> {
         let destination = self.address(offset, 8)?;
         self.command(queue, abi::OP_FETCH_ADD, Descriptor { destination, operand: value, ..of(0) })
+    }
+
+    /// How many times 2 MiB of the file are one entry of the CPU's page table, and mapped
+    /// for the device as well.
+    ///
+    /// # Errors
+    /// As SNAPSHOT answers.
+    pub fn large_entries(&self, queue: &RawQueue) -> nix::Result<usize> {
+        const WANTED: u32 = uapi::SNAPSHOT_2M | uapi::SNAPSHOT_MIRRORED;
+        const LOOKED_AT: u32 = WANTED | uapi::SNAPSHOT_ZERO;
+        let mut pages = vec![0; self.length / PAGE];
+        queue.device().snapshot(self.start(), &mut pages)?;
+        let large = pages.iter().filter(|&&page| u32::from(page) & LOOKED_AT == WANTED);
+        Ok(large.count() / (HUGE_PAGE / PAGE))
     }
 
     /// Returns when the file holds what was written to `range`.

@@ -44,6 +44,12 @@ impl RawQueue {
         })
     }
 
+    /// The open file that it is a queue of.
+    #[must_use]
+    pub fn device(&self) -> &DeviceFile {
+        &self.kernel
+    }
+
     /// Submits `descriptor` exactly as it is, and returns its ring index.
     ///
     /// # Safety

@@ -14,10 +14,23 @@ const OPERATIONS_LONG: u64 = 100_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;
 
-/// A file system: its name, which is its folder too, and how it is made and mounted.
+/// On a file that is large enough for DAX to map it by huge pages, so many times fewer.
+const LARGE_SHARE: u64 = 10;
+const LARGE: &str = "--file-size 8388608";
+
+/// A file system: its name, which is its folder too, and how it is made and mounted. Those
+/// with DAX have files begin at multiples of 2 MiB.
 const FILE_SYSTEMS: [(&str, &str); 5] = [
-    ("ext4-dax", "mkfs.ext4 -q -b 4096 /dev/pmem0 && mount -t ext4 -o dax=always /dev/pmem0"),
-    ("xfs-dax", "mkfs.xfs -q /dev/pmem1 && mount -t xfs -o dax=always /dev/pmem1"),
+    (
+        "ext4-dax",
+        "mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 /dev/pmem0 \
+         && mount -t ext4 -o dax=always /dev/pmem0",
+    ),
+    (
+        "xfs-dax",
+        "mkfs.xfs -q -d agcount=2,su=2m,sw=1,extszinherit=512 /dev/pmem1 \
+         && mount -t xfs -o dax=always /dev/pmem1",
+    ),
     ("ext4", "mkfs.ext4 -q -b 4096 /dev/ram0 && mount -t ext4 /dev/ram0"),
     ("xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1"),
     ("tmpfs", "mount -t tmpfs tmpfs"),
@@ -49,12 +62,24 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
     }
 }
 
+fn is_dax(name: &str) -> bool {
+    name.ends_with("-dax")
+}
+
+fn large(operations: u64) -> u64 {
+    operations.div_ceil(LARGE_SHARE)
+}
+
 fn steps(operations: u64) -> Vec<Step> {
     let step = |name: &str, command: String| Step { name: name.to_owned(), command };
     let mut steps = vec![step("brd", BRD.to_owned())];
     for (name, make) in FILE_SYSTEMS {
         let exercise = format!("exerciser /{name} --operations {operations}");
         steps.push(step(name, format!("mkdir /{name} && {make} /{name} && {exercise}")));
+        if is_dax(name) {
+            let exercise = format!("exerciser /{name} {LARGE} --operations {}", large(operations));
+            steps.push(step(&format!("{name}-large"), exercise));
+        }
         steps.push(step(&format!("{name}-end"), format!("umount /{name}")));
     }
     steps.push(step("log", "dmesg".to_owned()));
@@ -64,7 +89,13 @@ fn steps(operations: u64) -> Vec<Step> {
 fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
     let mut checks = vec![Check::new("brd", succeeded(finished, "brd"))];
     for (name, _) in FILE_SYSTEMS {
-        checks.push(Check::new(name, exercised(finished, name, operations)));
+        checks.push(Check::new(name, exercised(finished, name, name, operations)));
+        if is_dax(name) {
+            let step = format!("{name}-large");
+            let result = exercised(finished, name, &step, large(operations));
+            checks.push(Check::new(&step, result));
+            checks.push(Check::new(format!("{step}::by huge pages"), huge(finished, &step)));
+        }
         let end = succeeded(finished, &format!("{name}-end"));
         checks.push(Check::new(format!("{name}::can be unmounted"), end));
     }
@@ -73,29 +104,44 @@ fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
     checks
 }
 
-/// It was done to the end, by CPU and device, with all that the file system is there for.
-fn exercised(finished: &Finished, name: &str, operations: u64) -> Result<(), String> {
-    succeeded(finished, name)?;
-    let output = found(finished, name)?.output;
+/// What the exerciser said in the end.
+fn summary(finished: &Finished, step: &str) -> Result<String, String> {
+    let output = found(finished, step)?.output;
     let line = output.lines().find(|line| line.starts_with("exerciser: verified="));
-    let line = line.ok_or_else(|| format!("no summary in\n{output}"))?;
-    println!("note: {name}: {line}");
+    line.map(str::to_owned).ok_or_else(|| format!("no summary in\n{output}"))
+}
+
+/// The number that a summary gives for `name`.
+fn count(line: &str, name: &str) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
+/// It was done to the end, by CPU and device, with all that the file system is there for.
+fn exercised(finished: &Finished, name: &str, step: &str, operations: u64) -> Result<(), String> {
+    succeeded(finished, step)?;
+    let line = summary(finished, step)?;
+    println!("note: {step}: {line}");
     let says = |pair: String| {
         let there = line.split_whitespace().any(|word| word == pair);
         ensure(there, || format!("no {pair} in: {line}"))
     };
     says("verified=yes".to_owned())?;
     says(format!("operations={operations}"))?;
-    says(format!("map_sync={}", name.ends_with("-dax")))?;
+    says(format!("map_sync={}", is_dax(name)))?;
     says(format!("reflink={}", name.starts_with("xfs")))?;
     says(format!("collapse={}", name != "tmpfs"))?;
-    for (count, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
-        let value = line
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix(count)?.strip_prefix('=')?.parse::<u64>().ok());
-        ensure(value.is_some_and(|value| value >= operations / share), || {
-            format!("{count} in less than one of {share} operations: {line}")
+    for (what, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
+        ensure(count(&line, what).is_some_and(|value| value >= operations / share), || {
+            format!("{what} in less than one of {share} operations: {line}")
         })?;
     }
     Ok(())
+}
+
+/// The CPU had huge pages of the file mapped, and the device had those, too.
+fn huge(finished: &Finished, step: &str) -> Result<(), String> {
+    let line = summary(finished, step)?;
+    let [seen, leaves] = ["large", "leaves_2m"].map(|name| count(&line, name).unwrap_or(0));
+    ensure(seen > 0 && leaves > 0, || format!("no huge page in: {line}"))
 }

@@ -26,6 +26,9 @@ pub struct Tally {
     pub device: u64,
     /// Accesses that the device was refused, as it should be.
     pub refused: u64,
+    /// Huge pages that CPU and device had the file mapped by, each time that the device
+    /// had compared it.
+    pub large: usize,
 }
 
 /// How it is done.
@@ -265,6 +268,7 @@ impl Exercise {
         let expected = self.model.expect(range.clone());
         let queue = device(&mut self.queue, &mut self.tally)?;
         let answer = self.mapping.device_compare(queue, range.start, &expected)?;
+        self.tally.large += self.mapping.large_entries(queue)?;
         let first = usize::try_from(done(answer)?)?;
         let Some(byte) = expected.get(first) else { return Ok(()) };
         let mut found = [0];

@@ -11,6 +11,7 @@ mod zeroing;
 
 use exercise::{Exercise, Manner};
 use farfault_workloads::Failure;
+use farfault_workloads::counters;
 use farfault_workloads::memory::PAGE;
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
@@ -25,7 +26,7 @@ const PROGRAM: Program = Program {
     usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES] [--cpu-only] \
             [--keep-mapped] [--zero-ahead]",
     about: "Does N random operations (default 3000) on a file in DIRECTORY of up to BYTES\n\
-            (default 256 KiB): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
+            (default 256 KiB; from 4 MiB on also by whole huge pages): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
             insertion, reflink, sync, reclaim, and accesses to its mapping by CPU and device.\n\
             Where the file system lacks one of them, it is left out.\n\
             --cpu-only has the CPU do the device's part, to tell who is to blame.\n\
@@ -71,6 +72,8 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
     let Plan { folder, operations, seed, manner } = plan;
     println!("exerciser: seed {seed}");
     std::io::stdout().flush()?;
+    let leaves = || if manner.cpu_only { Ok(0) } else { counters::get("leaves_2m") };
+    let leaves_before = leaves()?;
     let mut exercise = Exercise::new(&folder, manner)?;
     let mut latest = VecDeque::new();
     for number in 1..=operations {
@@ -104,6 +107,8 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
         .with("cpu", tally.cpu)
         .with("device", tally.device)
         .with("refused", tally.refused)
+        .with("large", tally.large)
+        .with("leaves_2m", leaves()? - leaves_before)
         .with("map_sync", exercise.is_synchronous())
         .with("collapse", able.collapse)
         .with("reflink", able.reflink)

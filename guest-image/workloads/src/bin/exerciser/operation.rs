@@ -4,13 +4,15 @@
 //! the same seed gives the same operations.
 
 use farfault_workloads::file_mapping::Advice;
-use farfault_workloads::memory::PAGE;
+use farfault_workloads::memory::{HUGE_PAGE, PAGE};
 use farfault_workloads::random::Random;
 use std::fmt;
 use std::ops::Range;
 
 /// The longest access: long enough for many pages, short enough for many operations.
 const LONGEST: usize = 128 << 10;
+/// The same where a file is so large that huge pages of it can be mapped.
+const LONGEST_HUGE: usize = 4 << 20;
 
 /// Who accesses the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,58 +155,69 @@ impl Operation {
     }
 }
 
+impl Sizes {
+    /// Of an access: so that there is room for two of them.
+    fn longest(self) -> usize {
+        LONGEST.max((self.most / 2).min(LONGEST_HUGE) / HUGE_PAGE * HUGE_PAGE)
+    }
+
+    /// A range in `length` bytes, made of whole units.
+    fn some(self, random: &mut Random, length: usize, unit: usize) -> Option<Range<usize>> {
+        if length < unit {
+            return None;
+        }
+        let range = random.range(length, unit);
+        Some(range.start..range.end.min(range.start + self.longest()))
+    }
+}
+
 /// None if the file or its file system is not such that it could be done.
 fn propose(random: &mut Random, sizes: Sizes, abilities: Abilities) -> Option<Operation> {
     let Sizes { file, saved, most } = sizes;
     let pages = file.next_multiple_of(PAGE);
     let who = if random.bits() & 1 == 0 { Who::Cpu } else { Who::Device };
+    // What moves blocks about does that half of the time with whole huge pages, if such a
+    // file can have any: else hardly one would be left.
+    let huge = sizes.longest() >= HUGE_PAGE && random.bits() & 1 == 0;
+    let [byte, page] = if huge { [HUGE_PAGE; 2] } else { [1, PAGE] };
     let operation = match random.below(40) {
-        0..3 => Operation::Write(some(random, most, 1)?),
-        3..5 => Operation::Read(some(random, file, 1)?),
-        5..7 => Operation::Truncate(random.below(most + 1)),
-        7 if abilities.allocate => Operation::Allocate(some(random, most, 1)?),
-        8 | 9 if abilities.punch => Operation::Punch(some(random, most, 1)?),
-        10 if abilities.zero => Operation::Zero(some(random, most, 1)?),
+        0..3 => Operation::Write(sizes.some(random, most, 1)?),
+        3..5 => Operation::Read(sizes.some(random, file, 1)?),
+        5..7 => Operation::Truncate(random.below(most / byte + 1) * byte),
+        7 if abilities.allocate => Operation::Allocate(sizes.some(random, most, byte)?),
+        8 | 9 if abilities.punch => Operation::Punch(sizes.some(random, most, byte)?),
+        10 if abilities.zero => Operation::Zero(sizes.some(random, most, byte)?),
         11 if abilities.collapse => {
-            let range = some(random, file, PAGE)?;
+            let range = sizes.some(random, file, page)?;
             (range.end < file).then_some(Operation::Collapse(range))?
         }
         12 if abilities.insert => {
-            let start = some(random, file, PAGE)?.start;
-            let range = start..start + some(random, most - pages, PAGE)?.len();
+            let start = sizes.some(random, file, page)?.start;
+            let range = start..start + sizes.some(random, most - pages, page)?.len();
             Operation::Insert(range)
         }
         13 if abilities.reflink => {
-            let range = some(random, file, PAGE)?;
-            let to = random.below((most - range.len()) / PAGE + 1) * PAGE;
+            let range = sizes.some(random, file, page)?;
+            let to = random.below((most - range.len()) / page + 1) * page;
             let apart = to + range.len() <= range.start || to >= range.end;
             apart.then_some(Operation::Clone(range, to))?
         }
-        14 if abilities.reflink => Operation::Save(some(random, file, PAGE)?),
-        15 if abilities.reflink => Operation::Restore(some(random, saved, PAGE)?),
-        16..21 => Operation::See(who, some(random, pages, 1)?),
-        21 | 22 => Operation::Compare(some(random, pages, 1)?),
-        23..28 => Operation::Store(who, some(random, file, 1)?),
-        28 | 29 => Operation::Fill(some(random, file, 1)?, random.bits() as u8),
-        30 | 31 => Operation::Add(some(random, file, 8)?.start),
+        14 if abilities.reflink => Operation::Save(sizes.some(random, file, page)?),
+        15 if abilities.reflink => Operation::Restore(sizes.some(random, saved, page)?),
+        16..21 => Operation::See(who, sizes.some(random, pages, 1)?),
+        21 | 22 => Operation::Compare(sizes.some(random, pages, 1)?),
+        23..28 => Operation::Store(who, sizes.some(random, file, 1)?),
+        28 | 29 => Operation::Fill(sizes.some(random, file, 1)?, random.bits() as u8),
+        30 | 31 => Operation::Add(sizes.some(random, file, 8)?.start),
         32 | 33 => beyond(random, pages, most)?,
-        34 | 35 => Operation::Sync(some(random, file, 1)?),
+        34 | 35 => Operation::Sync(sizes.some(random, file, 1)?),
         36 => Operation::Forget,
-        37 => Operation::Advise(some(random, pages, PAGE)?, Advice::Unmap),
-        38 => Operation::Advise(some(random, pages, PAGE)?, Advice::PageOut),
+        37 => Operation::Advise(sizes.some(random, pages, PAGE)?, Advice::Unmap),
+        38 => Operation::Advise(sizes.some(random, pages, PAGE)?, Advice::PageOut),
         39 => Operation::Remap,
         _ => return None,
     };
     Some(operation)
-}
-
-/// A range in `length` bytes, made of whole units.
-fn some(random: &mut Random, length: usize, unit: usize) -> Option<Range<usize>> {
-    if length < unit {
-        return None;
-    }
-    let range = random.range(length, unit);
-    Some(range.start..range.end.min(range.start + LONGEST))
 }
 
 fn beyond(random: &mut Random, pages: usize, most: usize) -> Option<Operation> {
@@ -273,9 +286,18 @@ mod tests {
 
     #[test]
     fn operations_keep_to_what_the_file_is() {
+        keep_to_what_the_file_is(64 * PAGE);
+    }
+
+    #[test]
+    fn operations_on_huge_pages_do_too() {
+        keep_to_what_the_file_is(4 * HUGE_PAGE);
+    }
+
+    fn keep_to_what_the_file_is(most: usize) {
         let mut random = Random::new(1, &[]);
-        let most = 64 * PAGE;
         for round in 0..20_000 {
+            let round = round * (most / PAGE / 64);
             let sizes = Sizes { file: round % (most + 1), saved: round / 3 % most, most };
             let pages = sizes.file.next_multiple_of(PAGE);
             match Operation::choose(&mut random, sizes, ALL) {
