@@ -4,6 +4,7 @@
 //! of things done in turn in the same guest.
 
 mod buffer;
+mod compaction;
 mod lengths;
 mod permits;
 mod prefetch;

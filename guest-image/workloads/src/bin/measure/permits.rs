@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "advice that needs privileges")]
 
 use crate::buffer::{Backing, Buffer, Mode, Rig};
+use crate::compaction::{self, LowMemory};
 use crate::table::Table;
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_workloads::children::{Child, Signpost};
@@ -33,6 +34,7 @@ const ROWS: [(&str, Row); 9] = [
 /// A buffer that the device has written to.
 struct Scene {
     rig: Rig,
+    backing: Backing,
     mode: Mode,
     region: Option<Region>,
     buffer: Buffer,
@@ -50,7 +52,7 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
             let mut cells = vec![name.to_owned(), backing.name().to_owned()];
             for mode in Mode::ALL {
                 let told = |failure| format!("{name}, {backing:?}, {mode:?}: {failure}");
-                let scene = Scene::new(mode, backing.fresh(bytes)?);
+                let scene = Scene::new(backing, mode, backing.fresh(bytes)?);
                 cells.push(scene.and_then(|mut scene| row(&mut scene)).map_err(told)?);
             }
             table.row(cells);
@@ -60,13 +62,13 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
 }
 
 impl Scene {
-    fn new(mode: Mode, region: Region) -> Result<Self, Failure> {
+    fn new(backing: Backing, mode: Mode, region: Region) -> Result<Self, Failure> {
         let mut rig = Rig::new()?;
         let pinned_before = pins::in_system()?;
         let buffer = Buffer::new(&rig, mode, &region)?;
         rig.done(buffer.fill(WRITTEN))?;
         let pagemap = Pagemap::own()?;
-        Ok(Self { rig, mode, region: Some(region), buffer, pagemap, pinned_before })
+        Ok(Self { rig, backing, mode, region: Some(region), buffer, pagemap, pinned_before })
     }
 
     fn region(&mut self) -> Result<&mut Region, Failure> {
@@ -127,6 +129,8 @@ fn pages_pinned(scene: &mut Scene) -> Result<String, Failure> {
 }
 
 fn reclaim(scene: &mut Scene) -> Result<String, Failure> {
+    // Pages that were just made are put where reclaim finds them.
+    fs::write("/proc/sys/vm/drop_caches", "1")?;
     scene.region()?.advise(libc::MADV_PAGEOUT)?;
     let frames = scene.frames()?;
     let gone = frames.iter().filter(|&&frame| frame == 0).count();
@@ -148,24 +152,18 @@ fn migrate(scene: &mut Scene) -> Result<String, Failure> {
     }
 }
 
-/// Beside memory full of holes, so that there is a reason to move; and again if
-/// that was not enough.
+/// Compaction fills what is free at the end of memory with what lies at its start.
+/// So it is done to a buffer at the start, with room at the end.
 fn compact(scene: &mut Scene) -> Result<String, Failure> {
-    const TRIES: usize = 4;
+    let length = scene.region()?.len();
+    let low = LowMemory::left_for(length)?;
+    let buffer = low.buffer(|| scene.backing.fresh(length))?;
+    let mut scene = Scene::new(scene.backing, scene.mode, buffer)?;
+    let _room = low.make_room()?;
     let before = scene.frames()?;
-    let mut around = Vec::new();
-    let mut moved = 0;
-    while moved == 0 && around.len() < TRIES {
-        let mut holes = Region::small_pages(2 * scene.region()?.len())?;
-        holes.fill(1);
-        for offset in (0..holes.len()).step_by(2 * PAGE) {
-            holes.advise_range(offset, PAGE, MADV_DONTNEED)?;
-        }
-        around.push(holes);
-        fs::write("/proc/sys/vm/compact_memory", "1")?;
-        let after = scene.frames()?;
-        moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
-    }
+    compaction::run()?;
+    let after = scene.frames()?;
+    let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     scene.is_unharmed()?;
     Ok(format!("{} moved", share(moved, before.len())))
 }
@@ -259,7 +257,7 @@ fn truncate(scene: &mut Scene) -> Result<String, Failure> {
     let length = scene.region()?.len();
     let file: File = memory_file(length as u64)?;
     let region = Region::of_file(&file, length, Sharing::Shared, Access::Write)?;
-    let mut scene = Scene::new(scene.mode, region)?;
+    let mut scene = Scene::new(scene.backing, scene.mode, region)?;
     file.set_len(0)?;
     let device = match scene.seen_by_device()? {
         Some(_) => "the device still has what was cut off",
