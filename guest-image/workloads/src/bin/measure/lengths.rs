@@ -3,6 +3,7 @@
 //! need arrays, or is one page at a time as good?
 
 use crate::buffer::{Backing, Rig};
+use crate::plot::Plot;
 use crate::table::{Table, best};
 use farfault_workloads::memory::PAGE;
 use farfault_workloads::{Failure, counters};
@@ -32,27 +33,30 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
             }
         }
     }
+    // What a page costs, the unit being what it costs at best.
     let [present, fresh] = costs.map(|costs| costs.map(|costs| best(&costs)));
-    let longest = LENGTHS.len() - 1;
+    let unit = present.into_iter().chain(fresh).fold(f64::INFINITY, f64::min);
+    let [present, fresh] = [present, fresh].map(|costs| costs.map(|cost| cost / unit));
     let mut table = Table::new(&[
         "pages per call",
         "calls",
         "hmm_range_fault calls",
         "cost per fresh page",
         "cost per present page",
-        "present, drawn",
     ]);
     for (i, pages) in LENGTHS.into_iter().enumerate() {
-        let cost = present[i] / present[longest];
         table.row([
             pages.to_string(),
             (bytes / PAGE / pages).to_string(),
             calls[i].to_string(),
-            format!("{:.1}", fresh[i] / fresh[longest]),
-            format!("{cost:.1}"),
-            // Half a page's cost a character, as far as there is room.
-            "#".repeat(((cost * 2.0).round() as usize).clamp(1, 60)),
+            format!("{:.1}", fresh[i]),
+            format!("{:.1}", present[i]),
         ]);
     }
-    Ok(table)
+    Ok(table.with(Plot {
+        across: "pages per call",
+        up: "cost per page",
+        ticks: LENGTHS.map(|pages| pages as u32).to_vec(),
+        series: vec![('f', "fresh page", fresh.to_vec()), ('p', "present page", present.to_vec())],
+    }))
 }

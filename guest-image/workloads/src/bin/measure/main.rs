@@ -7,6 +7,7 @@ mod buffer;
 mod compaction;
 mod lengths;
 mod permits;
+mod plot;
 mod prefetch;
 mod sizes;
 mod speeds;

@@ -8,7 +8,7 @@ use farfault_workloads::memory::PAGE;
 use farfault_workloads::{Failure, counters};
 use std::time::Instant;
 
-const ROUNDS: usize = 5;
+const ROUNDS: u64 = 3;
 
 /// Writes a byte of each page.
 fn touch(memory: &mut [u8]) {
@@ -23,8 +23,11 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
     let mut table = Table::new(&[
         "memory",
         "backing",
-        "hmm_range_fault calls per GiB",
-        "retries per GiB",
+        "MiB measured",
+        "rounds",
+        "hmm_range_fault calls",
+        "retries",
+        "calls per GiB, less retries",
         "time, CPU touching = 1",
         "time, CPU touching fresh = 1",
     ]);
@@ -51,20 +54,25 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
                 rig.prefetch(region.address(), region.len())?;
                 times[1].push(start.elapsed().as_secs_f64());
                 let after = now()?;
-                *counts = [after[0] - before[0], after[1] - before[1]];
+                for (count, (after, before)) in counts.iter_mut().zip(after.iter().zip(before)) {
+                    *count += after - before;
+                }
             }
         }
         let [fresh, present] = times.map(|times| times.map(|times| best(&times)));
         for (memory, times, counts) in
             [("fresh", fresh, counts[0]), ("present", present, counts[1])]
         {
-            let per_gib = counts.map(|count| (count * (1 << 30) / bytes as u64).to_string());
-            let [calls, retries] = per_gib;
+            let [calls, retries] = counts;
+            let mib = bytes as u64 >> 20;
             table.row([
                 memory.to_owned(),
                 backing.name().to_owned(),
-                calls,
-                retries,
+                mib.to_string(),
+                ROUNDS.to_string(),
+                calls.to_string(),
+                retries.to_string(),
+                (calls.saturating_sub(retries) * 1024 / (mib * ROUNDS)).to_string(),
                 format!("{:.2}", times[1] / times[0]),
                 format!("{:.2}", times[1] / fresh[0]),
             ]);

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A table in Markdown.
 
+use crate::plot::Plot;
 use std::fmt::{Display, Formatter, Result};
 
 /// A head, and rows of as many cells.
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// What stands below them.
+    plot: Option<Plot>,
 }
 
 impl Table {
     pub fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
+        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()], plot: None }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// With a plot below it.
+    pub fn with(self, plot: Plot) -> Self {
+        Self { plot: Some(plot), ..self }
     }
 }
 
@@ -26,7 +34,7 @@ impl Display for Table {
                 writeln!(f, "|{}", "---|".repeat(row.len()))?;
             }
         }
-        Ok(())
+        self.plot.iter().try_for_each(|plot| write!(f, "\n{plot}"))
     }
 }
 
