@@ -20,7 +20,7 @@ mod refusals;
 mod selftests;
 
 use check::{Check, Verdict};
-use farfault_tests::run::{Farfault, is_long};
+use farfault_tests::run::Farfault;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
@@ -38,10 +38,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("pmem", pmem::run),
     ("exerciser", exerciser::run),
     ("races", races::run),
+    ("measurements", measurements::run),
 ];
-
-/// Those that only a long run has, or who asks for them by name.
-const LONG: &[(&str, Scenario)] = &[("measurements", measurements::run)];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -56,8 +54,7 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = Vec::new();
-    let long = if wanted.is_some() || is_long() { LONG } else { &[] };
-    for &(name, scenario) in SCENARIOS.iter().chain(long) {
+    for &(name, scenario) in SCENARIOS {
         if wanted.as_deref().is_none_or(|wanted| name.contains(wanted)) {
             eprintln!("farfault-guest-tests: {name}");
             trials.extend(scenario(&farfault).into_iter().map(|check| trial(name, check)));
