@@ -12,7 +12,7 @@ use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, suc
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 use std::collections::BTreeSet;
 
-/// Changes of each kind.
+/// Changes of each kind, or of two that are halves of one.
 const CHANGES: u64 = 2000;
 /// The same in a long run.
 const CHANGES_LONG: u64 = 100_000;
@@ -26,10 +26,23 @@ struct Group {
     name: &'static str,
     /// Changes, each done as often as is said above.
     kinds: &'static [&'static str],
+    /// The same change to other memory, or in another way: each is done half as often.
+    halves: &'static [[&'static str; 2]],
     /// What else is tried.
     trials: &'static [&'static str],
     /// What is done with a driver that goes wrong.
     broken: &'static [Broken],
+}
+
+impl Group {
+    /// The kinds, in the step that does `changes` of each and in that which does half.
+    fn steps(&self, changes: u64) -> [(String, &'static [&'static str], u64); 2] {
+        let halves = self.halves.as_flattened();
+        [
+            (self.name.to_owned(), self.kinds, changes),
+            (format!("{}-halves", self.name), halves, changes.div_ceil(2)),
+        ]
+    }
 }
 
 /// A driver that goes wrong, and how that is noticed. It may write where it must not, so
@@ -43,22 +56,16 @@ struct Broken {
     findings: &'static [&'static str],
 }
 
-const MOVED: &[&str] = &["retries_have_moved", "coalesced_have_moved", "stale_faults_have_moved"];
-
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 4] = [
     Group {
         name: "mappings",
-        kinds: &[
-            "munmap",
-            "munmap_hugetlb",
-            "map_over",
-            "mremap",
-            "mremap_resize",
-            "mremap_dontunmap",
-            "mprotect_read",
-            "mprotect_none",
+        kinds: &["mremap", "mremap_resize", "mremap_dontunmap"],
+        halves: &[
+            ["munmap", "munmap_hugetlb"],
+            ["mprotect_read", "mprotect_none"],
+            ["map_over", "map_over_file"],
         ],
-        trials: MOVED,
+        trials: &["retries_have_moved", "coalesced_have_moved", "stale_faults_have_moved"],
         broken: &[Broken {
             parameter: "break_flush",
             change: "mprotect_none",
@@ -68,7 +75,8 @@ const GROUPS: [Group; 5] = [
     },
     Group {
         name: "advice",
-        kinds: &["dontneed", "free", "pageout", "swap_in", "collapse_split", "userfault"],
+        kinds: &["free", "collapse_split", "userfault", "ksm"],
+        halves: &[["pageout", "swap_in"], ["dontneed", "private_file"]],
         trials: &[],
         broken: &[Broken {
             parameter: "break_dirty",
@@ -79,14 +87,8 @@ const GROUPS: [Group; 5] = [
     },
     Group {
         name: "files",
-        kinds: &[
-            "private_file",
-            "map_over_file",
-            "truncate",
-            "punch_hole",
-            "truncate_ext4",
-            "punch_hole_ext4",
-        ],
+        kinds: &["writeback", "collapse_range_ext4", "reflink_xfs"],
+        halves: &[["truncate", "truncate_ext4"], ["punch_hole", "punch_hole_ext4"]],
         trials: &[],
         broken: &[Broken {
             parameter: "break_flush",
@@ -96,14 +98,9 @@ const GROUPS: [Group; 5] = [
         }],
     },
     Group {
-        name: "blocks",
-        kinds: &["writeback", "collapse_range_ext4", "reflink_xfs"],
-        trials: &[],
-        broken: &[],
-    },
-    Group {
         name: "processes",
-        kinds: &["compaction", "migration", "ksm", "fork"],
+        kinds: &["fork"],
+        halves: &[["compaction", "migration"]],
         trials: &[
             "two_processes",
             "killed_at_any_moment",
@@ -137,11 +134,15 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
 fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
-    let names: Vec<&str> = group.kinds.iter().chain(group.trials).copied().collect();
-    let races = format!("races --change {} --changes {changes}", names.join(","));
+    let [whole, halves] = group.steps(changes).map(|(name, kinds, changes)| {
+        let mut names = kinds.to_vec();
+        names.extend(group.trials.iter().filter(|_| name == group.name));
+        step(&name, &format!("races --change {} --changes {changes}", names.join(",")))
+    });
     let mut steps = vec![
         step("list", "races --list"),
-        step(group.name, &races),
+        whole,
+        halves,
         step("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
         step("log", "dmesg"),
     ];
@@ -166,10 +167,13 @@ fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
 }
 
 fn checks(finished: &Finished, group: &Group, changes: u64) -> Vec<Check> {
-    let mut checks = ktap(finished, group.name);
-    for kind in group.kinds {
-        let done = at_least(finished, group.name, kind, changes, "changes");
-        checks.push(Check::new(format!("{kind} was done as often as promised"), done));
+    let mut checks = Vec::new();
+    for (step, kinds, changes) in group.steps(changes) {
+        checks.extend(ktap(finished, &step));
+        for kind in kinds {
+            let done = at_least(finished, &step, kind, changes, "changes");
+            checks.push(Check::new(format!("{kind} was done as often as promised"), done));
+        }
     }
     for trial in
         group.trials.iter().filter(|trial| trial.contains("_at_") || trial.contains("_when_"))
@@ -215,8 +219,9 @@ fn at_least(
 fn listed(finished: &Finished) -> Result<(), String> {
     let output = found(finished, "list")?.output;
     let listed: BTreeSet<&str> = output.lines().filter_map(|line| line.split(' ').next()).collect();
-    let grouped = GROUPS.iter().flat_map(|group| group.kinds.iter().chain(group.trials)).copied();
-    let grouped: BTreeSet<&str> = grouped.collect();
+    let kinds = GROUPS.iter().flat_map(|group| group.steps(0)).flat_map(|(_, kinds, _)| kinds);
+    let trials = GROUPS.iter().flat_map(|group| group.trials);
+    let grouped: BTreeSet<&str> = kinds.chain(trials).copied().collect();
     let differences: Vec<_> = listed.symmetric_difference(&grouped).collect();
     ensure(differences.is_empty(), || format!("on one side only: {differences:?}"))
 }
