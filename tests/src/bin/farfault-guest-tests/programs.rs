@@ -33,7 +33,9 @@ const PLAIN: [(&str, &str); 9] = [
 
 /// Refused while a context is open, and clean right after; then it works again.
 const MODULE: &str = "\
-sleep 1000 <>/dev/farfault0 & holder=$!
+exec 9<>/dev/farfault0
+sleep 1000 & holder=$!
+exec 9>&-
 rmmod farfault 2>/dev/null && { echo 'removed while open'; exit 1; }
 kill -9 $holder; wait $holder 2>/dev/null
 rmmod farfault || exit 1
