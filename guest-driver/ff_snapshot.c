@@ -2,6 +2,7 @@
 /*
  * Snapshots: how the CPU maps a range, without a fault.
  */
+#include <linux/bitmap.h>
 #include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
@@ -10,6 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "ff_ctx.h"
+#include "ff_private.h"
 #include "ff_snapshot.h"
 
 /* Pages of one call of hmm_range_fault(). */
@@ -19,13 +21,19 @@
  * struct ff_look - What it takes to look at a range
  * @notifier: covers the range
  * @lock: orders @notifier's sequence number, as the API demands
+ * @private: where devices have private memory
  * @pfns: what hmm_range_fault() found
+ * @owned: what it showed to an owner of @private
+ * @device: pages in @private
  * @bytes: the same as the caller wants it
  */
 struct ff_look {
 	struct mmu_interval_notifier notifier;
 	spinlock_t lock; /* sequence number */
+	struct ff_private private;
 	unsigned long pfns[FF_LOOK_PAGES];
+	unsigned long owned[FF_LOOK_PAGES];
+	DECLARE_BITMAP(device, FF_LOOK_PAGES);
 	u8 bytes[FF_LOOK_PAGES];
 };
 
@@ -46,6 +54,39 @@ static const struct mmu_interval_notifier_ops ff_look_ops = {
 	.invalidate = ff_look_invalidate,
 };
 
+/*
+ * Looks again in the name of each owner of private memory. Pages may have been
+ * faulted in meanwhile, which no notifier tells, so what is new in there is not
+ * private for that alone.
+ */
+static int ff_look_for_private(struct ff_look *look, struct hmm_range range)
+{
+	const struct ff_private *private = &look->private;
+	unsigned long pfn;
+	unsigned int i, k;
+	int ret;
+
+	bitmap_zero(look->device, FF_LOOK_PAGES);
+	range.hmm_pfns = look->owned;
+	for (i = 0; i < private->nr; i++) {
+		if (!ff_private_owner_is_new(private, i))
+			continue;
+		range.dev_private_owner = private->regions[i].owner;
+		ret = hmm_range_fault(&range);
+		if (ret)
+			return ret;
+		for (k = 0; k < (range.end - range.start) >> PAGE_SHIFT; k++) {
+			pfn = look->owned[k];
+			if (!(pfn & HMM_PFN_VALID) ||
+			    !ff_private_has(private, pfn & ~HMM_PFN_FLAGS))
+				continue;
+			look->pfns[k] = pfn;
+			__set_bit(k, look->device);
+		}
+	}
+	return 0;
+}
+
 static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
 		       unsigned long start, unsigned long end)
 {
@@ -63,6 +104,8 @@ static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
 	if (ret)
 		return ret;
 	ret = hmm_range_fault(&range);
+	if (!ret)
+		ret = ff_look_for_private(look, range);
 	mmap_read_unlock(mm);
 	if (ret)
 		return ret;
@@ -98,7 +141,8 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
  * @judge: makes such a byte; called under the mirror's lock
  *
  * Each piece of 512 pages is as it was at one moment; what @judge sees of the
- * mirror is of a moment later.
+ * mirror is of a moment later. Private memory that comes into being meanwhile
+ * is not seen as such.
  *
  * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror
  * closes, -EFAULT if @bytes cannot be written.
@@ -106,7 +150,8 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
-				  unsigned long address, unsigned long pfn))
+				  unsigned long address, unsigned long pfn,
+				  bool device))
 {
 	unsigned long i, nr, done = 0;
 	struct ff_look *look;
@@ -116,6 +161,9 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 	if (!look)
 		return -ENOMEM;
 	spin_lock_init(&look->lock);
+	ret = ff_private_find(&look->private);
+	if (ret)
+		goto free;
 	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
 					   pages << PAGE_SHIFT, &ff_look_ops);
 	if (ret)
@@ -130,19 +178,21 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		for (i = 0; i < nr; i++)
 			look->bytes[i] = judge(mirror,
 					       start + (i << PAGE_SHIFT),
-					       look->pfns[i]);
+					       look->pfns[i],
+					       test_bit(i, look->device));
 		mutex_unlock(&mirror->lock);
 		if (copy_to_user(bytes + done, look->bytes, nr))
 			ret = -EFAULT;
 	}
 	mmu_interval_notifier_remove(&look->notifier);
 free:
+	ff_private_free(&look->private);
 	kvfree(look);
 	return ret;
 }
 
 static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
-			    unsigned long pfn)
+			    unsigned long pfn, bool device)
 {
 	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
 	u8 byte = 0;
@@ -155,11 +205,15 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 	if (!(pfn & HMM_PFN_VALID))
 		return byte;
 
-	byte |= FF_SNAPSHOT_READ;
-	if (pfn & HMM_PFN_WRITE)
-		byte |= FF_SNAPSHOT_WRITE;
-	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
-		byte |= FF_SNAPSHOT_ZERO;
+	if (device) {
+		byte |= FF_SNAPSHOT_DEVICE;
+	} else {
+		byte |= FF_SNAPSHOT_READ;
+		if (pfn & HMM_PFN_WRITE)
+			byte |= FF_SNAPSHOT_WRITE;
+		if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
+			byte |= FF_SNAPSHOT_ZERO;
+	}
 	if (shift >= PUD_SHIFT)
 		byte |= FF_SNAPSHOT_1G;
 	else if (shift >= PMD_SHIFT)

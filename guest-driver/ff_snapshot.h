@@ -12,6 +12,7 @@ int ff_snapshot(struct ff_ctx *ctx, void *arg);
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
-				  unsigned long address, unsigned long pfn));
+				  unsigned long address, unsigned long pfn,
+				  bool device));
 
 #endif /* FF_SNAPSHOT_H */

@@ -254,9 +254,7 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 
 /*
  * Says of each page of a range how the CPU maps it, and faults nothing
- * in. A page that another driver keeps in the memory of its device is
- * not there: an access brings it back. Bit 3 is kept for this device's
- * own memory, of which it has none yet.
+ * in.
  */
 #define FF_IOC_SNAPSHOT			_IOW(0xfa, 6, struct ff_snapshot)
 
@@ -272,6 +270,12 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  * the kernel does not tell modules which it is.
  */
 #define FF_SNAPSHOT_ZERO		(1U << 2)
+
+/*
+ * Page of a snapshot: in the private memory of a device, of whichever
+ * driver; the CPU's next access brings it back.
+ */
+#define FF_SNAPSHOT_DEVICE		(1U << 3)
 
 /* Page of a snapshot: no access is possible, whoever tries. */
 #define FF_SNAPSHOT_ERROR		(1U << 4)

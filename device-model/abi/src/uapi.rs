@@ -28,9 +28,7 @@ constants! { CONSTANTS;
     IOC_PREFETCH: u32 = ioctl(1, 4, 24);
     /// [`Prefetch::flags`]: for writing.
     PREFETCH_WRITE: u32 = 1 << 0;
-    /// Says of each page of a range how the CPU maps it, and faults nothing in. A page that another driver
-    /// keeps in the memory of its device is not there: an access brings it back. Bit 3 is kept for this
-    /// device's own memory, of which it has none yet.
+    /// Says of each page of a range how the CPU maps it, and faults nothing in.
     IOC_SNAPSHOT: u32 = ioctl(1, 6, 32);
     /// Page of a snapshot: can be read.
     SNAPSHOT_READ: u32 = 1 << 0;
@@ -39,6 +37,9 @@ constants! { CONSTANTS;
     /// Page of a snapshot: the zero page of 4 KiB. That of 2 MiB, which a read of a huge hole maps, looks
     /// like any other page that can be read: the kernel does not tell modules which it is.
     SNAPSHOT_ZERO: u32 = 1 << 2;
+    /// Page of a snapshot: in the private memory of a device, of whichever driver; the CPU's next access
+    /// brings it back.
+    SNAPSHOT_DEVICE: u32 = 1 << 3;
     /// Page of a snapshot: no access is possible, whoever tries.
     SNAPSHOT_ERROR: u32 = 1 << 4;
     /// Page of a snapshot: part of a 2 MiB entry.
