@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tempfile::NamedTempFile;
 
 /// What a run of `farfault` left behind.
 #[derive(Debug)]
@@ -68,14 +69,15 @@ impl Farfault {
     /// # Errors
     /// Says why it could not be started.
     pub fn script(&self, options: &[String], script: &str) -> Result<Finished, String> {
-        let name = format!("farfault-test-stats-{}.json", std::process::id());
-        let stats = std::env::temp_dir().join(name);
-        let mut words = vec!["run".to_owned(), format!("--stats-json={}", stats.display())];
+        let stats = host_file()?;
+        let mut words = vec!["run".to_owned(), format!("--stats-json={}", stats.path().display())];
         words.extend_from_slice(options);
         words.extend(["--", "sh", "-c", script].map(str::to_owned));
         let mut finished = self.run(&words)?;
-        finished.stats = read_json(&stats);
-        let _ = std::fs::remove_file(&stats);
+        finished.stats = read_json(stats.path());
+        if finished.stats.pointer("/boots/retried_before_pid1").is_some_and(|count| *count != 0) {
+            eprintln!("note: a boot died before process 1 and was repeated once");
+        }
         Ok(finished)
     }
 
@@ -127,11 +129,33 @@ fn read_until(stdout: impl Read, wanted: &str) -> String {
     text
 }
 
+/// An empty file of the host that goes away with its test.
+///
+/// # Errors
+/// Says why it cannot be made.
+pub fn host_file() -> Result<NamedTempFile, String> {
+    NamedTempFile::with_prefix("farfault-").map_err(|error| {
+        format!("cannot make a file in {}: {error}", std::env::temp_dir().display())
+    })
+}
+
 /// Whether this is a long run: scenarios that go by numbers then do as many as a
 /// release wants, not as many as fit into minutes.
 #[must_use]
 pub fn is_long() -> bool {
     std::env::var_os("FARFAULT_LONG").is_some_and(|value| value == "1")
+}
+
+/// A number that the environment `variable` may set; else `usual`, or `long` in a long run.
+///
+/// # Errors
+/// Says that it is no number.
+pub fn how_many(variable: &str, usual: u64, long: u64) -> Result<u64, String> {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().map_err(|error| format!("{variable}={text}: {error}")),
+        Err(_) if is_long() => Ok(long),
+        Err(_) => Ok(usual),
+    }
 }
 
 fn read_json(path: &Path) -> Value {

@@ -6,8 +6,7 @@
 //! as usual in a long run.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
-use crate::pmem::HostFile;
-use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of};
 
 const OPERATIONS: u64 = 3000;
 const OPERATIONS_LONG: u64 = 100_000;
@@ -39,16 +38,9 @@ const FILE_SYSTEMS: [(&str, &str); 5] = [
 /// Block devices in memory, as large as xfs wants them at least.
 const BRD: &str = "modprobe brd rd_nr=2 rd_size=360448";
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
-    let operations = match std::env::var("FARFAULT_EXERCISER").map(|text| text.parse()) {
-        Err(_) if is_long() => OPERATIONS_LONG,
-        Err(_) => OPERATIONS,
-        Ok(Ok(operations)) => operations,
-        Ok(Err(error)) => {
-            return vec![Check::new("operations", Err(format!("FARFAULT_EXERCISER: {error}")))];
-        }
-    };
-    let (first, second) = (HostFile::new("exerciser-0"), HostFile::new("exerciser-1"));
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
+    let (first, second) = (host_file()?, host_file()?);
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
@@ -56,10 +48,8 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         format!("--pmem={},size=352M", first.path().display()),
         format!("--pmem={},size=352M", second.path().display()),
     ];
-    match farfault.script(&options, &script_of(&steps(operations), "")) {
-        Ok(finished) => checks(&finished, operations),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let finished = farfault.script(&options, &script_of(&steps(operations), ""))?;
+    Ok(checks(&finished, operations))
 }
 
 fn is_dax(name: &str) -> bool {

@@ -37,20 +37,16 @@ const BROKEN: [(&str, &str); 2] = [
     ("broken", "saxpy 10000"),
 ];
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step =
         |(name, command): &(&str, &str)| Step { name: (*name).into(), command: (*command).into() };
     let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
-    let finished = hmm_selftests::from_environment().and_then(|made| {
-        let mut options =
-            ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned).to_vec();
-        options.push(hmm_selftests::module(&made));
-        farfault.script(&options, &script_of(&steps, ""))
-    });
-    match finished {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let made = hmm_selftests::from_environment()?;
+    let mut options =
+        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned).to_vec();
+    options.push(hmm_selftests::module(&made));
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
+    Ok(checks(&finished))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {

@@ -27,7 +27,7 @@ const BOOTS: [(&str, &str, &str, i32); 11] = [
     ("time-limit", "--timeout=5 --cmdline-append=loglevel=7", "sleep 1000", 124),
 ];
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let steps: Vec<Step> = BOOTS
         .iter()
         .map(|(name, options, script, wanted)| Step {
@@ -50,10 +50,8 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         "--timeout=400".to_owned(),
         format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
     ];
-    match farfault.script(&options, &script) {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let finished = farfault.script(&options, &script)?;
+    Ok(checks(&finished))
 }
 
 /// What a boot says itself goes before what all boots have.

@@ -17,35 +17,34 @@ mod pmem;
 mod programs;
 mod races;
 mod refusals;
+mod schedule;
 mod selftests;
 
 use check::{Check, Verdict};
 use farfault_tests::run::Farfault;
 use libtest_mimic::{Arguments, Trial};
+use schedule::{Load, Scenario, scenario};
 use std::process::ExitCode;
 
-/// Boots something and says what came of it.
-type Scenario = fn(&Farfault) -> Vec<Check>;
-
-const SCENARIOS: &[(&str, Scenario)] = &[
-    ("refusals", refusals::run),
-    ("programs", programs::run),
-    ("out-of-memory", out_of_memory::run),
-    ("selftests", selftests::run),
-    ("matrix", matrix::run),
-    ("iommu", iommu::run),
-    ("machines", machines::run),
-    ("pmem", pmem::run),
-    ("exerciser", exerciser::run),
-    ("races", races::run),
-    ("measurements", measurements::run),
+const SCENARIOS: [Scenario; 11] = [
+    scenario("refusals", Load::One, refusals::run),
+    scenario("programs", Load::One, programs::run),
+    scenario("out-of-memory", Load::One, out_of_memory::run),
+    scenario("selftests", Load::One, selftests::run),
+    scenario("matrix", Load::One, matrix::run),
+    scenario("iommu", Load::One, iommu::run),
+    scenario("machines", Load::One, machines::run),
+    scenario("pmem", Load::One, pmem::run),
+    scenario("exerciser", Load::One, exerciser::run),
+    scenario("measurements", Load::One, measurements::run),
+    scenario("races", Load::Both, races::run),
 ];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The scenarios have been run by then; what is left is to report.
     arguments.test_threads = Some(1);
-    let wanted = arguments.filter.take();
+    let wanted = arguments.filter.take().unwrap_or_default();
     let farfault = match Farfault::from_environment() {
         Ok(farfault) => farfault,
         Err(why) => {
@@ -53,17 +52,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut trials = Vec::new();
-    for &(name, scenario) in SCENARIOS {
-        if wanted.as_deref().is_none_or(|wanted| name.contains(wanted)) {
-            eprintln!("farfault-guest-tests: {name}");
-            trials.extend(scenario(&farfault).into_iter().map(|check| trial(name, check)));
-        }
-    }
-    if trials.is_empty() {
-        eprintln!("farfault-guest-tests: no scenario is called so");
+    let mut chosen = SCENARIOS.to_vec();
+    chosen.retain(|scenario| scenario.name.contains(&wanted));
+    if chosen.is_empty() {
+        eprintln!("farfault-guest-tests: no scenario is called {wanted}");
         return ExitCode::FAILURE;
     }
+    let done = schedule::run(&farfault, &chosen);
+    let trials = done
+        .into_iter()
+        .flat_map(|(name, checks)| checks.into_iter().map(move |check| trial(name, check)))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

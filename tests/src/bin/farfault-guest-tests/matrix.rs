@@ -10,7 +10,7 @@
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap_but, not_applicable};
 use farfault_tests::ktap::{self as reader, Outcome};
-use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, is_long, script_of};
 
 /// The rows of a run that is not long.
 const ROWS: &str = "anonymous,thp,private-file,file-ext4,memfd,uffd-missing";
@@ -58,29 +58,19 @@ impl Loss {
     }
 }
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
     let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
     let mut steps = vec![step("matrix", &format!("matrix{rows}"))];
     steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
     steps.extend(LOSSES.iter().map(|loss| step(&loss.name(), &loss.command())));
     steps.push(step("log", "dmesg"));
-    let disks = ["ext4", "xfs"].map(|kind| {
-        let name = format!("farfault-matrix-{kind}-{}", std::process::id());
-        std::env::temp_dir().join(name)
-    });
+    let disks = [host_file()?, host_file()?];
     let mut options = ["--cpus=2", "--timeout=3600"].map(str::to_owned).to_vec();
     options.extend(memory().map(str::to_owned));
-    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.display())));
-    let finished = farfault.script(&options, &script_of(&steps, ""));
-    for disk in disks {
-        // It is not there if the guest was not started.
-        let _ = std::fs::remove_file(disk);
-    }
-    match finished {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.path().display())));
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
+    Ok(checks(&finished))
 }
 
 /// With room for pages of 1 GiB where all rows are run; it is used only for them.

@@ -105,7 +105,7 @@ const PERMITS: [Permit; 11] = [
 /// Bytes of tables per GiB: of 2 MiB pages, and of 4 KiB pages.
 const SIZES: [(&str, u64); 2] = [("2 MiB", 8 << 10), ("4 KiB", (21 << 20) / 10)];
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let all: Vec<_> =
         if is_long() { LONG.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
     let steps: Vec<Step> = all
@@ -113,10 +113,8 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         .map(|&(name, command)| Step { name: name.into(), command: command.into() })
         .collect();
     let options = ["--cpus=2", "--memory=1280M", "--timeout=600"].map(str::to_owned);
-    match farfault.script(&options, &script_of(&steps, "mark NAME")) {
-        Ok(finished) => checks(&finished, &steps),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
+    Ok(checks(&finished, &steps))
 }
 
 fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {

@@ -38,7 +38,7 @@ done
 echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
     let mut steps = vec![step("prepare", PREPARE)];
@@ -50,10 +50,8 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
     steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
     steps.push(step("log-firm", "dmesg"));
     let options = ["--cpus=2", "--memory=512M", "--timeout=240"].map(str::to_owned);
-    match farfault.script(&options, &script_of(&steps, "mark NAME")) {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
+    Ok(checks(&finished))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {

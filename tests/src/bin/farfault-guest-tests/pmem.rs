@@ -4,9 +4,10 @@
 //! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
-use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// A file system on persistent memory.
 struct FileSystem {
@@ -41,38 +42,8 @@ const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 /// What a run ends with if its guest is gone.
 const GUEST_GONE: i32 = 120;
 
-/// A file of the host that goes away with its test.
-pub struct HostFile(PathBuf);
-
-impl HostFile {
-    /// A name for it; it is made by whoever needs it.
-    pub fn new(name: &str) -> HostFile {
-        let path = std::env::temp_dir().join(format!("farfault-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        HostFile(path)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for HostFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-pub fn run(farfault: &Farfault) -> Vec<Check> {
-    let files = FILE_SYSTEMS.map(|system| HostFile::new(&format!("pmem-{}", system.name)));
-    match boots(farfault, &files) {
-        Ok(checks) => checks,
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
-}
-
-fn boots(farfault: &Farfault, files: &[HostFile]) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let files = [host_file()?, host_file()?];
     let as_they_are: Vec<String> = files.iter().map(pmem).collect();
     let sized: Vec<String> = as_they_are
         .iter()
@@ -82,12 +53,12 @@ fn boots(farfault: &Farfault, files: &[HostFile]) -> Result<Vec<Check>, String> 
 
     let script = self::script(&["make", "mount", "write 1", "log", "reset"]);
     let reset = farfault.script(&options(&sized), &script)?;
-    let mut checks = first_boot(&reset, files);
+    let mut checks = first_boot(&reset, &files);
 
     let script = self::script(&["mount", "check 1", "write 2", "log", "synced"]);
     let killed = farfault.killed_at(&options(&as_they_are), &script, "@@ begin synced")?;
     checks.extend(later_boot("reset", &killed, &["check 1", "write 2"]));
-    for file in files {
+    for file in &files {
         await_release(file.path())?;
     }
 
@@ -98,7 +69,7 @@ fn boots(farfault: &Farfault, files: &[HostFile]) -> Result<Vec<Check>, String> 
     Ok(checks)
 }
 
-fn pmem(file: &HostFile) -> String {
+fn pmem(file: &NamedTempFile) -> String {
     format!("--pmem={}", file.path().display())
 }
 
@@ -150,7 +121,7 @@ fn await_release(path: &Path) -> Result<(), String> {
 }
 
 /// The machine was reset while both file systems were in use.
-fn first_boot(reset: &Finished, files: &[HostFile]) -> Vec<Check> {
+fn first_boot(reset: &Finished, files: &[NamedTempFile]) -> Vec<Check> {
     let mut checks = Vec::new();
     for (system, file) in FILE_SYSTEMS.iter().zip(files) {
         let mut check = |what: &str, result| {
@@ -189,7 +160,7 @@ fn recovered(boot: &Finished, system: &FileSystem) -> Result<(), String> {
     ensure(log.contains(system.recovered), || format!("no '{}' in the log", system.recovered))
 }
 
-fn size(file: &HostFile, wanted: u64) -> Result<(), String> {
+fn size(file: &NamedTempFile, wanted: u64) -> Result<(), String> {
     let length = file.path().metadata().map_err(|error| error.to_string())?.len();
     ensure(length == wanted, || format!("the file has {length} bytes, not {wanted}"))
 }

@@ -3,7 +3,7 @@
 //! test programs, counts, the module's life, and the kernel log at the end.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
-use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of};
 use serde_json::Value;
 
 /// What prints KTAP.
@@ -55,7 +55,7 @@ cat /sys/kernel/debug/farfault/*/counters";
 /// Everything that can leak is back where it was.
 const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let steps: Vec<Step> = KTAP
         .iter()
         .chain(&PLAIN)
@@ -66,28 +66,20 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
         })
         .collect();
     // A text that is surely there: this program's own source, many times over.
-    let text = std::env::temp_dir().join(format!("farfault-test-text-{}", std::process::id()));
-    if let Err(error) = std::fs::write(&text, include_str!("programs.rs").repeat(300)) {
-        return vec![Check::new("text", Err(format!("cannot write a text: {error}")))];
-    }
+    let text = host_file()?;
+    std::fs::write(&text, include_str!("programs.rs").repeat(300))
+        .map_err(|error| format!("cannot write a text: {error}"))?;
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
         "--timeout=420".to_owned(),
-        format!("--file={}:/text", text.display()),
+        format!("--file={}:/text", text.path().display()),
     ];
-    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"));
-    let _ = std::fs::remove_file(&text);
-    match finished {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
+    Ok(checks(&finished))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {
-    if retried(&finished.stats) > 0 {
-        println!("note: a boot died before process 1 and was repeated once");
-    }
     let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
     for (name, _) in PLAIN {
         checks.push(Check::new(name, succeeded(finished, name)));
@@ -110,10 +102,6 @@ fn broken(finished: &Finished) -> Result<(), String> {
         ensure(output.contains(words), || format!("no '{words}' in\n{output}"))?;
     }
     Ok(())
-}
-
-fn retried(stats: &Value) -> u64 {
-    stats.pointer("/boots/retried_before_pid1").and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// 64 MiB of fresh 4 KiB pages touched by the device: what a batch may cost.

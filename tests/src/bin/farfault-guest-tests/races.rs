@@ -9,7 +9,7 @@
 //! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
-use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of};
 use std::collections::BTreeSet;
 
 /// Changes of each kind, or of two that are halves of one.
@@ -119,19 +119,16 @@ const GROUPS: [Group; 4] = [
     },
 ];
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
-    let changes = match std::env::var("FARFAULT_RACES").map(|text| text.parse()) {
-        Err(_) if is_long() => CHANGES_LONG,
-        Err(_) => CHANGES,
-        Ok(Ok(changes)) => changes,
-        Ok(Err(error)) => {
-            return vec![Check::new("changes", Err(format!("FARFAULT_RACES: {error}")))];
-        }
-    };
-    GROUPS.iter().flat_map(|group| boot(farfault, group, changes)).collect()
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let changes = how_many("FARFAULT_RACES", CHANGES, CHANGES_LONG)?;
+    let mut checks = Vec::new();
+    for group in &GROUPS {
+        checks.extend(boot(farfault, group, changes)?);
+    }
+    Ok(checks)
 }
 
-fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
+fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Result<Vec<Check>, String> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
     let [whole, halves] = group.steps(changes).map(|(name, kinds, changes)| {
@@ -158,12 +155,9 @@ fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Vec<Check> {
         "--cmdline-append=log_buf_len=8M".to_owned(),
         format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
     ];
-    let checks = match farfault.script(&options, &script_of(&steps, "")) {
-        Ok(finished) => checks(&finished, group, changes),
-        Err(why) => vec![Check::new("start", Err(why))],
-    };
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
     let named = |check: Check| Check { name: format!("{}::{}", group.name, check.name), ..check };
-    checks.into_iter().map(named).collect()
+    Ok(checks(&finished, group, changes).into_iter().map(named).collect())
 }
 
 fn checks(finished: &Finished, group: &Group, changes: u64) -> Vec<Check> {

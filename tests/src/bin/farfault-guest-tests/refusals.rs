@@ -65,15 +65,11 @@ const CASES: [(&str, &[&str], i32, &str); 13] = [
     ),
 ];
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
-    CASES
-        .iter()
-        .map(|(name, words, code, complaint)| {
-            let result = farfault.run(words).and_then(|finished| {
-                exit_code(&finished, *code)?;
-                one_line(&finished, complaint)
-            });
-            Check::new(*name, result)
-        })
-        .collect()
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let check = |(name, words, code, complaint): &(&str, &[&str], i32, &str)| {
+        let finished = farfault.run(words)?;
+        let refused = exit_code(&finished, *code).and_then(|()| one_line(&finished, complaint));
+        Ok(Check::new(*name, refused))
+    };
+    CASES.iter().map(check).collect()
 }

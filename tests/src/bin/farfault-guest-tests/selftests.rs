@@ -54,7 +54,7 @@ hmm-tests -V hmm_device_coherent -t anon_write";
 /// Everything that can leak is back where it was.
 const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 
-pub fn run(farfault: &Farfault) -> Vec<Check> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
     let step = |(name, command): &(&str, &str)| Step {
         name: (*name).to_owned(),
@@ -62,12 +62,9 @@ pub fn run(farfault: &Farfault) -> Vec<Check> {
     };
     steps.extend(PLAIN.iter().map(step));
     let after: Vec<Step> = AFTER.iter().map(step).collect();
-    let finished = hmm_selftests::from_environment()
-        .and_then(|made| hmm_selftests::run(farfault, &made, &steps, &after));
-    match finished {
-        Ok(finished) => checks(&finished),
-        Err(why) => vec![Check::new("start", Err(why))],
-    }
+    let made = hmm_selftests::from_environment()?;
+    let finished = hmm_selftests::run(farfault, &made, &steps, &after)?;
+    Ok(checks(&finished))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {
