@@ -20,6 +20,7 @@ pub mod program;
 pub mod random;
 pub mod raw_queue;
 pub mod reference;
+pub mod signals;
 pub mod userfault;
 pub mod views;
 

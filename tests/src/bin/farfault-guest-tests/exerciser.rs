@@ -8,7 +8,7 @@
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of};
 
-const OPERATIONS: u64 = 3000;
+const OPERATIONS: u64 = 2000;
 const OPERATIONS_LONG: u64 = 100_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;

@@ -99,7 +99,7 @@ const GROUPS: [Group; 4] = [
     },
     Group {
         name: "processes",
-        kinds: &["fork"],
+        kinds: &["fork", "hwpoison"],
         halves: &[["compaction", "migration"]],
         trials: &[
             "two_processes",

@@ -274,13 +274,3 @@ pub fn now() -> Result<u64> {
     Errno::result(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) })?;
     Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
-
-extern "C" fn ignore(_: c_int) {}
-
-/// Survives the signal that comes with a memory failure.
-pub fn ignore_bus_errors() -> Result<()> {
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing.
-    unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
-}

@@ -16,7 +16,7 @@ const BYSTANDERS: usize = 4;
 /// One change in so many is looked at closely: the changer has the device access
 /// pages before, within and after it. That takes far longer than the change, and
 /// the other queues are at it all the time.
-const CLOSELY: usize = 16;
+const CLOSELY: usize = 32;
 /// How often others get the CPU while access is denied, if it is not.
 const TRIES: usize = 4;
 

@@ -58,6 +58,33 @@ pub fn offer_unpoison() -> Result<(), Failure> {
     shell("modprobe hwpoison-inject")
 }
 
+/// Takes a frame into use again.
+pub fn unpoison(frame: u64) -> Result<(), Failure> {
+    Ok(fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", frame.to_string())?)
+}
+
+/// As long as it is there, what the kernel says is in its log only: a console is slow.
+pub struct Quiet {
+    before: String,
+}
+
+impl Quiet {
+    const LEVELS: &str = "/proc/sys/kernel/printk";
+
+    pub fn begin() -> Result<Self, Failure> {
+        let before = fs::read_to_string(Self::LEVELS)?;
+        fs::write(Self::LEVELS, "1")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // Nothing depends on it.
+        let _ = fs::write(Self::LEVELS, &self.before);
+    }
+}
+
 /// A folder on ext4, made anew if need be. It is small, and so are its blocks.
 pub fn ext4() -> Result<&'static str, Failure> {
     disk("/run/races-ext4", "mkfs.ext4 -q /dev/ram0 64M && mount -t ext4 /dev/ram0")

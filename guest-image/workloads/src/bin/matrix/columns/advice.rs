@@ -8,9 +8,9 @@ use crate::cpu::frames;
 use crate::environment::set;
 use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE};
 use crate::row::Part;
-use farfault_workloads::Failure;
 use farfault_workloads::ktap::{Outcome, expect};
 use farfault_workloads::page_flags::Frames;
+use farfault_workloads::{Failure, signals};
 use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
@@ -125,7 +125,7 @@ const BAD: usize = 6;
 /// The page is gone for good if it was dirty, and read anew from its file if it
 /// was clean; pages beside it are not harmed, unless they share a hugetlb page.
 fn poison(cell: &mut Cell<'_>) -> Outcome {
-    calls::ignore_bus_errors()?;
+    signals::ignore_bus_errors()?;
     cell.map()?;
     let before = frames(&cell.subject)?;
     let commands = cell.start_commands()?;

@@ -7,7 +7,7 @@ use crate::arena::Backing;
 use crate::layout::{self, STAMPS};
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
-use crate::system::{Vmstat, offer_unpoison};
+use crate::system::{Vmstat, offer_unpoison, unpoison};
 use farfault_workloads::Failure;
 use farfault_workloads::memory::{MADV_DONTNEED, PAGE, Region};
 use farfault_workloads::pagemap::Pagemap;
@@ -101,7 +101,7 @@ impl Change for Migrate {
         if frame(self)? == before {
             return Err(format!("page {page} was not moved from its frame").into());
         }
-        fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", before.to_string())?;
+        unpoison(before)?;
         stage.probe.seen(0, page)
     }
 

@@ -7,6 +7,7 @@ mod files;
 mod forks;
 mod kernel;
 mod mappings;
+mod poison;
 mod userfaults;
 
 use crate::arena::{Arena, Backing};
@@ -60,7 +61,7 @@ const fn kind(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Kind
     Kind { name, make }
 }
 
-pub const KINDS: [Kind; 27] = [
+pub const KINDS: [Kind; 28] = [
     kind("munmap", mappings::unmap),
     kind("munmap_hugetlb", mappings::unmap_huge),
     kind("map_over", mappings::replace),
@@ -75,6 +76,7 @@ pub const KINDS: [Kind; 27] = [
     kind("pageout", advice::page_out),
     kind("swap_in", advice::swap_in),
     kind("collapse_split", advice::collapse),
+    kind("hwpoison", poison::poison),
     kind("private_file", files::private),
     kind("map_over_file", files::replace),
     kind("truncate", files::truncate),

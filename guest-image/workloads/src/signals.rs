@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Signals that are part of a test.
+#![allow(unsafe_code, reason = "a signal handler")]
+
+use nix::libc::c_int;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+extern "C" fn ignore(_: c_int) {}
+
+/// Survives the signal that comes with a memory failure.
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn ignore_bus_errors() -> nix::Result<()> {
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
+}
