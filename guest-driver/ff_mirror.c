@@ -13,22 +13,32 @@
  *	ctx->detach			mutex: the end of a context
  *	dmirror->lock			mutex: a selftest file, see ff_dmirror.h
  *	ctx->pins.lock			mutex: registered buffers, see ff_pin.h
+ *	mirror->adding			mutex: notifiers, see ff_window.c
  *	mmap_lock (or that of a VMA)
  *	  ctx->lock			mutex: queues of a context, see ff_ctx.h
  *	    i_mmap_rwsem and on		when doorbells are unmapped
  *	      mirror->lock		mutex: page table of a context
  *	        commands->lock		spinlock: command queue
+ *	        i_pages and on		what folio_mark_dirty() takes
+ *	      look->lock		spinlock: a snapshot's notifier
  *	    xa_lock of ff->contexts	spinlock: contexts by PASID
  *	      ff->queue_lock		spinlock: groups of faults
+ *
+ * Around ioctls and notifications of a file there is an SRCU section of the
+ * device, whose end unbinding waits for before it takes any of these.
  *
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a
  * table if there is one at once), no fault is taken, no notifier is inserted or
- * removed, and of locks only commands->lock and spinlocks of the DMA API are
- * taken. The others are never taken in a notifier. ctx->detach is held while the end of the fault
- * service is waited for, and taken only in a work item or when the driver is
- * unbound. No lock is held while hmm_range_fault() runs but mmap_lock, and none
- * while a process waits for a fence.
+ * removed, and nothing is taken but commands->lock, spinlocks of the DMA API, and
+ * those of folio_mark_dirty(), which mm calls with a PTE's lock held, and so
+ * below all that it holds in a notifier. look->lock is the one other lock that
+ * notifiers take. ctx->detach is held while the end of the fault service is waited
+ * for, and taken only in a work item or when the driver is unbound. No lock but
+ * mmap_lock is held while hmm_range_fault() runs, and none while a process waits
+ * for what a program has submitted. That the device answers a command is waited
+ * for under any but the spinlocks and mirror->lock: it does so within a time limit,
+ * or counts as lost.
  *
  * A page is mapped without a reference or a pin. What keeps it is this: an
  * entry that is valid, seen under mirror->lock, means that no invalidation of
@@ -58,7 +68,6 @@
  * (iommu.strict=1); otherwise it follows a little later, and that the device has
  * flushed its TLBs has to do.
  */
-#include <linux/hugetlb.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -68,15 +77,7 @@
 #include "ff_drv.h"
 #include "ff_mirror.h"
 #include "ff_trace.h"
-
-/*
- * What one notifier covers. An invalidation anywhere in a window makes faults
- * in it start over, so not much more; each window costs a notifier, a walk of
- * the interval tree, and a wait in mmu_interval_notifier_remove() at the end,
- * so not much less. 64 MiB are 32 calls of hmm_range_fault() and 16 notifiers
- * for each GiB in use.
- */
-#define FF_WINDOW_SIZE	SZ_64M
+#include "ff_window.h"
 
 /* --- The CPU side changes ------------------------------------------------- */
 
@@ -232,91 +233,12 @@ ff_mirror_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 	clear_bit_unlock(0, &window->finishing);
 }
 
-static const struct mmu_interval_notifier_ops ff_mirror_ops = {
+const struct mmu_interval_notifier_ops ff_mirror_ops = {
 	.invalidate_start = ff_mirror_invalidate_start,
 	.invalidate_finish = ff_mirror_invalidate_finish,
 };
 
-/* --- What is followed ----------------------------------------------------- */
-
-/*
- * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
- * the size is 0: there is nothing to follow.
- */
-static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
-{
-	struct vm_area_struct *vma;
-	unsigned long size = 0;
-
-	if (mmap_read_lock_killable(mm))
-		return 0;
-	vma = vma_lookup(mm, address);
-	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
-		size = FF_LEVEL_SIZE(2);
-	else if (vma)
-		size = FF_WINDOW_SIZE;
-	mmap_read_unlock(mm);
-	return size;
-}
-
-static int ff_window_add(struct ff_mirror *mirror, unsigned long start,
-			 unsigned long size)
-{
-	struct ff_window *window;
-	int ret;
-
-	window = kzalloc_obj(*window, GFP_KERNEL_ACCOUNT);
-	if (!window)
-		return -ENOMEM;
-	window->mirror = mirror;
-	INIT_LIST_HEAD(&window->tables);
-	ret = mmu_interval_notifier_insert(&window->notifier, mirror->mm, start,
-					   size, &ff_mirror_ops);
-	if (ret)
-		goto free;
-	ret = mtree_insert_range(&mirror->windows, start, start + size - 1,
-				 window, GFP_KERNEL);
-	if (ret)
-		goto remove;
-	ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, 1);
-	return 0;
-
-remove:
-	mmu_interval_notifier_remove(&window->notifier);
-free:
-	kfree(window);
-	return ret;
-}
-
-/**
- * ff_window_get() - The window that covers an address, made if there is none
- * @mirror: mirror
- * @address: address
- *
- * Return: the window, -EFAULT if nothing is mapped there, -ENOMEM.
- */
-struct ff_window *ff_window_get(struct ff_mirror *mirror, unsigned long address)
-{
-	struct ff_window *window = mtree_load(&mirror->windows, address);
-	unsigned long size;
-	int ret;
-
-	if (window)
-		return window;
-
-	size = ff_window_size(mirror->mm, address);
-	if (!size)
-		return ERR_PTR(-EFAULT);
-	ret = ff_window_add(mirror, ALIGN_DOWN(address, size), size);
-	/* There are small windows where a large one would go. */
-	if (ret == -EEXIST && size != FF_WINDOW_SIZE)
-		ret = ff_window_add(mirror, ALIGN_DOWN(address, FF_WINDOW_SIZE),
-				    FF_WINDOW_SIZE);
-	/* Somebody else may have been first. */
-	if (ret && ret != -EEXIST)
-		return ERR_PTR(ret);
-	return mtree_load(&mirror->windows, address);
-}
+/* --- Letting go ------------------------------------------------------------ */
 
 /**
  * ff_mirror_reap_passed() - Undo DMA mappings if their flush has passed
@@ -387,6 +309,31 @@ static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
 	ff_tables_free(&mirror->pgt, tables);
 }
 
+/*
+ * Takes out what is mapped in one window, and so holds the lock no longer than an
+ * invalidation does. Returns the fence after which the device has none of it.
+ */
+static u64 ff_window_zap(struct ff_window *window, unsigned long start,
+			 unsigned long end, struct list_head *tables)
+{
+	struct ff_mirror *mirror = window->mirror;
+	struct ff_gather gather;
+	u64 fence;
+
+	start = max(start, ff_window_start(window));
+	end = min(end, ff_window_end(window));
+	ff_gather_init(&gather, ff_mirror_writable, mirror);
+	mutex_lock(&mirror->lock);
+	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
+	if (gather.pages)
+		window->flush = ff_mirror_flush(mirror, gather.start,
+						gather.end - gather.start);
+	fence = window->flush;
+	mutex_unlock(&mirror->lock);
+	list_splice(&gather.tables, tables);
+	return fence;
+}
+
 /**
  * ff_mirror_drop() - Let go of pages
  * @mirror: mirror
@@ -400,24 +347,15 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end)
 {
 	unsigned long index = start;
-	struct ff_gather gather;
 	struct ff_window *window;
+	LIST_HEAD(tables);
 	u64 fence = 0;
 
-	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	mutex_lock(&mirror->lock);
-	ff_pgtable_zap(&mirror->pgt, start, end, &gather);
-	if (gather.pages)
-		fence = ff_mirror_flush(mirror, gather.start,
-					gather.end - gather.start);
 	mt_for_each(&mirror->windows, window, index, end - 1) {
-		if (gather.pages)
-			window->flush = fence;
-		else
-			fence = max(fence, window->flush);
+		fence = max(fence, ff_window_zap(window, start, end, &tables));
+		cond_resched();
 	}
-	mutex_unlock(&mirror->lock);
-	ff_mirror_settle_dropped(mirror, start, end, fence, &gather.tables);
+	ff_mirror_settle_dropped(mirror, start, end, fence, &tables);
 }
 
 /* --- Beginning and end ---------------------------------------------------- */
@@ -446,6 +384,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 
 	mirror->ff = ff;
 	mutex_init(&mirror->lock);
+	mutex_init(&mirror->adding);
 	/* Looked up without its lock while others add to it. */
 	mt_init_flags(&mirror->windows, MT_FLAGS_USE_RCU);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters);

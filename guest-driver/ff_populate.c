@@ -15,6 +15,7 @@
 #include "ff_populate.h"
 #include "ff_stall.h"
 #include "ff_trace.h"
+#include "ff_window.h"
 
 /* Collisions with invalidations after which to ask for fewer pages. */
 #define FF_TRIES	8
