@@ -226,22 +226,26 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
 			 unsigned int nr, bool write)
 {
 	unsigned int i, half = nr / 2;
+	bool demanded = ff_batch_demands(requests, nr);
 	enum ff_cause cause = FF_CAUSE_NONE;
 	int ret;
 
 	ret = ff_batch_fault(ctx, requests, nr, write);
 	if (!ret)
 		return;
-	if (nr > 1 && (ret == -EAGAIN || ff_batch_demands(requests, nr))) {
+	if (nr > 1 && (ret == -EAGAIN || demanded)) {
 		ff_batch_run(ctx, requests, half, write);
 		ff_batch_run(ctx, requests + half, nr - half, write);
 		return;
 	}
-	if (ff_batch_demands(requests, nr)) {
+	if (demanded)
 		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
-		/* If what was in the way has gone, it may go well now. */
-		if (!cause && !ff_batch_fault(ctx, requests, nr, write))
+	if (demanded && !cause) {
+		/* What was in the way has gone, so it may go well now. */
+		ret = ff_batch_fault(ctx, requests, nr, write);
+		if (!ret)
 			return;
+		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
 	}
 	for (i = 0; i < nr; i++)
 		ff_request_fail(ctx, &requests[i], write ? FF_ACCESS_WRITE :

@@ -31,14 +31,15 @@
  * @FF_COUNT_RANGE_FAULT_MASKED: those that asked page by page
  * @FF_COUNT_RANGE_FAULT_DEFAULT: those that asked by default flags
  * @FF_COUNT_RANGE_FAULT_PAGES: pages that those calls were asked for
- * @FF_COUNT_RETRIES: results thrown away because an invalidation came between
+ * @FF_COUNT_RETRIES: tries over again: an invalidation came between, or its flush or a
+ *	table was waited for
  * @FF_COUNT_INVALIDATIONS: calls of the interval notifiers
  * @FF_COUNT_INVALIDATIONS_FLUSHED: those that found something mapped
  * @FF_COUNT_NONBLOCKABLE: those that were not allowed to block
  * @FF_COUNT_NONBLOCKABLE_REFUSED: those that had to be refused for it
  * @FF_COUNT_PAGES_MAPPED: 4 KiB pages entered in device page tables
  * @FF_COUNT_PAGES_ZAPPED: 4 KiB pages taken out of them
- * @FF_COUNT_PAGES_DIRTIED: 4 KiB pages marked dirty on the way out
+ * @FF_COUNT_PAGES_DIRTIED: 4 KiB pages that were writable, and so are marked dirty
  * @FF_COUNT_LEAVES_2M: 2 MiB leaves entered
  * @FF_COUNT_LEAVES_1G: 1 GiB leaves entered
  * @FF_COUNT_LEAVES_JOINED: 2 MiB leaves that took the place of 4 KiB ones

@@ -95,15 +95,20 @@ static int ff_copy_queue_start(struct ff_dmirror *dmirror)
 	return 0;
 }
 
-/* Whether there is nothing to wait for any more; *ret then says why. */
+/*
+ * Whether there is nothing to wait for any more; *ret then says why. As in
+ * ff_fence_check(), a copy that has ended counts whatever became of the queue.
+ */
 static bool ff_copy_ended(struct ff_dmirror *dmirror, int *ret)
 {
 	struct ff_completion *record = ff_copy_memory(dmirror, FF_COPY_RECORD);
 
-	*ret = 0;
-	if (le64_to_cpu(READ_ONCE(record->fence)) == dmirror->fence)
-		return true;
 	*ret = ff_queue_state(dmirror->queue);
+	smp_rmb(); /* state before fence */
+	if (le64_to_cpu(READ_ONCE(record->fence)) == dmirror->fence) {
+		*ret = 0;
+		return true;
+	}
 	return *ret;
 }
 

@@ -184,6 +184,8 @@ static int ff_hardware_init(struct ff_device *ff)
 	ret = dma_set_mask_and_coherent(ff->dev, DMA_BIT_MASK(52));
 	if (ret)
 		return dev_err_probe(ff->dev, ret, "no 52-bit DMA\n");
+	/* The device goes by pages; a segment of a pinned buffer has any length. */
+	dma_set_max_seg_size(ff->dev, UINT_MAX);
 
 	/* Another kernel, or a driver before this one, may have left it on. */
 	ret = ff_control(ff, 0);

@@ -77,6 +77,8 @@ int ff_prefetch(struct ff_ctx *ctx, void *arg)
 		return -EINVAL;
 	if (!access_ok(u64_to_user_ptr(prefetch->address), prefetch->length))
 		return -EFAULT;
+	if (!prefetch->length)
+		return 0;
 	if (prefetch->flags & FF_PREFETCH_WRITE)
 		span.request |= HMM_PFN_REQ_WRITE;
 

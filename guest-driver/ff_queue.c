@@ -250,17 +250,20 @@ int ff_queue_state(const struct ff_queue *queue)
 
 /*
  * 0 once the fence is reached, 1 if not yet. A fence that is reached counts
- * even if the queue has halted since.
+ * even if the queue has halted since: the device stores it, then halts, so who
+ * has seen the queue halted sees the fence, too.
  */
 static int ff_fence_check(struct ff_queue *queue, const struct ff_wait *wait)
 {
+	int state = ff_queue_state(queue);
 	u64 value;
 
+	smp_rmb(); /* state before fence */
 	if (get_user(value, (u64 __user *)u64_to_user_ptr(wait->address)))
 		return -EFAULT;
 	if ((s64)(value - wait->value) >= 0)
 		return 0;
-	return ff_queue_state(queue) ?: 1;
+	return state ?: 1;
 }
 
 /*

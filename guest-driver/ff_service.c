@@ -13,7 +13,9 @@
  * signal that ends it ends this thread, too, and so does exit_group(). But if
  * all threads of the program call plain exit(), nobody tells this one, and its
  * mm has the doorbell mapped, which keeps the file open. What such a program
- * does do is to close its file descriptors: ff_service_flush() looks there.
+ * does do is to close its file descriptors: ff_service_flush() looks there. If
+ * it has closed the device's before, while a doorbell was still mapped, nothing
+ * tells: see the limits in README.md.
  *
  * Faults that come without a process (the file can outlive it in another one,
  * or across exec) are refused by a work item.

@@ -19,7 +19,7 @@
 
 /**
  * struct ff_look - What it takes to look at a range
- * @notifier: covers the range
+ * @notifier: covers the piece that is looked at
  * @lock: orders @notifier's sequence number, as the API demands
  * @private: where devices have private memory
  * @pfns: what hmm_range_fault() found
@@ -116,19 +116,26 @@ static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
 	return retry ? -EBUSY : 0;
 }
 
+/* A notifier for the piece alone: who changes another one is not in the way. */
 static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 			unsigned long start, unsigned long end)
 {
 	int ret;
 
+	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
+					   end - start, &ff_look_ops);
+	if (ret)
+		return ret;
 	do {
 		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (READ_ONCE(mirror->closing))
-			return -ENODEV;
-		ret = ff_look_try(look, mirror->mm, start, end);
+			ret = -EINTR;
+		else if (READ_ONCE(mirror->closing))
+			ret = -ENODEV;
+		else
+			ret = ff_look_try(look, mirror->mm, start, end);
 		cond_resched();
 	} while (ret == -EBUSY);
+	mmu_interval_notifier_remove(&look->notifier);
 	return ret;
 }
 
@@ -162,12 +169,6 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		return -ENOMEM;
 	spin_lock_init(&look->lock);
 	ret = ff_private_find(&look->private);
-	if (ret)
-		goto free;
-	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
-					   pages << PAGE_SHIFT, &ff_look_ops);
-	if (ret)
-		goto free;
 	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
 		nr = min(pages - done, FF_LOOK_PAGES);
 		ret = ff_look_span(look, mirror, start,
@@ -184,8 +185,6 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		if (copy_to_user(bytes + done, look->bytes, nr))
 			ret = -EFAULT;
 	}
-	mmu_interval_notifier_remove(&look->notifier);
-free:
 	ff_private_free(&look->private);
 	kvfree(look);
 	return ret;

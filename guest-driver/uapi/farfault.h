@@ -226,7 +226,7 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 
 /*
  * Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no
- * queue is free.
+ * queue is free; EIO: the device is lost.
  */
 #define FF_IOC_QUEUE_CREATE		_IOWR(0xfa, 1, struct ff_queue_create)
 
@@ -239,7 +239,8 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 /*
  * Sleeps until the u64 at address has reached value (as a signed
  * difference) or the queue halts. ETIME: the deadline came first; EIO:
- * the queue is halted; EFAULT: address cannot be read.
+ * the queue is halted, or the device lost; ENOENT: no such queue;
+ * ENODEV: the driver is unbound; EFAULT: address cannot be read.
  */
 #define FF_IOC_WAIT			_IOW(0xfa, 3, struct ff_wait)
 
@@ -277,7 +278,11 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  */
 #define FF_SNAPSHOT_DEVICE		(1U << 3)
 
-/* Page of a snapshot: no access is possible, whoever tries. */
+/*
+ * Page of a snapshot: not for a device: nothing is mapped, or it may not
+ * be read, or it is not ordinary memory (then the CPU may still reach
+ * it). A guard page, or one that has gone bad, is as if not there.
+ */
 #define FF_SNAPSHOT_ERROR		(1U << 4)
 
 /* Page of a snapshot: part of a 2 MiB entry. */
@@ -315,8 +320,9 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  * mirror: the device reaches the pages that are there now, whatever
  * becomes of the mapping, until they are unregistered or the file is
  * closed. EFAULT: part of it cannot be had; ENOMEM: more than
- * RLIMIT_MEMLOCK; EOPNOTSUPP: with 5-level paging processes leave no
- * address free.
+ * RLIMIT_MEMLOCK, which binds who lacks CAP_IPC_LOCK; ENOSPC: no address
+ * is free; EOPNOTSUPP: with 5-level paging processes leave no address
+ * free.
  */
 #define FF_IOC_REGISTER			_IOWR(0xfa, 8, struct ff_register)
 

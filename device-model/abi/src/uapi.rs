@@ -17,12 +17,14 @@ constants! { CONSTANTS;
     UAPI_VERSION: u32 = 1;
     /// Fills in an [`Info`].
     IOC_INFO: u32 = ioctl(2, 0, 32);
-    /// Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no queue is free.
+    /// Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no queue is free; EIO: the
+    /// device is lost.
     IOC_QUEUE_CREATE: u32 = ioctl(3, 1, 32);
     /// Takes a queue from the device; returns when the device has let go of it. ENOENT: no such queue.
     IOC_QUEUE_DESTROY: u32 = ioctl(1, 2, 8);
     /// Sleeps until the u64 at address has reached value (as a signed difference) or the queue halts.
-    /// ETIME: the deadline came first; EIO: the queue is halted; EFAULT: address cannot be read.
+    /// ETIME: the deadline came first; EIO: the queue is halted, or the device lost; ENOENT: no such queue;
+    /// ENODEV: the driver is unbound; EFAULT: address cannot be read.
     IOC_WAIT: u32 = ioctl(1, 3, 32);
     /// Makes a range present in the mirror ahead of use. EFAULT: part of it cannot be had.
     IOC_PREFETCH: u32 = ioctl(1, 4, 24);
@@ -40,7 +42,8 @@ constants! { CONSTANTS;
     /// Page of a snapshot: in the private memory of a device, of whichever driver; the CPU's next access
     /// brings it back.
     SNAPSHOT_DEVICE: u32 = 1 << 3;
-    /// Page of a snapshot: no access is possible, whoever tries.
+    /// Page of a snapshot: not for a device: nothing is mapped, or it may not be read, or it is not ordinary
+    /// memory (then the CPU may still reach it). A guard page, or one that has gone bad, is as if not there.
     SNAPSHOT_ERROR: u32 = 1 << 4;
     /// Page of a snapshot: part of a 2 MiB entry.
     SNAPSHOT_2M: u32 = 1 << 5;
@@ -59,7 +62,7 @@ constants! { CONSTANTS;
     /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
     /// reaches the pages that are there now, whatever becomes of the mapping, until they are
     /// unregistered or the file is closed. EFAULT: part of it cannot be had; ENOMEM: more than
-    /// RLIMIT_MEMLOCK; EOPNOTSUPP: with 5-level paging processes leave no address free.
+    /// RLIMIT_MEMLOCK, which binds who lacks CAP_IPC_LOCK; ENOSPC: no address is free; EOPNOTSUPP: with 5-level paging processes leave no address free.
     IOC_REGISTER: u32 = ioctl(3, 8, 32);
     /// [`Register::flags`]: for writing too.
     REGISTER_WRITE: u32 = 1 << 0;
