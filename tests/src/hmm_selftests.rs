@@ -154,7 +154,7 @@ pub fn run(
     let options = [
         "--cpus=2".to_owned(),
         "--memory=2G".to_owned(),
-        "--timeout=400".to_owned(),
+        "--timeout=600".to_owned(),
         "--driver-params=dmirror=1".to_owned(),
         format!("--file={}:/bin/hmm-tests", made.join("hmm-tests").display()),
         module(made),

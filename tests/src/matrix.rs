@@ -8,6 +8,7 @@ use crate::ktap::{self, Case, Outcome};
 const REFUSED: &str = "refused: ";
 /// How one begins that says that the kernel's own bug was met.
 const BUG: &str = "bug of the kernel: ";
+const AT_REST: &str = "at rest only: ";
 /// How the reason begins why a cell makes no sense.
 const SENSELESS: &str = "not applicable: ";
 
@@ -21,12 +22,13 @@ no: the kernel refuses it, or the device may not access such memory; nothing els
 const HEAD: &str = "\
 # Every kind of memory, under every change
 
-Made by `scripts/matrix --markdown FILE` in a guest of nested mode. A row is a kind of memory, a
+Made by `scripts/matrix --markdown FILE` in one guest. A row is a kind of memory, a
 column what happens to it: once while the device has it mapped and is at rest, when far faults
 are counted, and most of them once more while commands are under way. Then the device reads each
-page that is looked at over and over, and where the row is not about memory that nobody has written
-to, another queue writes to each, a third one adds to a word of each, and a fourth one walks along
-links from page to page. Each cell is a test of what device and CPU see, who may access it, how many
+page that is looked at over and over; another queue writes to each, a third one adds to a word of
+each, and a fourth one walks along links from page to page, but for rows that a write would turn
+into another kind of memory (pages of zeroes, of a file mapped privately, merged by KSM,
+write-protected by userfaultfd). Each cell is a test of what device and CPU see, who may access it, how many
 far faults that takes, and that no write or addition is lost; `guest-image/workloads/src/bin/matrix`
 has them. `scripts/matrix --row ROW --column COLUMN` runs one.
 ";
@@ -123,15 +125,14 @@ impl Matrix {
     #[must_use]
     pub fn summary(&self) -> (String, bool) {
         let count = |sign| self.cases.iter().filter(|case| Sign::of(case) == sign).count();
-        let failed = count(Sign::Failed);
+        let (skipped, failed) = (count(Sign::Lacking), count(Sign::Failed));
         let told = format!(
-            "{} ok, {} refused, {} not applicable, {} skipped, {failed} failed",
+            "{} ok, {} refused, {} not applicable, {skipped} skipped, {failed} failed",
             count(Sign::Done),
             count(Sign::Refused),
-            count(Sign::Senseless),
-            count(Sign::Lacking)
+            count(Sign::Senseless)
         );
-        (told, failed == 0)
+        (told, skipped == 0 && failed == 0)
     }
 
     /// Why each cell failed that did.
@@ -159,7 +160,12 @@ impl Matrix {
         let names = (1..).zip(&self.columns).map(|(number, name)| format!("{number} {name}"));
         let names = names.collect::<Vec<_>>().join(", ");
         let mut text = format!("\nColumns: {names}.\n\n{LEGEND}\n");
-        for (title, lines) in [("Why not:", self.reasons()), ("Bugs met:", self.bugs())] {
+        let parts = [
+            ("Why not:", self.reasons()),
+            ("Done at rest only:", self.told(AT_REST)),
+            ("Bugs met:", self.told(BUG)),
+        ];
+        for (title, lines) in parts {
             if !lines.is_empty() {
                 let lines: String = lines.iter().map(|line| format!("{mark}{line}\n")).collect();
                 text.push_str(&format!("\n{title}\n\n{lines}"));
@@ -184,10 +190,11 @@ impl Matrix {
         reasons.iter().map(line).collect()
     }
 
-    /// Bugs of the kernel that cells have met, and got round.
-    fn bugs(&self) -> Vec<String> {
+    /// What cells tell that did well: bugs of the kernel that they have got round, and what
+    /// they have not done while commands were under way.
+    fn told(&self, sort: &str) -> Vec<String> {
         let of = |case: &Case| {
-            let told = case.diagnostics.iter().filter_map(|line| line.strip_prefix(BUG));
+            let told = case.diagnostics.iter().filter_map(|line| line.strip_prefix(sort));
             told.map(|told| format!("{}: {told}", case.name)).collect::<Vec<_>>()
         };
         self.cases.iter().flat_map(of).collect()
@@ -208,7 +215,7 @@ mod tests {
     const OUTPUT: &str = "KTAP version 1\n1..6\n# 3 ms\nok 1 thp/munmap\n\
         # refused: EINVAL\nok 2 thp/free\nok 3 heap/munmap # SKIP not applicable: no file\n\
         # far faults\nnot ok 4 heap/free\nok 5 stack/munmap # SKIP no swap\n\
-        # bug of the kernel: 2 children\nok 6 stack/free\n";
+        # bug of the kernel: 2 children\n# at rest only: it stays whole\nok 6 stack/free\n";
 
     #[test]
     fn each_sort_of_cell_has_its_sign() {
@@ -228,6 +235,7 @@ mod tests {
         assert!(text.contains("| `heap` | - | **FAIL** |"), "{text}");
         assert!(text.contains("\n- munmap: no file\n- munmap: no swap\n"), "{text}");
         assert!(text.contains("\n- stack/free: 2 children\n"), "{text}");
+        assert!(text.contains("\n- stack/free: it stays whole\n"), "{text}");
         assert!(text.contains("\nColumns: 1 munmap, 2 free.\n"), "{text}");
     }
 

@@ -57,7 +57,8 @@ pub fn gauges() -> Result<Gauges, Failure> {
 }
 
 /// How long what a process leaves behind may take to go.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns once there is no more than `before` again: what the kernel puts off to
 /// a thread may come a moment after the end of a process. There may be less, if

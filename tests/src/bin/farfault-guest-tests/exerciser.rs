@@ -5,10 +5,10 @@
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a long run.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
+use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of};
 
-const OPERATIONS: u64 = 2000;
+const OPERATIONS: u64 = 1500;
 const OPERATIONS_LONG: u64 = 100_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;
@@ -72,6 +72,7 @@ fn steps(operations: u64) -> Vec<Step> {
         }
         steps.push(step(&format!("{name}-end"), format!("umount /{name}")));
     }
+    steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters".to_owned()));
     steps.push(step("log", "dmesg".to_owned()));
     steps
 }
@@ -90,6 +91,7 @@ fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
         checks.push(Check::new(format!("{name}::can be unmounted"), end));
     }
     checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("gauges are back at zero", gauges(finished)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks
 }
@@ -121,6 +123,8 @@ fn exercised(finished: &Finished, name: &str, step: &str, operations: u64) -> Re
     says(format!("map_sync={}", is_dax(name)))?;
     says(format!("reflink={}", name.starts_with("xfs")))?;
     says(format!("collapse={}", name != "tmpfs"))?;
+    says(format!("insert={}", name != "tmpfs"))?;
+    says("punch=true".to_owned())?;
     for (what, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
         ensure(count(&line, what).is_some_and(|value| value >= operations / share), || {
             format!("{what} in less than one of {share} operations: {line}")

@@ -43,7 +43,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
     let made = hmm_selftests::from_environment()?;
     let mut options =
-        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=420"].map(str::to_owned).to_vec();
+        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=600"].map(str::to_owned).to_vec();
     options.push(hmm_selftests::module(&made));
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     Ok(checks(&finished))

@@ -47,7 +47,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let options = [
         "--in-first-guest".to_owned(),
         "--memory=4G".to_owned(),
-        "--timeout=400".to_owned(),
+        "--timeout=600".to_owned(),
         format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
     ];
     let finished = farfault.script(&options, &script)?;

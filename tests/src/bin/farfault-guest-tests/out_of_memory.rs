@@ -49,7 +49,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     steps.push(step("work afterwards", "saxpy 100000"));
     steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
     steps.push(step("log-firm", "dmesg"));
-    let options = ["--cpus=2", "--memory=512M", "--timeout=240"].map(str::to_owned);
+    let options = ["--cpus=2", "--memory=512M", "--timeout=400"].map(str::to_owned);
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
     Ok(checks(&finished))
 }

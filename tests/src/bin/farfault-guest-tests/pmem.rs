@@ -74,7 +74,7 @@ fn pmem(file: &NamedTempFile) -> String {
 }
 
 fn options(pmem: &[String]) -> Vec<String> {
-    let fixed = ["--memory=512M", "--timeout=180"].map(str::to_owned);
+    let fixed = ["--memory=512M", "--timeout=300"].map(str::to_owned);
     fixed.into_iter().chain(pmem.iter().cloned()).collect()
 }
 

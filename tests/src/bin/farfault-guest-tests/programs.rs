@@ -72,7 +72,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
-        "--timeout=420".to_owned(),
+        "--timeout=600".to_owned(),
         format!("--file={}:/text", text.path().display()),
     ];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;

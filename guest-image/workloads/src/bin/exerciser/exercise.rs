@@ -180,7 +180,7 @@ impl Exercise {
         Ok(())
     }
 
-    /// Linux 7.2 warns (fs/dax.c, dax_folio_put) when a system call copies a shared
+    /// Linux 7.2 warns (fs/dax.c:452) when a system call copies a shared
     /// block that is mapped with DAX, whoever has touched the mapping: it takes the
     /// page from the file before it takes it from page tables.
     fn must_unmap(&self) -> bool {

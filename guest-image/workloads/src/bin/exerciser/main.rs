@@ -110,7 +110,9 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
         .with("large", tally.large)
         .with("leaves_2m", leaves()? - leaves_before)
         .with("map_sync", exercise.is_synchronous())
+        .with("punch", able.punch)
         .with("collapse", able.collapse)
+        .with("insert", able.insert)
         .with("reflink", able.reflink)
         .with("seed", seed))
 }

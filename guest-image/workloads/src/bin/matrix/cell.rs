@@ -191,7 +191,7 @@ impl<'a> Cell<'a> {
             return Ok(false);
         }
         if self.under_way && done == Err(Errno::EAGAIN) {
-            println!("# not done while commands were under way");
+            println!("# at rest only: not done while commands were under way");
             self.subject.whole = false;
             return Ok(false);
         }

@@ -47,11 +47,11 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
     (Named(&["mlocked", "prot-none", "guard-pages", "ksm-merged", "uffd-missing", "uffd-wp"]), LOSSES, Senseless("nothing but anonymous matters here")),
     (Of(&[Disk, Shmem, Dax, Hugetlb, Device, Pageless]), &["free-write"], Senseless("MADV_FREE is for anonymous pages")),
     (Named(&["zero-page"]), &["swapin-write"], Senseless("the zero page is not swapped")),
-    (Named(&["private-file-cow", "dax-private"]), &["swapin-write"], Runs),
+    (Named(&["private-file-cow", "dax-private", "dax-xfs-private"]), &["swapin-write"], Runs),
     (Of(&[Disk, Dax, Hugetlb, Device, Pageless]), &["swapin-write"], Senseless("it is not swapped")),
     (Of(&[Anonymous, Disk, Dax, Hugetlb, Device, Pageless]), &["hole-write"], Senseless("no hole is read without a page for it")),
     (Of(&[Anonymous, Shmem, Hugetlb, Device, Pageless]), &["sync-write"], Senseless("there is no disk")),
-    (Named(&["private-file", "private-file-cow", "dax-private"]), &["sync-write"], Senseless("the disk is not written to")),
+    (Named(&["private-file", "private-file-cow", "dax-private", "dax-xfs-private"]), &["sync-write"], Senseless("the disk is not written to")),
 
     // What the kernel refuses to change.
     (Named(&["zero-page", "private-file-cow", "guard-pages", "uffd-wp"]), &["collapse"], Refused(Errno::EINVAL)),
@@ -71,8 +71,8 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
 
     (Of(&[Dax]), &["collapse"], Refused(Errno::EINVAL)),
     (Named(&["dax-ext4", "dax-pmd", "dax-sync", "dax-private"]), &["reflink"], Refused(Errno::EOPNOTSUPP)),
-    (Except(Dax, &["dax-private"]), &["migrate"], Refused(Errno::EIO)),
-    (Except(Dax, &["dax-private"]), &["swap"], Senseless("persistent memory is not paged out")),
+    (Except(Dax, &["dax-private", "dax-xfs-private"]), &["migrate"], Refused(Errno::EIO)),
+    (Except(Dax, &["dax-private", "dax-xfs-private"]), &["swap"], Senseless("persistent memory is not paged out")),
 
     // Memory without pages, or with those of a driver.
     (Named(&["prot-none"]), &["hwpoison", "migrate"], Refused(Errno::EFAULT)),
@@ -90,7 +90,7 @@ const EXCEPTIONS: &[(Rows, &[&str], Rule)] = &[
     (Named(&["ksm-merged"]), &["ksm"], Senseless("it is merged already")),
     (Named(&["prot-none"]), &["ksm"], Senseless("no two of its pages can be made equal")),
     (Named(&["private-file-cow"]), &["ksm"], Runs),
-    (Named(&["dax-private"]), &["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
+    (Named(&["dax-private", "dax-xfs-private"]), &["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
     (Of(&[Disk, Shmem, Dax, Hugetlb, Device, Pageless]), &["ksm"], Senseless("KSM merges anonymous pages only")),
     (Named(&["zero-page", "private-file-cow", "guard-pages", "ksm-merged", "uffd-missing", "uffd-wp"]), &["split"], Senseless("nothing huge can be made of it")),
     (Of(&[Hugetlb]), &["split"], Senseless("hugetlb pages are not split")),

@@ -152,6 +152,9 @@ fn migrate(scene: &mut Scene) -> Result<String, Failure> {
     }
 }
 
+/// How often memory is compacted, at most.
+const COMPACTIONS: usize = 8;
+
 /// Compaction fills what is free at the end of memory with what lies at its start.
 /// So it is done to a buffer at the start, with room at the end.
 fn compact(scene: &mut Scene) -> Result<String, Failure> {
@@ -161,9 +164,16 @@ fn compact(scene: &mut Scene) -> Result<String, Failure> {
     let mut scene = Scene::new(scene.backing, scene.mode, buffer)?;
     let _room = low.make_room()?;
     let before = scene.frames()?;
-    compaction::run()?;
-    let after = scene.frames()?;
-    let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    let mut moved = 0;
+    // The kernel does what it can: a page that somebody has in hand stays that time.
+    for _ in 0..COMPACTIONS {
+        compaction::run()?;
+        let after = scene.frames()?;
+        moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        if moved * 2 > before.len() {
+            break;
+        }
+    }
     scene.is_unharmed()?;
     Ok(format!("{} moved", share(moved, before.len())))
 }

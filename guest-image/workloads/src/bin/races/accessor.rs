@@ -27,7 +27,7 @@ const ENTRIES: u32 = 8;
 pub struct Tally {
     pub commands: u64,
     pub refused: u64,
-    /// Commands during which a page that they touched was changed.
+    /// Commands during which a change was under way.
     pub overlapped: u64,
 }
 
@@ -291,10 +291,7 @@ impl<'a> Accessor<'a> {
             .map(|(page, before)| self.ledger.after(place, page, *before))
             .collect();
         self.tally.commands += 1;
-        let moved = |window: &Window| {
-            !window.is_still() || window.read == Right::Changing || window.write == Right::Changing
-        };
-        self.tally.overlapped += u64::from(windows.iter().any(moved));
+        self.tally.overlapped += u64::from(windows.iter().any(|window| window.met));
         let through = match completion.status {
             abi::STATUS_OK => windows.len(),
             abi::STATUS_FAULT => self.refused(place, first, write, &windows, &completion)?,

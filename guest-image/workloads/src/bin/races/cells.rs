@@ -117,7 +117,7 @@ mod tests {
     use crate::oracle::Right;
 
     fn window(lo: u64, hi: u64) -> Window {
-        Window { lo, hi, read: Right::Allowed, write: Right::Allowed }
+        Window { lo, hi, read: Right::Allowed, write: Right::Allowed, met: false }
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct Ledger {
     calm: Range<usize>,
     /// Places at which workers look for pages.
     places: usize,
+    /// How often a change has begun or ended: odd while one is under way.
+    turns: AtomicU64,
 }
 
 /// What was noted before an access.
@@ -94,6 +96,7 @@ pub struct Ledger {
 pub struct Before {
     published: u64,
     rights: u64,
+    turns: u64,
 }
 
 impl Before {
@@ -110,6 +113,8 @@ pub struct Window {
     pub hi: u64,
     pub read: Right,
     pub write: Right,
+    /// Whether a change was under way at any moment of it.
+    pub met: bool,
 }
 
 impl Window {
@@ -123,7 +128,7 @@ impl Ledger {
     /// `count` pages of generation 1, accessible at the first place only.
     pub fn new(salt: u64, count: usize) -> Self {
         let pages = (0..count).map(|_| Page::default()).collect();
-        let ledger = Self { salt, pages, calm: 0..0, places: 1 };
+        let ledger = Self { salt, pages, calm: 0..0, places: 1, turns: AtomicU64::new(0) };
         ledger.announce(0..count);
         ledger.publish(0..count);
         for place in 1..PLACES {
@@ -150,6 +155,11 @@ impl Ledger {
     /// Whether queues of workers leave the page as it is.
     pub fn is_calm(&self, page: usize) -> bool {
         self.calm.contains(&page)
+    }
+
+    /// A change begins, or ends.
+    pub fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The contents of these pages are about to be replaced.
@@ -194,6 +204,7 @@ impl Ledger {
         Before {
             published: page.published.load(Ordering::SeqCst),
             rights: page.rights[place].load(Ordering::SeqCst),
+            turns: self.turns.load(Ordering::SeqCst),
         }
     }
 
@@ -207,6 +218,7 @@ impl Ledger {
             hi: page.announced.load(Ordering::SeqCst),
             read: right(before.rights),
             write: right(before.rights >> 2),
+            met: before.turns % 2 == 1 || self.turns.load(Ordering::SeqCst) != before.turns,
         }
     }
 
@@ -273,6 +285,19 @@ mod tests {
         ledger.set_rights(0, 0..1, Right::Allowed, Right::Allowed);
         assert_eq!(ledger.after(0, 0, before).write, Right::Changing);
         assert_eq!(ledger.after(0, 0, ledger.before(0, 0)).write, Right::Allowed);
+    }
+
+    #[test]
+    fn a_window_meets_the_changes_that_it_overlaps() {
+        let ledger = Ledger::new(0, 1);
+        let met = |before| ledger.after(0, 0, before).met;
+        let earlier = ledger.before(0, 0);
+        assert!(!met(earlier));
+        ledger.turn();
+        let within = ledger.before(0, 0);
+        assert!(met(earlier) && met(within));
+        ledger.turn();
+        assert!(met(earlier) && met(within) && !met(ledger.before(0, 0)));
     }
 
     #[test]

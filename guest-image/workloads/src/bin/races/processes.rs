@@ -109,6 +109,9 @@ fn two_processes(changes: u64, seed: u64) -> Result<Done, Failure> {
     Ok(done)
 }
 
+/// Changes that have been made when no more will be.
+const OVER: u64 = u64::MAX;
+
 /// Starts a process that goes on until it is ended, and ends it after a random
 /// number of changes and some more.
 fn ends_at_any_moment(
@@ -134,9 +137,16 @@ fn ends_at_any_moment(
         };
         let child = Child::start(|| {
             thread::scope(|scope| {
-                let race = scope.spawn(|| race::run(kind, 0, u64::MAX, seed + time, progress));
+                let race = scope.spawn(|| {
+                    let found = race::run(kind, 0, u64::MAX, seed + time, progress);
+                    progress.store(OVER, Ordering::Relaxed);
+                    found
+                });
                 moment();
-                in_child();
+                // It goes on for ever unless something is found wrong, which is to be told.
+                if progress.load(Ordering::Relaxed) != OVER {
+                    in_child();
+                }
                 race.join().map_err(|_| "the race panicked")?.map(drop)
             })
         })?;

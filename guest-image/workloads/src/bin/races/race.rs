@@ -21,6 +21,7 @@ const WORKERS: usize = QUEUES - 1;
 #[derive(Default)]
 pub struct Done {
     pub changes: u64,
+    /// By the queues that do not wait for changes.
     pub tally: Tally,
 }
 
@@ -67,7 +68,12 @@ fn contend(
         while result.is_ok() && done.changes < changes && !over.load(Ordering::Relaxed) {
             result = stage
                 .begin()
-                .and_then(|()| set.change.step(&mut stage))
+                .and_then(|()| {
+                    ledger.turn();
+                    let done = set.change.step(&mut stage);
+                    ledger.turn();
+                    done
+                })
                 .and_then(|()| stage.look())
                 .and_then(|()| stage.watch());
             done.changes += 1;
@@ -84,7 +90,6 @@ fn contend(
                 result = accessor.verify();
             }
         }
-        done.tally.add(&stage.probe.tally);
         result.and_then(|()| stage.probe.verify()).map_err(told)
     })?;
     Ok(done)

@@ -8,13 +8,14 @@ use farfault_client::raw::uapi::{REGISTER_WRITE, Register, Unregister};
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
-use farfault_workloads::counters;
+use farfault_workloads::counters::{self, PATIENCE};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
 use farfault_workloads::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing, memory_file};
 use farfault_workloads::pins;
 use farfault_workloads::userfault::{Mode, Userfault};
 use nix::errno::Errno;
 use nix::libc;
+use std::time::Instant;
 
 const BYTES: u64 = PAGE as u64;
 
@@ -188,7 +189,11 @@ pub fn more_than_may_be_locked() -> Outcome {
 
 /// Returns once as much is pinned as `before` again.
 fn await_pinned(before: [u64; 3]) -> Outcome {
+    let began = Instant::now();
     while pinned()? != before {
+        if began.elapsed() > PATIENCE {
+            return expect_equal("pinned afterwards", &pinned()?, &before);
+        }
         std::thread::yield_now();
     }
     Ok(())

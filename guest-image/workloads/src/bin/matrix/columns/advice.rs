@@ -97,7 +97,7 @@ fn split(cell: &mut Cell<'_>) -> Outcome {
         let whole = any_is_compound(&before).map_err(|_| Errno::EIO)?;
         match (whole, may_stay) {
             (true, false) => return Err(Errno::EAGAIN),
-            (true, true) => println!("# while commands write to it, it stays whole"),
+            (true, true) => println!("# at rest only: while commands write to it, it stays whole"),
             (false, _) => {}
         }
         Ok(())

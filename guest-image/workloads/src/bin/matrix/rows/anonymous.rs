@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
     Row::new("swapped-out", "on swap when it is changed", Kind::Anonymous, swappable)
         .prepared(swap_out),
     Row::new("ksm-merged", "one page for all, by KSM", Kind::Anonymous, merged).read_first(),
-    Row::new("soft-dirty", "writes to it are tracked", Kind::Anonymous, small)
+    Row::new("soft-dirty", "writes to it are tracked", Kind::Anonymous, tracked)
         .prepared(track)
         .checked(is_tracked),
     Row::new("stack", "of the main thread", Kind::Anonymous, stack),
@@ -137,6 +137,13 @@ fn merged(environment: &Environment, row: &Row, length: u64) -> Result<Subject, 
     Ok(subject)
 }
 
+/// Small pages of which all writes so far are forgotten: what is tracked is the device's.
+fn tracked(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+    let mut subject = small(environment, row, length)?;
+    track(&mut subject)?;
+    Ok(subject)
+}
+
 /// Forgets all writes so far, for which every page is write-protected.
 fn track(subject: &mut Subject) -> Result<(), Failure> {
     set("/proc/self/clear_refs", "4")?;
@@ -144,21 +151,22 @@ fn track(subject: &mut Subject) -> Result<(), Failure> {
         sample.mapped(Mapped::No);
         sample.read_maps = Mapped::No;
     }
-    expect("nothing is soft-dirty", !any_is_tracked(subject)?)
-}
-
-fn any_is_tracked(subject: &Subject) -> Result<bool, Failure> {
     let pagemap = Pagemap::own()?;
-    let mut found = false;
     for sample in &subject.samples {
-        found |= pagemap.entry(sample.at)?.is_soft_dirty();
+        let dirty = pagemap.entry(sample.at)?.is_soft_dirty();
+        expect(&format!("{:#x} is not soft-dirty", sample.at), !dirty)?;
     }
-    Ok(found)
+    Ok(())
 }
 
+/// All samples that can be have been written since.
 fn is_tracked(subject: &Subject) -> Result<(), Failure> {
-    let written = subject.samples.iter().any(|sample| sample.allows(Access::Write));
-    expect("what was written is soft-dirty", !written || any_is_tracked(subject)?)
+    let pagemap = Pagemap::own()?;
+    for sample in subject.samples.iter().filter(|sample| sample.allows(Access::Write)) {
+        let dirty = pagemap.entry(sample.at)?.is_soft_dirty();
+        expect(&format!("{:#x}, which was written, is soft-dirty", sample.at), dirty)?;
+    }
+    Ok(())
 }
 
 /// Far below where this thread's stack is in use, one subject below the other.

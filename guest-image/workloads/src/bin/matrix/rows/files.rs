@@ -31,7 +31,9 @@ pub const ROWS: &[Row] = &[
         .sized(2 * HUGE, HUGE)
         .shared(),
     Row::new("dax-sync", "with MAP_SYNC", Kind::Dax, dax_synchronous).shared(),
+    Row::new("dax-xfs-sync", "of xfs, with MAP_SYNC", Kind::Dax, dax_xfs_synchronous).shared(),
     Row::new("dax-private", "private copies of its pages", Kind::Dax, dax_ext4),
+    Row::new("dax-xfs-private", "of xfs, private copies", Kind::Dax, dax_xfs),
     Row::new("hugetlb", "private hugetlb pages of 2 MiB", Kind::Hugetlb, huge)
         .sized(4 * HUGE, HUGE),
     Row::new("hugetlb-file", "shared, a file of them", Kind::Hugetlb, huge_file)
@@ -43,8 +45,11 @@ pub const ROWS: &[Row] = &[
 
 /// Maps `file`, after giving it its words.
 fn mapped(row: &Row, file: File, length: u64) -> Result<Subject, Failure> {
-    let flags = if row.shared { MAP_SHARED } else { MAP_PRIVATE };
-    mapped_by(flags, row, file, length)
+    mapped_by(sharing(row), row, file, length)
+}
+
+fn sharing(row: &Row) -> i32 {
+    if row.shared { MAP_SHARED } else { MAP_PRIVATE }
 }
 
 fn mapped_by(flags: i32, row: &Row, file: File, length: u64) -> Result<Subject, Failure> {
@@ -132,14 +137,21 @@ fn on_dax(folder: &Path, row: &Row, flags: i32, length: u64) -> Result<Subject, 
 }
 
 fn dax_ext4(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let flags = if row.shared { MAP_SHARED } else { MAP_PRIVATE };
-    on_dax(needed(&environment.dax_ext4)?, row, flags, length)
+    on_dax(needed(&environment.dax_ext4)?, row, sharing(row), length)
 }
 
 fn dax_xfs(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    on_dax(needed(&environment.dax_xfs)?, row, MAP_SHARED, length)
+    on_dax(needed(&environment.dax_xfs)?, row, sharing(row), length)
 }
 
 fn dax_synchronous(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     on_dax(needed(&environment.dax_ext4)?, row, calls::MAP_SYNC, length)
+}
+
+fn dax_xfs_synchronous(
+    environment: &Environment,
+    row: &Row,
+    length: u64,
+) -> Result<Subject, Failure> {
+    on_dax(needed(&environment.dax_xfs)?, row, calls::MAP_SYNC, length)
 }
