@@ -79,6 +79,9 @@ pub fn prefetch_arguments() -> Outcome {
     let right =
         Prefetch { address: region.address(), length: 4 * PAGE as u64, flags: 1, reserved: 0 };
     expect_equal("a range", &rig.device.prefetch(&right), &Ok(()))?;
+    // In the middle of a page that is not there.
+    let nothing = Prefetch { address: nowhere(PAGE)? + 1, length: 0, ..right };
+    expect_equal("no bytes", &rig.device.prefetch(&nothing), &Ok(()))?;
     let wrong = [
         ("a flag", Prefetch { flags: 2, ..right }, Errno::EINVAL),
         ("reserved", Prefetch { reserved: 1, ..right }, Errno::EINVAL),
