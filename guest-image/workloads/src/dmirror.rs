@@ -146,12 +146,3 @@ pub fn numbered(npages: usize, seed: u64) -> Result<Region, Failure> {
     }
     Ok(region)
 }
-
-/// An address at which nothing is, with `length` bytes of nothing behind it.
-///
-/// # Errors
-/// As `mmap` answers.
-pub fn nowhere(length: usize) -> Result<u64, Failure> {
-    let region = Region::anonymous(length)?;
-    Ok(region.address()) // unmapped here
-}

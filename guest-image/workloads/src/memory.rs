@@ -307,6 +307,15 @@ pub fn allow_huge_pages() -> std::io::Result<()> {
     Ok(())
 }
 
+/// An address at which nothing is, with `length` bytes of nothing behind it.
+///
+/// # Errors
+/// As `mmap` answers.
+pub fn nowhere(length: usize) -> nix::Result<u64> {
+    let region = Region::anonymous(length)?;
+    Ok(region.address()) // unmapped here
+}
+
 /// A file that exists in memory only, of `length` zero bytes.
 ///
 /// # Errors

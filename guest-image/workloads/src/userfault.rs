@@ -69,16 +69,25 @@ struct Continue {
     mapped: i64,
 }
 
+#[repr(C)]
+struct Range {
+    start: u64,
+    length: u64,
+}
+
 mod ioctls {
     #![allow(missing_docs, reason = "named as in the kernel's header")]
-    use super::{Api, Continue, Copy, Protect, Register};
+    use super::{Api, Continue, Copy, Protect, Range, Register};
     nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
     nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
+    nix::ioctl_read!(uffdio_wake, 0xaa, 0x02, Range);
     nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
     nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, Protect);
     nix::ioctl_readwrite!(uffdio_continue, 0xaa, 0x07, Continue);
 }
-use ioctls::{uffdio_api, uffdio_continue, uffdio_copy, uffdio_register, uffdio_writeprotect};
+use ioctls::{
+    uffdio_api, uffdio_continue, uffdio_copy, uffdio_register, uffdio_wake, uffdio_writeprotect,
+};
 
 const API: u64 = 0xaa;
 /// WP on shared memory, MINOR on shared memory.
@@ -163,5 +172,15 @@ impl Userfault {
         let mut range = Continue { start: page, length: PAGE, mode: 0, mapped: 0 };
         // SAFETY: contents do not change.
         unsafe { uffdio_continue(self.file.as_raw_fd(), &raw mut range) }.map(drop)
+    }
+
+    /// Has whoever waits for a page look again: it is there.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    pub fn wake(&self, page: u64) -> nix::Result<()> {
+        let mut range = Range { start: page, length: PAGE };
+        // SAFETY: changes no memory.
+        unsafe { uffdio_wake(self.file.as_raw_fd(), &raw mut range) }.map(drop)
     }
 }

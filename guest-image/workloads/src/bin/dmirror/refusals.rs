@@ -2,9 +2,9 @@
 //! What is wrong with a command, and its errno.
 
 use farfault_client::raw::{DeviceFile, Kernel};
-use farfault_workloads::dmirror::{Node, READ, SNAPSHOT, WRITE, nowhere, numbered};
+use farfault_workloads::dmirror::{Node, READ, SNAPSHOT, WRITE, numbered};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
-use farfault_workloads::memory::{Access, PAGE, Region, Sharing};
+use farfault_workloads::memory::{Access, PAGE, Region, Sharing, nowhere};
 use farfault_workloads::raw_queue::RawQueue;
 use nix::errno::Errno;
 use std::path::Path;

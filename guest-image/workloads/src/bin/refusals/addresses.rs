@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Correct commands on memory that cannot be had.
 
-use crate::rig::{ENDLESS, Rig, copy, fill, nowhere, word_count};
+use crate::rig::{ENDLESS, Rig, copy, fill, word_count};
 use farfault_client::raw::descriptor as abi;
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
-use farfault_workloads::memory::{Access, PAGE, Region, Sharing, memory_file};
+use farfault_workloads::memory::{Access, PAGE, Region, Sharing, memory_file, nowhere};
 use farfault_workloads::raw_queue::RawQueue;
 
 const BYTES: u64 = PAGE as u64;

@@ -2,12 +2,12 @@
 //! Calls of the driver with wrong arguments: each has its errno.
 #![allow(unsafe_code, reason = "creates queues on rings that are none")]
 
-use crate::rig::{Rig, nowhere, open};
+use crate::rig::{Rig, open};
 use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{DeviceFile, Kernel, Mapping, RingMemory};
 use farfault_workloads::Failure;
 use farfault_workloads::ktap::{Outcome, expect_equal};
-use farfault_workloads::memory::{PAGE, Region};
+use farfault_workloads::memory::{PAGE, Region, nowhere};
 use farfault_workloads::raw_queue::RawQueue;
 use nix::errno::Errno;
 use nix::libc;

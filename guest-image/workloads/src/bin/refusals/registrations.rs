@@ -2,7 +2,7 @@
 //! Registered buffers: what is refused, and that no page stays pinned.
 #![allow(unsafe_code, reason = "gives up privileges")]
 
-use crate::rig::{Rig, copy, fill, nowhere, open};
+use crate::rig::{Rig, copy, fill, open};
 use farfault_client::raw::descriptor as abi;
 use farfault_client::raw::uapi::{REGISTER_WRITE, Register, Unregister};
 use farfault_client::raw::{DeviceFile, Kernel};
@@ -10,7 +10,9 @@ use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::counters::{self, PATIENCE};
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
-use farfault_workloads::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing, memory_file};
+use farfault_workloads::memory::{
+    self, Access, HUGE_PAGE, PAGE, Region, Sharing, memory_file, nowhere,
+};
 use farfault_workloads::pins;
 use farfault_workloads::userfault::{Mode, Userfault};
 use nix::errno::Errno;

@@ -102,12 +102,6 @@ pub fn open() -> Result<Arc<DeviceFile>, Failure> {
     Ok(Arc::new(file))
 }
 
-/// An address at which nothing is, with `length` bytes of nothing behind it.
-pub fn nowhere(length: usize) -> Result<u64, Failure> {
-    let region = Region::anonymous(length)?;
-    Ok(region.address()) // unmapped here
-}
-
 pub fn copy(source: u64, destination: u64, length: u64) -> Descriptor {
     command(abi::OP_COPY, source, destination, length)
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rings and completion records that cost the queue, but nothing else.
 
-use crate::rig::{Rig, command, nowhere};
+use crate::rig::{Rig, command};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_client::raw::uapi::{QueueCreate, Wait};
 use farfault_client::raw::{Kernel, Mapping};
 use farfault_workloads::counters;
 use farfault_workloads::ktap::{Outcome, expect, expect_equal};
-use farfault_workloads::memory::{Access, PAGE, Region};
+use farfault_workloads::memory::{Access, PAGE, Region, nowhere};
 use nix::errno::Errno;
 
 pub fn wild_tail() -> Outcome {
