@@ -6,11 +6,12 @@ use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
 use crate::environment::set;
-use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE};
+use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE, Subject};
 use crate::row::Part;
 use farfault_workloads::ktap::{Outcome, expect};
 use farfault_workloads::page_flags::Frames;
 use farfault_workloads::{Failure, signals};
+use nix::Result as Called;
 use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
@@ -56,19 +57,30 @@ fn pageout(cell: &mut Cell<'_>) -> Outcome {
 }
 
 fn collapse(cell: &mut Cell<'_>) -> Outcome {
+    // While a handler maps pages the kernel may say of them that it is no use at all.
+    let meanwhile = cell.under_way && cell.row.name == "uffd-minor";
     cell.change(&Change {
         part: Part::Whole,
-        act: |subject, span| {
-            calls::advise(span, MADV_COLLAPSE)?;
-            subject.leaf = HUGE;
-            subject.reading_maps(Mapped::Maybe);
-            // A private page of a file is copied alone.
-            subject.whole = subject.shared || subject.kind == Kind::Anonymous;
-            Ok(())
-        },
+        act: if meanwhile { collapse_in_time } else { collapse_now },
         effect: Effect::Keeps,
         mirror: Mirror::AsCpu,
     })
+}
+
+fn collapse_now(subject: &mut Subject, span: Span) -> Called<()> {
+    calls::advise(span, MADV_COLLAPSE)?;
+    subject.leaf = HUGE;
+    subject.reading_maps(Mapped::Maybe);
+    // A private page of a file is copied alone.
+    subject.whole = subject.shared || subject.kind == Kind::Anonymous;
+    Ok(())
+}
+
+fn collapse_in_time(subject: &mut Subject, span: Span) -> Called<()> {
+    match collapse_now(subject, span) {
+        Err(Errno::EINVAL) => Err(Errno::EAGAIN),
+        done => done,
+    }
 }
 
 /// Of what is huge, or has been made so. Through debugfs, which splits folios; what
