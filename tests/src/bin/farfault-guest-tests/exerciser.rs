@@ -14,7 +14,7 @@ const OPERATIONS_LONG: u64 = 100_000;
 const SECONDS_FOR_1000: u64 = 240;
 
 /// On a file that is large enough for DAX to map it by huge pages, so many times fewer.
-const LARGE_SHARE: u64 = 10;
+const LARGE_SHARE: u64 = 5;
 const LARGE: &str = "--file-size 8388608";
 
 /// A file system: its name, which is its folder too, and how it is made and mounted. Those

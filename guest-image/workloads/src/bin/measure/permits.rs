@@ -12,6 +12,7 @@ use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, memory_file};
 use farfault_workloads::pagemap::{Entry, Pagemap};
 use farfault_workloads::{Failure, pins};
+use nix::errno::Errno;
 use nix::libc;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -178,11 +179,22 @@ fn compact(scene: &mut Scene) -> Result<String, Failure> {
     Ok(format!("{} moved", share(moved, before.len())))
 }
 
+/// How often a collapse is asked for, at most.
+const COLLAPSES: usize = 100;
+
 fn collapse(scene: &mut Scene) -> Result<String, Failure> {
     let before = scene.frames()?;
     // Where huge pages were declined before.
     scene.region()?.advise(libc::MADV_HUGEPAGE)?;
-    let result = scene.region()?.advise(libc::MADV_COLLAPSE);
+    // As madvise(2) wants it: somebody may have a page in hand for a moment.
+    let mut result = Err(Errno::EAGAIN);
+    for _ in 0..COLLAPSES {
+        result = scene.region()?.advise(libc::MADV_COLLAPSE);
+        if result != Err(Errno::EAGAIN) {
+            break;
+        }
+        std::thread::yield_now();
+    }
     let moved = scene.frames()? != before;
     scene.is_unharmed()?;
     match (result, moved) {
