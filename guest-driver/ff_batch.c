@@ -226,13 +226,14 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
 			 unsigned int nr, bool write)
 {
 	unsigned int i, half = nr / 2;
-	bool demanded = ff_batch_demands(requests, nr);
 	enum ff_cause cause = FF_CAUSE_NONE;
+	bool demanded;
 	int ret;
 
 	ret = ff_batch_fault(ctx, requests, nr, write);
 	if (!ret)
 		return;
+	demanded = ff_batch_demands(requests, nr);
 	if (nr > 1 && (ret == -EAGAIN || demanded)) {
 		ff_batch_run(ctx, requests, half, write);
 		ff_batch_run(ctx, requests + half, nr - half, write);

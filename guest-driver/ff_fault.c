@@ -58,7 +58,8 @@ int ff_faults_init(struct ff_device *ff)
 /* Who waits for the queue is told that nothing more will come of it. */
 static void ff_queue_halted(struct ff_device *ff, struct ff_queue *queue)
 {
-	WRITE_ONCE(queue->halted, true);
+	/* Behind the record that says so; pairs with smp_rmb() of who waits. */
+	smp_store_release(&queue->halted, true);
 	ff_count(&ff->counters, FF_COUNT_QUEUES_HALTED, 1);
 	wake_up_all(ff_completion(ff, queue->id));
 }

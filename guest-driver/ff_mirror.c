@@ -24,8 +24,8 @@
  *	    xa_lock of ff->contexts	spinlock: contexts by PASID
  *	      ff->queue_lock		spinlock: groups of faults
  *
- * Around ioctls and notifications of a file there is an SRCU section of the
- * device, whose end unbinding waits for before it takes any of these.
+ * Around what is done for a file there is an SRCU section, ff->unplug, whose end
+ * unbinding waits for before it takes any of these.
  *
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a
@@ -37,8 +37,9 @@
  * for, and taken only in a work item or when the driver is unbound. No lock but
  * mmap_lock is held while hmm_range_fault() runs, and none while a process waits
  * for what a program has submitted. That the device answers a command is waited
- * for under any but the spinlocks and mirror->lock: it does so within a time limit,
- * or counts as lost.
+ * for under any mutex but mirror->lock, and polled for under that one, behind an
+ * IOMMU, by an invalidation that may not block: the device answers within a time
+ * limit, or counts as lost.
  *
  * A page is mapped without a reference or a pin. What keeps it is this: an
  * entry that is valid, seen under mirror->lock, means that no invalidation of
@@ -267,8 +268,8 @@ bool ff_mirror_reap_passed(struct ff_mirror *mirror,
  * longer than an invalidation does. Returns the fence after which the tables can
  * be freed.
  */
-static u64 ff_window_reap(struct ff_window *window, unsigned long start,
-			  unsigned long end, struct list_head *tables)
+static u64 ff_mirror_reap_window(struct ff_window *window, unsigned long start,
+				 unsigned long end, struct list_head *tables)
 {
 	struct ff_mirror *mirror = window->mirror;
 	LIST_HEAD(empty);
@@ -300,7 +301,8 @@ static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
 	ff_command_wait(mirror->ff, fence);
 	if (mirror->pgt.translated) {
 		mt_for_each(&mirror->windows, window, index, end - 1) {
-			fence = max(fence, ff_window_reap(window, start, end,
+			fence = max(fence,
+				    ff_mirror_reap_window(window, start, end,
 							  tables));
 			cond_resched();
 		}
@@ -313,8 +315,8 @@ static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
  * Takes out what is mapped in one window, and so holds the lock no longer than an
  * invalidation does. Returns the fence after which the device has none of it.
  */
-static u64 ff_window_zap(struct ff_window *window, unsigned long start,
-			 unsigned long end, struct list_head *tables)
+static u64 ff_mirror_zap_window(struct ff_window *window, unsigned long start,
+				unsigned long end, struct list_head *tables)
 {
 	struct ff_mirror *mirror = window->mirror;
 	struct ff_gather gather;
@@ -352,7 +354,8 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 	u64 fence = 0;
 
 	mt_for_each(&mirror->windows, window, index, end - 1) {
-		fence = max(fence, ff_window_zap(window, start, end, &tables));
+		fence = max(fence, ff_mirror_zap_window(window, start, end,
+							&tables));
 		cond_resched();
 	}
 	ff_mirror_settle_dropped(mirror, start, end, fence, &tables);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Judges what the driver counts: what is made and given back must be back at 0.
 
+/// The shell command by which a guest prints the driver's counters.
+pub const COUNTERS: &str = "cat /sys/kernel/debug/farfault/*/counters";
+
 /// What there is now, of things that are given back when the last file is closed.
 const GAUGES: [&str; 6] =
     ["contexts", "queues", "notifiers", "table_pages", "dma_mappings", "pages_pinned"];

@@ -162,6 +162,13 @@ pub fn run(
     farfault.script(&options, &script_of(&steps, ""))
 }
 
+/// Cases that our device is to pass, which is worth something only if the kernel's passes
+/// them, and that it does not.
+#[must_use]
+pub fn refuted(rows: &[Row]) -> Vec<&Row> {
+    rows.iter().filter(|row| row.due && row.control != Outcome::Passed).collect()
+}
+
 /// Reads the selftest's source.
 ///
 /// # Errors

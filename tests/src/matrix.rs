@@ -8,6 +8,7 @@ use crate::ktap::{self, Case, Outcome};
 const REFUSED: &str = "refused: ";
 /// How one begins that says that the kernel's own bug was met.
 const BUG: &str = "bug of the kernel: ";
+/// How one begins that says what was not done while commands were under way.
 const AT_REST: &str = "at rest only: ";
 /// How the reason begins why a cell makes no sense.
 const SENSELESS: &str = "not applicable: ";
@@ -28,9 +29,9 @@ are counted, and most of them once more while commands are under way. Then the d
 page that is looked at over and over; another queue writes to each, a third one adds to a word of
 each, and a fourth one walks along links from page to page, but for rows that a write would turn
 into another kind of memory (pages of zeroes, of a file mapped privately, merged by KSM,
-write-protected by userfaultfd). Each cell is a test of what device and CPU see, who may access it, how many
-far faults that takes, and that no write or addition is lost; `guest-image/workloads/src/bin/matrix`
-has them. `scripts/matrix --row ROW --column COLUMN` runs one.
+write-protected by userfaultfd). Each cell is a test of what device and CPU see, who may access it,
+how many far faults that takes, and that no write or addition is lost;
+`guest-image/workloads/src/bin/matrix` has them. `scripts/matrix --row ROW --column COLUMN` runs one.
 ";
 
 /// What a cell shows.

@@ -62,7 +62,8 @@ constants! { CONSTANTS;
     /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
     /// reaches the pages that are there now, whatever becomes of the mapping, until they are
     /// unregistered or the file is closed. EFAULT: part of it cannot be had; ENOMEM: more than
-    /// RLIMIT_MEMLOCK, which binds who lacks CAP_IPC_LOCK; ENOSPC: no address is free; EOPNOTSUPP: with 5-level paging processes leave no address free.
+    /// RLIMIT_MEMLOCK, which binds who lacks CAP_IPC_LOCK; ENOSPC: no address is free;
+    /// EOPNOTSUPP: with 5-level paging processes leave no address free.
     IOC_REGISTER: u32 = ioctl(3, 8, 32);
     /// [`Register::flags`]: for writing too.
     REGISTER_WRITE: u32 = 1 << 0;

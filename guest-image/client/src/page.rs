@@ -52,7 +52,7 @@ impl Page {
         self.has(SNAPSHOT_DEVICE)
     }
 
-    /// Nobody could reach it.
+    /// A device cannot have it.
     #[must_use]
     pub fn is_error(self) -> bool {
         self.has(SNAPSHOT_ERROR)

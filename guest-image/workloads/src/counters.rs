@@ -57,7 +57,6 @@ pub fn gauges() -> Result<Gauges, Failure> {
 }
 
 /// How long what a process leaves behind may take to go.
-/// How long what must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns once there is no more than `before` again: what the kernel puts off to

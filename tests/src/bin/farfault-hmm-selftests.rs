@@ -3,10 +3,11 @@
 //! one in one boot, and prints what came of each case in two columns. The last
 //! line, and the exit code, are about our device. See scripts/hmm-selftests.
 
+use farfault_tests::gauges::{self, COUNTERS};
 use farfault_tests::hmm_selftests::{self, Row};
+use farfault_tests::kernel_log;
 use farfault_tests::ktap::Outcome;
 use farfault_tests::run::{Farfault, Step, section};
-use farfault_tests::{gauges, kernel_log};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,7 +25,7 @@ fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     let farfault = Farfault::from_environment()?;
     let made = hmm_selftests::from_environment()?;
     let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
-    let gauges = step("gauges", "cat /sys/kernel/debug/farfault/*/counters");
+    let gauges = step("gauges", COUNTERS);
     let [log, log_after] = ["log", "log-after"].map(|name| step(name, "dmesg"));
     let finished = hmm_selftests::run(&farfault, &made, &[gauges, log], &[log_after])?;
     let output = |step: &str| {
@@ -44,8 +45,9 @@ fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     }
     let left = gauges::not_at_zero(&output("gauges")?);
     complaints.extend(left.iter().map(|gauge| format!("{gauge} is not back at 0")));
-    let refuted = rows.iter().filter(|row| row.due && row.control != Outcome::Passed);
-    complaints.extend(refuted.map(|row| format!("{} does not pass with test_hmm", row.name)));
+    let refuted = hmm_selftests::refuted(&rows);
+    complaints
+        .extend(refuted.iter().map(|row| format!("{} does not pass with test_hmm", row.name)));
     if finished.code != Some(0) {
         complaints.push(format!("the guest ended with {:?}", finished.code));
     }

@@ -65,7 +65,12 @@ fn is_back(region: &Region, work: impl FnOnce() -> Outcome) -> Outcome {
 /// Nothing but that is said of these pages.
 fn are_in_a_device(found: &[Page]) -> Outcome {
     let wanted = |page: &Page| {
-        page.is_in_a_device() && !page.is_readable() && !page.is_writable() && !page.is_mirrored()
+        page.is_in_a_device()
+            && !page.is_readable()
+            && !page.is_writable()
+            && !page.is_zero_page()
+            && !page.is_error()
+            && !page.is_mirrored()
     };
     expect(&format!("all are in a device: {found:?}"), found.iter().all(wanted))
 }

@@ -6,6 +6,7 @@
 //! as usual in a long run.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of};
 
 const OPERATIONS: u64 = 1500;
@@ -72,7 +73,7 @@ fn steps(operations: u64) -> Vec<Step> {
         }
         steps.push(step(&format!("{name}-end"), format!("umount /{name}")));
     }
-    steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters".to_owned()));
+    steps.push(step("gauges", COUNTERS.to_owned()));
     steps.push(step("log", "dmesg".to_owned()));
     steps
 }

@@ -6,6 +6,7 @@
 use crate::check::{
     Check, clean_log, ensure, exit_code, found, gauges, ktap, ktap_but, not_applicable, succeeded,
 };
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::hmm_selftests;
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
 use serde_json::Value;
@@ -27,7 +28,7 @@ const PLAIN: [(&str, &str); 5] = [
     ("group", "cat /sys/bus/pci/devices/0000:00:01.0/iommu_group/type"),
     ("saxpy", "saxpy 1000000"),
     ("stress", "stress --processes 2 --queues 2 --commands 150 --seed 1"),
-    ("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
+    ("gauges", COUNTERS),
     ("log", "dmesg"),
 ];
 

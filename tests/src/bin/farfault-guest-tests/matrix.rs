@@ -9,6 +9,7 @@
 //! told to lose it, and must fail for that reason.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap_but, not_applicable};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::ktap::{self as reader, Outcome};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, is_long, script_of};
 
@@ -62,7 +63,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
     let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
     let mut steps = vec![step("matrix", &format!("matrix{rows}"))];
-    steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
+    steps.push(step("gauges", COUNTERS));
     steps.extend(LOSSES.iter().map(|loss| step(&loss.name(), &loss.command())));
     steps.push(step("log", "dmesg"));
     let disks = [host_file()?, host_file()?];

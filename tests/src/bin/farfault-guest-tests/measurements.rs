@@ -3,6 +3,7 @@
 //! states in the tables of the program `measure` are tests, times are not.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::markdown::Markdown;
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 
@@ -15,7 +16,7 @@ const STEPS: [(&str, &str); 6] = [
     ("sizes", "measure --mib 1024 sizes"),
     ("permits", "measure --mib 4 permits"),
     ("lengths", "measure --mib 4 lengths"),
-    ("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
+    ("gauges", COUNTERS),
     ("log", "dmesg"),
 ];
 

@@ -3,6 +3,7 @@
 //! is killed, and nobody else.
 
 use crate::check::{Check, ensure, exit_code, found, succeeded};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 
@@ -47,7 +48,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     steps.push(step("log", "dmesg -c"));
     steps.push(step("firm", &format!("( {FIRM}\n)")));
     steps.push(step("work afterwards", "saxpy 100000"));
-    steps.push(step("gauges", "cat /sys/kernel/debug/farfault/*/counters"));
+    steps.push(step("gauges", COUNTERS));
     steps.push(step("log-firm", "dmesg"));
     let options = ["--cpus=2", "--memory=512M", "--timeout=400"].map(str::to_owned);
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;

@@ -3,6 +3,7 @@
 //! test programs, counts, the module's life, and the kernel log at the end.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of};
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ const PLAIN: [(&str, &str); 9] = [
     ("stress", "stress --processes 3 --queues 2 --commands 150 --seed 1"),
     ("touch", "first-touch --mib 64 --mark"),
     ("module", MODULE),
-    ("gauges", GAUGES),
+    ("gauges", COUNTERS),
     ("log", "dmesg"),
     ("broken", BROKEN),
 ];
@@ -51,9 +52,6 @@ saxpy 1000 && { echo 'it went well'; exit 1; }
 saxpy 1000 || exit 1
 dmesg | grep 'queue 0 halted: its faults make no sense'
 cat /sys/kernel/debug/farfault/*/counters";
-
-/// Everything that can leak is back where it was.
-const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 
 pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let steps: Vec<Step> = KTAP

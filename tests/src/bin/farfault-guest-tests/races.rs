@@ -9,6 +9,7 @@
 //! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of};
 use std::collections::BTreeSet;
 
@@ -142,7 +143,7 @@ fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Result<Vec<Check>, 
         step("list", "races --list"),
         whole,
         halves,
-        step("gauges", "cat /sys/kernel/debug/farfault/*/counters"),
+        step("gauges", COUNTERS),
         step("log", "dmesg"),
     ];
     for Broken { parameter, change, changes, .. } in group.broken {
@@ -153,13 +154,18 @@ fn boot(farfault: &Farfault, group: &Group, changes: u64) -> Result<Vec<Check>, 
     let options = [
         "--cpus=2".to_owned(),
         "--memory=1G".to_owned(),
-        // In a long run the kernel says more than it remembers.
-        "--cmdline-append=log_buf_len=8M".to_owned(),
+        format!("--cmdline-append=log_buf_len={}", log_size(changes)),
         format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
     ];
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     let named = |check: Check| Check { name: format!("{}::{}", group.name, check.name), ..check };
     Ok(checks(&finished, group, changes).into_iter().map(named).collect())
+}
+
+/// Room for what the kernel says: it has three lines for each page whose memory fails.
+fn log_size(changes: u64) -> u64 {
+    const BYTES_EACH: u64 = 300;
+    (changes.min(1 << 30) * BYTES_EACH).next_power_of_two().max(8 << 20)
 }
 
 fn checks(finished: &Finished, group: &Group, changes: u64) -> Vec<Check> {

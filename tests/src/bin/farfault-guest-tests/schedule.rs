@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Which scenarios run side by side: a guest without KVM of its own keeps little more than
-//! one CPU busy, so two of them at a time take little longer than one.
+//! Which scenarios run side by side: a guest without KVM of its own keeps less than two
+//! CPUs busy, so two of them at a time take less than one after the other.
 
 use crate::check::Check;
 use farfault_tests::run::{Farfault, is_long};

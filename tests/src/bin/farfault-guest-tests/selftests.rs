@@ -6,6 +6,7 @@
 use crate::check::{
     Check, Verdict, clean_log, ensure, exit_code, found, gauges, gauges_of, ktap, succeeded,
 };
+use farfault_tests::gauges::COUNTERS;
 use farfault_tests::hmm_selftests::{self, Row};
 use farfault_tests::ktap::Outcome;
 use farfault_tests::run::{Farfault, Finished, Step};
@@ -15,12 +16,12 @@ const PROGRAM: &str = "dmirror";
 
 /// What else is run there.
 const PLAIN: [(&str, &str); 4] =
-    [("module", MODULE), ("unbind", UNBIND), ("gauges", GAUGES), ("log", "dmesg")];
+    [("module", MODULE), ("unbind", UNBIND), ("gauges", COUNTERS), ("log", "dmesg")];
 
 /// When the kernel's module is there in place of our nodes: our device beside that one.
 const AFTER: [(&str, &str); 3] = [
     ("device-private", "insmod /lib/modules/farfault.ko && device-private"),
-    ("gauges-after", GAUGES),
+    ("gauges-after", COUNTERS),
     ("log-after", "dmesg"),
 ];
 
@@ -50,9 +51,6 @@ for round in 1 2 3; do
 	echo $function >bind || exit 1
 done
 hmm-tests -V hmm_device_coherent -t anon_write";
-
-/// Everything that can leak is back where it was.
-const GAUGES: &str = "cat /sys/kernel/debug/farfault/*/counters";
 
 pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
@@ -104,9 +102,7 @@ fn case(row: Row) -> Check {
     Check { name: format!("hmm-tests::{}", row.name), verdict }
 }
 
-/// A case that our device is to pass is worth something only if the kernel's passes it.
 fn control(rows: &[Row]) -> Result<(), String> {
-    let refuted: Vec<_> =
-        rows.iter().filter(|row| row.due && row.control != Outcome::Passed).collect();
+    let refuted = hmm_selftests::refuted(rows);
     ensure(refuted.is_empty(), || format!("these do not pass with test_hmm: {refuted:#?}"))
 }

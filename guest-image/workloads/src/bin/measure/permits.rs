@@ -171,7 +171,7 @@ fn compact(scene: &mut Scene) -> Result<String, Failure> {
         compaction::run()?;
         let after = scene.frames()?;
         moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
-        if moved * 2 > before.len() {
+        if moved == before.len() {
             break;
         }
     }

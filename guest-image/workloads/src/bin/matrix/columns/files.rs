@@ -76,8 +76,8 @@ fn punch(cell: &mut Cell<'_>) -> Outcome {
     })
 }
 
-/// What was behind the part that goes moves to the front, and what a private
-/// mapping had of its own goes as well.
+/// What was behind the part that goes moves to the front; what a private mapping had
+/// of its own goes as well, or stays where it is.
 fn collapse_range(cell: &mut Cell<'_>) -> Outcome {
     cell.change(&Change {
         part: Part::Whole,
