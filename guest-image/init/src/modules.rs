@@ -2,8 +2,7 @@
 //! Kernel modules: those that the image lists for its role, and the driver.
 //!
 //! The image has worked out the order, so that the guest needs no modprobe.
-//! A line of the list is a path, followed by `optional` where a module suits
-//! only some machines (there is one KVM module per CPU vendor).
+//! A line of the list is a path.
 
 use crate::failure::{self, Failure};
 use nix::errno::Errno;
@@ -19,22 +18,10 @@ const PCI_DEVICES: &str = "/sys/bus/pci/devices";
 const VENDOR: &str = "0x1234";
 const DEVICE: &str = "0xfa17";
 
-#[derive(Debug, PartialEq)]
-struct Entry<'a> {
-    path: &'a str,
-    optional: bool,
-}
-
 /// Loads the modules that the image lists.
 pub fn load_listed() -> Result<(), Failure> {
     let list = failure::read(LIST)?;
-    for Entry { path, optional } in entries(&String::from_utf8_lossy(&list)) {
-        match load(path, "") {
-            Err(Failure::Module { .. }) if optional => {}
-            other => other?,
-        }
-    }
-    Ok(())
+    paths(&String::from_utf8_lossy(&list)).try_for_each(|path| load(path, ""))
 }
 
 /// Loads the guest driver if the machine has the device.
@@ -55,12 +42,8 @@ pub fn require_kvm() -> Result<(), Failure> {
     if Path::new("/dev/kvm").exists() { Ok(()) } else { Err(Failure::NoKvm) }
 }
 
-fn entries(list: &str) -> impl Iterator<Item = Entry<'_>> {
-    list.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let path = words.next()?;
-        Some(Entry { path, optional: words.next() == Some("optional") })
-    })
+fn paths(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(str::trim).filter(|path| !path.is_empty())
 }
 
 fn load(path: &str, params: &str) -> Result<(), Failure> {
@@ -90,13 +73,9 @@ mod tests {
 
     #[test]
     fn the_list_keeps_its_order() {
-        let list = "/lib/modules/kvm.ko\n\n  /lib/modules/kvm-amd.ko   optional\n/a required\n";
-        let expected = [
-            Entry { path: "/lib/modules/kvm.ko", optional: false },
-            Entry { path: "/lib/modules/kvm-amd.ko", optional: true },
-            Entry { path: "/a", optional: false },
-        ];
-        assert_eq!(entries(list).collect::<Vec<_>>(), expected);
+        let list = "/lib/modules/kvm.ko\n\n  /lib/modules/kvm-amd.ko \n/a";
+        let expected = ["/lib/modules/kvm.ko", "/lib/modules/kvm-amd.ko", "/a"];
+        assert_eq!(paths(list).collect::<Vec<_>>(), expected);
     }
 
     #[test]
