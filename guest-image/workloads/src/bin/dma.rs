@@ -6,6 +6,7 @@
 use farfault_client::{Advice, Device};
 use farfault_workloads::Failure;
 use farfault_workloads::counters;
+use farfault_workloads::huge_page::huge_page;
 use farfault_workloads::ktap::{self, Outcome, Skip, Test, expect, expect_equal};
 use farfault_workloads::memory::{self, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
 use nix::libc::{MADV_FREE, MADV_PAGEOUT};
@@ -56,16 +57,6 @@ fn small(value: u8) -> Result<Region, Failure> {
     Ok(region)
 }
 
-fn huge(value: u8) -> Result<Region, Failure> {
-    memory::allow_huge_pages()?;
-    let mut region = Region::huge_pages(HUGE_PAGE)?;
-    region.fill(value);
-    match Device::open()?.snapshot(&region[..])?.iter().all(|page| page.is_large()) {
-        true => Ok(region),
-        false => Err(Skip("the system has no huge page to give".to_owned()).into()),
-    }
-}
-
 fn each_small_page_is_a_mapping() -> Outcome {
     let (device, mut region) = (device()?, small(1)?);
     let made = change(|| Ok(device.prefetch_mut(&mut region[..])?))?;
@@ -75,14 +66,14 @@ fn each_small_page_is_a_mapping() -> Outcome {
 }
 
 fn a_huge_page_is_one_mapping() -> Outcome {
-    let (device, mut region) = (device()?, huge(1)?);
+    let (device, mut region) = (device()?, huge_page(1)?);
     let made = change(|| Ok(device.prefetch_mut(&mut region[..])?))?;
     expect_equal("mappings made", &made, &1)
 }
 
 /// Their mappings are several, whatever the frames.
 fn small_pages_together_stay_apart() -> Outcome {
-    let (device, mut region) = (device()?, huge(1)?);
+    let (device, mut region) = (device()?, huge_page(1)?);
     region.protect(5 * PAGE, PAGE, memory::Access::Read)?;
     region.protect(5 * PAGE, PAGE, memory::Access::Write)?;
     let made = change(|| Ok(device.prefetch_mut(&mut region[..])?))?;
@@ -106,7 +97,7 @@ fn what_is_taken_is_unmapped() -> Outcome {
 }
 
 fn a_huge_page_goes_as_a_whole() -> Outcome {
-    let (device, mut region) = (device()?, huge(1)?);
+    let (device, mut region) = (device()?, huge_page(1)?);
     let mut queue = device.queue(16)?;
     queue.fill(&mut region[..], 2_u8)?;
     let split = counters::get("leaves_split")?;
@@ -146,7 +137,7 @@ fn what_is_given_up_is_unmapped() -> Outcome {
 fn the_end_unmaps_all() -> Outcome {
     let before = mappings()?;
     let device = device()?;
-    let (mut small, mut huge) = (small(1)?, huge(1)?);
+    let (mut small, mut huge) = (small(1)?, huge_page(1)?);
     device.prefetch_mut(&mut small[..])?;
     device.prefetch_mut(&mut huge[..])?;
     expect("they are mapped", mappings()? > before + PAGES as u64)?;

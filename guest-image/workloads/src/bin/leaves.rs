@@ -7,8 +7,9 @@ use farfault_client::{Advice, Device};
 use farfault_workloads::Failure;
 use farfault_workloads::children::{Child, Signpost};
 use farfault_workloads::counters;
-use farfault_workloads::ktap::{self, Outcome, Skip, Test, expect, expect_equal};
-use farfault_workloads::memory::{self, Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
+use farfault_workloads::huge_page::huge_page;
+use farfault_workloads::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_workloads::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
 use std::process::ExitCode;
 
 const TESTS: &[Test] = &[
@@ -28,20 +29,9 @@ fn main() -> ExitCode {
     ktap::main(TESTS)
 }
 
-/// 2 MiB in one piece, full of `value`; the CPU maps it by one entry.
-fn huge(value: u8) -> Result<Region, Failure> {
-    memory::allow_huge_pages()?;
-    let mut region = Region::huge_pages(HUGE_PAGE)?;
-    region.fill(value);
-    match Device::open()?.snapshot(&region[..])?.iter().all(|page| page.is_large()) {
-        true => Ok(region),
-        false => Err(Skip("the system has no huge page to give".to_owned()).into()),
-    }
-}
-
-/// The same, but mapped page by page.
+/// A huge page that the CPU maps page by page.
 fn together(value: u8) -> Result<Region, Failure> {
-    let region = huge(value)?;
+    let region = huge_page(value)?;
     region.protect(5 * PAGE, PAGE, Access::Read)?;
     region.protect(5 * PAGE, PAGE, Access::Write)?;
     let large = Device::open()?.snapshot(&region[..])?.iter().any(|page| page.is_large());
@@ -61,7 +51,7 @@ fn mirrored(device: &Device, region: &Region) -> Result<Vec<bool>, Failure> {
 }
 
 fn a_huge_page_is_one_leaf() -> Outcome {
-    let mut region = huge(1)?;
+    let mut region = huge_page(1)?;
     let device = Device::open()?;
     let leaves = change("leaves_2m", || Ok(device.prefetch_mut(&mut region[..])?))?;
     expect_equal("2 MiB leaves", &leaves, &1)
@@ -127,7 +117,7 @@ fn one_page_taken_leaves_the_rest() -> Outcome {
 }
 
 fn half_given_up_leaves_the_rest() -> Outcome {
-    let mut region = huge(1)?;
+    let mut region = huge_page(1)?;
     let device = Device::open()?;
     let mut queue = device.queue(16)?;
     queue.fill(&mut region[..], 2_u8)?;

@@ -4,16 +4,13 @@
 use crate::operation::Abilities;
 use farfault_workloads::Failure;
 use farfault_workloads::memory::PAGE;
+use farfault_workloads::reflink::reflink_range;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
-use nix::libc;
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-
-nix::ioctl_write_ptr!(clone_range, 0x94, 13, libc::file_clone_range);
 
 /// A file without a name, so that nothing is left of it.
 pub struct Subject {
@@ -56,16 +53,9 @@ impl Subject {
     }
 
     /// Reflinks `range` to `to` in `target`, which may be this very file.
-    #[allow(unsafe_code, reason = "an ioctl")]
     pub fn reflink(&self, range: &Range<usize>, target: &Subject, to: usize) -> nix::Result<()> {
-        let request = libc::file_clone_range {
-            src_fd: self.file.as_raw_fd().into(),
-            src_offset: range.start as u64,
-            src_length: range.len() as u64,
-            dest_offset: to as u64,
-        };
-        // SAFETY: it reads the request, and changes nothing in this process.
-        unsafe { clone_range(target.file.as_raw_fd(), &request) }.map(drop)
+        let bytes = range.start as u64..range.end as u64;
+        reflink_range(&self.file, bytes, &target.file, to as u64)
     }
 
     /// Has the file system write all down, and then forget it.

@@ -156,21 +156,6 @@ pub fn sync(span: Span) -> Result<()> {
     Errno::result(unsafe { libc::msync(span.base(), span.bytes(), libc::MS_SYNC) }).map(drop)
 }
 
-/// `fallocate` with a `mode`, on `length` bytes of `file` from `offset`.
-pub fn allocate(file: &File, mode: c_int, offset: u64, length: u64) -> Result<()> {
-    // SAFETY: works on a file; subjects mapped from it have no references to them.
-    let result = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as i64, length as i64) };
-    Errno::result(result).map(drop)
-}
-
-/// Makes `clone` share the blocks of `original` (FICLONE).
-pub fn reflink(clone: &File, original: &File) -> Result<()> {
-    const FICLONE: libc::c_ulong = 0x4004_9409;
-    // SAFETY: takes a descriptor and touches no memory of the program.
-    let result = unsafe { libc::ioctl(clone.as_raw_fd(), FICLONE, original.as_raw_fd()) };
-    Errno::result(result).map(drop)
-}
-
 /// Through which bytes go to and from memory, and EFAULT comes in place of a signal.
 pub struct Pipe {
     read: PipeReader,

@@ -11,9 +11,10 @@ use crate::row::Part;
 use farfault_workloads::Failure;
 use farfault_workloads::ktap::{Outcome, expect_equal};
 use farfault_workloads::memory::{memory_file, unnamed_file};
+use farfault_workloads::reflink;
 use nix::Result;
 use nix::errno::Errno;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::libc;
 use nix::sys::statfs::fstatfs;
 use std::fs::File;
@@ -68,8 +69,9 @@ fn punch(cell: &mut Cell<'_>) -> Outcome {
     cell.change(&Change {
         part: Part::Middle,
         act: |subject, span| {
-            let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-            calls::allocate(file(subject)?, mode, span.start - subject.span.start, span.length)
+            let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let offset = span.start - subject.span.start;
+            fallocate(file(subject)?, mode, offset as i64, span.length as i64)
         },
         effect: if own { Effect::Keeps } else { Effect::Clears },
         mirror,
@@ -83,7 +85,8 @@ fn collapse_range(cell: &mut Cell<'_>) -> Outcome {
         part: Part::Whole,
         act: |subject, span| {
             let part = Part::Front.of(span).length;
-            calls::allocate(file(subject)?, libc::FALLOC_FL_COLLAPSE_RANGE, part, part)?;
+            let mode = FallocateFlags::FALLOC_FL_COLLAPSE_RANGE;
+            fallocate(file(subject)?, mode, part as i64, part as i64)?;
             // Of private copies ext4 leaves those before the part, xfs all in the file.
             let quarter = subject.samples.len() / 4;
             subject.whole = false;
@@ -137,7 +140,7 @@ fn reflink(cell: &mut Cell<'_>) -> Outcome {
     let held: Vec<Holds> = cell.subject.samples.iter().map(|sample| sample.holds).collect();
     let before = frames(&cell.subject)?;
     let commands = cell.start_commands()?;
-    let done = calls::reflink(&clone, file(&cell.subject)?);
+    let done = reflink::reflink(file(&cell.subject)?, &clone);
     let cloned = cell.was_done(done)? && cell.row.shared;
     // Commands under way go on to add to the one file.
     let sums = if cloned { words_in(&clone, &cell.subject, TALLY)? } else { Vec::new() };

@@ -10,6 +10,7 @@ use crate::row::Row;
 use crate::rows::anonymous::written;
 use farfault_workloads::Failure;
 use farfault_workloads::memory::memory_file;
+use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -131,7 +132,7 @@ fn huge_file(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure
 /// for 2 MiB must not lead to anything else.
 fn on_dax(folder: &Path, row: &Row, flags: i32, length: u64) -> Result<Subject, Failure> {
     let file = file_in(folder, length)?;
-    calls::allocate(&file, 0, 0, length)?;
+    fallocate(&file, FallocateFlags::empty(), 0, length as i64)?;
     file.write_all_at(&vec![0; length as usize], 0)?;
     mapped_by(flags, row, file, length)
 }

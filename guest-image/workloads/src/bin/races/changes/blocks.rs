@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Changes of which blocks a file consists of.
-#![allow(unsafe_code, reason = "FICLONE")]
 
 use super::files::{allocate, file, file_in, punch_hole};
 use super::{SMALL, Set};
@@ -11,11 +10,10 @@ use crate::stage::{Change, Stage};
 use crate::system::{ext4, xfs};
 use farfault_workloads::Failure;
 use farfault_workloads::memory::PAGE;
-use nix::errno::Errno;
+use farfault_workloads::reflink::reflink;
 use nix::fcntl::FallocateFlags;
 use nix::libc;
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 /// Bytes of a file; the last page is not mapped, as a collapse must end before the end.
@@ -26,7 +24,7 @@ pub fn collapse(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, backing, SMALL, Collapse)
 }
 
-pub fn reflink(salt: u64) -> Result<Set, Failure> {
+pub fn share(salt: u64) -> Result<Set, Failure> {
     let backing = Backing::File(file_in(xfs()?, LENGTH)?, libc::MAP_SHARED);
     Set::new(salt, backing, SMALL, Reflink { clone: file_in(xfs()?, LENGTH)? })
 }
@@ -62,7 +60,7 @@ impl Change for Reflink {
         let own = layout::sum(QUEUES - 1);
         stage.add(page)?;
         let sum = stage.arena.load(0, page, own)?;
-        share(&self.clone, file(stage)?)?;
+        reflink(file(stage)?, &self.clone)?;
         stage.add(page)?;
         stage.arena.store(page, WORDS / 2 + 1, sum);
         let mut bytes = [0; 8];
@@ -75,12 +73,4 @@ impl Change for Reflink {
         }
         stage.probe.seen(0, page)
     }
-}
-
-/// Makes `clone` share the blocks of `original`.
-fn share(clone: &File, original: &File) -> nix::Result<()> {
-    const FICLONE: libc::c_ulong = 0x4004_9409;
-    // SAFETY: touches no memory of this process but the clone's mappings, of which there are none.
-    Errno::result(unsafe { libc::ioctl(clone.as_raw_fd(), FICLONE, original.as_raw_fd()) })
-        .map(drop)
 }

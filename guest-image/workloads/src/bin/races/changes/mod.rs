@@ -85,7 +85,7 @@ pub const KINDS: [Kind; 28] = [
     kind("punch_hole_ext4", files::punch_ext4),
     kind("writeback", files::writeback),
     kind("collapse_range_ext4", blocks::collapse),
-    kind("reflink_xfs", blocks::reflink),
+    kind("reflink_xfs", blocks::share),
     kind("migration", kernel::migrate),
     kind("compaction", kernel::compact),
     kind("ksm", kernel::merge),
