@@ -16,7 +16,10 @@ const SECONDS_FOR_1000: u64 = 240;
 
 /// On a file that is large enough for DAX to map it by huge pages, so many times fewer.
 const LARGE_SHARE: u64 = 5;
-const LARGE: &str = "--file-size 8388608";
+/// Without reflinks: of such a file with blocks that are shared, xfs of Linux 7.2 loses a
+/// zeroing, or refuses to collapse a range, with and without a device (operation 1547 with
+/// `--seed 3`, and 867 with `--seed 1`, also with `--cpu-only`).
+const LARGE: &str = "--file-size 8388608 --without reflink";
 
 /// A file system: its name, which is its folder too, and how it is made and mounted. Those
 /// with DAX have files begin at multiples of 2 MiB.
@@ -122,7 +125,7 @@ fn exercised(finished: &Finished, name: &str, step: &str, operations: u64) -> Re
     says("verified=yes".to_owned())?;
     says(format!("operations={operations}"))?;
     says(format!("map_sync={}", is_dax(name)))?;
-    says(format!("reflink={}", name.starts_with("xfs")))?;
+    says(format!("reflink={}", step.starts_with("xfs") && step == name))?;
     says(format!("collapse={}", name != "tmpfs"))?;
     says(format!("insert={}", name != "tmpfs"))?;
     says("punch=true".to_owned())?;

@@ -64,6 +64,10 @@ pub struct Exercise {
     saved_model: Model,
     mapping: FileMapping,
     queue: Option<RawQueue>,
+    /// Linux 7.2 warns (fs/dax.c:452) when a system call moves or copies blocks of a file
+    /// that xfs has mapped with DAX, whoever has touched the mapping: it takes the page from
+    /// the file before it takes it from page tables.
+    must_unmap: bool,
     _no_zeroing: Option<NoZeroing>,
     manner: Manner,
     /// What the file system does.
@@ -73,13 +77,15 @@ pub struct Exercise {
 }
 
 impl Exercise {
-    /// An empty file in `folder`.
-    pub fn new(folder: &Path, manner: Manner) -> Result<Exercise, Failure> {
+    /// An empty file in `folder`, and nothing that `without` names.
+    pub fn new(folder: &Path, manner: Manner, without: &str) -> Result<Exercise, Failure> {
         let queue = if manner.cpu_only { None } else { Some(queue()?) };
         let subject = Subject::new(folder, "file")?;
         let mapping = FileMapping::new(&subject.file, manner.most)?;
         let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
+        let offered = Subject::abilities(folder)?;
         Ok(Exercise {
+            must_unmap: mapping.synchronous && offered.reflink && !manner.keep_mapped,
             _no_zeroing: if zeroes_wrongly { NoZeroing::new(folder)? } else { None },
             mapping,
             subject,
@@ -88,7 +94,7 @@ impl Exercise {
             saved_model: Model::default(),
             queue,
             manner,
-            abilities: Subject::abilities(folder)?,
+            abilities: offered.without(without)?,
             tally: Tally::default(),
         })
     }
@@ -117,7 +123,7 @@ impl Exercise {
         if let Some(range) = &watched {
             self.look_at(range)?;
         }
-        if operation.copies_blocks() && self.must_unmap() {
+        if operation.copies_blocks() && self.must_unmap {
             self.mapping.advise(0..self.manner.most, Advice::Unmap)?;
         }
         self.act(operation, random)?;
@@ -178,13 +184,6 @@ impl Exercise {
             allocation => self.allocate(&allocation)?,
         }
         Ok(())
-    }
-
-    /// Linux 7.2 warns (fs/dax.c:452) when a system call copies a shared
-    /// block that is mapped with DAX, whoever has touched the mapping: it takes the
-    /// page from the file before it takes it from page tables.
-    fn must_unmap(&self) -> bool {
-        !self.manner.keep_mapped && self.abilities.reflink && self.mapping.synchronous
     }
 
     /// The operations that move a file's blocks about.

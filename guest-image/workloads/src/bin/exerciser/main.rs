@@ -16,6 +16,7 @@ use farfault_workloads::memory::PAGE;
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
 use farfault_workloads::random::Random;
+use operation::Abilities;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,11 +25,12 @@ use std::process::ExitCode;
 const PROGRAM: Program = Program {
     name: "exerciser",
     usage: "DIRECTORY [--operations N] [--seed S] [--file-size BYTES] [--cpu-only] \
-            [--keep-mapped] [--zero-ahead]",
+            [--without NAMES] [--keep-mapped] [--zero-ahead]",
     about: "Does N random operations (default 3000) on a file in DIRECTORY of up to BYTES\n\
             (default 256 KiB; from 4 MiB on also by whole huge pages): write, read, truncation, allocation, hole punch, zeroing, collapse,\n\
             insertion, reflink, sync, reclaim, and accesses to its mapping by CPU and device.\n\
-            Where the file system lacks one of them, it is left out.\n\
+            Where the file system lacks one of them, it is left out; so is what --without names\n\
+            of allocate, punch, zero, collapse, insert and reflink.\n\
             --cpu-only has the CPU do the device's part, to tell who is to blame.\n\
             --keep-mapped leaves the mapping in the page tables also where system calls copy\n\
             reflinked blocks under DAX, of which Linux 7.2 warns with and without a device.\n\
@@ -47,6 +49,7 @@ struct Plan {
     operations: u64,
     seed: u64,
     manner: Manner,
+    without: String,
 }
 
 fn main() -> ExitCode {
@@ -57,10 +60,13 @@ fn main() -> ExitCode {
             let cpu_only = options.switch("--cpu-only");
             let keep_mapped = options.switch("--keep-mapped");
             let zero_ahead = options.switch("--zero-ahead");
+            let without: String = options.option("--without", String::new())?;
+            Abilities::default().without(&without)?;
             Ok(Plan {
                 manner: Manner { most, cpu_only, keep_mapped, zero_ahead },
                 operations: options.option("--operations", 3000)?,
                 seed: options.option("--seed", 1)?,
+                without,
                 folder: options.operand("DIRECTORY")?.ok_or("no directory is named")?,
             })
         },
@@ -69,12 +75,12 @@ fn main() -> ExitCode {
 }
 
 fn work(plan: Plan) -> Result<Summary, Failure> {
-    let Plan { folder, operations, seed, manner } = plan;
+    let Plan { folder, operations, seed, manner, without } = plan;
     println!("exerciser: seed {seed}");
     std::io::stdout().flush()?;
     let leaves = || if manner.cpu_only { Ok(0) } else { counters::get("leaves_2m") };
     let leaves_before = leaves()?;
-    let mut exercise = Exercise::new(&folder, manner)?;
+    let mut exercise = Exercise::new(&folder, manner, &without)?;
     let mut latest = VecDeque::new();
     for number in 1..=operations {
         // Each operation has numbers of its own, so that what one uses up does
@@ -93,7 +99,7 @@ fn work(plan: Plan) -> Result<Summary, Failure> {
             latest.iter().for_each(|line| eprintln!("exerciser: {line}"));
             return Err(format!(
                 "operation {number}, {operation}: {why}; replay: exerciser {} --seed {seed} \
-                 --operations {number} --file-size {}{}",
+                 --operations {number} --file-size {} --without '{without}'{}",
                 folder.display(),
                 manner.most,
                 manner.switches()

@@ -100,6 +100,24 @@ pub struct Abilities {
     pub reflink: bool,
 }
 
+impl Abilities {
+    /// The same without those that `names` lists, with commas between them.
+    pub fn without(mut self, names: &str) -> Result<Self, String> {
+        for name in names.split(',').filter(|name| !name.is_empty()) {
+            *match name {
+                "allocate" => &mut self.allocate,
+                "punch" => &mut self.punch,
+                "zero" => &mut self.zero,
+                "collapse" => &mut self.collapse,
+                "insert" => &mut self.insert,
+                "reflink" => &mut self.reflink,
+                _ => return Err(format!("--without {name}: there is no such operation")),
+            } = false;
+        }
+        Ok(self)
+    }
+}
+
 /// Lengths from which an operation is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
