@@ -26,7 +26,7 @@ const BOOTS: [(&str, &str, &str, i32); 9] = [
     ("fpu-storm", "--cpus=2", "fpu-storm", 0),
     ("panic", "", "echo c > /proc/sysrq-trigger", GUEST_DIED),
     ("reboot", "", "echo b > /proc/sysrq-trigger", GUEST_DIED),
-    ("never-answers", "--boot-timeout=15 --cmdline-append=rdinit=/bin/sh", "true", TIMED_OUT),
+    ("never-answers", "--boot-timeout=10 --cmdline-append=rdinit=/bin/sh", "true", TIMED_OUT),
     ("time-limit", "--timeout=5 --cmdline-append=loglevel=7", "sleep 1000", TIMED_OUT),
 ];
 /// Exit codes of `farfault` for guests that are not heard of again.
