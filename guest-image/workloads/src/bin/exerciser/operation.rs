@@ -312,6 +312,15 @@ mod tests {
         keep_to_what_the_file_is(4 * HUGE_PAGE);
     }
 
+    #[test]
+    fn operations_can_be_left_out() {
+        let Abilities { allocate, punch, zero, collapse, insert, reflink } =
+            ALL.without("reflink,zero").expect("names of operations");
+        assert_eq!((allocate, punch, collapse, insert), (true, true, true, true));
+        assert_eq!((zero, reflink), (false, false));
+        assert!(ALL.without("reflinks").is_err());
+    }
+
     fn keep_to_what_the_file_is(most: usize) {
         let mut random = Random::new(1, &[]);
         for round in 0..20_000 {
