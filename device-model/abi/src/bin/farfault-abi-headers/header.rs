@@ -11,7 +11,7 @@ const VALUE_COLUMN: usize = 40;
 
 /// File name and text of each header.
 pub fn all() -> [(&'static str, String); 2] {
-    [("ff_hw.h", hardware()), ("uapi/farfault.h", uapi())]
+    [("base/abi.h", hardware()), ("uapi/farfault.h", uapi())]
 }
 
 fn hardware() -> String {
@@ -21,8 +21,8 @@ fn hardware() -> String {
           * What driver and device share: registers, tables, commands, faults.\n \
           * Made by farfault-abi-headers from device-model/abi: change it there.\n \
           */\n\
-         #ifndef FF_HW_H\n\
-         #define FF_HW_H\n\
+         #ifndef FF_ABI_H\n\
+         #define FF_ABI_H\n\
          \n\
          #include <linux/bits.h>\n\
          #include <linux/types.h>\n\
@@ -32,7 +32,7 @@ fn hardware() -> String {
     for section in farfault_abi::HARDWARE {
         write_section(&mut out, section, Dialect::Kernel);
     }
-    out.push_str("\n#endif /* FF_HW_H */\n");
+    out.push_str("\n#endif /* FF_ABI_H */\n");
     out
 }
 

@@ -39,7 +39,7 @@ pub fn program() -> String {
          #define BIT_ULL(n) (1ULL << (n))\n\
          #define GENMASK_ULL(h, l) ((~0ULL << (l)) & (~0ULL >> (63 - (h))))\n\
          #endif\n\
-         #include \"ff_hw.h\"\n\
+         #include \"base/abi.h\"\n\
          #define CONSTANT(x) printf(#x \" %llu\\n\", (unsigned long long)(x))\n\
          #define SIZE(s) printf(\"sizeof(\" #s \") %zu\\n\", sizeof(struct s))\n\
          #define FIELD(s, f) printf(\"offsetof(\" #s \",\" #f \") %zu\\nsizeof(\" #s \",\" #f \") %zu\\n\", \\\n\

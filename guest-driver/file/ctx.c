@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Contexts: from open to close.
+ *
+ * A context ends in two steps. First the device forgets it: queues, service,
+ * PASID, page table. Then the structure is freed. Both happen in a work item
+ * when the file is closed, but if the driver is unbound before,
+ * ff_ctx_detach_all() does the first.
+ */
+#include <linux/completion.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "file/ctx.h"
+#include "file/queue.h"
+#include "file/resident.h"
+#include "hw/device.h"
+#include "mirror/populate.h"
+#include "service/batch.h"
+
+/* Where contexts end; only what is left of them when the module is unloaded. */
+static struct workqueue_struct *ff_ctx_ends;
+
+static void ff_ctx_entry_set(struct ff_ctx *ctx, u64 root)
+{
+	struct ff_context *entry = &ctx->ff->context_table[ctx->mirror.pasid];
+
+	/* The table first, then the way to it. */
+	dma_wmb();
+	WRITE_ONCE(entry->root, cpu_to_le64(root));
+}
+
+/* The device forgets the context. */
+static void ff_ctx_detach(struct ff_ctx *ctx)
+{
+	struct ff_device *ff = ctx->ff;
+
+	mutex_lock(&ctx->detach);
+	if (!ctx->detached) {
+		/* Without queues no faults come, then nobody uses the mirror. */
+		ff_queues_destroy(ctx);
+		ff_service_stop(ctx);
+		ff_ctx_entry_set(ctx, 0);
+		ff_scratch_free(&ctx->mirror, ctx->scratch);
+		ff_resident_unmap(ctx);
+		ff_pins_release(ctx);
+		ff_mirror_close(&ctx->mirror);
+		ctx->detached = true;
+
+		ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
+		xa_erase(&ff->contexts, ctx->mirror.pasid);
+	}
+	mutex_unlock(&ctx->detach);
+}
+
+static void ff_ctx_free(struct kref *ref)
+{
+	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
+
+	ff_service_free(ctx);
+	ff_device_put(ctx->ff);
+	kvfree(ctx->requests);
+	kfree(ctx);
+}
+
+static void ff_ctx_put(struct ff_ctx *ctx)
+{
+	kref_put(&ctx->ref, ff_ctx_free);
+}
+
+static void ff_ctx_end(struct work_struct *work)
+{
+	struct ff_ctx *ctx = container_of(work, struct ff_ctx, end);
+
+	ff_ctx_detach(ctx);
+	complete_all(&ctx->ended);
+	ff_ctx_put(ctx);
+}
+
+/**
+ * ff_ctx_create() - Make a context for the calling process
+ * @ff: device; the caller holds its unplug side
+ * @mapping: of the file that is being opened
+ *
+ * Return: context or ERR_PTR().
+ */
+struct ff_ctx *ff_ctx_create(struct ff_device *ff,
+			     struct address_space *mapping)
+{
+	struct ff_ctx *ctx;
+	int ret = -ENOMEM;
+
+	if (!current->mm)
+		return ERR_PTR(-EINVAL);
+	ctx = kzalloc_obj(*ctx);
+	if (!ctx)
+		return ERR_PTR(ret);
+
+	kref_init(&ctx->ref);
+	ctx->ff = ff;
+	ctx->mapping = mapping;
+	mutex_init(&ctx->lock);
+	mutex_init(&ctx->detach);
+	ff_pins_init(&ctx->pins);
+	INIT_WORK(&ctx->end, ff_ctx_end);
+	init_completion(&ctx->ended);
+	INIT_LIST_HEAD(&ctx->ready);
+	ctx->requests = ff_batch_alloc(ff);
+	ctx->scratch = ff_scratch_alloc();
+	if (!ctx->requests || !ctx->scratch)
+		goto free;
+	ret = ff_mirror_open(&ctx->mirror, ff, current->mm);
+	if (ret)
+		goto free;
+
+	/* PASID 0 is never used, so that a zeroed record means nobody. */
+	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
+		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto close;
+	}
+	ret = ff_service_start(ctx);
+	if (ret)
+		goto erase;
+	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
+	ff_device_get(ff);
+	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
+	return ctx;
+
+erase:
+	xa_erase(&ff->contexts, ctx->mirror.pasid);
+close:
+	ff_mirror_close(&ctx->mirror);
+free:
+	kfree(ctx->scratch);
+	kvfree(ctx->requests);
+	kfree(ctx);
+	return ERR_PTR(ret);
+}
+
+/**
+ * ff_ctx_close() - The file is closed
+ * @ctx: context; no ioctl is under way and no doorbell is mapped
+ *
+ * A fault that is being served can take as long as some file system or a
+ * userfaultfd handler likes, so whoever closes the file may be killed meanwhile.
+ */
+void ff_ctx_close(struct ff_ctx *ctx)
+{
+	WRITE_ONCE(ctx->mirror.closing, true);
+	mutex_lock(&ctx->lock);
+	ctx->mapping = NULL;
+	mutex_unlock(&ctx->lock);
+
+	kref_get(&ctx->ref);
+	queue_work(ff_ctx_ends, &ctx->end);
+	wait_for_completion_killable(&ctx->ended);
+	ff_ctx_put(ctx);
+}
+
+/**
+ * ff_ctx_detach_all() - The driver is unbound: take all contexts from the device
+ * @ff: device, stopped; no ioctl is under way and no fault is read
+ */
+void ff_ctx_detach_all(struct ff_device *ff)
+{
+	struct ff_ctx *ctx;
+	unsigned long pasid;
+
+	xa_lock(&ff->contexts);
+	xa_for_each(&ff->contexts, pasid, ctx) {
+		/* They are freed only when they are no longer found here. */
+		kref_get(&ctx->ref);
+		xa_unlock(&ff->contexts);
+		ff_ctx_detach(ctx);
+		ff_ctx_put(ctx);
+		xa_lock(&ff->contexts);
+	}
+	xa_unlock(&ff->contexts);
+}
+
+/**
+ * ff_ctx_init() - Prepare for contexts
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init ff_ctx_init(void)
+{
+	ff_ctx_ends = alloc_workqueue("farfault", WQ_UNBOUND, 0);
+	return ff_ctx_ends ? 0 : -ENOMEM;
+}
+
+/**
+ * ff_ctx_exit() - Wait until no context is left
+ */
+void ff_ctx_exit(void)
+{
+	destroy_workqueue(ff_ctx_ends);
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Registered buffers: the classic way to share memory with a device, beside
+ * the mirror and for comparison with it. The pages that a buffer consists of
+ * are pinned, mapped for DMA and entered in the context's page table once; no
+ * notifier ever touches those entries. So the device never faults on them, and
+ * mm can neither reclaim nor move the pages, nor does the device follow when
+ * the process maps other pages there.
+ *
+ * A buffer has a device address of its own in the upper half, above what the
+ * driver itself keeps there (file/resident.c). It is as far from a multiple of
+ * 2 MiB as the buffer is, so that frames which fill 2 MiB become one leaf where
+ * DMA addresses are physical, and no two buffers share a table of level 0.
+ */
+#include <linux/capability.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "file/ctx.h"
+#include "file/pin.h"
+#include "file/resident.h"
+#include "hw/device.h"
+
+/* Device addresses are given out in slots of this size. */
+#define FF_SLOT_SHIFT	FF_LEVEL_SHIFT(1)
+#define FF_SLOT_SIZE	FF_LEVEL_SIZE(1)
+
+/* Pages pinned by one call: as many as one page has room to tell of. */
+#define FF_PIN_BATCH	(PAGE_SIZE / sizeof(struct page *))
+
+/**
+ * struct ff_pin - A registered buffer
+ * @start: first virtual address, page aligned
+ * @pages: how many it covers
+ * @writable: whether the device may write
+ * @device: device address of the first page; set once there is one
+ * @frames: the pages, and their DMA addresses once they are mapped
+ */
+struct ff_pin {
+	unsigned long start;
+	unsigned long pages;
+	bool writable;
+	u64 device;
+	struct sg_append_table frames;
+};
+
+static u64 ff_pin_size(const struct ff_pin *pin)
+{
+	return (u64)pin->pages << PAGE_SHIFT;
+}
+
+/* --- Pages ---------------------------------------------------------------- */
+
+/* Pinned pages count as locked ones do, though in a sum of their own. */
+static int ff_pin_account(struct mm_struct *mm, unsigned long pages)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	unsigned long sum = atomic64_add_return(pages, &mm->pinned_vm);
+
+	if (sum <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+	atomic64_sub(pages, &mm->pinned_vm);
+	return -ENOMEM;
+}
+
+static void ff_pin_pages_put(struct ff_pin *pin)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_sg(&pin->frames.sgt, sg, i)
+		unpin_user_page_range_dirty_lock(sg_page(sg),
+						 sg->length >> PAGE_SHIFT,
+						 pin->writable);
+	sg_free_append_table(&pin->frames);
+}
+
+/* Pins some pages from the @done-th on. Returns how many, or an error. */
+static long ff_pin_batch(struct ff_pin *pin, unsigned long done,
+			 struct page **pages)
+{
+	unsigned int flags = FOLL_LONGTERM | (pin->writable ? FOLL_WRITE : 0);
+	unsigned long left = pin->pages - done;
+	long pinned;
+	int ret;
+
+	pinned = pin_user_pages_fast(pin->start + (done << PAGE_SHIFT),
+				     min(left, FF_PIN_BATCH), flags, pages);
+	if (pinned <= 0)
+		return pinned ?: -EFAULT;
+	ret = sg_alloc_append_table_from_pages(&pin->frames, pages, pinned, 0,
+					       pinned << PAGE_SHIFT,
+					       UINT_MAX & PAGE_MASK,
+					       left - pinned,
+					       GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		unpin_user_pages(pages, pinned);
+		return ret;
+	}
+	return pinned;
+}
+
+static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
+{
+	unsigned long done = 0;
+	struct page **pages;
+	long ret = 0;
+
+	pages = (struct page **)__get_free_page(GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	while (done < pin->pages) {
+		if (READ_ONCE(ctx->mirror.closing))
+			ret = -ENODEV;
+		else if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else
+			ret = ff_pin_batch(pin, done, pages);
+		if (ret < 0)
+			break;
+		done += ret;
+		cond_resched();
+	}
+	free_page((unsigned long)pages);
+	if (ret < 0) {
+		ff_pin_pages_put(pin);
+		return ret;
+	}
+	return 0;
+}
+
+/* --- Addresses ------------------------------------------------------------ */
+
+/* Enters frames that are contiguous and lie in one slot. */
+static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size,
+			struct list_head *tables)
+{
+	struct ff_mirror *mirror = &ctx->mirror;
+	unsigned int level;
+	u64 offset;
+	int ret;
+
+	ret = ff_tables_fill(&mirror->pgt, tables);
+	if (ret)
+		return ret;
+	level = ctx->ff->leaf_level && size == FF_SLOT_SIZE &&
+		IS_ALIGNED(entry & FF_PTE_ADDRESS, FF_SLOT_SIZE);
+	mutex_lock(&mirror->lock);
+	for (offset = 0; offset < size && !ret; offset += FF_LEVEL_SIZE(level))
+		ret = ff_pgtable_map(&mirror->pgt, address + offset, level,
+				     entry + offset, tables);
+	mutex_unlock(&mirror->lock);
+	return ret;
+}
+
+/* Enters all frames from the pin's device address on. */
+static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
+{
+	u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ |
+		    (pin->writable ? FF_PTE_WRITE : 0);
+	u64 address = pin->device, dma, left, size;
+	struct scatterlist *sg;
+	LIST_HEAD(tables);
+	unsigned int i;
+	int ret = 0;
+
+	for_each_sgtable_dma_sg(&pin->frames.sgt, sg, i) {
+		dma = sg_dma_address(sg);
+		for (left = sg_dma_len(sg); left && !ret; left -= size) {
+			size = min(left, FF_SLOT_SIZE -
+					 (address & (FF_SLOT_SIZE - 1)));
+			ret = ff_pin_enter(ctx, address, flags | dma, size,
+					   &tables);
+			address += size;
+			dma += size;
+		}
+	}
+	ff_tables_free(&ctx->mirror.pgt, &tables);
+	if (ret)
+		ff_resident_zap(ctx, pin->device, ff_pin_size(pin));
+	return ret;
+}
+
+/*
+ * Finds the pin a device address and enters it there. From then on anybody may
+ * unregister it, so the address is handed out here.
+ */
+static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
+{
+	u64 offset = pin->start & (FF_SLOT_SIZE - 1);
+	unsigned long slots = DIV_ROUND_UP(offset + ff_pin_size(pin),
+					   FF_SLOT_SIZE);
+	unsigned long slot;
+	int ret;
+
+	ret = mutex_lock_killable(&ctx->pins.lock);
+	if (ret)
+		return ret;
+	ret = mtree_alloc_range(&ctx->pins.tree, &slot, pin, slots,
+				FF_PIN_START >> FF_SLOT_SHIFT,
+				(FF_PGTABLE_END >> FF_SLOT_SHIFT) - 1,
+				GFP_KERNEL);
+	if (!ret) {
+		pin->device = ((u64)slot << FF_SLOT_SHIFT) + offset;
+		*device = pin->device;
+		ret = ff_pin_enter_all(ctx, pin);
+		if (ret)
+			mtree_erase(&ctx->pins.tree, slot);
+	}
+	mutex_unlock(&ctx->pins.lock);
+	return ret == -EBUSY ? -ENOSPC : ret;
+}
+
+/* --- Beginning and end ---------------------------------------------------- */
+
+static void ff_pin_free(struct ff_ctx *ctx, struct ff_pin *pin)
+{
+	atomic64_sub(pin->pages, &ctx->mirror.mm->pinned_vm);
+	kfree(pin);
+}
+
+/* Pins, maps for DMA, enters; undoes what it did if that fails. */
+static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
+{
+	struct device *dev = ctx->ff->dev;
+	int ret;
+
+	ret = ff_pin_pages_get(ctx, pin);
+	if (ret)
+		return ret;
+	/* The device and the process use it at once: no bounce buffers. */
+	ret = dma_map_sgtable(dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
+			      DMA_ATTR_REQUIRE_COHERENT);
+	if (ret)
+		goto put;
+	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, pin->pages);
+	ret = ff_pin_map(ctx, pin, device);
+	if (ret)
+		goto unmap;
+	return 0;
+
+unmap:
+	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, -(s64)pin->pages);
+	dma_unmap_sgtable(dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
+			  DMA_ATTR_REQUIRE_COHERENT);
+put:
+	ff_pin_pages_put(pin);
+	return ret;
+}
+
+/* The device cannot reach it any more. */
+static void ff_pin_end(struct ff_ctx *ctx, struct ff_pin *pin)
+{
+	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, -(s64)pin->pages);
+	dma_unmap_sgtable(ctx->ff->dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
+			  DMA_ATTR_REQUIRE_COHERENT);
+	ff_pin_pages_put(pin);
+	ff_pin_free(ctx, pin);
+}
+
+/* FF_IOC_REGISTER */
+int ff_register(struct ff_ctx *ctx, void *arg)
+{
+	struct ff_register *request = arg;
+	struct ff_pin *pin;
+	u64 end, device;
+	int ret;
+
+	if (request->flags & ~FF_REGISTER_WRITE || request->reserved ||
+	    !request->length ||
+	    check_add_overflow(request->address, request->length, &end))
+		return -EINVAL;
+	if (!access_ok(u64_to_user_ptr(request->address), request->length))
+		return -EFAULT;
+	if (!ff_resident_possible())
+		return -EOPNOTSUPP;
+
+	pin = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		return -ENOMEM;
+	pin->start = ALIGN_DOWN(request->address, PAGE_SIZE);
+	pin->pages = (PAGE_ALIGN(end) - pin->start) >> PAGE_SHIFT;
+	pin->writable = request->flags & FF_REGISTER_WRITE;
+	ret = ff_pin_account(ctx->mirror.mm, pin->pages);
+	if (ret) {
+		kfree(pin);
+		return ret;
+	}
+	ret = ff_pin_start(ctx, pin, &device);
+	if (ret) {
+		ff_pin_free(ctx, pin);
+		return ret;
+	}
+	request->device_address = device + offset_in_page(request->address);
+	return 0;
+}
+
+/* FF_IOC_UNREGISTER */
+int ff_unregister(struct ff_ctx *ctx, void *arg)
+{
+	const struct ff_unregister *request = arg;
+	u64 page = ALIGN_DOWN(request->device_address, PAGE_SIZE);
+	struct ff_pin *pin;
+	int ret;
+
+	if (request->reserved)
+		return -EINVAL;
+	ret = mutex_lock_killable(&ctx->pins.lock);
+	if (ret)
+		return ret;
+	pin = mtree_load(&ctx->pins.tree, page >> FF_SLOT_SHIFT);
+	if (pin && pin->device == page) {
+		ff_resident_zap(ctx, pin->device, ff_pin_size(pin));
+		mtree_erase(&ctx->pins.tree, page >> FF_SLOT_SHIFT);
+	} else {
+		pin = NULL;
+	}
+	mutex_unlock(&ctx->pins.lock);
+	if (!pin)
+		return -ENOENT;
+	ff_pin_end(ctx, pin);
+	return 0;
+}
+
+/**
+ * ff_pins_init() - Nothing is registered yet
+ * @pins: of a new context
+ */
+void ff_pins_init(struct ff_pins *pins)
+{
+	mutex_init(&pins->lock);
+	mt_init_flags(&pins->tree, MT_FLAGS_ALLOC_RANGE);
+}
+
+/**
+ * ff_pins_release() - Let go of all that is still registered
+ * @ctx: context that nobody uses any more; its mirror is still there
+ */
+void ff_pins_release(struct ff_ctx *ctx)
+{
+	unsigned long slot = 0;
+	struct ff_pin *pin;
+
+	mt_for_each(&ctx->pins.tree, pin, slot, ULONG_MAX) {
+		ff_resident_zap(ctx, pin->device, ff_pin_size(pin));
+		ff_pin_end(ctx, pin);
+	}
+	mtree_destroy(&ctx->pins.tree);
+}

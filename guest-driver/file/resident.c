@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of the driver's own in the address space of a context, for a queue
+ * that the driver itself submits to.
+ *
+ * The device has one bit of address more than a process, so what lies in the
+ * upper half is in nobody's way: no user address, and so no interval notifier,
+ * ever covers it. It is taken out before the mirror is closed, for it is not
+ * to be marked dirty as pages of a process are.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "file/ctx.h"
+#include "file/resident.h"
+#include "hw/device.h"
+
+/**
+ * ff_resident_possible() - Whether there is room above what processes can have
+ *
+ * Return: false with 5-level page tables.
+ */
+bool ff_resident_possible(void)
+{
+	return TASK_SIZE_MAX <= FF_RESIDENT_START;
+}
+
+static void ff_resident_free(struct ff_device *ff, struct ff_resident *resident)
+{
+	dma_free_coherent(ff->dev, resident->size, resident->memory,
+			  resident->dma);
+	kfree(resident);
+}
+
+/**
+ * ff_resident_map() - Allocate memory and map it at FF_RESIDENT_START
+ * @ctx: context that has none yet
+ * @size: bytes, whole pages; at most what one table of level 0 maps
+ *
+ * It lasts until ff_resident_unmap().
+ *
+ * Return: 0, -ENOMEM, or as ff_pgtable_map().
+ */
+int ff_resident_map(struct ff_ctx *ctx, size_t size)
+{
+	const u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ |
+			  FF_PTE_WRITE;
+	struct ff_pgtable *pgt = &ctx->mirror.pgt;
+	struct ff_resident *resident;
+	LIST_HEAD(tables);
+	size_t offset;
+	int ret;
+
+	resident = kzalloc_obj(*resident);
+	if (!resident)
+		return -ENOMEM;
+	resident->size = size;
+	resident->memory = dma_alloc_coherent(ctx->ff->dev, size,
+					      &resident->dma, GFP_KERNEL);
+	if (!resident->memory) {
+		kfree(resident);
+		return -ENOMEM;
+	}
+	ret = ff_tables_fill(pgt, &tables);
+	if (ret) {
+		ff_tables_free(pgt, &tables);
+		ff_resident_free(ctx->ff, resident);
+		return ret;
+	}
+
+	mutex_lock(&ctx->mirror.lock);
+	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE)
+		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
+				     flags | (resident->dma + offset), &tables);
+	mutex_unlock(&ctx->mirror.lock);
+	ff_tables_free(pgt, &tables);
+	if (ret) {
+		ff_resident_zap(ctx, FF_RESIDENT_START, size);
+		ff_resident_free(ctx->ff, resident);
+		return ret;
+	}
+	ctx->resident = resident;
+	return 0;
+}
+
+static void ff_resident_writable(void *context, unsigned long frame,
+				 unsigned long pages)
+{
+	/* Nothing to write it back to, or whoever unpins it marks it. */
+}
+
+/**
+ * ff_resident_zap() - Take memory in the upper half from the device
+ * @ctx: context
+ * @start: first address, at or above FF_RESIDENT_START
+ * @size: bytes
+ *
+ * Returns when the device cannot reach it any more. Marks nothing dirty.
+ */
+void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
+{
+	struct ff_gather gather;
+	struct ff_command command = {
+		.opcode = FF_CMD_INVALIDATE,
+		.pasid = cpu_to_le32(ctx->mirror.pasid),
+		.address = cpu_to_le64(start),
+		.value = cpu_to_le64(size),
+	};
+
+	ff_gather_init(&gather, ff_resident_writable, NULL);
+	mutex_lock(&ctx->mirror.lock);
+	ff_pgtable_zap(&ctx->mirror.pgt, start, start + size, &gather);
+	mutex_unlock(&ctx->mirror.lock);
+
+	ff_command_run(ctx->ff, &command);
+	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
+}
+
+/**
+ * ff_resident_unmap() - Take the memory from the device and free it
+ * @ctx: context that is being taken from the device; it may have none
+ */
+void ff_resident_unmap(struct ff_ctx *ctx)
+{
+	struct ff_resident *resident = ctx->resident;
+
+	if (!resident)
+		return;
+	ctx->resident = NULL;
+	ff_resident_zap(ctx, FF_RESIDENT_START, resident->size);
+	ff_resident_free(ctx->ff, resident);
+}

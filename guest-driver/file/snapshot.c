@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Snapshots: how the CPU maps a range, without a fault.
+ */
+#include <linux/bitmap.h>
+#include <linux/hmm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "file/ctx.h"
+#include "file/private.h"
+#include "file/snapshot.h"
+
+/* Pages of one call of hmm_range_fault(). */
+#define FF_LOOK_PAGES	512
+
+/**
+ * struct ff_look - What it takes to look at a range
+ * @notifier: covers the piece that is looked at
+ * @lock: orders @notifier's sequence number, as the API demands
+ * @private: where devices have private memory
+ * @pfns: what hmm_range_fault() found
+ * @owned: what it showed to an owner of @private
+ * @device: pages in @private
+ * @bytes: the same as the caller wants it
+ */
+struct ff_look {
+	struct mmu_interval_notifier notifier;
+	spinlock_t lock; /* sequence number */
+	struct ff_private private;
+	unsigned long pfns[FF_LOOK_PAGES];
+	unsigned long owned[FF_LOOK_PAGES];
+	DECLARE_BITMAP(device, FF_LOOK_PAGES);
+	u8 bytes[FF_LOOK_PAGES];
+};
+
+/* There is nothing to take back, only to look again. */
+static bool ff_look_invalidate(struct mmu_interval_notifier *notifier,
+			       const struct mmu_notifier_range *range,
+			       unsigned long seq)
+{
+	struct ff_look *look = container_of(notifier, struct ff_look, notifier);
+
+	spin_lock(&look->lock);
+	mmu_interval_set_seq(notifier, seq);
+	spin_unlock(&look->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops ff_look_ops = {
+	.invalidate = ff_look_invalidate,
+};
+
+/*
+ * Looks again in the name of each owner of private memory. Pages may have been
+ * faulted in meanwhile, which no notifier tells, so what is new in there is not
+ * private for that alone.
+ */
+static int ff_look_for_private(struct ff_look *look, struct hmm_range range)
+{
+	const struct ff_private *private = &look->private;
+	unsigned long pfn;
+	unsigned int i, k;
+	int ret;
+
+	bitmap_zero(look->device, FF_LOOK_PAGES);
+	range.hmm_pfns = look->owned;
+	for (i = 0; i < private->nr; i++) {
+		if (!ff_private_owner_is_new(private, i))
+			continue;
+		range.dev_private_owner = private->regions[i].owner;
+		ret = hmm_range_fault(&range);
+		if (ret)
+			return ret;
+		for (k = 0; k < (range.end - range.start) >> PAGE_SHIFT; k++) {
+			pfn = look->owned[k];
+			if (!(pfn & HMM_PFN_VALID) ||
+			    !ff_private_has(private, pfn & ~HMM_PFN_FLAGS))
+				continue;
+			look->pfns[k] = pfn;
+			__set_bit(k, look->device);
+		}
+	}
+	return 0;
+}
+
+static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
+		       unsigned long start, unsigned long end)
+{
+	struct hmm_range range = {
+		.notifier = &look->notifier,
+		.start = start,
+		.end = end,
+		.hmm_pfns = look->pfns,
+	};
+	bool retry;
+	int ret;
+
+	range.notifier_seq = mmu_interval_read_begin(range.notifier);
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		return ret;
+	ret = hmm_range_fault(&range);
+	if (!ret)
+		ret = ff_look_for_private(look, range);
+	mmap_read_unlock(mm);
+	if (ret)
+		return ret;
+
+	spin_lock(&look->lock);
+	retry = mmu_interval_read_retry(range.notifier, range.notifier_seq);
+	spin_unlock(&look->lock);
+	return retry ? -EBUSY : 0;
+}
+
+/* A notifier for the piece alone: who changes another one is not in the way. */
+static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
+			unsigned long start, unsigned long end)
+{
+	int ret;
+
+	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
+					   end - start, &ff_look_ops);
+	if (ret)
+		return ret;
+	do {
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else if (READ_ONCE(mirror->closing))
+			ret = -ENODEV;
+		else
+			ret = ff_look_try(look, mirror->mm, start, end);
+		cond_resched();
+	} while (ret == -EBUSY);
+	mmu_interval_notifier_remove(&look->notifier);
+	return ret;
+}
+
+/**
+ * ff_snapshot_range() - Look at a range
+ * @mirror: of the calling process
+ * @start: first address, page aligned
+ * @pages: number of pages, at least 1, all of them below TASK_SIZE
+ * @bytes: for a byte of each page
+ * @judge: makes such a byte; called under the mirror's lock
+ *
+ * Each piece of 512 pages is as it was at one moment; what @judge sees of the
+ * mirror is of a moment later. Private memory that comes into being meanwhile
+ * is not seen as such.
+ *
+ * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror
+ * closes, -EFAULT if @bytes cannot be written.
+ */
+int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
+		      unsigned long pages, u8 __user *bytes,
+		      u8 (*judge)(struct ff_mirror *mirror,
+				  unsigned long address, unsigned long pfn,
+				  bool device))
+{
+	unsigned long i, nr, done = 0;
+	struct ff_look *look;
+	int ret;
+
+	look = kvzalloc_obj(*look);
+	if (!look)
+		return -ENOMEM;
+	spin_lock_init(&look->lock);
+	ret = ff_private_find(&look->private);
+	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
+		nr = min(pages - done, FF_LOOK_PAGES);
+		ret = ff_look_span(look, mirror, start,
+				   start + (nr << PAGE_SHIFT));
+		if (ret)
+			break;
+		mutex_lock(&mirror->lock);
+		for (i = 0; i < nr; i++)
+			look->bytes[i] = judge(mirror,
+					       start + (i << PAGE_SHIFT),
+					       look->pfns[i],
+					       test_bit(i, look->device));
+		mutex_unlock(&mirror->lock);
+		if (copy_to_user(bytes + done, look->bytes, nr))
+			ret = -EFAULT;
+	}
+	ff_private_free(&look->private);
+	kvfree(look);
+	return ret;
+}
+
+static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
+			    unsigned long pfn, bool device)
+{
+	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
+	u8 byte = 0;
+
+	if (address < FF_PGTABLE_END &&
+	    ff_pgtable_lookup(&mirror->pgt, address))
+		byte |= FF_SNAPSHOT_MIRRORED;
+	if (pfn & HMM_PFN_ERROR)
+		return byte | FF_SNAPSHOT_ERROR;
+	if (!(pfn & HMM_PFN_VALID))
+		return byte;
+
+	if (device) {
+		byte |= FF_SNAPSHOT_DEVICE;
+	} else {
+		byte |= FF_SNAPSHOT_READ;
+		if (pfn & HMM_PFN_WRITE)
+			byte |= FF_SNAPSHOT_WRITE;
+		if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
+			byte |= FF_SNAPSHOT_ZERO;
+	}
+	if (shift >= PUD_SHIFT)
+		byte |= FF_SNAPSHOT_1G;
+	else if (shift >= PMD_SHIFT)
+		byte |= FF_SNAPSHOT_2M;
+	return byte;
+}
+
+/* FF_IOC_SNAPSHOT */
+int ff_snapshot(struct ff_ctx *ctx, void *arg)
+{
+	const struct ff_snapshot *snapshot = arg;
+	u64 end;
+
+	if (snapshot->reserved || !PAGE_ALIGNED(snapshot->address) ||
+	    !PAGE_ALIGNED(snapshot->length) ||
+	    check_add_overflow(snapshot->address, snapshot->length, &end))
+		return -EINVAL;
+	if (!access_ok(u64_to_user_ptr(snapshot->address), snapshot->length))
+		return -EFAULT;
+	if (!snapshot->length)
+		return 0;
+	return ff_snapshot_range(&ctx->mirror, snapshot->address,
+				 snapshot->length >> PAGE_SHIFT,
+				 u64_to_user_ptr(snapshot->pages),
+				 ff_snapshot_judge);
+}

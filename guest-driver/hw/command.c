@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The command queue: post, ring, wait.
+ *
+ * The device carries commands out in order, so a WAIT that has stored its
+ * value means that all before it is done. There is one memory word for those
+ * values; they only grow.
+ */
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/pci.h>
+
+#include "hw/command.h"
+#include "hw/device.h"
+
+/* Commands that can be on their way; an invalidation takes two. */
+#define FF_COMMAND_ENTRIES	1024
+
+/*
+ * How long to watch memory before sleeping until an interrupt. The device
+ * needs about as long as for one section of a copy, which is less than a
+ * sleep and an interrupt cost.
+ */
+#define FF_COMMAND_SPIN_NS	(20 * NSEC_PER_USEC)
+
+/*
+ * A device that has not answered by then never will. Long, for an emulated one
+ * may have to wait for its turn on a busy host.
+ */
+#define FF_COMMAND_TIMEOUT	(60 * HZ)
+
+int ff_commands_init(struct ff_device *ff)
+{
+	struct ff_commands *commands = &ff->commands;
+	size_t done = FF_RING_ENTRIES_OFFSET +
+		      FF_COMMAND_ENTRIES * sizeof(struct ff_command);
+	void *memory;
+
+	memory = dmam_alloc_coherent(ff->dev, done + SMP_CACHE_BYTES,
+				     &commands->ring_dma, GFP_KERNEL);
+	if (!memory)
+		return -ENOMEM;
+
+	spin_lock_init(&commands->lock);
+	init_waitqueue_head(&commands->wait);
+	commands->ring = memory;
+	commands->entries = memory + FF_RING_ENTRIES_OFFSET;
+	commands->done = memory + done;
+	commands->done_dma = commands->ring_dma + done;
+
+	writeq(commands->ring_dma, ff->regs + FF_REG_COMMAND_BASE);
+	writel(FF_COMMAND_ENTRIES, ff->regs + FF_REG_COMMAND_ENTRIES);
+	return 0;
+}
+
+/**
+ * ff_commands_gone() - Let everyone go who waits for a device that stopped
+ * @ff: device
+ *
+ * Only to be called once it is certain that the device reaches no memory.
+ */
+void ff_commands_gone(struct ff_device *ff)
+{
+	WRITE_ONCE(ff->commands.gone, true);
+	wake_up_all(&ff->commands.wait);
+}
+
+/**
+ * ff_commands_wait_gone() - Wait until the device reaches no memory
+ * @ff: device that is being unbound, or is lost; the caller is not in its
+ *	unplug side, for which unbinding waits first
+ */
+void ff_commands_wait_gone(struct ff_device *ff)
+{
+	wait_event(ff->commands.wait, READ_ONCE(ff->commands.gone));
+}
+
+/*
+ * The device does not answer, and somebody must not return before it has let
+ * go of a page. Without bus mastering it reaches none.
+ */
+static void ff_command_timeout(struct ff_device *ff)
+{
+	struct ff_commands *commands = &ff->commands;
+	bool gone;
+
+	/* Under the lock, so that who comes second does not return too early. */
+	spin_lock(&commands->lock);
+	gone = commands->gone;
+	if (!gone)
+		pci_clear_master(ff->pdev);
+	WRITE_ONCE(commands->gone, true);
+	spin_unlock(&commands->lock);
+	if (gone)
+		return;
+
+	dev_err(ff->dev, "commands are not carried out, device taken off the bus; unbind and bind the driver to reset it\n");
+	wake_up_all(&commands->wait);
+	ff_lost(ff);
+}
+
+static bool ff_command_room(struct ff_commands *commands)
+{
+	u32 head = le32_to_cpu(READ_ONCE(commands->ring->head));
+
+	return commands->tail - head < FF_COMMAND_ENTRIES ||
+	       READ_ONCE(commands->gone);
+}
+
+/* Posts @command; a WAIT gets the next fence as its value, which is returned. */
+static u64 ff_command_push(struct ff_device *ff,
+			   const struct ff_command *command)
+{
+	struct ff_commands *commands = &ff->commands;
+	unsigned long deadline = jiffies + FF_COMMAND_TIMEOUT;
+	struct ff_command *entry;
+	u64 fence;
+
+	spin_lock(&commands->lock);
+	while (!ff_command_room(commands)) {
+		spin_unlock(&commands->lock);
+		/* What fills the ring may not have been rung for yet. */
+		ff_command_ring(ff);
+		if (time_after(jiffies, deadline))
+			ff_command_timeout(ff);
+		cpu_relax();
+		spin_lock(&commands->lock);
+	}
+
+	entry = &commands->entries[commands->tail % FF_COMMAND_ENTRIES];
+	*entry = *command;
+	if (command->opcode == FF_CMD_WAIT)
+		entry->value = cpu_to_le64(++commands->fence);
+	fence = commands->fence;
+
+	/* The device sees the entry, and page tables before it, then the tail. */
+	dma_wmb();
+	WRITE_ONCE(commands->ring->tail, cpu_to_le32(++commands->tail));
+	spin_unlock(&commands->lock);
+
+	ff_count(&ff->counters, FF_COUNT_COMMANDS, 1);
+	return fence;
+}
+
+static u64 ff_command_push_wait(struct ff_device *ff, u8 flags)
+{
+	struct ff_command command = {
+		.opcode = FF_CMD_WAIT,
+		.flags = flags,
+		.address = cpu_to_le64(ff->commands.done_dma),
+	};
+
+	return ff_command_push(ff, &command);
+}
+
+/**
+ * ff_command_post() - Put a command into the queue
+ * @ff: device
+ * @command: any but WAIT
+ *
+ * The device need not see it before ff_command_ring(). Does not sleep.
+ */
+void ff_command_post(struct ff_device *ff, const struct ff_command *command)
+{
+	ff_command_push(ff, command);
+}
+
+/**
+ * ff_command_fence() - Mark a point in the queue
+ * @ff: device
+ *
+ * Does not sleep.
+ *
+ * Return: what to wait for until all that was posted before is done.
+ */
+u64 ff_command_fence(struct ff_device *ff)
+{
+	return ff_command_push_wait(ff, 0);
+}
+
+/**
+ * ff_command_ring() - Make the device look at what was posted
+ * @ff: device
+ */
+void ff_command_ring(struct ff_device *ff)
+{
+	ff_count(&ff->counters, FF_COUNT_COMMAND_DOORBELLS, 1);
+	/* writel() orders the tail before the doorbell. */
+	writel(0, ff->commands.doorbell);
+}
+
+/**
+ * ff_command_passed() - Whether all before a fence is done
+ * @ff: device
+ * @fence: from ff_command_fence(), or 0, which is always passed
+ *
+ * Return: true if so; what the device did before is then visible.
+ */
+bool ff_command_passed(struct ff_device *ff, u64 fence)
+{
+	u64 done = le64_to_cpu(READ_ONCE(*ff->commands.done));
+
+	if (done < fence && !READ_ONCE(ff->commands.gone))
+		return false;
+	dma_rmb();
+	return true;
+}
+
+static bool ff_command_spin(struct ff_device *ff, u64 fence, u64 ns)
+{
+	u64 deadline = ktime_get_mono_fast_ns() + ns;
+
+	do {
+		if (ff_command_passed(ff, fence))
+			return true;
+		cpu_relax();
+	} while (ktime_get_mono_fast_ns() < deadline);
+	return false;
+}
+
+/**
+ * ff_command_wait() - Wait until all before a fence is done
+ * @ff: device
+ * @fence: from ff_command_fence()
+ *
+ * Sleeps, but depends on nothing but the device: no memory, no lock, no work
+ * item. It cannot be killed, for its callers hand out pages when it returns.
+ */
+void ff_command_wait(struct ff_device *ff, u64 fence)
+{
+	if (ff_command_spin(ff, fence, FF_COMMAND_SPIN_NS))
+		return;
+
+	/* The queue is in order: a later WAIT that interrupts covers @fence. */
+	ff_count(&ff->counters, FF_COUNT_COMMAND_WAITS, 1);
+	ff_command_push_wait(ff, FF_WAIT_IRQ);
+	ff_command_ring(ff);
+	if (!wait_event_timeout(ff->commands.wait, ff_command_passed(ff, fence),
+				FF_COMMAND_TIMEOUT))
+		ff_command_timeout(ff);
+}
+
+/**
+ * ff_command_poll() - As ff_command_wait(), for callers that may not sleep
+ * @ff: device
+ * @fence: from ff_command_fence()
+ */
+void ff_command_poll(struct ff_device *ff, u64 fence)
+{
+	u64 timeout = jiffies64_to_nsecs(FF_COMMAND_TIMEOUT);
+
+	if (!ff_command_spin(ff, fence, timeout))
+		ff_command_timeout(ff);
+}
+
+void ff_command_run(struct ff_device *ff, const struct ff_command *command)
+{
+	u64 fence;
+
+	ff_command_post(ff, command);
+	fence = ff_command_fence(ff);
+	ff_command_ring(ff);
+	ff_command_wait(ff, fence);
+}

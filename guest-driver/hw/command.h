@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The command queue, by which the driver tells the device. */
+#ifndef FF_COMMAND_H
+#define FF_COMMAND_H
+
+#include <linux/io.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "base/abi.h"
+
+struct ff_device;
+
+/**
+ * struct ff_commands - The command queue of a device
+ * @lock: orders posters; nothing is taken inside
+ * @ring: header shared with the device
+ * @entries: entries shared with the device
+ * @done: where WAIT commands store their value
+ * @ring_dma: DMA address of @ring
+ * @done_dma: DMA address of @done
+ * @doorbell: BAR 4 page that makes the device look
+ * @tail: next entry to write
+ * @fence: value of the last WAIT posted
+ * @wait: woken when a WAIT with interrupt has been carried out
+ * @gone: the device has stopped: it reaches no memory and answers no command,
+ *	so every fence counts as passed
+ */
+struct ff_commands {
+	spinlock_t lock; /* posters */
+	struct ff_ring_header *ring;
+	struct ff_command *entries;
+	__le64 *done;
+	dma_addr_t ring_dma;
+	dma_addr_t done_dma;
+	void __iomem *doorbell;
+	u32 tail;
+	u64 fence;
+	wait_queue_head_t wait;
+	bool gone;
+};
+
+int ff_commands_init(struct ff_device *ff);
+void ff_commands_gone(struct ff_device *ff);
+void ff_commands_wait_gone(struct ff_device *ff);
+
+void ff_command_post(struct ff_device *ff, const struct ff_command *command);
+u64 ff_command_fence(struct ff_device *ff);
+void ff_command_ring(struct ff_device *ff);
+
+bool ff_command_passed(struct ff_device *ff, u64 fence);
+void ff_command_wait(struct ff_device *ff, u64 fence);
+void ff_command_poll(struct ff_device *ff, u64 fence);
+
+/* Carries out one command from post to done. */
+void ff_command_run(struct ff_device *ff, const struct ff_command *command);
+
+#endif /* FF_COMMAND_H */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The device as the driver knows it. */
+#ifndef FF_DEVICE_H
+#define FF_DEVICE_H
+
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+#include "base/abi.h"
+#include "base/counters.h"
+#include "hw/command.h"
+
+struct ff_dmirror_node;
+struct ff_queue;
+
+/* Entries of the context table, and so one more than contexts there can be. */
+#define FF_CONTEXTS	4096
+
+/**
+ * struct ff_vector - A vector for completions of user-mode queues
+ * @ff: device
+ * @wait: woken by its interrupt
+ */
+struct ff_vector {
+	struct ff_device *ff;
+	wait_queue_head_t wait;
+};
+
+/**
+ * struct ff_fault_ring - The fault queue of a device
+ * @ring: header shared with the device
+ * @entries: entries shared with the device
+ * @size: number of @entries
+ * @head: next entry to read
+ * @overflows: how often the device had found it full when it was last read
+ */
+struct ff_fault_ring {
+	struct ff_ring_header *ring;
+	struct ff_fault *entries;
+	u32 size;
+	u32 head;
+	u32 overflows;
+};
+
+/**
+ * struct ff_device - A device
+ * @ref: one for the bound driver, one for each context
+ * @pdev: PCI function
+ * @dev: the same, for DMA and messages
+ * @misc: /dev/farfaultN
+ * @name: its name
+ * @instance: its N
+ * @regs: BAR 0
+ * @doorbells: physical address of BAR 4
+ * @features: FF_FEATURE bits
+ * @leaf_level: level of the largest leaf
+ * @nr_queues: user-mode queues
+ * @nr_engines: engines
+ * @window: most records of a fault group
+ * @nr_completions: vectors for completions
+ * @completion: those vectors; queue q uses number q modulo @nr_completions
+ * @dmirror: nodes for the kernel's HMM selftest, or NULL
+ * @unplug: read side is held by all that uses the hardware for a process
+ * @unplugged: the driver is being unbound
+ * @lost: the device was reset, or taken off the bus as it did not answer
+ * @context_table: where the device finds page tables
+ * @context_dma: its DMA address
+ * @contexts: &struct ff_ctx by PASID
+ * @commands: command queue
+ * @faults: fault queue
+ * @queue_lock: protects @queues, and of each queue the group it collects
+ * @queues: user-mode queues by number
+ * @stall: &enum ff_stall_stage at which faults are held up
+ * @counters: what is counted
+ * @debugfs: directory
+ */
+struct ff_device {
+	struct kref ref;
+	struct pci_dev *pdev;
+	struct device *dev;
+	struct miscdevice misc;
+	char name[24];
+	int instance;
+
+	void __iomem *regs;
+	phys_addr_t doorbells;
+	u64 features;
+	unsigned int leaf_level;
+	unsigned int nr_queues;
+	unsigned int nr_engines;
+	unsigned int window;
+
+	unsigned int nr_completions;
+	struct ff_vector completion[FF_VECTORS - FF_VECTOR_QUEUE];
+
+	struct ff_dmirror_node *dmirror;
+
+	struct srcu_struct unplug;
+	bool unplugged;
+	bool lost;
+
+	struct ff_context *context_table;
+	dma_addr_t context_dma;
+	struct xarray contexts;
+
+	struct ff_commands commands;
+	struct ff_fault_ring faults;
+	spinlock_t queue_lock; /* queues, and the groups they collect */
+	struct ff_queue *queues[FF_QUEUES];
+
+	unsigned int stall;
+	struct ff_counters counters;
+	struct dentry *debugfs;
+};
+
+static inline wait_queue_head_t *ff_completion(struct ff_device *ff,
+					       unsigned int queue)
+{
+	return &ff->completion[queue % ff->nr_completions].wait;
+}
+
+/* Wakes all who wait for completions, to look at the state of the device. */
+static inline void ff_wake_all(struct ff_device *ff)
+{
+	unsigned int i;
+
+	for (i = 0; i < ff->nr_completions; i++)
+		wake_up_all(&ff->completion[i].wait);
+}
+
+void ff_lost(struct ff_device *ff);
+void ff_device_get(struct ff_device *ff);
+void ff_device_put(struct ff_device *ff);
+
+#endif /* FF_DEVICE_H */

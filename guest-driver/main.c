@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The PCI driver: from probe to remove.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/idr.h>
+#include <linux/iopoll.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "base/debugfs.h"
+#include "file/ctx.h"
+#include "file/fops.h"
+#include "hw/device.h"
+#include "hw/irq.h"
+#include "service/collect.h"
+#include "testing/dmirror.h"
+
+/* A device that does not follow CTRL within this time is broken. */
+#define FF_CTRL_TIMEOUT_US	(1 * USEC_PER_SEC)
+
+/* More would be a broken device: the driver keeps a group in each queue. */
+#define FF_MAX_WINDOW		65536
+
+static DEFINE_IDA(ff_instances);
+
+static void ff_device_free(struct kref *ref)
+{
+	struct ff_device *ff = container_of(ref, struct ff_device, ref);
+
+	cleanup_srcu_struct(&ff->unplug);
+	kfree(ff);
+}
+
+void ff_device_get(struct ff_device *ff)
+{
+	kref_get(&ff->ref);
+}
+
+void ff_device_put(struct ff_device *ff)
+{
+	kref_put(&ff->ref, ff_device_free);
+}
+
+/**
+ * ff_lost() - The device has lost its state: tell those who wait for it
+ * @ff: device
+ */
+void ff_lost(struct ff_device *ff)
+{
+	WRITE_ONCE(ff->lost, true);
+	ff_wake_all(ff);
+}
+
+static struct ff_device *ff_device_alloc(struct pci_dev *pdev)
+{
+	struct ff_device *ff;
+	int ret;
+
+	ff = kzalloc_obj(*ff);
+	if (!ff)
+		return ERR_PTR(-ENOMEM);
+	ret = init_srcu_struct(&ff->unplug);
+	if (ret)
+		goto free;
+	ret = ida_alloc(&ff_instances, GFP_KERNEL);
+	if (ret < 0)
+		goto cleanup;
+
+	kref_init(&ff->ref);
+	ff->instance = ret;
+	ff->pdev = pdev;
+	ff->dev = &pdev->dev;
+	snprintf(ff->name, sizeof(ff->name), "farfault%d", ff->instance);
+	spin_lock_init(&ff->queue_lock);
+	xa_init_flags(&ff->contexts, XA_FLAGS_ALLOC);
+	return ff;
+
+cleanup:
+	cleanup_srcu_struct(&ff->unplug);
+free:
+	kfree(ff);
+	return ERR_PTR(ret);
+}
+
+/* Sets CTRL and waits until the device has followed. */
+static int ff_control(struct ff_device *ff, u32 ctrl)
+{
+	u32 want = ctrl & FF_CTRL_ENABLE ? FF_STATUS_READY : 0;
+	u32 status;
+
+	writel(ctrl, ff->regs + FF_REG_CTRL);
+	return readl_poll_timeout(ff->regs + FF_REG_STATUS, status,
+				  (status & FF_STATUS_READY) == want, 10,
+				  FF_CTRL_TIMEOUT_US);
+}
+
+/* Once the device reaches no memory, nobody need wait for it. */
+static void ff_stop(struct ff_device *ff)
+{
+	ff_control(ff, 0);
+	pci_clear_master(ff->pdev);
+	ff_commands_gone(ff);
+}
+
+static int ff_map_bars(struct ff_device *ff)
+{
+	struct pci_dev *pdev = ff->pdev;
+	resource_size_t command;
+	int ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	if (pci_resource_len(pdev, FF_BAR_REGISTERS) < FF_BAR_REGISTERS_SIZE ||
+	    pci_resource_len(pdev, FF_BAR_DOORBELLS) < FF_BAR_DOORBELLS_SIZE)
+		return -ENODEV;
+	ff->regs = pcim_iomap_region(pdev, FF_BAR_REGISTERS, ff->name);
+	if (IS_ERR(ff->regs))
+		return PTR_ERR(ff->regs);
+	ret = pcim_request_region(pdev, FF_BAR_DOORBELLS, ff->name);
+	if (ret)
+		return ret;
+
+	/* The pages of the user-mode queues are for processes to map. */
+	ff->doorbells = pci_resource_start(pdev, FF_BAR_DOORBELLS);
+	command = ff->doorbells + FF_DOORBELL_COMMAND * FF_DOORBELL_STRIDE;
+	ff->commands.doorbell = devm_ioremap(ff->dev, command,
+					     FF_DOORBELL_STRIDE);
+	return ff->commands.doorbell ? 0 : -ENOMEM;
+}
+
+static int ff_identify(struct ff_device *ff)
+{
+	u32 id = readl(ff->regs + FF_REG_ID);
+	u32 version = readl(ff->regs + FF_REG_VERSION);
+
+	if (id != FF_ID_MAGIC || version >> 16 != FF_VERSION >> 16)
+		return dev_err_probe(ff->dev, -ENODEV,
+				     "ID %#x version %#x, need %#x and %#x\n",
+				     id, version, FF_ID_MAGIC, FF_VERSION);
+
+	ff->features = readq(ff->regs + FF_REG_FEATURES);
+	ff->nr_queues = readl(ff->regs + FF_REG_QUEUES);
+	ff->nr_engines = readl(ff->regs + FF_REG_ENGINES);
+	ff->window = readl(ff->regs + FF_REG_WINDOW);
+	if (!ff->nr_queues || ff->nr_queues > FF_QUEUES ||
+	    !ff->window || ff->window > FF_MAX_WINDOW)
+		return dev_err_probe(ff->dev, -ENODEV,
+				     "%u queues, window of %u: out of range\n",
+				     ff->nr_queues, ff->window);
+
+	/* Leaves of 1 GiB are of use only along with those of 2 MiB. */
+	if (ff->features & FF_FEATURE_LEAF_2M)
+		ff->leaf_level = ff->features & FF_FEATURE_LEAF_1G ? 2 : 1;
+	return 0;
+}
+
+static int ff_contexts_init(struct ff_device *ff)
+{
+	ff->context_table =
+		dmam_alloc_coherent(ff->dev,
+				    FF_CONTEXTS * sizeof(struct ff_context),
+				    &ff->context_dma, GFP_KERNEL);
+	if (!ff->context_table)
+		return -ENOMEM;
+	writeq(ff->context_dma, ff->regs + FF_REG_CONTEXT_BASE);
+	writel(FF_CONTEXTS, ff->regs + FF_REG_CONTEXT_ENTRIES);
+	return 0;
+}
+
+/* Puts the device into a known state and gives it its tables and rings. */
+static int ff_hardware_init(struct ff_device *ff)
+{
+	int ret;
+
+	ret = ff_map_bars(ff);
+	if (ret)
+		return dev_err_probe(ff->dev, ret, "no usable BARs\n");
+	ret = ff_identify(ff);
+	if (ret)
+		return ret;
+	ret = dma_set_mask_and_coherent(ff->dev, DMA_BIT_MASK(52));
+	if (ret)
+		return dev_err_probe(ff->dev, ret, "no 52-bit DMA\n");
+	/* The device goes by pages; a segment of a pinned buffer has any length. */
+	dma_set_max_seg_size(ff->dev, UINT_MAX);
+
+	/* Another kernel, or a driver before this one, may have left it on. */
+	ret = ff_control(ff, 0);
+	if (ret)
+		return dev_err_probe(ff->dev, ret, "does not stop\n");
+	ret = ff_contexts_init(ff);
+	if (ret)
+		return ret;
+	ret = ff_commands_init(ff);
+	if (ret)
+		return ret;
+	return ff_faults_init(ff);
+}
+
+static int ff_enable(struct ff_device *ff)
+{
+	int ret;
+
+	pci_set_master(ff->pdev);
+	ret = ff_control(ff, FF_CTRL_ENABLE);
+	if (ret)
+		return dev_err_probe(ff->dev, ret,
+				     "does not start, errors %#x\n",
+				     readl(ff->regs + FF_REG_ERRORS));
+	return 0;
+}
+
+static int ff_misc_register(struct ff_device *ff)
+{
+	ff->misc.minor = MISC_DYNAMIC_MINOR;
+	ff->misc.name = ff->name;
+	ff->misc.fops = &ff_fops;
+	ff->misc.parent = ff->dev;
+	return misc_register(&ff->misc);
+}
+
+static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct ff_device *ff;
+	int ret;
+
+	ff = ff_device_alloc(pdev);
+	if (IS_ERR(ff))
+		return PTR_ERR(ff);
+	pci_set_drvdata(pdev, ff);
+	ret = ff_hardware_init(ff);
+	if (ret)
+		goto put;
+	ret = ff_irqs_init(ff);
+	if (ret)
+		goto put;
+	ret = ff_enable(ff);
+	if (ret)
+		goto stop;
+	ff_debugfs_add(ff);
+	ret = ff_misc_register(ff);
+	if (ret)
+		goto remove_debugfs;
+	ff_dmirror_add(ff);
+
+	dev_info(ff->dev, "%s: %u queues, %u engines, fault window of %u pages\n",
+		 ff->name, ff->nr_queues, ff->nr_engines, ff->window);
+	return 0;
+
+remove_debugfs:
+	ff_debugfs_remove(ff);
+stop:
+	ff_stop(ff);
+	ff_irqs_fini(ff);
+put:
+	ida_free(&ff_instances, ff->instance);
+	ff_device_put(ff);
+	return ret;
+}
+
+/* Makes whoever is at work for a process give up. */
+static void ff_unplug(struct ff_device *ff)
+{
+	struct ff_ctx *ctx;
+	unsigned long pasid;
+
+	WRITE_ONCE(ff->unplugged, true);
+	xa_lock(&ff->contexts);
+	xa_for_each(&ff->contexts, pasid, ctx)
+		WRITE_ONCE(ctx->mirror.closing, true);
+	xa_unlock(&ff->contexts);
+	ff_wake_all(ff);
+	synchronize_srcu(&ff->unplug);
+}
+
+/*
+ * Files may still be open if the driver is unbound by hand; the module stays
+ * as long as they are. From the outside in: no new files, nobody at work for a
+ * process, no fault read, no memory access; then the contexts are taken down,
+ * which needs no device any more.
+ */
+static void ff_remove(struct pci_dev *pdev)
+{
+	struct ff_device *ff = pci_get_drvdata(pdev);
+
+	ff_dmirror_remove(ff);
+	misc_deregister(&ff->misc);
+	ff_debugfs_remove(ff);
+	ff_unplug(ff);
+	ff_irqs_stop_faults(ff);
+	ff_stop(ff);
+	ff_ctx_detach_all(ff);
+	ff_irqs_fini(ff);
+	/* From here on the name can be used again, whatever is still open. */
+	ida_free(&ff_instances, ff->instance);
+	ff_device_put(ff);
+}
+
+static void ff_shutdown(struct pci_dev *pdev)
+{
+	ff_stop(pci_get_drvdata(pdev));
+}
+
+/*
+ * A reset takes page tables and queues from the device while programs are at
+ * work. They are told that it is lost; what has been mapped is let go as usual.
+ */
+static void ff_reset_prepare(struct pci_dev *pdev)
+{
+	struct ff_device *ff = pci_get_drvdata(pdev);
+
+	dev_warn(ff->dev, "reset: unbind and bind the driver to use it again\n");
+	ff_stop(ff);
+	ff_lost(ff);
+}
+
+static const struct pci_error_handlers ff_error_handlers = {
+	.reset_prepare = ff_reset_prepare,
+};
+
+static const struct pci_device_id ff_ids[] = {
+	{ PCI_DEVICE(FF_PCI_VENDOR, FF_PCI_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, ff_ids);
+
+static struct pci_driver ff_driver = {
+	.name = "farfault",
+	.id_table = ff_ids,
+	.probe = ff_probe,
+	.remove = ff_remove,
+	.shutdown = ff_shutdown,
+	.err_handler = &ff_error_handlers,
+};
+
+static int __init ff_init(void)
+{
+	int ret = ff_ctx_init();
+
+	if (ret)
+		return ret;
+	ff_debugfs_init();
+	ret = pci_register_driver(&ff_driver);
+	if (ret) {
+		ff_debugfs_exit();
+		ff_ctx_exit();
+	}
+	return ret;
+}
+module_init(ff_init);
+
+static void __exit ff_exit(void)
+{
+	pci_unregister_driver(&ff_driver);
+	ff_ctx_exit();
+	ff_debugfs_exit();
+	ida_destroy(&ff_instances);
+}
+module_exit(ff_exit);
+
+MODULE_DESCRIPTION("Farfault: shared virtual memory with a synthetic accelerator");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Windows: pieces of the address space that a mirror follows, each by an
+ * interval notifier, made when the device first wants something in them.
+ *
+ * No two notifiers of a mirror ever cover the same address. If they did, an
+ * invalidation would visit one after the other: between the two visits, what the
+ * first has taken out would look as if its flush had passed to who asks the
+ * second, whose sequence number has not moved either.
+ */
+#include <linux/err.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "hw/device.h"
+#include "mirror/interval.h"
+#include "mirror/mirror.h"
+
+/*
+ * What one notifier covers. An invalidation anywhere in a window makes faults
+ * in it start over, so not much more; each window costs a notifier, a walk of
+ * the interval tree, and a wait in mmu_interval_notifier_remove() at the end,
+ * so not much less. 64 MiB are 32 calls of hmm_range_fault() and 16 notifiers
+ * for each GiB in use.
+ */
+#define FF_WINDOW_SIZE	SZ_64M
+
+/*
+ * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
+ * the size is 0: there is nothing to follow.
+ */
+static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma;
+	unsigned long size = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return 0;
+	vma = vma_lookup(mm, address);
+	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
+		size = FF_LEVEL_SIZE(2);
+	else if (vma)
+		size = FF_WINDOW_SIZE;
+	mmap_read_unlock(mm);
+	return size;
+}
+
+/* Makes the window of @size that @address is in. Nothing of it has one. */
+static struct ff_window *ff_window_add(struct ff_mirror *mirror,
+				       unsigned long address,
+				       unsigned long size)
+{
+	unsigned long start = ALIGN_DOWN(address, size);
+	struct ff_window *window;
+	int ret;
+
+	window = kzalloc_obj(*window, GFP_KERNEL_ACCOUNT);
+	if (!window)
+		return ERR_PTR(-ENOMEM);
+	window->mirror = mirror;
+	INIT_LIST_HEAD(&window->tables);
+	ret = mmu_interval_notifier_insert(&window->notifier, mirror->mm, start,
+					   size, &ff_mirror_ops);
+	if (ret)
+		goto free;
+	ret = mtree_insert_range(&mirror->windows, start, start + size - 1,
+				 window, GFP_KERNEL);
+	if (ret)
+		goto remove;
+	ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, 1);
+	return window;
+
+remove:
+	mmu_interval_notifier_remove(&window->notifier);
+free:
+	kfree(window);
+	return ERR_PTR(ret);
+}
+
+/* Is there a window in the piece of @size that @address is in? */
+static bool ff_window_exists(struct ff_mirror *mirror, unsigned long address,
+			     unsigned long size)
+{
+	unsigned long index = ALIGN_DOWN(address, size);
+
+	return mt_find(&mirror->windows, &index, index + size - 1);
+}
+
+/**
+ * ff_window_get() - The window that covers an address, made if there is none
+ * @mirror: mirror
+ * @address: address
+ *
+ * Return: the window, -EFAULT if nothing is mapped there, -ENOMEM.
+ */
+struct ff_window *ff_window_get(struct ff_mirror *mirror, unsigned long address)
+{
+	struct ff_window *window = mtree_load(&mirror->windows, address);
+	unsigned long size;
+
+	if (window)
+		return window;
+
+	size = ff_window_size(mirror->mm, address);
+	if (!size)
+		return ERR_PTR(-EFAULT);
+
+	mutex_lock(&mirror->adding);
+	window = mtree_load(&mirror->windows, address);
+	if (!window) {
+		/* There may be small ones where a large one would go. */
+		if (ff_window_exists(mirror, address, size))
+			size = FF_WINDOW_SIZE;
+		window = ff_window_add(mirror, address, size);
+	}
+	mutex_unlock(&mirror->adding);
+	return window;
+}

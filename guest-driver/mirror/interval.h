@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Windows: pieces of the address space that a mirror follows. */
+#ifndef FF_INTERVAL_H
+#define FF_INTERVAL_H
+
+#include <linux/mmu_notifier.h>
+#include <linux/types.h>
+
+struct ff_mirror;
+
+/**
+ * struct ff_window - A notifier and what belongs to it
+ * @notifier: registered as long as the window is in &struct ff_mirror.windows, and
+ *	then the only one for its addresses
+ * @mirror: whose window it is
+ * @flush: fence of the last flush posted for an address in the window, under
+ *	mirror->lock; who finds an entry already gone waits for it
+ * @finishing: bit 0 says that the members below are in use. Invalidations run
+ *	side by side, but it is not worth more than one slot: the others wait
+ *	at once instead of in the second pass.
+ * @finish: for the second pass
+ * @start: where what was invalidated begins
+ * @end: where it ends
+ * @fence: what the second pass waits for
+ * @tables: what it frees then
+ */
+struct ff_window {
+	struct mmu_interval_notifier notifier;
+	struct ff_mirror *mirror;
+	u64 flush;
+	unsigned long finishing;
+	struct mmu_interval_notifier_finish finish;
+	unsigned long start;
+	unsigned long end;
+	u64 fence;
+	struct list_head tables;
+};
+
+static inline unsigned long ff_window_start(const struct ff_window *window)
+{
+	return window->notifier.interval_tree.start;
+}
+
+static inline unsigned long ff_window_end(const struct ff_window *window)
+{
+	return window->notifier.interval_tree.last + 1;
+}
+
+struct ff_window *ff_window_get(struct ff_mirror *mirror,
+				unsigned long address);
+
+#endif /* FF_INTERVAL_H */

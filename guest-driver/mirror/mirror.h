@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The mirror: the device page table of one mm, and what keeps it true. */
+#ifndef FF_MIRROR_H
+#define FF_MIRROR_H
+
+#include <linux/hmm.h>
+#include <linux/maple_tree.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+
+#include "pgtable/pgtable.h"
+
+struct ff_device;
+struct ff_window;
+
+/**
+ * struct ff_mirror - A device page table that follows an mm
+ * @ff: device
+ * @mm: held by mmgrab(); its users come and go
+ * @pasid: name of the page table for the device
+ * @lock: see the top of mirror/mirror.c
+ * @pgt: page table, under @lock
+ * @windows: &struct ff_window by address; they are only added until the end
+ * @adding: held while one is
+ * @closing: nothing more is to be mapped; who retries gives up
+ */
+struct ff_mirror {
+	struct ff_device *ff;
+	struct mm_struct *mm;
+	u32 pasid;
+	struct mutex lock; /* pgt; taken in notifiers */
+	struct ff_pgtable pgt;
+	struct maple_tree windows;
+	struct mutex adding; /* windows and their notifiers */
+	bool closing;
+};
+
+extern const struct mmu_interval_notifier_ops ff_mirror_ops;
+
+int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
+		   struct mm_struct *mm);
+void ff_mirror_close(struct ff_mirror *mirror);
+
+u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long length);
+bool ff_mirror_reap_passed(struct ff_mirror *mirror,
+			   const struct ff_window *window, unsigned long start,
+			   unsigned long end, struct list_head *tables);
+void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long end);
+
+#endif /* FF_MIRROR_H */

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Making pages present: hmm_range_fault() has the CPU side fault them in and
+ * says where they are, and the device's page table learns it, unless an
+ * invalidation came between. Locks and lifetimes are at the top of mirror/mirror.c.
+ */
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "base/trace.h"
+#include "hw/device.h"
+#include "mirror/interval.h"
+#include "mirror/populate.h"
+#include "pgtable/dma.h"
+#include "pgtable/leaf.h"
+#include "testing/stall.h"
+
+/* Collisions with invalidations after which to ask for fewer pages. */
+#define FF_TRIES	8
+
+/*
+ * The level of the largest leaf for a page that the CPU maps by @order. Other
+ * pages of such a leaf may lie outside of what hmm_range_fault() was asked
+ * for; but one CPU entry maps them all, and nothing can happen to it without
+ * an invalidation of the window if the leaf lies within it.
+ */
+static unsigned int ff_leaf_level(const struct ff_window *window,
+				  unsigned long address, unsigned int order)
+{
+	unsigned int level = window->mirror->ff->leaf_level;
+	unsigned long start;
+
+	for (; level; level--) {
+		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
+		if (order >= FF_PT_BITS * level &&
+		    start >= ff_window_start(window) &&
+		    start + FF_LEVEL_SIZE(level) <= ff_window_end(window))
+			break;
+	}
+	return level;
+}
+
+/*
+ * Whether the frames of a whole span lie one behind the other, although the CPU
+ * may map them page by page: then one leaf will do. Not where leaves are DMA
+ * mappings, which are not split again (pgtable/dma.c).
+ */
+static bool ff_span_is_together(const struct ff_pgtable *pgt,
+				const struct ff_span *span,
+				const struct ff_scratch *scratch)
+{
+	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
+				   HMM_PFN_WRITE;
+	unsigned long i, first = scratch->pfns[0] & bits;
+
+	if (pgt->translated || span->end - span->start != FF_SPAN_SIZE ||
+	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
+		return false;
+	for (i = 1; i < FF_SPAN_PAGES; i++)
+		if ((scratch->pfns[i] & bits) != first + i)
+			return false;
+	return true;
+}
+
+/* Enters what hmm_range_fault() found. Returns 0, or an error of ff_dma_map(). */
+static int ff_populate_program(const struct ff_window *window,
+			       const struct ff_span *span,
+			       struct ff_scratch *scratch)
+{
+	struct ff_pgtable *pgt = &window->mirror->pgt;
+	bool together = ff_span_is_together(pgt, span, scratch);
+	unsigned long address, start, pfn, frame;
+	unsigned int level, order;
+	u64 flags;
+	int ret;
+
+	for (address = span->start; address < span->end;
+	     address = start + FF_LEVEL_SIZE(level)) {
+		pfn = scratch->pfns[(address - span->start) >> PAGE_SHIFT];
+		level = 0;
+		start = address;
+		if (!(pfn & HMM_PFN_VALID))
+			continue;
+
+		flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
+		if (pfn & HMM_PFN_WRITE)
+			flags |= FF_PTE_WRITE;
+		order = hmm_pfn_to_map_order(pfn);
+		if (together)
+			order = max(order, FF_PT_BITS);
+		level = ff_leaf_level(window, address, order);
+		for (;; level--) {
+			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
+			frame = (pfn & ~HMM_PFN_FLAGS) -
+				((address - start) >> PAGE_SHIFT);
+			ret = ff_dma_map(pgt, start, level, frame, flags,
+					 &scratch->tables);
+			if (ret != -EEXIST)
+				break;
+		}
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/*
+ * Joins the small leaves around @address if that is possible. The table they were
+ * in goes to @tables, to be freed after a flush.
+ */
+static void ff_populate_join(struct ff_mirror *mirror, unsigned long address,
+			     struct list_head *tables)
+{
+	if (mirror->ff->leaf_level && !mirror->pgt.translated)
+		ff_leaf_join(&mirror->pgt, address, tables);
+}
+
+/**
+ * ff_span_is_sound() - Whether a span is one
+ * @span: span
+ *
+ * hmm_range_fault() takes any bits: it ignores a write that is not asked to fault,
+ * and goes by frame numbers left in the mask. So what a caller can get wrong is
+ * found here, before anything is asked.
+ */
+bool ff_span_is_sound(const struct ff_span *span)
+{
+	const unsigned long known = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+
+	return !(span->request & ~known) &&
+	       span->request != HMM_PFN_REQ_WRITE &&
+	       !(span->prefetch && !span->request) &&
+	       PAGE_ALIGNED(span->start) && PAGE_ALIGNED(span->end) &&
+	       span->start < span->end &&
+	       ALIGN_DOWN(span->start, FF_SPAN_SIZE) ==
+	       ALIGN_DOWN(span->end - 1, FF_SPAN_SIZE);
+}
+
+/*
+ * DMA mappings are made of memory that is there at once. If there was none, lets
+ * some be reclaimed. Returns whether to try again.
+ */
+static bool ff_populate_replenish(struct ff_mirror *mirror)
+{
+	struct page *page;
+
+	if (!mirror->pgt.translated)
+		return false;
+	page = alloc_page(GFP_KERNEL);
+	if (!page)
+		return false;
+	__free_page(page);
+	return true;
+}
+
+/* Returns -EBUSY if an invalidation came between. */
+static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
+			   struct ff_scratch *scratch)
+{
+	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
+	struct ff_mirror *mirror = window->mirror;
+	struct hmm_range range = {
+		.notifier = &window->notifier,
+		.start = span->start,
+		.end = span->end,
+		.hmm_pfns = scratch->pfns,
+	};
+	LIST_HEAD(tables);
+	unsigned long i;
+	u64 fence = 0;
+	int ret;
+
+	if (span->prefetch) {
+		range.default_flags = span->request;
+	} else {
+		/* Anew for each try: the last one has left its results here. */
+		range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+		for (i = 0; i < pages; i++)
+			scratch->pfns[i] = span->request;
+	}
+
+	ret = ff_tables_fill(&mirror->pgt, &scratch->tables);
+	if (ret)
+		return ret;
+
+	range.notifier_seq = mmu_interval_read_begin(range.notifier);
+	ret = mmap_read_lock_killable(mirror->mm);
+	if (ret)
+		return ret;
+	ret = hmm_range_fault(&range);
+	mmap_read_unlock(mirror->mm);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
+	ff_count(&mirror->ff->counters, span->prefetch ?
+		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
+	trace_ff_range_fault(mirror->pasid, span, ret);
+	if (ret)
+		return ret;
+	ff_stall(mirror, FF_STALL_FOUND);
+
+	mutex_lock(&mirror->lock);
+	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {
+		ret = -EBUSY;
+	} else if (!ff_mirror_reap_passed(mirror, window, span->start,
+					  span->end, &tables)) {
+		fence = window->flush;
+		ret = -EBUSY;
+	} else {
+		ret = ff_populate_program(window, span, scratch);
+		ff_populate_join(mirror, span->start, &tables);
+	}
+	if (!list_empty(&tables))
+		fence = ff_mirror_flush(mirror, ALIGN_DOWN(span->start,
+							   FF_SPAN_SIZE),
+					FF_SPAN_SIZE);
+	mutex_unlock(&mirror->lock);
+	ff_command_wait(mirror->ff, fence);
+	ff_tables_free(&mirror->pgt, &tables);
+	return ret;
+}
+
+/**
+ * ff_populate() - Make pages present on the CPU side and map them
+ * @mirror: mirror
+ * @span: which pages, and for what
+ * @scratch: of the caller
+ *
+ * To be called by a thread of the mm, which keeps it from going away, and with
+ * no lock held.
+ *
+ * hmm_range_fault() faults from the first page that needs it to the end of the
+ * PMD or of the range, all with the flags of that page, and only then looks at
+ * the flags of the next one. So all pages of a span ask for the same: a page
+ * in between that nobody wants would be faulted in, and one that is to be read
+ * would have its COW broken by a write next to it.
+ *
+ * Return: 0 if all of it was mapped; something may already have been taken
+ * out again. -EAGAIN if invalidations kept coming between and fewer pages may
+ * have better luck. -EFAULT or -EPERM if some page cannot be had. -EINTR if the
+ * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM, -EIO from
+ * ff_dma_map(). -EINVAL, and a warning, if the span is none.
+ */
+int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
+		struct ff_scratch *scratch)
+{
+	struct ff_window *window;
+	unsigned int tries = 0;
+	int ret;
+
+	if (WARN_ON_ONCE(!ff_span_is_sound(span)))
+		return -EINVAL;
+	/* With five levels of page tables a process has more than the device. */
+	if (span->end > FF_PGTABLE_END)
+		return -EFAULT;
+	window = ff_window_get(mirror, span->start);
+	if (IS_ERR(window))
+		return PTR_ERR(window);
+
+	for (;;) {
+		ret = ff_populate_try(window, span, scratch);
+		if (ret == -ENOMEM && tries < FF_TRIES &&
+		    ff_populate_replenish(mirror))
+			ret = -EBUSY;
+		if (ret != -EBUSY)
+			return ret;
+		tries++;
+		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
+		trace_ff_retry(mirror->pasid, span, tries);
+		if (READ_ONCE(mirror->closing))
+			return -ESHUTDOWN;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		/* A single page is a race that ends when the process lets it. */
+		if (tries >= FF_TRIES && span->end - span->start > PAGE_SIZE)
+			return -EAGAIN;
+		cond_resched();
+	}
+}
+
+struct ff_scratch *ff_scratch_alloc(void)
+{
+	struct ff_scratch *scratch = kzalloc_obj(*scratch);
+
+	if (scratch)
+		INIT_LIST_HEAD(&scratch->tables);
+	return scratch;
+}
+
+void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch)
+{
+	ff_tables_free(&mirror->pgt, &scratch->tables);
+	kfree(scratch);
+}

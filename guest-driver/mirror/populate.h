@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Making pages present, on the CPU side and for the device. */
+#ifndef FF_POPULATE_H
+#define FF_POPULATE_H
+
+#include <linux/list.h>
+
+#include "mirror/mirror.h"
+
+/*
+ * What one call of hmm_range_fault() covers at most. It bounds how long the
+ * mmap lock is held, and lies within one table of level 0.
+ */
+#define FF_SPAN_SIZE	FF_LEVEL_SIZE(1)
+#define FF_SPAN_PAGES	FF_LEVEL_PAGES(1)
+
+/**
+ * struct ff_span - What to make present
+ * @start: first address, page aligned
+ * @end: end; both in the same FF_SPAN_SIZE
+ * @request: HMM_PFN_REQ_FAULT, with HMM_PFN_REQ_WRITE to be able to write; 0 to
+ *	take what is there and fault nothing in
+ * @prefetch: ask by default flags, which leaves the array alone, rather than
+ *	page by page
+ */
+struct ff_span {
+	unsigned long start;
+	unsigned long end;
+	unsigned long request;
+	bool prefetch;
+};
+
+/**
+ * struct ff_scratch - What a caller of ff_populate() keeps between calls
+ * @tables: spare tables
+ * @pfns: array for hmm_range_fault()
+ */
+struct ff_scratch {
+	struct list_head tables;
+	unsigned long pfns[FF_SPAN_PAGES];
+};
+
+struct ff_scratch *ff_scratch_alloc(void);
+void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch);
+
+bool ff_span_is_sound(const struct ff_span *span);
+int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
+		struct ff_scratch *scratch);
+
+#endif /* FF_POPULATE_H */

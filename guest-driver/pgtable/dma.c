@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Frames as DMA addresses: the one place that knows how the device reaches a
+ * frame of a process.
+ *
+ * As a rule bus addresses are physical addresses, and there is nothing to undo.
+ * Behind an IOMMU (or wherever else dma_need_unmap() says so, as it does with
+ * CONFIG_DMA_API_DEBUG) each leaf is a DMA mapping, which must not
+ * be undone while the device can use it, and must be before mm lets go of the
+ * frame. So an entry there is first valid, then stale, then empty. A zap makes
+ * it stale: not valid any more, but its address is kept. Once the flush for it
+ * has passed, ff_dma_reap() unmaps what is stale and empties it. A DMA address
+ * does not tell the frame, which has to be marked dirty, so each table keeps the
+ * frames beside the entries.
+ *
+ * A mapping is undone in the size in which it was made. So leaves that are
+ * mappings are as large as the CPU's, and are neither joined nor split: of one
+ * that is invalidated in part all goes, and the rest faults in again.
+ *
+ * HMM hands out no device-private frames, for the driver names no owner of such
+ * (&struct hmm_range.dev_private_owner): they are brought back to memory first.
+ */
+#include <linux/bug.h>
+#include <linux/dma-mapping.h>
+#include <linux/minmax.h>
+
+#include "base/counters.h"
+#include "pgtable/dma.h"
+#include "pgtable/pgtable.h"
+#include "testing/break.h"
+
+/* The process uses the memory at the same time: no bounce buffers. */
+#define FF_DMA_ATTRS	DMA_ATTR_REQUIRE_COHERENT
+
+static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
+			unsigned int level)
+{
+	dma_unmap_phys(pgt->dev, dma, FF_LEVEL_SIZE(level), DMA_BIDIRECTIONAL,
+		       FF_DMA_ATTRS);
+	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, -1);
+}
+
+/**
+ * ff_dma_is_translated() - Whether DMA addresses are mappings to be undone
+ * @dev: device
+ */
+bool ff_dma_is_translated(struct device *dev)
+{
+	return dma_need_unmap(dev) && !ff_break_dma;
+}
+
+/* Where there is nothing to undo. */
+static int ff_dma_map_direct(struct ff_pgtable *pgt, unsigned long address,
+			     unsigned int level, dma_addr_t dma,
+			     unsigned long frame, u64 flags,
+			     struct list_head *spares)
+{
+	/* Frames are told from entries then. */
+	if (WARN_ON_ONCE(dma != PFN_PHYS(frame)))
+		return -EIO;
+	return ff_pgtable_map(pgt, address, level, dma | flags, spares);
+}
+
+/* Whether a leaf is there already, and for another frame. */
+static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
+			 unsigned int level, unsigned long frame)
+{
+	struct ff_table *table = ff_table_find(pgt, address, level);
+	unsigned int index = ff_index(address, level);
+
+	return table && ff_entry(table, index) & FF_PTE_LEAF &&
+	       table->frames[index] != frame;
+}
+
+/**
+ * ff_dma_map() - Enter a leaf for a frame
+ * @pgt: page table
+ * @address: aligned to the size of the leaf
+ * @level: 0, 1 or 2 for 4 KiB, 2 MiB or 1 GiB
+ * @frame: first frame
+ * @flags: of the leaf
+ * @spares: from ff_tables_fill()
+ *
+ * If it is mapped already, permission is added to it.
+ *
+ * Return: as ff_pgtable_map(); -ENOMEM if DMA addresses or the memory for them
+ * are used up, or if the device could not reach the frame without a bounce
+ * buffer; -EIO if bus addresses are neither physical addresses nor mappings.
+ */
+int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
+	       unsigned int level, unsigned long frame, u64 flags,
+	       struct list_head *spares)
+{
+	size_t size = FF_LEVEL_SIZE(level);
+	struct ff_table *table;
+	dma_addr_t dma;
+	u64 old = 0;
+	int ret;
+
+	if (ff_break_dma)
+		return ff_pgtable_map(pgt, address, level,
+				      PFN_PHYS(frame) | flags, spares);
+	if (pgt->translated)
+		old = ff_pgtable_lookup(pgt, address);
+	if (old & FF_PTE_MAPPED) {
+		/* As in ff_pgtable_map(), where addresses tell frames. */
+		if (WARN_ON_ONCE(ff_dma_moved(pgt, address, level, frame)))
+			return 0;
+		return ff_pgtable_map(pgt, address, level, old | flags, spares);
+	}
+
+	dma = dma_map_phys(pgt->dev, PFN_PHYS(frame), size, DMA_BIDIRECTIONAL,
+			   FF_DMA_ATTRS);
+	if (dma_mapping_error(pgt->dev, dma))
+		return -ENOMEM;
+	if (!pgt->translated)
+		return ff_dma_map_direct(pgt, address, level, dma, frame, flags,
+					 spares);
+
+	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, 1);
+	ret = -EEXIST;
+	if (IS_ALIGNED(dma, size))
+		ret = ff_pgtable_map(pgt, address, level,
+				     dma | flags | FF_PTE_MAPPED, spares);
+	table = ff_table_find(pgt, address, level);
+	if (!ret && WARN_ON_ONCE(!table))
+		ret = -EIO;
+	if (ret) {
+		ff_dma_undo(pgt, dma, level);
+		return ret;
+	}
+	table->frames[ff_index(address, level)] = frame;
+	return 0;
+}
+
+static void ff_dma_reap_table(struct ff_pgtable *pgt, struct ff_table *table,
+			      unsigned long start, unsigned long end)
+{
+	unsigned int index = ff_table_from(table, start);
+	unsigned int last = ff_table_to(table, end);
+	u64 entry;
+
+	for (; index <= last; index++) {
+		entry = ff_entry(table, index);
+		if (!ff_entry_is_stale(entry))
+			continue;
+		ff_dma_undo(pgt, entry & FF_PTE_ADDRESS, table->level);
+		ff_entry_set(table, index, 0);
+		table->used--;
+		pgt->stale--;
+	}
+}
+
+/**
+ * ff_dma_reap() - Undo the DMA mappings of what was taken out
+ * @pgt: page table
+ * @start: first address
+ * @end: end
+ * @tables: tables that became empty are added to it, to be freed after a flush
+ *
+ * To be called when the flush that followed the zap has passed. Does not sleep.
+ */
+void ff_dma_reap(struct ff_pgtable *pgt, unsigned long start,
+		 unsigned long end, struct list_head *tables)
+{
+	struct ff_table *table, *next;
+	int level;
+
+	for (level = FF_PT_LEVELS - 2; level >= 0 && pgt->stale; level--) {
+		table = ff_table_first(pgt, start, level);
+		for (; table && table->start < end; table = next) {
+			next = ff_table_next(table);
+			ff_dma_reap_table(pgt, table, start, end);
+			if (!table->used)
+				ff_table_unlink(pgt, table, tables);
+		}
+	}
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The tables of a page table, and where the CPU finds them.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/slab.h>
+
+#include "base/counters.h"
+#include "pgtable/table.h"
+
+/* Frames take as much room as entries. */
+static s64 ff_table_pages(const struct ff_pgtable *pgt)
+{
+	return pgt->translated ? 2 : 1;
+}
+
+/**
+ * ff_table_alloc() - Allocate an empty table
+ * @pgt: page table
+ * @gfp: how
+ *
+ * Return: table, or NULL.
+ */
+struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
+{
+	struct ff_table *table;
+
+	table = kzalloc_obj(*table, gfp);
+	if (!table)
+		return NULL;
+	table->entries = dma_alloc_coherent(pgt->dev, PAGE_SIZE, &table->dma,
+					    gfp);
+	if (!table->entries)
+		goto free;
+	if (pgt->translated) {
+		table->frames = kcalloc(FF_PT_ENTRIES, sizeof(*table->frames),
+					gfp);
+		if (!table->frames)
+			goto free_entries;
+	}
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, ff_table_pages(pgt));
+	return table;
+
+free_entries:
+	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
+free:
+	kfree(table);
+	return NULL;
+}
+
+void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
+{
+	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
+	kfree(table->frames);
+	kfree(table);
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -ff_table_pages(pgt));
+}
+
+/**
+ * ff_tables_fill() - Allocate the tables that mapping may need
+ * @pgt: page table
+ * @spares: list, filled up to FF_PGTABLE_SPARES
+ *
+ * To be called before taking the lock that invalidation takes, for it
+ * allocates; by a thread of the process, which is charged for them.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ff_tables_fill(struct ff_pgtable *pgt, struct list_head *spares)
+{
+	size_t have = list_count_nodes(spares);
+	struct ff_table *table;
+
+	for (; have < FF_PGTABLE_SPARES; have++) {
+		table = ff_table_alloc(pgt, GFP_KERNEL_ACCOUNT);
+		if (!table)
+			return -ENOMEM;
+		list_add(&table->link, spares);
+	}
+	return 0;
+}
+
+/**
+ * ff_tables_free() - Free spare or unlinked tables
+ * @pgt: page table
+ * @tables: list, empty afterwards
+ */
+void ff_tables_free(struct ff_pgtable *pgt, struct list_head *tables)
+{
+	struct ff_table *table, *next;
+
+	list_for_each_entry_safe(table, next, tables, link)
+		ff_table_free(pgt, table);
+	INIT_LIST_HEAD(tables);
+}
+
+/* The first table of @level that ends after @address. */
+struct ff_table *ff_table_first(struct ff_pgtable *pgt, unsigned long address,
+				unsigned int level)
+{
+	struct rb_node *node = pgt->tables[level].rb_node;
+	struct ff_table *table, *first = NULL;
+
+	while (node) {
+		table = rb_entry(node, struct ff_table, node);
+		if (table->start + FF_LEVEL_SIZE(level + 1) > address) {
+			first = table;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return first;
+}
+
+struct ff_table *ff_table_next(struct ff_table *table)
+{
+	return rb_entry_safe(rb_next(&table->node), struct ff_table, node);
+}
+
+/* The table of @level that covers @address, or NULL. */
+struct ff_table *ff_table_find(struct ff_pgtable *pgt, unsigned long address,
+			       unsigned int level)
+{
+	unsigned long start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level + 1));
+	struct ff_table *table;
+
+	if (level == FF_PT_LEVELS - 1)
+		return pgt->root;
+	table = pgt->recent[level];
+	if (table && table->start == start)
+		return table;
+	table = ff_table_first(pgt, address, level);
+	if (!table || table->start != start)
+		return NULL;
+	pgt->recent[level] = table;
+	return table;
+}
+
+static bool ff_table_less(struct rb_node *a, const struct rb_node *b)
+{
+	return rb_entry(a, struct ff_table, node)->start <
+	       rb_entry(b, struct ff_table, node)->start;
+}
+
+/**
+ * ff_table_link() - Put a table where the CPU finds it
+ * @pgt: page table
+ * @table: zeroed or filled; the device does not know it yet
+ * @parent: table in which its entry will be
+ * @address: virtual address that it covers
+ */
+void ff_table_link(struct ff_pgtable *pgt, struct ff_table *table,
+		   struct ff_table *parent, unsigned long address)
+{
+	table->parent = parent;
+	table->level = parent->level - 1;
+	table->start = ALIGN_DOWN(address, FF_LEVEL_SIZE(parent->level));
+	rb_add(&table->node, &pgt->tables[table->level], ff_table_less);
+}
+
+/**
+ * ff_table_forget() - Take a table from where the CPU finds it
+ * @pgt: page table
+ * @table: that the device may still walk
+ * @tables: list that it goes to, to be freed after a flush
+ */
+void ff_table_forget(struct ff_pgtable *pgt, struct ff_table *table,
+		     struct list_head *tables)
+{
+	rb_erase(&table->node, &pgt->tables[table->level]);
+	if (pgt->recent[table->level] == table)
+		pgt->recent[table->level] = NULL;
+	list_add(&table->link, tables);
+}
+
+/**
+ * ff_table_unlink() - Take an empty table out of the way of walks
+ * @pgt: page table
+ * @table: that walks which have begun may still be in
+ * @tables: list that it goes to, to be freed after a flush, and with it those
+ *	above that became empty
+ */
+void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
+		     struct list_head *tables)
+{
+	struct ff_table *parent = table->parent;
+
+	ff_table_forget(pgt, table, tables);
+	ff_entry_set(parent, ff_index(table->start, parent->level), 0);
+	if (!--parent->used && parent->parent)
+		ff_table_unlink(pgt, parent, tables);
+}

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The far-fault service.
+ *
+ * All groups that wait in a context are taken as one batch, the mirror makes
+ * their pages present with as few calls as may be, and every group is answered,
+ * whatever happened. Who does that is said in service/service.c.
+ */
+#include <linux/bsearch.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/userfaultfd_k.h>
+
+#include "base/trace.h"
+#include "file/ctx.h"
+#include "file/queue.h"
+#include "hw/device.h"
+#include "mirror/cause.h"
+#include "mirror/populate.h"
+#include "mirror/userfault.h"
+#include "service/batch.h"
+#include "testing/ahead.h"
+#include "testing/stall.h"
+
+/* Requests of one batch; more would make the first queue wait for the last. */
+#define FF_BATCH	1024U
+
+static unsigned int ff_batch_size(struct ff_device *ff)
+{
+	return max(FF_BATCH, ff->window);
+}
+
+struct ff_request *ff_batch_alloc(struct ff_device *ff)
+{
+	return kvmalloc_objs(struct ff_request, ff_batch_size(ff));
+}
+
+/* Takes the groups that wait, as many as there is room for. */
+static unsigned int ff_batch_take(struct ff_ctx *ctx)
+{
+	struct ff_device *ff = ctx->ff;
+	struct ff_queue *queue, *next;
+	unsigned int nr = 0;
+
+	ctx->nr_groups = 0;
+	spin_lock(&ff->queue_lock);
+	list_for_each_entry_safe(queue, next, &ctx->ready, link) {
+		if (nr + queue->nr > ff_batch_size(ff))
+			break;
+		list_del_init(&queue->link);
+		kref_get(&queue->ref);
+		ctx->groups[ctx->nr_groups++] = queue;
+		memcpy(ctx->requests + nr, queue->requests,
+		       array_size(queue->nr, sizeof(struct ff_request)));
+		nr += queue->nr;
+	}
+	spin_unlock(&ff->queue_lock);
+	return nr;
+}
+
+static int ff_request_compare(const void *a, const void *b)
+{
+	const struct ff_request *one = a, *other = b;
+
+	return cmp_int(one->address, other->address);
+}
+
+static void ff_request_merge(struct ff_request *request,
+			     const struct ff_request *other)
+{
+	request->want |= other->want;
+	request->demand |= other->demand;
+	if (other->extent > request->extent) {
+		request->extent = other->extent;
+		request->stream = other->stream;
+	}
+}
+
+/* Sorts by address and merges requests for the same page. */
+static unsigned int ff_batch_merge(struct ff_ctx *ctx, unsigned int nr)
+{
+	struct ff_request *requests = ctx->requests;
+	unsigned int i, merged = 0;
+
+	if (!nr)
+		return 0;
+	sort(requests, nr, sizeof(*requests), ff_request_compare, NULL);
+	for (i = 1; i < nr; i++) {
+		if (requests[i].address == requests[merged].address)
+			ff_request_merge(&requests[merged], &requests[i]);
+		else
+			requests[++merged] = requests[i];
+	}
+	merged++;
+	ff_count(&ctx->ff->counters, FF_COUNT_COALESCED, nr - merged);
+	return merged;
+}
+
+/* Whoever asked for the same in the meantime has had it mapped. */
+static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
+{
+	struct ff_mirror *mirror = &ctx->mirror;
+	struct ff_request *request;
+	unsigned int i, stale = 0;
+	u64 need;
+
+	mutex_lock(&mirror->lock);
+	for (i = 0; i < nr; i++) {
+		request = &ctx->requests[i];
+		if (!request->want)
+			continue;
+		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
+							 FF_PTE_READ;
+		if (ff_pgtable_lookup(&mirror->pgt, request->address) & need) {
+			request->want = 0;
+			stale++;
+		}
+	}
+	mutex_unlock(&mirror->lock);
+	ff_count(&ctx->ff->counters, FF_COUNT_STALE_FAULTS, stale);
+}
+
+/* Some wants of a request cannot be had: if demanded they have failed. */
+static void ff_request_fail(struct ff_ctx *ctx, struct ff_request *request,
+			    u8 wants, enum ff_cause cause)
+{
+	u8 demanded = wants & request->demand;
+
+	if (request->want & wants && !demanded)
+		ff_count(&ctx->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
+	if (demanded)
+		request->cause = cause;
+	request->failed |= demanded;
+	request->want &= ~wants;
+}
+
+/* The accesses that a mapping allows. */
+static u8 ff_vma_allows(const struct vm_area_struct *vma)
+{
+	if (!vma || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
+	    !(vma->vm_flags & VM_READ))
+		return 0;
+	return vma->vm_flags & VM_WRITE ? FF_ACCESS : FF_ACCESS_READ;
+}
+
+/*
+ * Fails what the mapping does not allow, and ends what is ahead where it ends,
+ * so that a page behind its end does not spoil a call for the pages before it.
+ * This is only to save calls: hmm_range_fault() looks for itself.
+ */
+static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
+				 struct vm_area_struct *vma)
+{
+	u8 allowed = ff_vma_allows(vma);
+	unsigned long pages;
+
+	ff_request_fail(ctx, request, request->want & ~allowed,
+			FF_CAUSE_ADDRESS);
+	if (!vma)
+		return;
+	/* A page ahead is not worth calling a handler. */
+	if (userfaultfd_armed(vma)) {
+		request->present_only = !request->demand;
+		request->extent = 0;
+	}
+	pages = (vma->vm_end - request->address) >> PAGE_SHIFT;
+	request->extent = request->stream & ~allowed ? 0 :
+			  min(request->extent, pages - 1);
+}
+
+static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
+{
+	struct mm_struct *mm = ctx->mirror.mm;
+	struct vm_area_struct *vma = NULL;
+	unsigned long address;
+	unsigned int i;
+
+	if (mmap_read_lock_killable(mm))
+		return;
+	for (i = 0; i < nr; i++) {
+		address = ctx->requests[i].address;
+		if (!vma || address < vma->vm_start || address >= vma->vm_end)
+			vma = vma_lookup(mm, address);
+		ff_request_check_vma(ctx, &ctx->requests[i], vma);
+	}
+	mmap_read_unlock(mm);
+}
+
+static bool ff_batch_demands(const struct ff_request *requests, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (requests[i].demand)
+			return true;
+	return false;
+}
+
+/* Pages from the first of @requests on, which the others are like. */
+static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
+			  unsigned int pages, bool write)
+{
+	struct ff_span span = {
+		.start = requests->address,
+		.end = requests->address + pages * PAGE_SIZE,
+	};
+	int ret;
+
+	if (!requests->present_only)
+		span.request = HMM_PFN_REQ_FAULT |
+			       (write ? HMM_PFN_REQ_WRITE : 0);
+	do {
+		ret = ff_populate(&ctx->mirror, &span, ctx->scratch);
+	} while (ret == -EFAULT && pages == 1 && !requests->present_only &&
+		 !ff_userfault(&ctx->mirror, &span));
+	return ret;
+}
+
+/*
+ * Serves a run: pages next to each other that ask for the same. If that fails
+ * the run is halved, as long as there is a demand in it, until the page is
+ * found that cannot be had; the others are served.
+ */
+static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
+			 unsigned int nr, bool write)
+{
+	unsigned int i, half = nr / 2;
+	enum ff_cause cause = FF_CAUSE_NONE;
+	bool demanded;
+	int ret;
+
+	ret = ff_batch_fault(ctx, requests, nr, write);
+	if (!ret)
+		return;
+	demanded = ff_batch_demands(requests, nr);
+	if (nr > 1 && (ret == -EAGAIN || demanded)) {
+		ff_batch_run(ctx, requests, half, write);
+		ff_batch_run(ctx, requests + half, nr - half, write);
+		return;
+	}
+	if (demanded)
+		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
+	if (demanded && !cause) {
+		/* What was in the way has gone, so it may go well now. */
+		ret = ff_batch_fault(ctx, requests, nr, write);
+		if (!ret)
+			return;
+		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
+	}
+	for (i = 0; i < nr; i++)
+		ff_request_fail(ctx, &requests[i], write ? FF_ACCESS_WRITE :
+				FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
+	/* A queue that only reads the page may still have it. */
+	if (nr == 1 && write && requests->want & FF_ACCESS_READ)
+		ff_batch_run(ctx, requests, 1, false);
+}
+
+/*
+ * The device asks for a window of pages at a time, but says how far it will
+ * go. So a run takes with it what its stream comes to next, up to the end of
+ * the span: one call for it instead of two, and a window of faults less.
+ *
+ * Returns how many of the @nr requests, beginning with the @run ones, it has
+ * served in this way; 0 if there is nothing ahead or some of it cannot be had.
+ */
+static unsigned int ff_batch_stream(struct ff_ctx *ctx,
+				    struct ff_request *requests,
+				    unsigned int nr, unsigned int run,
+				    bool write)
+{
+	const struct ff_request *last = &requests[run - 1];
+	unsigned int pages = run + last->extent;
+	u64 end = requests->address + pages * PAGE_SIZE;
+
+	if (!last->extent || (write && !(last->stream & FF_ACCESS_WRITE)) ||
+	    ff_batch_fault(ctx, requests, pages, write))
+		return 0;
+	ff_count(&ctx->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
+	while (run < nr && requests[run].address < end &&
+	       (write || !(requests[run].want & FF_ACCESS_WRITE)))
+		run++;
+	return run;
+}
+
+static bool ff_same_run(const struct ff_request *a, const struct ff_request *b,
+			bool write)
+{
+	return a->address + PAGE_SIZE == b->address &&
+	       ALIGN_DOWN(a->address, FF_SPAN_SIZE) ==
+	       ALIGN_DOWN(b->address, FF_SPAN_SIZE) &&
+	       b->want && !!(b->want & FF_ACCESS_WRITE) == write &&
+	       a->present_only == b->present_only;
+}
+
+/* Serves the requests that the first is like; returns how many that are. */
+static unsigned int ff_batch_serve_run(struct ff_ctx *ctx,
+				       struct ff_request *requests,
+				       unsigned int nr)
+{
+	bool write = requests->want & FF_ACCESS_WRITE;
+	unsigned int served, run = 1;
+
+	while (run < nr &&
+	       ff_same_run(&requests[run - 1], &requests[run], write))
+		run++;
+	served = ff_batch_stream(ctx, requests, nr, run, write);
+	if (served)
+		return served;
+	ff_batch_run(ctx, requests, run, write);
+	return run;
+}
+
+/* Has the pages of the batch made present, run by run. */
+static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
+{
+	struct ff_request *requests = ctx->requests;
+	unsigned int i;
+
+	/* The process is gone or going, and takes its memory with it. */
+	if (current->mm != ctx->mirror.mm) {
+		for (i = 0; i < nr; i++)
+			ff_request_fail(ctx, &requests[i], FF_ACCESS,
+					FF_CAUSE_ENDED);
+		return;
+	}
+	ff_ahead_serve(ctx);
+	ff_batch_drop_mapped(ctx, nr);
+	ff_batch_check_vmas(ctx, nr);
+
+	for (i = 0; i < nr;) {
+		if (requests[i].want) {
+			i += ff_batch_serve_run(ctx, requests + i, nr - i);
+			cond_resched();
+		} else {
+			i++;
+		}
+	}
+}
+
+/* Why a demand of the group failed, if one did; *address then says which. */
+static enum ff_cause ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
+				     unsigned int nr, u64 *address)
+{
+	const struct ff_request *request, *found;
+	unsigned int i;
+
+	if (queue->refused) {
+		*address = queue->demand;
+		return FF_CAUSE_ADDRESS;
+	}
+	for (i = 0; i < queue->nr; i++) {
+		request = &queue->requests[i];
+		if (!request->demand)
+			continue;
+		found = bsearch(request, ctx->requests, nr, sizeof(*found),
+				ff_request_compare);
+		if (!found || !(found->failed & request->demand))
+			continue;
+		*address = found->address;
+		if (*address == (queue->demand & PAGE_MASK))
+			*address = queue->demand;
+		return found->cause;
+	}
+	return FF_CAUSE_NONE;
+}
+
+/* What the device is told of a cause. */
+static u8 ff_response_flags(enum ff_cause cause)
+{
+	switch (cause) {
+	case FF_CAUSE_NONE:
+		return 0;
+	case FF_CAUSE_MEMORY:
+		return FF_RESPONSE_FAIL | FF_RESPONSE_NO_MEMORY;
+	default:
+		return FF_RESPONSE_FAIL;
+	}
+}
+
+static void ff_response_count(struct ff_counters *counters, enum ff_cause cause)
+{
+	ff_count(counters, FF_COUNT_GROUPS, 1);
+	ff_count(counters, cause ? FF_COUNT_RESPONSES_FAIL :
+		 FF_COUNT_RESPONSES_RESUME, 1);
+	ff_count(counters, FF_COUNT_FAIL_MEMORY, cause == FF_CAUSE_MEMORY);
+	ff_count(counters, FF_COUNT_FAIL_ENDED, cause == FF_CAUSE_ENDED);
+}
+
+/* Posts the answer to a group. From then on the queue may fault again. */
+static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
+			     unsigned int nr)
+{
+	struct ff_device *ff = ctx->ff;
+	u32 group = queue->group;
+	u64 address = 0;
+	enum ff_cause cause = ff_group_failed(ctx, queue, nr, &address);
+	struct ff_command command = {
+		.opcode = FF_CMD_PAGE_RESPONSE,
+		.flags = ff_response_flags(cause),
+		.queue = cpu_to_le16(queue->id),
+		.pasid = cpu_to_le32(ctx->mirror.pasid),
+		.address = cpu_to_le64(address),
+		.value = cpu_to_le64(group),
+	};
+
+	lockdep_assert_held(&ctx->lock);
+	spin_lock(&ff->queue_lock);
+	queue->state = FF_GROUP_COLLECTING;
+	queue->nr = 0;
+	queue->refused = false;
+	queue->ahead.rounds++;
+	spin_unlock(&ff->queue_lock);
+	if (!queue->alive)
+		return;
+
+	ff_command_post(ff, &command);
+	ff_response_count(&ff->counters, cause);
+	trace_ff_response(ctx->mirror.pasid, queue->id, group, cause, address);
+}
+
+/* Answers all groups of the batch with one doorbell. */
+static void ff_batch_respond(struct ff_ctx *ctx, unsigned int nr)
+{
+	unsigned int i;
+
+	mutex_lock(&ctx->lock);
+	for (i = 0; i < ctx->nr_groups; i++)
+		ff_group_respond(ctx, ctx->groups[i], nr);
+	mutex_unlock(&ctx->lock);
+	ff_command_ring(ctx->ff);
+	for (i = 0; i < ctx->nr_groups; i++)
+		ff_queue_put(ctx->groups[i]);
+}
+
+/**
+ * ff_batch_serve() - Serve the fault groups that wait
+ * @ctx: context; nobody else serves it at the same time
+ *
+ * In a task that is not of the process, all of them are refused.
+ *
+ * Return: whether there were any.
+ */
+bool ff_batch_serve(struct ff_ctx *ctx)
+{
+	unsigned int requests = ff_batch_take(ctx);
+	unsigned int nr;
+
+	if (!requests)
+		return false;
+	nr = ff_batch_merge(ctx, requests);
+	ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
+	trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
+	ff_stall(&ctx->mirror, FF_STALL_TAKEN);
+	ff_batch_populate(ctx, nr);
+	ff_stall(&ctx->mirror, FF_STALL_SERVED);
+	ff_batch_respond(ctx, nr);
+	cond_resched();
+	return true;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ways for the driver to go wrong.
+ *
+ * A test that has never failed shows nothing. Each parameter here takes out one
+ * thing that the driver owes, and the tests load it so and demand that they
+ * fail. The kernel is tainted by them, and data is lost, as they say.
+ */
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
+#include <linux/moduleparam.h>
+
+#include "base/abi.h"
+#include "testing/break.h"
+
+bool ff_break_dirty;
+module_param_named_unsafe(break_dirty, ff_break_dirty, bool, 0444);
+MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
+
+static bool ff_break_clean;
+module_param_named_unsafe(break_clean, ff_break_clean, bool, 0444);
+MODULE_PARM_DESC(break_clean, "Do not take out what is made clean, and so have the device write to it unnoticed, to show that tests notice");
+
+bool ff_break_flush;
+module_param_named_unsafe(break_flush, ff_break_flush, bool, 0444);
+MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
+
+bool ff_break_dma;
+module_param_named_unsafe(break_dma, ff_break_dma, bool, 0444);
+MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
+
+static unsigned int ff_break_records;
+module_param_named_unsafe(break_records, ff_break_records, uint, 0444);
+MODULE_PARM_DESC(break_records, "Misread the last record of that many fault groups, to show what comes of a broken device");
+
+/**
+ * ff_break_keeps() - Whether to leave out what an invalidation is to take out
+ * @range: of the invalidation
+ *
+ * When a page is made clean the CPU still maps it, and whoever takes that away
+ * invalidates once more, so the device reaches nothing that is not the process's.
+ * Fork raises the same event, and must be heeded, or the device would write to
+ * what is the child's: unlike those who clean, it holds mmap_lock for writing.
+ */
+bool ff_break_keeps(const struct mmu_notifier_range *range)
+{
+	unsigned int seq;
+
+	return ff_break_clean && range->event == MMU_NOTIFY_PROTECTION_PAGE &&
+	       mmap_lock_speculate_try_begin(range->mm, &seq);
+}
+
+/**
+ * ff_break_misreads() - Whether to take a record for one that makes no sense
+ * @fault: the record
+ */
+bool ff_break_misreads(const struct ff_fault *fault)
+{
+	if (!ff_break_records || !(fault->flags & FF_FAULT_LAST))
+		return false;
+	ff_break_records--;
+	return true;
+}

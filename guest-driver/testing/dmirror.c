@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /dev/hmm_dmirror0 and 1: the interface of the kernel's HMM selftest
+ * (tools/testing/selftests/mm/hmm-tests.c), with this device behind it rather
+ * than one that is simulated in lib/test_hmm.c. With the module's parameter
+ * dmirror=1; test_hmm, which has nodes of the same names, must not be loaded.
+ *
+ * An open file is an ordinary context, with a queue that the driver submits to.
+ */
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "file/ctx.h"
+#include "file/resident.h"
+#include "hw/device.h"
+#include "testing/dmirror.h"
+
+static bool ff_dmirror_wanted;
+module_param_named(dmirror, ff_dmirror_wanted, bool, 0444);
+MODULE_PARM_DESC(dmirror, "Offer /dev/hmm_dmirror0 and 1 for the kernel's hmm-tests");
+
+/* The tests take number 2 and on for devices with coherent memory. */
+#define FF_DMIRROR_NODES	2
+
+/* More is not needed of a mapping that is there to be looked at. */
+#define FF_DMIRROR_MMAP_SIZE	SZ_2M
+
+/**
+ * struct ff_dmirror_node - A node
+ * @misc: /dev/hmm_dmirrorN
+ * @name: its name
+ * @ff: device behind it
+ */
+struct ff_dmirror_node {
+	struct miscdevice misc;
+	char name[16];
+	struct ff_device *ff;
+};
+
+static int ff_dmirror_init(struct ff_dmirror *dmirror, struct ff_device *ff)
+{
+	int ret;
+
+	dmirror->ctx = ff_ctx_create(ff, NULL);
+	if (IS_ERR(dmirror->ctx))
+		return PTR_ERR(dmirror->ctx);
+	ret = ff_dmirror_copy_init(dmirror);
+	if (ret)
+		ff_ctx_close(dmirror->ctx);
+	return ret;
+}
+
+static int ff_dmirror_open(struct inode *inode, struct file *file)
+{
+	struct ff_dmirror_node *node =
+		container_of(file->private_data, struct ff_dmirror_node, misc);
+	struct ff_device *ff = node->ff;
+	struct ff_dmirror *dmirror;
+	int unplug, ret = -ENODEV;
+
+	dmirror = kzalloc_obj(*dmirror);
+	if (!dmirror)
+		return -ENOMEM;
+	unplug = srcu_read_lock(&ff->unplug);
+	if (!READ_ONCE(ff->unplugged))
+		ret = ff_dmirror_init(dmirror, ff);
+	srcu_read_unlock(&ff->unplug, unplug);
+	if (ret) {
+		kfree(dmirror);
+		return ret;
+	}
+	file->private_data = dmirror;
+	return nonseekable_open(inode, file);
+}
+
+static int ff_dmirror_flush(struct file *file, fl_owner_t owner)
+{
+	struct ff_dmirror *dmirror = file->private_data;
+
+	ff_service_flush(dmirror->ctx);
+	return 0;
+}
+
+static int ff_dmirror_release(struct inode *inode, struct file *file)
+{
+	struct ff_dmirror *dmirror = file->private_data;
+
+	ff_dmirror_copy_fini(dmirror);
+	ff_ctx_close(dmirror->ctx);
+	kfree(dmirror);
+	return 0;
+}
+
+/* By number; those without a function need device memory. */
+static int (* const ff_dmirror_commands[])(struct ff_dmirror *dmirror,
+					   struct ff_dmirror_cmd *cmd) = {
+	[FF_DMIRROR_READ] = ff_dmirror_read,
+	[FF_DMIRROR_WRITE] = ff_dmirror_write,
+	[FF_DMIRROR_MIGRATE_TO_DEV] = NULL,
+	[FF_DMIRROR_MIGRATE_TO_SYS] = NULL,
+	[FF_DMIRROR_SNAPSHOT] = ff_dmirror_snapshot,
+	[FF_DMIRROR_EXCLUSIVE] = NULL,
+	[FF_DMIRROR_CHECK_EXCLUSIVE] = NULL,
+	[FF_DMIRROR_RELEASE] = NULL,
+	[FF_DMIRROR_FLAGS] = NULL,
+};
+
+/* Whole pages, at least one, all in what can be a process's. */
+static int ff_dmirror_check(const struct ff_dmirror_cmd *cmd)
+{
+	u64 size, end;
+
+	if (!PAGE_ALIGNED(cmd->addr) || !cmd->npages ||
+	    check_shl_overflow(cmd->npages, PAGE_SHIFT, &size) ||
+	    check_add_overflow(cmd->addr, size, &end))
+		return -EINVAL;
+	return end <= TASK_SIZE_MAX ? 0 : -EFAULT;
+}
+
+static int ff_dmirror_call(struct ff_dmirror *dmirror, unsigned int nr,
+			   struct ff_dmirror_cmd *cmd)
+{
+	struct ff_device *ff = dmirror->ctx->ff;
+	int unplug, ret = -ENODEV;
+
+	if (!ff_dmirror_commands[nr])
+		return -EOPNOTSUPP;
+	unplug = srcu_read_lock(&ff->unplug);
+	if (!READ_ONCE(ff->unplugged))
+		ret = ff_dmirror_commands[nr](dmirror, cmd);
+	srcu_read_unlock(&ff->unplug, unplug);
+	/* Who hears that the device is gone may reuse the memory it worked on. */
+	if (ret == -ENODEV)
+		ff_commands_wait_gone(ff);
+	return ret;
+}
+
+static long ff_dmirror_ioctl(struct file *file, unsigned int ioctl,
+			     unsigned long user)
+{
+	struct ff_dmirror *dmirror = file->private_data;
+	void __user *pointer = (void __user *)user;
+	unsigned int nr = _IOC_NR(ioctl);
+	struct ff_dmirror_cmd cmd;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(ff_dmirror_commands) ||
+	    ioctl != FF_DMIRROR_IOC(nr))
+		return -ENOTTY;
+	if (current->mm != dmirror->ctx->mirror.mm)
+		return -EPERM;
+	if (copy_from_user(&cmd, pointer, sizeof(cmd)))
+		return -EFAULT;
+	ret = ff_dmirror_check(&cmd);
+	if (ret)
+		return ret;
+	cmd.cpages = 0;
+	cmd.faults = 0;
+	ret = ff_dmirror_call(dmirror, nr, &cmd);
+	if (!ret && copy_to_user(pointer, &cmd, sizeof(cmd)))
+		return -EFAULT;
+	return ret;
+}
+
+/*
+ * Ordinary pages that belong to no file, put in one by one: a mapping such as
+ * drivers make, for the tests to mirror.
+ */
+static int ff_dmirror_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	unsigned long address;
+	struct page *page;
+	int ret;
+
+	if (vma->vm_end - vma->vm_start > FF_DMIRROR_MMAP_SIZE)
+		return -EINVAL;
+	for (address = vma->vm_start; address < vma->vm_end;
+	     address += PAGE_SIZE) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!page)
+			return -ENOMEM;
+		ret = vm_insert_page(vma, address, page);
+		/* The mapping has its own reference. */
+		put_page(page);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static const struct file_operations ff_dmirror_fops = {
+	.owner = THIS_MODULE,
+	.open = ff_dmirror_open,
+	.flush = ff_dmirror_flush,
+	.release = ff_dmirror_release,
+	.unlocked_ioctl = ff_dmirror_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = ff_dmirror_mmap,
+};
+
+static int ff_dmirror_register(struct ff_dmirror_node *node,
+			       struct ff_device *ff, unsigned int number)
+{
+	node->ff = ff;
+	snprintf(node->name, sizeof(node->name), "hmm_dmirror%u", number);
+	node->misc.minor = MISC_DYNAMIC_MINOR;
+	node->misc.name = node->name;
+	node->misc.fops = &ff_dmirror_fops;
+	node->misc.parent = ff->dev;
+	return misc_register(&node->misc);
+}
+
+static int ff_dmirror_register_all(struct ff_device *ff)
+{
+	struct ff_dmirror_node *nodes;
+	unsigned int i;
+	int ret;
+
+	if (!ff_resident_possible())
+		return -EOPNOTSUPP;
+	nodes = kzalloc_objs(*nodes, FF_DMIRROR_NODES);
+	if (!nodes)
+		return -ENOMEM;
+	for (i = 0; i < FF_DMIRROR_NODES; i++) {
+		ret = ff_dmirror_register(&nodes[i], ff, i);
+		if (ret)
+			goto deregister;
+	}
+	ff->dmirror = nodes;
+	return 0;
+
+deregister:
+	while (i--)
+		misc_deregister(&nodes[i].misc);
+	kfree(nodes);
+	return ret;
+}
+
+/**
+ * ff_dmirror_add() - Offer the nodes, if they are wanted
+ * @ff: device; the first one has them
+ *
+ * The device does its work without them as well.
+ */
+void ff_dmirror_add(struct ff_device *ff)
+{
+	int ret;
+
+	if (!ff_dmirror_wanted || ff->instance)
+		return;
+	ret = ff_dmirror_register_all(ff);
+	if (ret)
+		dev_err(ff->dev, "no /dev/hmm_dmirror0: error %d\n", ret);
+}
+
+/**
+ * ff_dmirror_remove() - Offer them no more
+ * @ff: device
+ */
+void ff_dmirror_remove(struct ff_device *ff)
+{
+	unsigned int i;
+
+	if (!ff->dmirror)
+		return;
+	for (i = 0; i < FF_DMIRROR_NODES; i++)
+		misc_deregister(&ff->dmirror[i].misc);
+	kfree(ff->dmirror);
+	ff->dmirror = NULL;
+}

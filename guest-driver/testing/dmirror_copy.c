@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reads and writes of the selftest, carried out by the device.
+ *
+ * The device copies between the range and a bounce buffer, by a queue that the
+ * driver submits to; the CPU copies between that and the caller's buffer. So
+ * the range is reached through the mirror and by far faults only, whatever
+ * kind of memory it is.
+ *
+ * A command is done piece by piece, in a buffer of fixed size: there is no
+ * number of pages that would need much memory here. If it fails half-way, what
+ * came before has been done.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/io.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/uaccess.h>
+
+#include "file/ctx.h"
+#include "file/queue.h"
+#include "file/resident.h"
+#include "hw/device.h"
+#include "testing/ahead.h"
+#include "testing/dmirror.h"
+
+/* The memory: a page with the ring and the record behind it, then the buffer. */
+#define FF_COPY_ENTRIES		FF_RING_MIN_ENTRIES
+#define FF_COPY_RECORD		(FF_RING_ENTRIES_OFFSET + \
+				 FF_COPY_ENTRIES * sizeof(struct ff_descriptor))
+#define FF_COPY_BUFFER		PAGE_SIZE
+#define FF_COPY_BUFFER_SIZE	SZ_256K
+
+static_assert(FF_COPY_RECORD % sizeof(struct ff_completion) == 0);
+static_assert(FF_COPY_RECORD + sizeof(struct ff_completion) <= FF_COPY_BUFFER);
+
+/**
+ * struct ff_copy - A command
+ * @start: first address that the device works on
+ * @size: bytes, whole pages
+ * @buffer: of the caller
+ * @write: from @buffer to @start, rather than the other way round
+ */
+struct ff_copy {
+	unsigned long start;
+	unsigned long size;
+	void __user *buffer;
+	bool write;
+};
+
+static void *ff_copy_memory(const struct ff_dmirror *dmirror, size_t offset)
+{
+	return dmirror->ctx->resident->memory + offset;
+}
+
+/* --- The queue ------------------------------------------------------------ */
+
+/* Lets go of a queue that the device has no more. */
+static void ff_copy_queue_forget(struct ff_dmirror *dmirror)
+{
+	iounmap(dmirror->doorbell);
+	ff_queue_put(dmirror->queue);
+	dmirror->queue = NULL;
+}
+
+static void ff_copy_queue_stop(struct ff_dmirror *dmirror)
+{
+	ff_queue_stop(dmirror->queue);
+	ff_copy_queue_forget(dmirror);
+}
+
+static int ff_copy_queue_start(struct ff_dmirror *dmirror)
+{
+	struct ff_ctx *ctx = dmirror->ctx;
+	struct ff_queue *queue;
+
+	if (dmirror->queue)
+		return 0;
+
+	/* A new queue goes on at the head that it finds. */
+	memset(ff_copy_memory(dmirror, 0), 0, FF_COPY_BUFFER);
+	dmirror->tail = 0;
+	queue = ff_queue_start(ctx, FF_RESIDENT_START, FF_COPY_ENTRIES);
+	if (IS_ERR(queue))
+		return PTR_ERR(queue);
+	dmirror->doorbell = ioremap(ctx->ff->doorbells +
+				    queue->id * FF_DOORBELL_STRIDE,
+				    FF_DOORBELL_STRIDE);
+	if (!dmirror->doorbell) {
+		ff_queue_stop(queue);
+		ff_queue_put(queue);
+		return -ENOMEM;
+	}
+	dmirror->queue = queue;
+	return 0;
+}
+
+/*
+ * Whether there is nothing to wait for any more; *ret then says why. As in
+ * ff_fence_check(), a copy that has ended counts whatever became of the queue.
+ */
+static bool ff_copy_ended(struct ff_dmirror *dmirror, int *ret)
+{
+	struct ff_completion *record = ff_copy_memory(dmirror, FF_COPY_RECORD);
+
+	*ret = ff_queue_state(dmirror->queue);
+	smp_rmb(); /* state before fence */
+	if (le64_to_cpu(READ_ONCE(record->fence)) == dmirror->fence) {
+		*ret = 0;
+		return true;
+	}
+	return *ret;
+}
+
+/* Returns how the device judged it, or an error if it did not come to that. */
+static int ff_copy_submit(struct ff_dmirror *dmirror, u64 source,
+			  u64 destination, size_t length)
+{
+	struct ff_device *ff = dmirror->ctx->ff;
+	struct ff_ring_header *ring = ff_copy_memory(dmirror, 0);
+	struct ff_descriptor *entries =
+		ff_copy_memory(dmirror, FF_RING_ENTRIES_OFFSET);
+	struct ff_completion *record = ff_copy_memory(dmirror, FF_COPY_RECORD);
+	int ret = 0;
+
+	entries[dmirror->tail % FF_COPY_ENTRIES] = (struct ff_descriptor) {
+		.opcode = FF_OP_COPY,
+		.flags = FF_DESC_IRQ,
+		.source = cpu_to_le64(source),
+		.destination = cpu_to_le64(destination),
+		.length = cpu_to_le64(length),
+		.completion = cpu_to_le64(FF_RESIDENT_START + FF_COPY_RECORD),
+		.fence = cpu_to_le64(++dmirror->fence),
+	};
+	dma_wmb();
+	WRITE_ONCE(ring->tail, cpu_to_le32(++dmirror->tail));
+	/* writel() orders the tail before the doorbell. */
+	writel(0, dmirror->doorbell);
+
+	if (wait_event_killable(*ff_completion(ff, dmirror->queue->id),
+				ff_copy_ended(dmirror, &ret)))
+		ret = -EINTR;
+	if (ret) {
+		/* The device may be at work on it, and must not be later on. */
+		ff_copy_queue_stop(dmirror);
+		return ret;
+	}
+	dma_rmb();
+	return le32_to_cpu(record->status);
+}
+
+/* --- Commands ------------------------------------------------------------- */
+
+/* One piece, through the buffer. */
+static int ff_copy_piece(struct ff_dmirror *dmirror, const struct ff_copy *copy,
+			 unsigned long done, size_t length)
+{
+	void *bounce = ff_copy_memory(dmirror, FF_COPY_BUFFER);
+	u64 buffer = FF_RESIDENT_START + FF_COPY_BUFFER;
+	unsigned long address = copy->start + done;
+	int ret;
+
+	if (!copy->write) {
+		ret = ff_copy_submit(dmirror, address, buffer, length);
+		if (!ret && copy_to_user(copy->buffer + done, bounce, length))
+			ret = -EFAULT;
+		return ret;
+	}
+	if (copy_from_user(bounce, copy->buffer + done, length))
+		return -EFAULT;
+	return ff_copy_submit(dmirror, buffer, address, length);
+}
+
+/* What the caller hears of an access that was refused for @error. */
+static int ff_copy_refused(int error)
+{
+	return error == -EPERM || error == -ENOMEM ? error : -EFAULT;
+}
+
+static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
+		       struct ff_dmirror_cmd *cmd)
+{
+	struct ff_ahead ahead = {};
+	unsigned long done = 0;
+	size_t length;
+	int ret;
+
+	ret = ff_copy_queue_start(dmirror);
+	if (ret)
+		return ret;
+	ff_ahead_begin(dmirror->queue, copy->start, copy->start + copy->size,
+		       copy->write);
+	while (!ret && done < copy->size) {
+		length = min(copy->size - done, FF_COPY_BUFFER_SIZE);
+		ret = ff_copy_piece(dmirror, copy, done, length);
+		done += length;
+	}
+	if (dmirror->queue)
+		ahead = ff_ahead_end(dmirror->queue);
+	cmd->cpages = cmd->npages;
+	cmd->faults = ahead.rounds;
+	if (ret == FF_STATUS_FAULT)
+		return ff_copy_refused(ahead.error);
+	if (ret == FF_STATUS_NO_MEMORY)
+		return -ENOMEM;
+	return ret > 0 ? -EIO : ret;
+}
+
+static int ff_dmirror_copy(struct ff_dmirror *dmirror,
+			   struct ff_dmirror_cmd *cmd, bool write)
+{
+	struct ff_copy copy = {
+		.start = cmd->addr,
+		.size = cmd->npages << PAGE_SHIFT,
+		.buffer = u64_to_user_ptr(cmd->ptr),
+		.write = write,
+	};
+	int ret;
+
+	if (mutex_lock_killable(&dmirror->lock))
+		return -EINTR;
+	ret = ff_copy_run(dmirror, &copy, cmd);
+	mutex_unlock(&dmirror->lock);
+	return ret;
+}
+
+/* FF_DMIRROR_READ */
+int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
+{
+	return ff_dmirror_copy(dmirror, cmd, false);
+}
+
+/* FF_DMIRROR_WRITE */
+int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
+{
+	return ff_dmirror_copy(dmirror, cmd, true);
+}
+
+/**
+ * ff_dmirror_copy_init() - Prepare an open file for reads and writes
+ * @dmirror: has its context
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ff_dmirror_copy_init(struct ff_dmirror *dmirror)
+{
+	mutex_init(&dmirror->lock);
+	return ff_resident_map(dmirror->ctx, FF_COPY_BUFFER +
+			       FF_COPY_BUFFER_SIZE);
+}
+
+/**
+ * ff_dmirror_copy_fini() - The file is closed
+ * @dmirror: no command is under way; the queue goes with the context
+ */
+void ff_dmirror_copy_fini(struct ff_dmirror *dmirror)
+{
+	if (dmirror->queue)
+		ff_copy_queue_forget(dmirror);
+}

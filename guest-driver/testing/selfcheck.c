@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Checks of what no program can reach: spans that no caller makes, and a 1 GiB leaf
+ * that is invalidated in part, which the kernel does to none that it has today.
+ * Debian's kernel has no KUnit. Prints KTAP.
+ */
+#include <linux/array_size.h>
+#include <linux/hmm.h>
+#include <linux/seq_file.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "hw/device.h"
+#include "mirror/populate.h"
+#include "pgtable/pgtable.h"
+#include "testing/selfcheck.h"
+
+#define FF_READ		HMM_PFN_REQ_FAULT
+#define FF_WRITE	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
+
+static const struct {
+	const char *name;
+	struct ff_span span;
+	bool sound;
+} ff_spans[] = {
+	{ "a_page_to_read", { SZ_2M, SZ_2M + SZ_4K, FF_READ }, true },
+	{ "a_page_to_write", { SZ_2M, SZ_2M + SZ_4K, FF_WRITE }, true },
+	{ "a_whole_span", { SZ_2M, SZ_4M, FF_WRITE }, true },
+	{ "a_prefetch", { SZ_2M, SZ_4M, FF_READ, true }, true },
+	{ "only_what_is_there", { SZ_2M, SZ_4M, 0 }, true },
+	{ "a_prefetch_of_nothing", { SZ_2M, SZ_4M, 0, true }, false },
+	{ "a_write_without_a_fault",
+	  { SZ_2M, SZ_4M, HMM_PFN_REQ_WRITE }, false },
+	{ "a_frame_number", { SZ_2M, SZ_4M, FF_READ | 1 }, false },
+	{ "an_error_bit", { SZ_2M, SZ_4M, FF_READ | HMM_PFN_ERROR }, false },
+	{ "a_bit_that_sticks",
+	  { SZ_2M, SZ_4M, FF_READ | HMM_PFN_DMA_MAPPED }, false },
+	{ "an_order",
+	  { SZ_2M, SZ_4M, FF_READ | 9UL << HMM_PFN_ORDER_SHIFT }, false },
+	{ "a_crooked_start", { SZ_2M + 8, SZ_4M, FF_READ }, false },
+	{ "a_crooked_end", { SZ_2M, SZ_4M - 8, FF_READ }, false },
+	{ "no_page", { SZ_2M, SZ_2M, FF_READ }, false },
+	{ "an_end_before_the_start", { SZ_4M, SZ_2M, FF_READ }, false },
+	{ "two_spans", { SZ_2M, SZ_4M + SZ_4K, FF_READ }, false },
+};
+
+static void ff_selfcheck_report(struct seq_file *seq, unsigned int number,
+				const char *name, bool passed)
+{
+	seq_printf(seq, "%sok %u %s\n", passed ? "" : "not ", number, name);
+}
+
+static void ff_selfcheck_writable(void *context, unsigned long frame,
+				  unsigned long pages)
+{
+	/* The frames are nobody's. */
+}
+
+/* What is mapped at an address, without its permissions. */
+static u64 ff_selfcheck_at(struct ff_pgtable *pgt, unsigned long address)
+{
+	return ff_pgtable_lookup(pgt, address) & FF_PTE_ADDRESS;
+}
+
+/* Of 1 GiB a page is taken out, and then the rest. The device knows nothing of it. */
+static bool ff_selfcheck_split(struct ff_pgtable *pgt, struct list_head *spares)
+{
+	const unsigned long start = SZ_1G, leaf = start + 3 * SZ_2M;
+	const unsigned long page = leaf + 7 * SZ_4K;
+	const u64 frame = 5UL * SZ_1G;
+	struct ff_gather gather;
+	bool passed;
+
+	if (ff_pgtable_map(pgt, start, 2, frame | FF_PTE_VALID | FF_PTE_LEAF |
+			   FF_PTE_READ | FF_PTE_WRITE, spares))
+		return false;
+	ff_gather_init(&gather, ff_selfcheck_writable, NULL);
+	ff_pgtable_zap(pgt, page, page + SZ_4K, &gather);
+	passed = gather.pages == 1 && gather.start == page &&
+		 gather.end == page + SZ_4K && !ff_pgtable_lookup(pgt, page) &&
+		 ff_selfcheck_at(pgt, start) == frame &&
+		 ff_selfcheck_at(pgt, leaf - SZ_4K) == frame + 2 * SZ_2M &&
+		 ff_selfcheck_at(pgt, page - SZ_4K) ==
+			frame + (page - start) - SZ_4K &&
+		 ff_selfcheck_at(pgt, page + SZ_4K) ==
+			frame + (page - start) + SZ_4K &&
+		 ff_selfcheck_at(pgt, leaf + SZ_2M) == frame + 4 * SZ_2M &&
+		 ff_selfcheck_at(pgt, start + SZ_1G - 1) ==
+			frame + SZ_1G - SZ_2M;
+
+	ff_pgtable_zap(pgt, start, start + SZ_1G, &gather);
+	ff_tables_free(pgt, &gather.tables);
+	return passed && gather.pages == FF_LEVEL_PAGES(2) && !pgt->root->used;
+}
+
+static bool ff_selfcheck_pgtable(struct ff_device *ff)
+{
+	struct ff_counters *counters = kzalloc_obj(*counters);
+	struct ff_pgtable pgt = {};
+	LIST_HEAD(spares);
+	bool passed = false;
+
+	if (!counters)
+		return false;
+	if (!ff_pgtable_init(&pgt, ff->dev, counters)) {
+		passed = !ff_tables_fill(&pgt, &spares) &&
+			 ff_selfcheck_split(&pgt, &spares);
+		ff_tables_free(&pgt, &spares);
+		ff_pgtable_fini(&pgt);
+	}
+	passed = passed &&
+		 !atomic64_read(&counters->value[FF_COUNT_TABLE_PAGES]);
+	kfree(counters);
+	return passed;
+}
+
+/**
+ * ff_selfcheck() - Check, and say how it went
+ * @seq: for the results
+ * @ff: device, which is left alone
+ */
+void ff_selfcheck(struct seq_file *seq, struct ff_device *ff)
+{
+	unsigned int i;
+
+	seq_printf(seq, "KTAP version 1\n1..%zu\n", ARRAY_SIZE(ff_spans) + 1);
+	for (i = 0; i < ARRAY_SIZE(ff_spans); i++)
+		ff_selfcheck_report(seq, i + 1, ff_spans[i].name,
+				    ff_span_is_sound(&ff_spans[i].span) ==
+				    ff_spans[i].sound);
+	ff_selfcheck_report(seq, i + 1, "a_part_of_1_GiB",
+			    ff_selfcheck_pgtable(ff));
+}
