@@ -8,19 +8,22 @@ kept_images=12
 
 image_path() {
 	local inputs
-	inputs=$(digest Cargo.toml Cargo.lock .cargo device-model/abi guest-driver \
-		guest-image/build guest-image/lib guest-image/client guest-image/init guest-image/workloads)
+	# shellcheck disable=SC2046 # folders of the checkout, one a word
+	inputs=$(digest Cargo.toml Cargo.lock .cargo guest-driver \
+		guest-image/build guest-image/lib guest-image/programs $(folders '[a-z]*'))
 	printf '%s/image-%s\n' "$cache" "$(printf '%s\n' "$(tools_path)" "$(compiler)" "$inputs" | hash_stdin)"
 }
 
 # make_image IMAGE: all of it, or nothing.
 make_image() {
-	local part=$1.part tree release
+	local part=$1.part tree release how
 	tree=$(tools_path)
 	release=$(cat "$tree/etc/farfault-kernel")
 	mkdir "$part" "$part/build"
 	step "building the guest driver for Linux $release" build_driver "$part/build/driver" "$release"
-	step "building the guest's programs" build_programs "$part/build/programs" farfault-init farfault-workloads
+	for how in init plain packed; do
+		step "building the guest's programs ($how)" build_programs "$part/build/$how" $(packages "$how")
+	done
 	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
 	ln "$tree/usr/lib/modules/$release/vmlinuz" "$tree/boot/vmlinux" "$part/"
 	write_manifest "$1" "$tree" "$release" >"$part/manifest.json"

@@ -30,6 +30,13 @@ host_rust() {
 	[ "$host_rust_will_do" = yes ]
 }
 
+# folders HOW: those that guest-image/programs lists so. packages HOW: their names.
+folders() { sed -n "s/^\($1\)  *\([^ #]*\)$/\2/p" "$here/programs"; }
+packages() {
+	local folder
+	for folder in $(folders "$1"); do sed -n 's/^name = "\(.*\)"/\1/p' "$repo/$folder/Cargo.toml"; done
+}
+
 # build_programs LIST PACKAGE...: builds all programs of packages and writes their
 # paths to LIST. Flags of the caller's environment would displace ours, which
 # make programs static.

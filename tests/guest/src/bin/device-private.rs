@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `device-private [TEST…]`: memory that another driver has moved to its device is not
+//! for ours to reach: each access brings it back first. Prints KTAP; the other driver is
+//! the kernel's module `test_hmm`, which must be loaded.
+
+use farfault_client::{Advice, Device, Page};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::counters;
+use farfault_guest_programs::dmirror::{Node, numbered, pages};
+use farfault_guest_programs::ktap::{self, Outcome, Skip, Test, expect, expect_equal};
+use farfault_guest_programs::memory::{self, HUGE_PAGE, PAGE, Region};
+use farfault_guest_programs::pagemap::Pagemap;
+use farfault_guest_programs::views;
+use std::process::ExitCode;
+
+const TESTS: &[Test] = &[
+    Test { name: "a_snapshot_tells_it", run: a_snapshot_tells_it },
+    Test { name: "a_snapshot_tells_one_page_of_many", run: a_snapshot_tells_one_page_of_many },
+    Test { name: "reading_brings_it_back", run: reading_brings_it_back },
+    Test { name: "writing_a_part_keeps_the_rest", run: writing_a_part_keeps_the_rest },
+    Test { name: "adding_brings_it_back", run: adding_brings_it_back },
+    Test { name: "a_prefetch_brings_it_back", run: a_prefetch_brings_it_back },
+    Test { name: "advice_brings_it_back", run: advice_brings_it_back },
+    Test { name: "what_our_device_has_can_be_taken", run: what_our_device_has_can_be_taken },
+    Test { name: "a_huge_page_comes_back", run: a_huge_page_comes_back },
+];
+
+const PAGES: usize = 24;
+const BYTES: usize = PAGES * PAGE;
+const SEED: u64 = 9;
+
+fn main() -> ExitCode {
+    ktap::main(TESTS)
+}
+
+/// Moves `region` to the memory of the other device, where `contents` are found.
+fn take(region: &Region, contents: &[u8]) -> Result<Node, Failure> {
+    let node = Node::open(0)?;
+    let mut there = Region::anonymous(region.len())?;
+    let done = node.take(region, &mut there)?;
+    expect_equal("pages moved", &done.pages, &pages(region))?;
+    expect("the other device has them", there[..] == *contents)?;
+    let away = Pagemap::own()?.entries(region.address(), region.len() / PAGE)?;
+    expect("the CPU maps none of them", away.iter().all(|page| !page.is_present()))?;
+    Ok(node)
+}
+
+/// Pages that are with the other device, and what is in them. They stay there as long
+/// as the node is open and nobody wants them.
+fn away() -> Result<(Region, Node, Region), Failure> {
+    let (region, contents) = (numbered(PAGES, SEED)?, numbered(PAGES, SEED)?);
+    let node = take(&region, &contents)?;
+    Ok((region, node, contents))
+}
+
+/// The pages are in memory, all of them, and nothing that our device wanted was refused.
+fn is_back(region: &Region, work: impl FnOnce() -> Outcome) -> Outcome {
+    let failed = counters::get("responses_fail")?;
+    work()?;
+    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    let here = Pagemap::own()?.entries(region.address(), region.len() / PAGE)?;
+    expect("all of it is back", here.iter().all(|page| page.is_present()))
+}
+
+/// Nothing but that is said of these pages.
+fn are_in_a_device(found: &[Page]) -> Outcome {
+    let wanted = |page: &Page| {
+        page.is_in_a_device()
+            && !page.is_readable()
+            && !page.is_writable()
+            && !page.is_zero_page()
+            && !page.is_error()
+            && !page.is_mirrored()
+    };
+    expect(&format!("all are in a device: {found:?}"), found.iter().all(wanted))
+}
+
+/// These are ordinary pages.
+fn are_here(found: &[Page]) -> Outcome {
+    let wanted = |page: &Page| page.is_readable() && !page.is_in_a_device();
+    expect(&format!("all are here: {found:?}"), found.iter().all(wanted))
+}
+
+fn a_snapshot_tells_it() -> Outcome {
+    let (region, _node, contents) = away()?;
+    let device = Device::open()?;
+    are_in_a_device(&device.snapshot(&region[..])?)?;
+    let after = Pagemap::own()?.entries(region.address(), PAGES)?;
+    expect("and looking has not changed that", after.iter().all(|page| !page.is_present()))?;
+    expect("the CPU gets it back", region[..] == contents[..])?;
+    are_here(&device.snapshot(&region[..])?)
+}
+
+fn a_snapshot_tells_one_page_of_many() -> Outcome {
+    let (region, _node, contents) = away()?;
+    let back = PAGES / 2;
+    expect_equal("a byte", &region[back * PAGE], &contents[back * PAGE])?;
+    let found = Device::open()?.snapshot(&region[..])?;
+    are_in_a_device(&found[..back])?;
+    are_here(&found[back..=back])?;
+    are_in_a_device(&found[back + 1..])
+}
+
+fn reading_brings_it_back() -> Outcome {
+    let (region, _node, contents) = away()?;
+    let mut copy = vec![0_u8; BYTES];
+    let mut queue = Device::open()?.queue(16)?;
+    is_back(&region, || Ok(queue.copy(&region[..], &mut copy)?))?;
+    expect("the device reads what was there", copy[..] == contents[..])?;
+    expect("and the CPU", region[..] == contents[..])
+}
+
+fn writing_a_part_keeps_the_rest() -> Outcome {
+    let (mut region, _node, mut contents) = away()?;
+    let part = PAGE / 2..BYTES - PAGE / 2;
+    let place = region.address();
+    let mut queue = Device::open()?.queue(16)?;
+    let failed = counters::get("responses_fail")?;
+    queue.fill(&mut region[part.clone()], 7_u8)?;
+    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    let here = Pagemap::own()?.entries(place, PAGES)?;
+    expect("all of it is back", here.iter().all(|page| page.is_present()))?;
+    contents[part].fill(7);
+    expect("the CPU sees both", region[..] == contents[..])
+}
+
+fn adding_brings_it_back() -> Outcome {
+    let (mut region, _node, mut contents) = away()?;
+    let mut queue = Device::open()?.queue(16)?;
+    let words = PAGE / 8;
+    for (index, word) in views::atomics(&mut region).iter().enumerate().step_by(words) {
+        let before = queue.fetch_add(word, 1 << 50)?;
+        let old = &mut views::words_mut(&mut contents)[index];
+        expect_equal("the old value", &before, old)?;
+        *old += 1 << 50;
+    }
+    expect("the CPU sees the sums", region[..] == contents[..])
+}
+
+fn a_prefetch_brings_it_back() -> Outcome {
+    let (region, _node, contents) = away()?;
+    let device = Device::open()?;
+    is_back(&region, || Ok(device.prefetch(&region[..])?))?;
+    let found = device.snapshot(&region[..])?;
+    expect("our device has it", found.iter().all(|page| page.is_mirrored()))?;
+    expect("the CPU reads what was there", region[..] == contents[..])
+}
+
+fn advice_brings_it_back() -> Outcome {
+    let (region, _node, contents) = away()?;
+    let device = Device::open()?;
+    is_back(&region, || Ok(device.advise(&region[..], Advice::WillWrite)?))?;
+    expect("the CPU reads what was there", region[..] == contents[..])
+}
+
+/// The move takes pages out of our mirror, with what our device has written.
+fn what_our_device_has_can_be_taken() -> Outcome {
+    let mut region = numbered(PAGES, SEED)?;
+    let device = Device::open()?;
+    let mut queue = device.queue(16)?;
+    queue.fill(&mut region[..], 5_u8)?;
+    expect("our device has it", device.snapshot(&region[..])?.iter().all(|p| p.is_mirrored()))?;
+    let _node = take(&region, &[5; BYTES])?;
+    are_in_a_device(&device.snapshot(&region[..])?)?;
+    let mut copy = vec![0_u8; BYTES];
+    is_back(&region, || Ok(queue.copy(&region[..], &mut copy)?))?;
+    expect("and reads what it had written", copy.iter().all(|&byte| byte == 5))
+}
+
+fn a_huge_page_comes_back() -> Outcome {
+    memory::allow_huge_pages()?;
+    let mut region = Region::huge_pages(HUGE_PAGE)?;
+    let mut contents = numbered(HUGE_PAGE / PAGE, SEED)?;
+    region.copy_from_slice(&contents);
+    let device = Device::open()?;
+    if !device.snapshot(&region[..])?.iter().all(|page| page.is_large()) {
+        return Err(Skip("the system has no huge page to give".to_owned()).into());
+    }
+    let _node = take(&region, &contents)?;
+    are_in_a_device(&device.snapshot(&region[..])?)?;
+    let mut queue = device.queue(16)?;
+    let failed = counters::get("responses_fail")?;
+    queue.fill(&mut region[PAGE / 2..PAGE], 6_u8)?;
+    contents[PAGE / 2..PAGE].fill(6);
+    let mut copy = vec![0_u8; HUGE_PAGE];
+    queue.copy(&region[..], &mut copy)?;
+    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    expect("the device reads all of it", copy[..] == contents[..])?;
+    expect("and the CPU", region[..] == contents[..])
+}

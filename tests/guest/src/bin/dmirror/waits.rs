@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Commands whose faults wait for a userfaultfd handler, for a time or for ever.
+
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::children::{Child, Signpost};
+use farfault_guest_programs::counters::{await_gauges, gauges};
+use farfault_guest_programs::dmirror::{Done, Node, numbered};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
+use farfault_guest_programs::memory::{PAGE, Region};
+use farfault_guest_programs::userfault::{Mode, Userfault};
+use std::thread;
+
+/// A region of missing pages, and what is asked when one is wanted.
+fn missing(npages: usize) -> Result<(Region, Userfault), Failure> {
+    let region = Region::small_pages(npages * PAGE)?;
+    let userfault = Userfault::open()?;
+    userfault.register(region.address(), region.len(), Mode::Missing)?;
+    Ok((region, userfault))
+}
+
+/// All of them are asked for in the one round that a command may take.
+pub fn pages_that_come_late() -> Outcome {
+    let node = Node::open(0)?;
+    let (region, userfault) = missing(100)?;
+    let data = numbered(100, 1)?;
+    let mut back = Region::small_pages(100 * PAGE)?;
+    let start = region.address();
+    let pages: Vec<[u8; PAGE]> =
+        data.chunks_exact(PAGE).filter_map(|p| p.try_into().ok()).collect();
+    let done = thread::scope(|threads| -> Result<Done, Failure> {
+        let handler = threads.spawn(|| -> Outcome {
+            for _ in &pages {
+                let asked = userfault.next()?;
+                let index = (asked - start) as usize / PAGE;
+                let page = pages.get(index).ok_or("a page was asked for that is none")?;
+                userfault.bring(asked, page)?;
+            }
+            Ok(())
+        });
+        let done = node.read(&region, &mut back)?;
+        handler.join().map_err(|_| "the handler panicked")??;
+        Ok(done)
+    })?;
+    expect_equal("done", &done, &Done { pages: 100, faults: 1 })?;
+    expect("what came was read", back[..] == data[..])
+}
+
+pub fn killed_while_a_fault_waits() -> Outcome {
+    let before = gauges()?;
+    let asked = Signpost::new()?;
+    let child = Child::start(|| {
+        let node = Node::open(0)?;
+        let (region, userfault) = missing(3)?;
+        let mut back = Region::small_pages(3 * PAGE)?;
+        thread::scope(|threads| {
+            threads.spawn(|| -> Outcome {
+                userfault.next()?;
+                asked.reach()
+            });
+            node.read(&region, &mut back) // nobody answers
+        })?;
+        Err("a page came that nobody brought".into())
+    })?;
+    asked.wait()?;
+    child.kill()?;
+    await_gauges(before)?;
+    Node::open(0)?.still_works()
+}

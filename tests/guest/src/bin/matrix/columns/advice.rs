@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Columns of madvise.
+
+use crate::calls::{self, MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON, Span};
+use crate::cell::{Cell, Change, Effect, Mirror};
+use crate::column::Column;
+use crate::cpu::frames;
+use crate::environment::set;
+use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE, Subject};
+use crate::row::Part;
+use farfault_guest_programs::ktap::{Outcome, expect};
+use farfault_guest_programs::page_flags::Frames;
+use farfault_guest_programs::{Failure, signals};
+use nix::Result as Called;
+use nix::errno::Errno;
+
+pub const COLUMNS: &[Column] = &[
+    Column::new("dontneed", "MADV_DONTNEED", dontneed),
+    Column::new("free", "MADV_FREE", free),
+    Column::new("pageout", "MADV_PAGEOUT", pageout),
+    Column::new("collapse", "MADV_COLLAPSE", collapse).at_least(HUGE),
+    Column::new("split", "a huge page is split", split).at_least(HUGE),
+    Column::new("hwpoison", "MADV_HWPOISON of a page", poison),
+];
+
+/// A driver that has mapped pages once does not map them again.
+fn dontneed(cell: &mut Cell<'_>) -> Outcome {
+    let effect = match (cell.row.kind, cell.row.shared) {
+        (Kind::Device, _) => Effect::Removes,
+        (_, true) => Effect::Keeps,
+        _ => Effect::Reverts,
+    };
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |_, span| calls::advise(span, MADV_DONTNEED),
+        effect,
+        mirror: Mirror::Zapped,
+    })
+}
+
+fn free(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |_, span| calls::advise(span, MADV_FREE),
+        effect: Effect::Lapses,
+        mirror: Mirror::Zapped,
+    })
+}
+
+fn pageout(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    cell.page_out(commands.is_none())?;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(commands)
+}
+
+fn collapse(cell: &mut Cell<'_>) -> Outcome {
+    // While a handler maps pages the kernel may say of them that it is no use at all.
+    let meanwhile = cell.under_way && cell.row.name == "uffd-minor";
+    cell.change(&Change {
+        part: Part::Whole,
+        act: if meanwhile { collapse_in_time } else { collapse_now },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+fn collapse_now(subject: &mut Subject, span: Span) -> Called<()> {
+    calls::advise(span, MADV_COLLAPSE)?;
+    subject.leaf = HUGE;
+    subject.reading_maps(Mapped::Maybe);
+    // A private page of a file is copied alone.
+    subject.whole = subject.shared || subject.kind == Kind::Anonymous;
+    Ok(())
+}
+
+fn collapse_in_time(subject: &mut Subject, span: Span) -> Called<()> {
+    match collapse_now(subject, span) {
+        Err(Errno::EINVAL) => Err(Errno::EAGAIN),
+        done => done,
+    }
+}
+
+/// Of what is huge, or has been made so. Through debugfs, which splits folios; what
+/// must then map them by small pages is the CPU's page table.
+fn split(cell: &mut Cell<'_>) -> Outcome {
+    if cell.row.leaf < HUGE {
+        cell.insist(|subject| calls::advise(subject.span, MADV_COLLAPSE))?;
+        cell.subject.leaf = HUGE;
+        cell.subject.whole = cell.subject.shared || cell.subject.kind == Kind::Anonymous;
+        cell.subject.reading_maps(Mapped::Maybe);
+    }
+    cell.map()?;
+    let commands = cell.start_commands()?;
+    let before = frames(&cell.subject)?;
+    // A file system keeps a folio whole while it is dirty, and so while it is written.
+    let of_disk = cell.row.shared && cell.row.kind == Kind::Disk;
+    let may_stay = of_disk && commands.is_some();
+    let done = cell.insist(|subject| {
+        if of_disk {
+            calls::sync(subject.span)?;
+        }
+        let (start, end) = (subject.span.start, subject.span.end());
+        let order = format!("{},{start:#x},{end:#x}", std::process::id());
+        set("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
+        // It does not tell whether it did.
+        let whole = any_is_compound(&before).map_err(|_| Errno::EIO)?;
+        match (whole, may_stay) {
+            (true, false) => return Err(Errno::EAGAIN),
+            (true, true) => println!("# at rest only: while commands write to it, it stays whole"),
+            (false, _) => {}
+        }
+        Ok(())
+    });
+    expect("no folio is huge any more", done != Err(Errno::EAGAIN))?;
+    done?;
+    cell.subject.whole = false;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(commands)
+}
+
+fn any_is_compound(places: &[u64]) -> Result<bool, Failure> {
+    let all = Frames::open()?;
+    let mut found = false;
+    for frame in places {
+        let flags = all.flags(*frame)?;
+        found |= flags.is_head() || flags.is_tail();
+    }
+    Ok(found)
+}
+
+/// The sample whose page goes bad.
+const BAD: usize = 6;
+
+/// The page is gone for good if it was dirty, and read anew from its file if it
+/// was clean; pages beside it are not harmed, unless they share a hugetlb page.
+fn poison(cell: &mut Cell<'_>) -> Outcome {
+    signals::ignore_bus_errors()?;
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    let start = cell.subject.samples[BAD].at;
+    let harmed = match cell.row.kind {
+        Kind::Hugetlb => {
+            let length = cell.row.leaf;
+            Span { start: start / length * length, length }
+        }
+        // All samples lie in the one page.
+        _ if cell.row.name == "ksm-merged" => cell.subject.span,
+        _ => Span { start, length: PAGE },
+    };
+    let done = cell.insist(|_| calls::advise(Span { start, length: PAGE }, MADV_HWPOISON));
+    if cell.was_done(done)? {
+        let clean = match cell.row.kind {
+            Kind::Disk => cell.row.touch == Access::Read,
+            // Only the process is told; the medium itself is not bad.
+            Kind::Dax => cell.row.shared,
+            _ => false,
+        };
+        for sample in cell.subject.within(harmed) {
+            sample.holds = if clean { sample.holds } else { Holds::Nothing };
+        }
+    }
+    cell.subject.whole = false;
+    cell.look_at_mirror(&before)?;
+    cell.look_at_all(commands)
+}

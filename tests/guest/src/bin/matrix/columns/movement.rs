@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Columns in which pages go elsewhere, and contents do not change.
+
+use crate::calls::{self, MADV_SOFT_OFFLINE, Span};
+use crate::cell::{Cell, Change, Effect, Mirror};
+use crate::column::Column;
+use crate::cpu::frames;
+use crate::environment::{drain, set};
+use crate::ksm;
+use crate::model::{Access, PAGE};
+use crate::row::Part;
+use farfault_guest_programs::ktap::{Outcome, expect};
+use nix::errno::Errno;
+
+pub const COLUMNS: &[Column] = &[
+    Column::new("migrate", "pages are migrated (MADV_SOFT_OFFLINE)", migrate),
+    Column::new("compact", "memory is compacted", compact),
+    Column::new("swap", "swapped out, and in by the CPU", swap),
+    Column::new("ksm", "KSM merges all its pages", merge).quiet(),
+];
+
+/// Taking a page frame out of use migrates what is in it: the one way to have a
+/// chosen page moved on a machine of one node.
+fn migrate(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    drain()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    let page = |start| Span { start, length: PAGE };
+    let closed = cell.subject.is_closed();
+    let places = cell.subject.samples.iter().filter(|sample| sample.is_there() || closed);
+    let places: Vec<u64> = places.map(|sample| sample.at).collect();
+    let done = places
+        .into_iter()
+        .try_for_each(|at| cell.insist(|_| calls::advise(page(at), MADV_SOFT_OFFLINE)));
+    let moved = cell.was_done(done)?;
+    cell.subject.whole = false;
+    cell.look_at_mirror(&before)?;
+    if moved && cell.subject.leaf == PAGE {
+        let after = frames(&cell.subject)?;
+        let other = before.iter().zip(&after).all(|(before, after)| *after == 0 || before != after);
+        expect("every page lies in another frame", other)?;
+    }
+    cell.look_at_all(commands)
+}
+
+fn compact(cell: &mut Cell<'_>) -> Outcome {
+    cell.change(&Change {
+        part: Part::Whole,
+        act: |subject, _| {
+            subject.whole = false;
+            set("/proc/sys/vm/compact_memory", "1").map_err(|_| Errno::EIO)
+        },
+        effect: Effect::Keeps,
+        mirror: Mirror::AsCpu,
+    })
+}
+
+fn swap(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    let out = cell.page_out(commands.is_none())?;
+    cell.cpu_reads("read by the CPU, which brings it back")?;
+    if out && commands.is_none() {
+        // It was out, and so taken out of the device's table, whatever is there now.
+        cell.look_at_mirror(&[])?;
+    } else {
+        cell.look_at_mirror(&before)?;
+    }
+    cell.look_at_all(commands)
+}
+
+/// A page whose frame was chosen for all may stay mapped: who can tell which.
+fn merge(cell: &mut Cell<'_>) -> Outcome {
+    cell.map()?;
+    ksm::equalise(&cell.cpu, &mut cell.subject)?;
+    if cell.row.touch == Access::Read {
+        // They were not writable until now.
+        cell.subject.anything_may_be_mapped();
+    }
+    cell.device_reads("read of pages that are all the same")?;
+    let before = frames(&cell.subject)?;
+    if cell.was_done(ksm::offer(&cell.subject))? {
+        ksm::merge(&mut cell.subject)?;
+    }
+    cell.look_at_mirror(&before)?;
+    cell.verify()
+}

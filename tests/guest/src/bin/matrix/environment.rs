@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the guest must have before memory of every kind can be made: huge
+//! pages, swap, file systems. Set up once, before the first cell.
+
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::ktap::Skip;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A place to be had, or why there is none.
+type Place = Result<PathBuf, String>;
+
+/// What the guest has.
+pub struct Environment {
+    /// A directory of an ext4 file system.
+    pub ext4: Place,
+    /// One of an xfs file system whose files can share blocks.
+    pub xfs: Place,
+    /// The same on persistent memory, which mappings reach directly.
+    pub dax_ext4: Place,
+    pub dax_xfs: Place,
+    /// Why nothing can be swapped out, if so.
+    pub swap: Result<(), String>,
+    /// Why nothing can be swapped to a disk, for as long as a cell asks for it, if so.
+    pub swap_disk: Result<(), String>,
+}
+
+impl Environment {
+    /// Sets everything up.
+    pub fn prepare() -> Result<Self, Failure> {
+        let huge = "/sys/kernel/mm/transparent_hugepage";
+        for path in ["enabled", "hugepages-64kB/enabled", "shmem_enabled"] {
+            let word = if path == "shmem_enabled" { "advise" } else { "madvise" };
+            set(&format!("{huge}/{path}"), word)?;
+        }
+        set("/proc/sys/vm/nr_hugepages", "64")?;
+        // The kernel need not log every time that drain() has it drop caches.
+        set("/proc/sys/vm/drop_caches", "4")?;
+        // No page is to be cleaned or merged but by a cell.
+        set("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
+        set(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
+        set(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
+        set("/sys/kernel/mm/ksm/run", "0")?;
+        let disks = told("modprobe", &["brd", "rd_nr=2", "rd_size=335872"]);
+        let on = |disk, kind| disks.clone().and_then(|()| file_system(disk, kind, "defaults"));
+        let persistent =
+            told("modprobe", &["nd_e820"]).and_then(|()| told("modprobe", &["nd_pmem"]));
+        let dax =
+            |disk, kind| persistent.clone().and_then(|()| file_system(disk, kind, "dax=always"));
+        let ext4 = on("/dev/ram0", "ext4");
+        let swap_disk = ext4.clone().and_then(|folder| swap_disk(&folder));
+        Ok(Self {
+            ext4,
+            xfs: on("/dev/ram1", "xfs"),
+            dax_ext4: dax("/dev/pmem0", "ext4"),
+            dax_xfs: dax("/dev/pmem1", "xfs"),
+            swap: swap(),
+            swap_disk,
+        })
+    }
+
+    /// Has pages swapped as they were at first: a cell that was killed may have left
+    /// that in another state.
+    pub fn mend(&self) -> Result<(), Failure> {
+        if self.swap.is_ok() { Ok(swap_only_to(ZRAM)?) } else { Ok(()) }
+    }
+
+    /// Has `body` done while all that is swapped goes to a disk, whose type in swap
+    /// entries is then [`ONLY_SWAP`].
+    pub fn swapping_to_disk<T>(
+        &self,
+        body: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        needed(&self.swap)?;
+        needed(&self.swap_disk)?;
+        swap_only_to(LOOP)?;
+        let result = body();
+        let mended = self.mend();
+        let result = result?;
+        mended.map(|()| result)
+    }
+}
+
+/// The type, in a swap entry, of the only device that there is: the kernel gives a new
+/// one the lowest that is free (`alloc_swap_info()`).
+pub const ONLY_SWAP: u64 = 0;
+
+/// Pages of 1 GiB that a cell needs at once: its own, and a copy of it or a child's.
+const GIGANTIC_PAGES: u64 = 2;
+
+/// Has the kernel keep so many pages of 1 GiB free. Not for every run: they are most of
+/// a large guest's memory, and more than a small one has.
+pub fn allow_gigantic_pages() -> Result<(), Failure> {
+    let free = "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages";
+    let all = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+    if !Path::new(all).exists() {
+        return Err(Skip("the CPU has no pages of 1 GiB".to_owned()).into());
+    }
+    let missing = GIGANTIC_PAGES.saturating_sub(number(free)?);
+    if missing > 0 {
+        set(all, &(number(all)? + missing).to_string())?;
+    }
+    match number(free)? {
+        GIGANTIC_PAGES.. => Ok(()),
+        have => {
+            let lack = format!("{have} pages of 1 GiB can be had, not {GIGANTIC_PAGES}");
+            Err(Skip(lack).into())
+        }
+    }
+}
+
+/// What `place` holds; a cell that needs it is skipped without.
+pub fn needed<T>(place: &Result<T, String>) -> Result<&T, Failure> {
+    place.as_ref().map_err(|why| -> Failure { Box::new(Skip(why.clone())) })
+}
+
+/// Writes `word` to a file of the kernel's.
+pub fn set(path: &str, word: &str) -> Result<(), Failure> {
+    fs::write(path, word).map_err(|error| format!("cannot write {word} to {path}: {error}").into())
+}
+
+/// A number in a file of the kernel's.
+pub fn number(path: &str) -> Result<u64, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    text.trim().parse().map_err(|_| format!("{path}: '{}' is no number", text.trim()).into())
+}
+
+/// Runs a program, and gives what it says if it fails.
+fn told(program: &str, words: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(words).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", words.join(" "), said.lines().last().unwrap_or("failed")))
+}
+
+/// Makes a file system and mounts it, unless an earlier run has done so.
+fn file_system(disk: &str, kind: &str, options: &str) -> Place {
+    let name = disk.trim_start_matches("/dev/");
+    let target = format!("/run/matrix-{name}");
+    if !Path::new(disk).exists() {
+        return Err(format!("there is no {disk}"));
+    }
+    if !mentions("/proc/mounts", &target) {
+        fs::create_dir_all(&target).map_err(|error| format!("{target}: {error}"))?;
+        // Files begin at multiples of 2 MiB where that matters. With blocks smaller
+        // than a page there is no DAX.
+        match (kind, options) {
+            ("ext4", _) => {
+                let layout = "stride=512,stripe_width=512";
+                told("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", layout, disk])?;
+            }
+            (_, "dax=always") => {
+                // The log has no room in smaller groups.
+                let layout = "agcount=2,su=2m,sw=1,extszinherit=512";
+                told("mkfs.xfs", &["-q", "-f", "-d", layout, disk])?;
+            }
+            _ => told("mkfs.xfs", &["-q", "-f", disk])?,
+        }
+        told("mount", &["-t", kind, "-o", options, disk, &target])?;
+    }
+    Ok(PathBuf::from(target))
+}
+
+fn mentions(file: &str, what: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.contains(what))
+}
+
+/// Where pages are swapped to unless a cell wants them elsewhere.
+const ZRAM: &str = "/dev/zram0";
+/// A disk to be swapped on.
+const LOOP: &str = "/dev/loop0";
+
+/// Swap on compressed memory.
+fn swap() -> Result<(), String> {
+    if !Path::new(ZRAM).exists() {
+        told("modprobe", &["zram"])?;
+    }
+    let size = "/sys/block/zram0/disksize";
+    if number(size).map_err(|why| why.to_string())? == 0 {
+        fs::write(size, "268435456").map_err(|error| format!("{size}: {error}"))?;
+        told("mkswap", &[ZRAM])?;
+    }
+    swap_only_to(ZRAM)
+}
+
+/// Zram is done when it is asked, and the kernel frees what it has read in from
+/// there; a page from a disk stays on it, too, and is dropped as long as it is clean.
+fn swap_disk(folder: &Path) -> Result<(), String> {
+    let file = folder.join("swap");
+    if !file.exists() {
+        told("modprobe", &["loop"])?;
+        let name = file.to_string_lossy();
+        told("dd", &["if=/dev/zero", &format!("of={name}"), "bs=1M", "count=16"])?;
+        told("losetup", &[LOOP, &name])?;
+        told("mkswap", &[LOOP])?;
+    }
+    Ok(())
+}
+
+/// Makes `device` the only one that pages are swapped to. To prefer it would not do:
+/// each CPU goes on with the device that it used last, whatever that one's priority
+/// (`swap_alloc_fast()`), until it is swapped off.
+fn swap_only_to(device: &str) -> Result<(), String> {
+    let on = swaps()?;
+    let others = on.iter().filter(|one| *one != device);
+    others.clone().try_for_each(|other| told("swapoff", &[other]))?;
+    if on.iter().all(|one| one != device) { told("swapon", &[device]) } else { Ok(()) }
+}
+
+/// What pages are swapped to now.
+fn swaps() -> Result<Vec<String>, String> {
+    let file = "/proc/swaps";
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let names = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// A new file in `folder`, without a name any more, of `length` bytes.
+pub fn file_in(folder: &Path, length: u64) -> Result<File, Failure> {
+    let path = folder.join(format!("subject-{}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    fs::remove_file(&path)?;
+    file.set_len(length)?;
+    Ok(file)
+}
+
+/// Lets all pages that nobody maps be written out and dropped.
+pub fn drop_caches() -> Result<(), Failure> {
+    nix::unistd::sync();
+    set("/proc/sys/vm/drop_caches", "3")
+}
+
+/// Has pages that were just made put where reclaim finds them.
+pub fn drain() -> Result<(), Failure> {
+    set("/proc/sys/vm/drop_caches", "1")
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `matrix [--row ROW,…] [--column COLUMN,…] [--list]`: every kind of memory (rows),
+//! under everything that can happen to it (columns), while the device uses it.
+//! Prints KTAP, a line `ROW/COLUMN` for each cell.
+//!
+//! A cell makes memory of its row's kind in a process of its own, has the device
+//! access it, does what its column says, and compares: content, as CPU and device
+//! see it; permission, for an access that cannot be must come back as a refusal
+//! with its address, and the queue go on; and the number of far faults, which is
+//! known from what the CPU's page table had to lose.
+
+mod calls;
+mod cell;
+mod column;
+mod columns;
+mod cpu;
+mod environment;
+mod ksm;
+mod load;
+mod look;
+mod mill;
+mod model;
+mod rig;
+mod row;
+mod rows;
+mod rules;
+mod runner;
+mod under_way;
+mod walk;
+
+use column::Column;
+use environment::Environment;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::options::Options;
+use farfault_guest_programs::program::{BAD_USAGE, FAILED};
+use row::Row;
+use runner::Verdict;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: matrix [--row ROW,…] [--column COLUMN,…] [--list]";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == columns::EXECUTED) {
+        return ExitCode::from(columns::EXECUTED_CODE as u8);
+    }
+    match Request::read(words) {
+        Err(why) => {
+            eprintln!("matrix: {why}; {USAGE}");
+            ExitCode::from(BAD_USAGE)
+        }
+        Ok(request) if request.list => {
+            list();
+            ExitCode::SUCCESS
+        }
+        Ok(request) => match run(&request) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(FAILED),
+            Err(why) => {
+                eprintln!("matrix: {why}");
+                ExitCode::from(FAILED)
+            }
+        },
+    }
+}
+
+/// What was asked for.
+struct Request {
+    rows: Vec<&'static Row>,
+    columns: Vec<&'static Column>,
+    list: bool,
+}
+
+impl Request {
+    fn read(words: Vec<String>) -> Result<Self, Failure> {
+        let mut options = Options::new(words);
+        let list = options.switch("--list");
+        let row = options.option("--row", String::new())?;
+        let column = options.option("--column", String::new())?;
+        options.finish()?;
+        let rows = named("row", &row, rows::all(), |one| one.name)?;
+        let columns = named("column", &column, columns::all(), |one| one.name)?;
+        Ok(Self { rows, columns, list })
+    }
+}
+
+/// Those of `all` whose names stand in `list`, with commas between; all if it is empty.
+fn named<T>(
+    what: &str,
+    list: &str,
+    all: impl Iterator<Item = &'static T>,
+    name: impl Fn(&T) -> &str,
+) -> Result<Vec<&'static T>, Failure> {
+    let all: Vec<_> = all.collect();
+    let wanted: Vec<_> = list.split(',').filter(|word| !word.is_empty()).collect();
+    match wanted.iter().find(|word| all.iter().all(|one| name(one) != **word)) {
+        Some(word) => Err(format!("no {what} is called '{word}', see --list").into()),
+        None if wanted.is_empty() => Ok(all),
+        None => Ok(all.into_iter().filter(|one| wanted.contains(&name(one))).collect()),
+    }
+}
+
+fn list() {
+    println!("rows:");
+    rows::all().for_each(|row| println!("  {:18} {}", row.name, row.about));
+    println!("columns:");
+    columns::all().for_each(|column| println!("  {:18} {}", column.name, column.about));
+}
+
+/// Whether nothing has failed.
+fn run(request: &Request) -> Result<bool, Failure> {
+    let environment = Environment::prepare()?;
+    println!("KTAP version 1\n1..{}", request.rows.len() * request.columns.len());
+    let cells = request.rows.iter().flat_map(|row| request.columns.iter().map(move |c| (row, c)));
+    let mut passed = true;
+    for (number, (row, column)) in (1..).zip(cells) {
+        let name = format!("{number} {}/{}", row.name, column.name);
+        let began = calls::now()?;
+        let verdict = runner::run(&environment, row, column);
+        println!("# {} ms", (calls::now()? - began) / 1_000_000);
+        match verdict {
+            Verdict::Passed => println!("ok {name}"),
+            Verdict::Refused(what) => println!("# refused: {what}\nok {name}"),
+            Verdict::Skipped(why) => println!("ok {name} # SKIP {why}"),
+            Verdict::Failed(why) => {
+                passed = false;
+                why.lines().for_each(|line| println!("# {line}"));
+                println!("# again: matrix --row {} --column {}", row.name, column.name);
+                println!("not ok {name}");
+            }
+        }
+    }
+    Ok(passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_for_rows_and_columns_that_exist() {
+        let (named_rows, named_columns) = rules::names();
+        for name in named_rows {
+            assert!(rows::all().any(|row| row.name == name), "row {name}");
+        }
+        for name in named_columns {
+            assert!(columns::all().any(|column| column.name == name), "column {name}");
+        }
+    }
+
+    #[test]
+    fn names_are_not_used_twice() {
+        let rows: Vec<_> = rows::all().map(|row| row.name).collect();
+        let columns: Vec<_> = columns::all().map(|column| column.name).collect();
+        for names in [rows, columns] {
+            for (place, name) in names.iter().enumerate() {
+                assert!(!names[..place].contains(name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_is_selected_by_its_names() {
+        let read = |line: &str| Request::read(line.split(' ').map(str::to_owned).collect());
+        let one = read("--row thp --column munmap").map(|it| (it.rows.len(), it.columns.len()));
+        assert_eq!(one.unwrap(), (1, 1));
+        let two = read("--row thp,memfd --column munmap").map(|it| it.rows.len());
+        assert_eq!(two.unwrap(), 2);
+        let told = read("--row none").err().unwrap().to_string();
+        assert_eq!(told, "no row is called 'none', see --list");
+    }
+}

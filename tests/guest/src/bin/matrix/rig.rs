@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device as a cell uses it: loads, stores and additions on bare addresses,
+//! many at a time, and how many far faults they took.
+#![allow(unsafe_code, reason = "gives the device addresses at which nothing may be")]
+
+use crate::calls::{self, MAP_SHARED, READ_WRITE, Source, Span};
+use crate::cpu::Cpu;
+use crate::model::Access;
+use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
+use farfault_client::raw::uapi::{PREFETCH_WRITE, Prefetch};
+use farfault_client::raw::{DeviceFile, Kernel};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::counters;
+use farfault_guest_programs::memory::PAGE;
+use farfault_guest_programs::raw_queue::RawQueue;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Commands of one batch.
+pub const BATCH: usize = 64;
+/// Bytes of a load.
+pub const LINE: u64 = 64;
+/// Nanoseconds after which a command has got stuck.
+const PATIENCE: u64 = 15_000_000_000;
+
+/// How an access ended: with a value, or refused at an address.
+pub type Answer = Result<u64, u64>;
+
+/// What a batch gave, and what it cost.
+pub struct Batch {
+    pub answers: Vec<Answer>,
+    pub faults: u64,
+}
+
+/// A context of this process, a queue for single accesses, and where loads go.
+pub struct Rig {
+    device: Arc<DeviceFile>,
+    queue: RawQueue,
+    /// Shared, so that a fork leaves it alone.
+    landing: Span,
+    cpu: Cpu,
+}
+
+impl Rig {
+    pub fn new() -> Result<Self, Failure> {
+        let path = Path::new(farfault_client::Device::PATH);
+        let file = DeviceFile::open(path).map_err(|why| format!("{}: {why}", path.display()))?;
+        let device = Arc::new(file);
+        let queue = RawQueue::new(&device, BATCH as u32)?;
+        let length = BATCH as u64 * LINE;
+        let landing = calls::map(length, PAGE as u64, READ_WRITE, MAP_SHARED, Source::Nothing)?;
+        Ok(Self { device, queue, landing, cpu: Cpu::new()? })
+    }
+
+    /// Makes what the device needs for itself present, so that only faults on
+    /// what is tested are counted.
+    fn settle(&self) -> Result<(), Failure> {
+        let slot = Descriptor::SIZE + Completion::SIZE;
+        let length = 128 + (BATCH * slot) as u64;
+        self.prefetch(Span { start: self.queue.ring.address(), length }, Access::Write)?;
+        self.prefetch(self.landing, Access::Write)
+    }
+
+    /// Makes memory present for the device.
+    pub fn prefetch(&self, span: Span, access: Access) -> Result<(), Failure> {
+        let flags = if access == Access::Write { PREFETCH_WRITE } else { 0 };
+        let request = Prefetch { address: span.start, length: span.length, flags, reserved: 0 };
+        Ok(self.device.prefetch(&request).map_err(|errno| format!("PREFETCH: {errno}"))?)
+    }
+
+    fn run(&mut self, commands: &[Descriptor]) -> Result<(Vec<Completion>, u64), Failure> {
+        self.settle()?;
+        let before = counters::get("faults")?;
+        // SAFETY: the commands name the landing and a subject, to which there are
+        // no references, or addresses at which nothing is.
+        let records = unsafe { self.queue.run_all(commands, deadline()?) }
+            .map_err(|error| format!("{} commands of the device: {error}", commands.len()))?;
+        Ok((records, counters::get("faults")? - before))
+    }
+
+    /// Loads of the word at each address; a line of 64 bytes is what moves.
+    pub fn load(&mut self, addresses: &[u64]) -> Result<Batch, Failure> {
+        let place = |line: usize| self.landing.start + line as u64 * LINE;
+        let commands = addresses.iter().enumerate().map(|(line, &source)| Descriptor {
+            opcode: abi::OP_COPY as u8,
+            source,
+            destination: place(line),
+            length: LINE,
+            ..Descriptor::default()
+        });
+        let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
+        let mut answers = Vec::new();
+        for (line, record) in records.iter().enumerate() {
+            answers.push(answer(record, self.cpu.load(self.landing.start + line as u64 * LINE)?)?);
+        }
+        Ok(Batch { answers, faults })
+    }
+
+    /// Stores of words.
+    pub fn store(&mut self, words: &[(u64, u64)]) -> Result<Batch, Failure> {
+        let commands = words.iter().map(|&(destination, operand)| Descriptor {
+            opcode: abi::OP_FILL as u8,
+            destination,
+            length: 8,
+            operand,
+            ..Descriptor::default()
+        });
+        let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
+        let answers = records.iter().map(|record| answer(record, 0)).collect::<Result<_, _>>()?;
+        Ok(Batch { answers, faults })
+    }
+
+    /// Atomic additions; they give what was there before.
+    pub fn add(&mut self, addresses: &[u64], operand: u64) -> Result<Batch, Failure> {
+        let commands = addresses.iter().map(|&destination| Descriptor {
+            opcode: abi::OP_FETCH_ADD as u8,
+            destination,
+            operand,
+            ..Descriptor::default()
+        });
+        let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
+        let answers = records.iter().map(|record| answer(record, record.result));
+        Ok(Batch { answers: answers.collect::<Result<_, _>>()?, faults })
+    }
+
+    /// Starts loads that nobody waits for.
+    pub fn abandon(&mut self, addresses: &[u64]) {
+        for &source in addresses {
+            let command = Descriptor {
+                opcode: abi::OP_WORD_COUNT as u8,
+                source,
+                length: 8,
+                ..Descriptor::default()
+            };
+            // SAFETY: it only reads.
+            unsafe { self.queue.submit(&command) };
+        }
+    }
+
+    /// The context, for further queues.
+    pub fn device(&self) -> &Arc<DeviceFile> {
+        &self.device
+    }
+}
+
+/// How the command of `record` ended, if it gives `value`.
+pub fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
+    match record.status {
+        abi::STATUS_OK => Ok(Ok(value)),
+        abi::STATUS_FAULT => Ok(Err(record.fault_address)),
+        status => Err(format!("the device answered with status {status}").into()),
+    }
+}
+
+/// When a command that begins now has got stuck.
+pub fn deadline() -> Result<u64, Failure> {
+    Ok(calls::now()? + PATIENCE)
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a row of the matrix is: a kind of memory.
+
+use crate::calls::Span;
+use crate::environment::Environment;
+use crate::model::{Access, Kind, PAGE, Subject};
+use farfault_guest_programs::Failure;
+
+/// A kind of memory, and how to make a piece of it.
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub kind: Kind,
+    /// Whether a write is seen in the file, or by a child after a fork.
+    pub shared: bool,
+    /// Bytes of a subject, unless a column asks for more.
+    pub length: u64,
+    /// Alignment, and bytes that one entry of the device's page table can map.
+    pub leaf: u64,
+    /// How the device accesses it at first without making something else of it.
+    pub touch: Access,
+    /// Whether the prefetch ioctl can have it mapped.
+    pub prefetched: bool,
+    pub make: fn(&Environment, &Row, u64) -> Result<Subject, Failure>,
+    /// Brings it into the state that the row is about, once the device has had it.
+    pub prepare: fn(&mut Subject) -> Result<(), Failure>,
+    /// What only this kind must also fulfil, once the device has written.
+    pub check: fn(&Subject) -> Result<(), Failure>,
+}
+
+impl Row {
+    /// A row with what most of them have.
+    pub const fn new(
+        name: &'static str,
+        about: &'static str,
+        kind: Kind,
+        make: fn(&Environment, &Row, u64) -> Result<Subject, Failure>,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            kind,
+            shared: false,
+            length: 16 * PAGE,
+            leaf: PAGE,
+            touch: Access::Write,
+            prefetched: true,
+            make,
+            prepare: |_| Ok(()),
+            check: |_| Ok(()),
+        }
+    }
+
+    /// Whether reclaim takes its pages: not the zero page, one that several map, one of a
+    /// driver's, or persistent memory.
+    pub fn is_reclaimed(&self) -> bool {
+        match self.kind {
+            Kind::Device | Kind::Pageless => false,
+            Kind::Dax => !self.shared,
+            _ => !["zero-page", "ksm-merged"].contains(&self.name),
+        }
+    }
+
+    pub const fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    pub const fn read_first(self) -> Self {
+        Self { touch: Access::Read, ..self }
+    }
+
+    pub const fn faulted(self) -> Self {
+        Self { prefetched: false, ..self }
+    }
+
+    pub const fn sized(self, length: u64, leaf: u64) -> Self {
+        Self { length, leaf, ..self }
+    }
+
+    pub const fn prepared(self, prepare: fn(&mut Subject) -> Result<(), Failure>) -> Self {
+        Self { prepare, ..self }
+    }
+
+    pub const fn checked(self, check: fn(&Subject) -> Result<(), Failure>) -> Self {
+        Self { check, ..self }
+    }
+}
+
+/// A part of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    Front,
+    Middle,
+    Tail,
+}
+
+impl Part {
+    /// Quarters: the first, the two in the middle, the last.
+    pub fn of(self, span: Span) -> Span {
+        let quarter = span.length / 4;
+        let (skip, length) = match self {
+            Self::Whole => (0, span.length),
+            Self::Front => (0, quarter),
+            Self::Middle => (quarter, 2 * quarter),
+            Self::Tail => (3 * quarter, quarter),
+        };
+        Span { start: span.start + skip, length }
+    }
+}

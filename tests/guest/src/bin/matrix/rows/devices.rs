@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Rows of memory that another device's driver maps, with pages and without.
+
+use crate::calls::{self, MAP_SHARED, PROT_READ, READ_WRITE, Source, Span};
+use crate::environment::Environment;
+use crate::model::{Holds, Kind, PAGE, Sample, Subject};
+use crate::row::Row;
+use crate::rows::anonymous::written;
+use farfault_client::raw::DeviceFile;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::raw_queue::RawQueue;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+pub const ROWS: &[Row] = &[
+    Row::new("device-pages", "a packet socket's ring (VM_MIXEDMAP)", Kind::Device, ring).shared(),
+    Row::new("doorbells", "our device's own doorbells (VM_IO)", Kind::Pageless, doorbells).shared(),
+    Row::new("dev-mem", "/dev/mem, no RAM (VM_PFNMAP)", Kind::Pageless, physical).shared(),
+];
+
+fn ring(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+    let socket = calls::packet_ring(length / PAGE)?;
+    let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&socket))?;
+    written(Subject::new(span, row.kind, row.shared, row.leaf))
+}
+
+/// A page of registers for each of many queues, one beside the other. Not to be
+/// read by the CPU: that would be work for the device.
+fn doorbells(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+    let path = Path::new(farfault_client::Device::PATH);
+    let device = Arc::new(DeviceFile::open(path)?);
+    let span = calls::reserve(length)?;
+    for page in 0..length / PAGE {
+        let queue = RawQueue::new(&device, 2)?;
+        let place = Span { start: span.start + page * PAGE, length: PAGE };
+        calls::map_over(place, READ_WRITE, MAP_SHARED, &device.as_fd(), queue.doorbell_offset)?;
+        // It goes with the process.
+        std::mem::forget(queue);
+    }
+    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf);
+    subject.cpu_alone = true;
+    let nothing = |sample: &mut Sample| sample.holds = Holds::Nothing;
+    subject.samples.iter_mut().for_each(nothing);
+    Ok(subject)
+}
+
+/// Where old machines have a frame buffer, there is no RAM, and nothing answers.
+const HOLE: u64 = 0xa_0000;
+
+fn physical(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+    let memory = File::options().read(true).write(true).open("/dev/mem")?;
+    let source = Source::At(&memory, HOLE);
+    let span = calls::map(length, row.leaf, PROT_READ, MAP_SHARED, source)?;
+    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf);
+    subject.cpu_alone = true;
+    let nothing = |sample: &mut Sample| sample.holds = Holds::Nothing;
+    subject.samples.iter_mut().for_each(nothing);
+    Ok(subject)
+}

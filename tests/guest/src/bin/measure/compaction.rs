@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Compaction, and memory made such that there is something for it to do: a buffer
+//! at the start of memory, and free pages between others at its end.
+
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::{HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
+use farfault_guest_programs::pagemap::Pagemap;
+use std::fs;
+
+/// Has the kernel compact all memory.
+pub fn run() -> Result<(), Failure> {
+    Ok(fs::write("/proc/sys/vm/compact_memory", "1")?)
+}
+
+/// So much is always free: with less, the kernel begins to reclaim.
+const SPARE: usize = 96 << 20;
+/// So much lies at the end, more than all that compaction could move there.
+const LAST: usize = 96 << 20;
+
+/// All free memory is taken but for some at its start, and pieces elsewhere.
+pub struct LowMemory {
+    taken: Region,
+    /// Its huge pages as they lie in memory: frame, and offset in the region.
+    order: Vec<(u64, usize)>,
+}
+
+/// Free pages at the end of memory, for as long as it is there.
+pub struct Room {
+    _between: Region,
+}
+
+impl LowMemory {
+    /// Leaves enough for a buffer of `bytes`.
+    pub fn left_for(bytes: usize) -> Result<Self, Failure> {
+        let taken = filled(Region::huge_pages(free()?.saturating_sub(SPARE))?);
+        let order = by_frame(&taken)?;
+        let first = (bytes + SPARE) / HUGE_PAGE;
+        if first + LAST / HUGE_PAGE > order.len() {
+            return Err("there is too little memory for compaction to be seen".into());
+        }
+        for &(_, offset) in &order[..first] {
+            taken.advise_range(offset, HUGE_PAGE, MADV_DONTNEED)?;
+        }
+        Ok(Self { taken, order })
+    }
+
+    /// A buffer in the first half of memory. The pieces elsewhere are what the kernel
+    /// gives first: they are taken until there are none.
+    pub fn buffer(&self, fresh: impl Fn() -> nix::Result<Region>) -> Result<Region, Failure> {
+        let wanted = DMA_ZONE..self.order[self.order.len() / 2].0;
+        let pagemap = Pagemap::own()?;
+        let mut pieces = Vec::new();
+        while free()? > SPARE / 2 {
+            let region = filled(fresh()?);
+            let entries = pagemap.entries(region.address(), region.len() / PAGE)?;
+            if entries.iter().all(|entry| wanted.contains(&entry.frame())) {
+                return Ok(region);
+            }
+            pieces.push(region);
+        }
+        Err("the kernel gives no memory at its start".into())
+    }
+
+    /// Gives everything back but for every eighth page at the end: compaction fills
+    /// such holes, it takes no huge page.
+    pub fn make_room(self) -> Result<Room, Failure> {
+        const KEPT: usize = 8;
+        let Self { taken, order } = self;
+        let (rest, last) = order.split_at(order.len() - LAST / HUGE_PAGE);
+        for &(_, offset) in rest {
+            taken.advise_range(offset, HUGE_PAGE, MADV_DONTNEED)?;
+        }
+        for &(_, offset) in last {
+            let start = taken.address() + offset as u64;
+            let range =
+                format!("{},{start:#x},{:#x}", std::process::id(), start + HUGE_PAGE as u64);
+            fs::write("/sys/kernel/debug/split_huge_pages", range)?;
+            for page in (0..HUGE_PAGE).step_by(KEPT * PAGE) {
+                taken.advise_range(offset + page, (KEPT - 1) * PAGE, MADV_DONTNEED)?;
+            }
+        }
+        Ok(Room { _between: taken })
+    }
+}
+
+/// With all its pages there.
+fn filled(mut region: Region) -> Region {
+    region.iter_mut().step_by(PAGE).for_each(|place| *place = 1);
+    region
+}
+
+/// What lies before is a zone of its own, which pages do not leave.
+const DMA_ZONE: u64 = (16 << 20) / PAGE as u64;
+
+/// Frame and offset of the huge pages of a region, in the order in which they lie in memory.
+fn by_frame(region: &Region) -> Result<Vec<(u64, usize)>, Failure> {
+    let pagemap = Pagemap::own()?;
+    let mut pages = Vec::new();
+    for offset in (0..region.len()).step_by(HUGE_PAGE) {
+        let frame = pagemap.entry(region.address() + offset as u64)?.frame();
+        if frame >= DMA_ZONE && frame.is_multiple_of((HUGE_PAGE / PAGE) as u64) {
+            pages.push((frame, offset));
+        }
+    }
+    pages.sort_unstable();
+    Ok(pages)
+}
+
+/// Bytes of memory that nobody uses.
+fn free() -> Result<usize, Failure> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.ok_or("the kernel does not tell MemFree")?.parse::<usize>()? << 10)
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes that madvise brings about.
+
+use super::{LARGE, SMALL, Set};
+use crate::arena::Backing;
+use crate::oracle::Right;
+use crate::stage::{Change, Stage};
+use crate::system::{Vmstat, swap_on};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::{self, Access};
+use nix::libc;
+
+pub fn discard(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Discard)
+}
+
+pub fn free(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Free)
+}
+
+pub fn page_out(salt: u64) -> Result<Set, Failure> {
+    swap_on()?;
+    Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+}
+
+pub fn swap_in(salt: u64) -> Result<Set, Failure> {
+    swap_on()?;
+    Set::new(salt, Backing::Small, SMALL, SwapIn { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+}
+
+pub fn collapse(salt: u64) -> Result<Set, Failure> {
+    memory::allow_huge_pages()?;
+    let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
+    Set::new(salt, Backing::Huge, LARGE, Collapse { collapsed: false, moved })
+}
+
+/// MADV_DONTNEED.
+struct Discard;
+
+impl Change for Discard {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+        stage.fill(&pages)
+    }
+}
+
+/// MADV_FREE: what the device writes afterwards must survive reclaim.
+struct Free;
+
+impl Change for Free {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_FREE)?;
+        // What was there before may still be.
+        stage.overwrite(&pages)?;
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        stage.read(0, pages)
+    }
+}
+
+/// MADV_PAGEOUT to swap, and back in by the device: for reading, then writing.
+struct PageOut {
+    swapped: Vmstat,
+}
+
+impl Change for PageOut {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        if !stage.is_close() {
+            return Ok(());
+        }
+        let page = stage.one_of(&pages);
+        if stage.random.below(2) == 0 {
+            stage.read(0, page..page + 1)?;
+        }
+        stage.add(page)?;
+        stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.swapped.have_moved()
+    }
+}
+
+/// MADV_PAGEOUT to swap, and back in by the CPU: for reading, then the device writes.
+struct SwapIn {
+    swapped: Vmstat,
+}
+
+impl Change for SwapIn {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.arena.advise(pages.clone(), libc::MADV_PAGEOUT)?;
+        let page = stage.one_of(&pages);
+        stage.probe.seen(0, page)?;
+        stage.add(page)?;
+        // What is clean is dropped, as it is still in swap.
+        stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.swapped.have_moved()
+    }
+}
+
+/// MADV_COLLAPSE to a huge page, and the next time a change of some of it, by which it
+/// is split.
+struct Collapse {
+    collapsed: bool,
+    moved: Vmstat,
+}
+
+impl Change for Collapse {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        self.collapsed = !self.collapsed;
+        if self.collapsed {
+            // The kernel may decline, as pages are in use by somebody for a moment.
+            let _ = stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE);
+            return Ok(());
+        }
+        let mut pages = stage.choose();
+        pages.start += usize::from(pages.len() == LARGE);
+        if stage.random.below(2) == 0 {
+            stage.ledger.set_rights(0, pages.clone(), Right::Allowed, Right::Changing);
+            stage.arena.protect(pages.clone(), Access::Read)?;
+            stage.arena.protect(pages.clone(), Access::Write)?;
+            stage.rights(&pages, Right::Allowed);
+            return Ok(());
+        }
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        stage.arena.unmap(0, pages.clone())?;
+        stage.arena.map(pages.clone(), false)?;
+        stage.rights(&pages, Right::Allowed);
+        stage.fill(&pages)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.moved.have_moved()
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes of which blocks a file consists of.
+
+use super::files::{allocate, file, file_in, punch_hole};
+use super::{SMALL, Set};
+use crate::arena::Backing;
+use crate::layout::{self, QUEUES, WORDS};
+use crate::oracle::{Finding, Right};
+use crate::stage::{Change, Stage};
+use crate::system::{ext4, xfs};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::PAGE;
+use farfault_guest_programs::reflink::reflink;
+use nix::fcntl::FallocateFlags;
+use nix::libc;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of a file; the last page is not mapped, as a collapse must end before the end.
+const LENGTH: u64 = ((SMALL + 1) * PAGE) as u64;
+
+pub fn collapse(salt: u64) -> Result<Set, Failure> {
+    let backing = Backing::File(file_in(ext4()?, LENGTH)?, libc::MAP_SHARED);
+    Set::new(salt, backing, SMALL, Collapse)
+}
+
+pub fn share(salt: u64) -> Result<Set, Failure> {
+    let backing = Backing::File(file_in(xfs()?, LENGTH)?, libc::MAP_SHARED);
+    Set::new(salt, backing, SMALL, Reflink { clone: file_in(xfs()?, LENGTH)? })
+}
+
+/// A part of the file is taken out, and what is behind it follows. That is empty then:
+/// no page may be found to have been another.
+struct Collapse;
+
+impl Change for Collapse {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let part = stage.choose();
+        let pages = part.start..SMALL;
+        let file = file(stage)?;
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        punch_hole(file, &pages)?;
+        allocate(file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, &part)?;
+        file.set_len(LENGTH)?;
+        stage.rights(&pages, Right::Allowed);
+        // The queues may have written to what has moved.
+        stage.overwrite(&pages)
+    }
+}
+
+/// The file's blocks are shared with another one, until somebody writes.
+struct Reflink {
+    clone: File,
+}
+
+impl Change for Reflink {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let page = stage.random.below(SMALL);
+        let own = layout::sum(QUEUES - 1);
+        stage.add(page)?;
+        let sum = stage.arena.load(0, page, own)?;
+        reflink(file(stage)?, &self.clone)?;
+        stage.add(page)?;
+        stage.arena.store(page, WORDS / 2 + 1, sum);
+        let mut bytes = [0; 8];
+        self.clone.read_exact_at(&mut bytes, (page * PAGE + own * 8) as u64)?;
+        let found = u64::from_ne_bytes(bytes);
+        if found != sum {
+            let kind = if found < sum { "LOST" } else { "STALE" };
+            let text = format!("in a clone of the file: expected a sum of {sum}, found {found}");
+            return Err(Finding::new(kind, page, text).into());
+        }
+        stage.probe.seen(0, page)
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes of files behind the pages.
+#![allow(unsafe_code, reason = "sync_file_range is not to be had otherwise")]
+
+use super::{SMALL, Set};
+use crate::arena::Backing;
+use crate::layout::{STAMPS, WORDS};
+use crate::oracle::Right;
+use crate::stage::{Change, Stage};
+use crate::system::ext4;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::{PAGE, memory_file};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+const LENGTH: u64 = (SMALL * PAGE) as u64;
+/// Pages that are mapped over together: no more than one mapping.
+const BLOCK: usize = 8;
+
+pub fn replace(salt: u64) -> Result<Set, Failure> {
+    let file = memory_file(2 * LENGTH)?;
+    let change = Replace { halves: [0; SMALL / BLOCK] };
+    Set::new(salt, Backing::File(file, libc::MAP_SHARED), SMALL, change)
+}
+
+pub fn private(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_PRIVATE), SMALL, Private)
+}
+
+pub fn truncate(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Truncate)
+}
+
+pub fn punch(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Punch)
+}
+
+pub fn truncate_ext4(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Truncate)
+}
+
+pub fn punch_ext4(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Punch)
+}
+
+pub fn writeback(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Writeback)
+}
+
+fn ext4_file() -> Result<File, Failure> {
+    file_in(ext4()?, LENGTH)
+}
+
+/// A file without a name in a folder.
+pub fn file_in(folder: &str, length: u64) -> Result<File, Failure> {
+    let path = format!("{folder}/{}", std::process::id());
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.set_len(length)?;
+    Ok(file)
+}
+
+/// The file behind the pages.
+pub fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
+    stage.arena.file().ok_or_else(|| "there is no file".into())
+}
+
+/// mmap over what is there, of pages of the same file: all that is ever mapped stays
+/// in memory, with what it had.
+struct Replace {
+    /// The half of the file that is mapped.
+    halves: [usize; SMALL / BLOCK],
+}
+
+impl Change for Replace {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let block = stage.random.below(self.halves.len());
+        let pages = block * BLOCK..(block + 1) * BLOCK;
+        let half = 1 - self.halves[block];
+        let first = half * SMALL + pages.start;
+        stage.ledger.announce(pages.clone());
+        let mut words = [[0_u64; WORDS]; BLOCK];
+        for (page, words) in pages.clone().zip(&mut words) {
+            STAMPS.iter().for_each(|&word| words[word] = stage.ledger.stamp(page));
+        }
+        let bytes: Vec<u8> = words.iter().flatten().flat_map(|word| word.to_ne_bytes()).collect();
+        file(stage)?.write_all_at(&bytes, (first * PAGE) as u64)?;
+        stage.arena.map_from(pages.clone(), first, true)?;
+        stage.ledger.publish(pages);
+        self.halves[block] = half;
+        Ok(())
+    }
+}
+
+/// MADV_DONTNEED on a private file mapping: the device may then have the page
+/// cache's page, which a write by the CPU or the device parts from it again.
+struct Private;
+
+impl Change for Private {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+        let page = stage.one_of(&pages);
+        stage.read(0, page..page + 1)?;
+        stage.fill(&pages)
+    }
+}
+
+/// ftruncate to a part of the file, and back to all of it.
+struct Truncate;
+
+impl Change for Truncate {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let start = stage.choose().start;
+        let pages = start..SMALL;
+        let file = file(stage)?;
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        file.set_len((start * PAGE) as u64)?;
+        stage.rights(&pages, Right::Denied);
+        stage.expect_refused(0, &pages)?;
+        stage.rights(&pages, Right::Changing);
+        file.set_len(LENGTH)?;
+        stage.rights(&pages, Right::Allowed);
+        stage.fill(&pages)
+    }
+}
+
+/// A hole in the file: its pages are zero from then on.
+struct Punch;
+
+impl Change for Punch {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        let file = file(stage)?;
+        stage.ledger.announce(pages.clone());
+        punch_hole(file, &pages)?;
+        stage.fill(&pages)
+    }
+}
+
+pub fn punch_hole(file: &File, pages: &Range<usize>) -> nix::Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    allocate(file, flags, pages)
+}
+
+/// fallocate on pages of a file.
+pub fn allocate(file: &File, flags: FallocateFlags, pages: &Range<usize>) -> nix::Result<()> {
+    let offset = |page: usize| (page * PAGE) as libc::off_t;
+    loop {
+        match fallocate(file, flags, offset(pages.start), offset(pages.len())) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes pages of a file back and waits for it, which is all that msync does to the
+/// pages; what takes it long is to have the file system's own records on the disk.
+fn write_back(file: &File, pages: &Range<usize>) -> nix::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let offset = |page: usize| (page * PAGE) as libc::off64_t;
+    let (start, length) = (offset(pages.start), offset(pages.len()));
+    // SAFETY: contents do not change.
+    Errno::result(unsafe { libc::sync_file_range(file.as_raw_fd(), start, length, flags) })
+        .map(drop)
+}
+
+/// msync, after which pages are clean; then reclaim, which drops clean ones.
+struct Writeback;
+
+impl Change for Writeback {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        let page = stage.one_of(&pages);
+        stage.add(page)?;
+        if stage.is_close() {
+            stage.arena.sync(pages.clone())?;
+        } else {
+            write_back(file(stage)?, &pages)?;
+        }
+        stage.add(page)?;
+        stage.arena.advise(pages, libc::MADV_PAGEOUT)?;
+        stage.probe.seen(0, page)?;
+        stage.add(page)
+    }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes that the kernel makes by itself: pages move together, and equal ones
+//! become one.
+
+use super::{SMALL, Set};
+use crate::arena::Backing;
+use crate::layout::{self, STAMPS};
+use crate::oracle::Ledger;
+use crate::stage::{Change, Stage};
+use crate::system::{Vmstat, offer_unpoison, unpoison};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::{MADV_DONTNEED, PAGE, Region};
+use farfault_guest_programs::pagemap::Pagemap;
+use nix::libc;
+use std::fs;
+use std::ops::Range;
+
+/// Pages between which compaction finds room, and has something to move.
+const SCATTERED: usize = 256;
+/// How often a page is asked to move that will not.
+const TRIES: usize = 1000;
+/// Pages that are merged; they are equal in pairs.
+const PAIRS: Range<usize> = SMALL / 2..SMALL;
+
+pub fn compact(salt: u64) -> Result<Set, Failure> {
+    let change = Compact { scattered: scattered()?, moved: Vmstat::of(&["pgmigrate_success"])? };
+    Set::new(salt, Backing::Small, SMALL, change)
+}
+
+pub fn migrate(salt: u64) -> Result<Set, Failure> {
+    offer_unpoison()?;
+    let moved = Vmstat::of(&["pgmigrate_success"])?;
+    Set::new(salt, Backing::Small, SMALL, Migrate { pagemap: Pagemap::own()?, moved })
+}
+
+pub fn merge(salt: u64) -> Result<Set, Failure> {
+    let merging = Merging::start()?;
+    let broken = Vmstat::of(&["cow_ksm"])?;
+    let ledger = Ledger::new(salt, SMALL).with_calm(PAIRS);
+    let set = Set::with(ledger, Backing::Small, SMALL, Merge { broken, merging })?;
+    set.arena.advise(0..SMALL, libc::MADV_MERGEABLE)?;
+    Ok(set)
+}
+
+fn scattered() -> Result<Region, Failure> {
+    let mut region = Region::small_pages(SCATTERED * PAGE)?;
+    region.fill(1);
+    for page in (0..SCATTERED).step_by(2) {
+        region.advise_range(page * PAGE, PAGE, MADV_DONTNEED)?;
+    }
+    Ok(region)
+}
+
+/// Compaction of all memory.
+struct Compact {
+    scattered: Region,
+    moved: Vmstat,
+}
+
+impl Change for Compact {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let page = stage.random.below(SMALL);
+        stage.add(page)?;
+        if stage.random.below(8) == 0 {
+            self.scattered = scattered()?;
+        }
+        fs::write("/proc/sys/vm/compact_memory", "1")?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.moved.have_moved()
+    }
+}
+
+/// Migration of a page, whose frame is taken out of use for that, and put back.
+struct Migrate {
+    pagemap: Pagemap,
+    moved: Vmstat,
+}
+
+impl Change for Migrate {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let page = stage.random.below(SMALL);
+        stage.add(page)?;
+        stage.probe.seen(0, page)?;
+        let frame = |migrate: &Self| -> Result<u64, Failure> {
+            Ok(migrate.pagemap.entry(stage.arena.address(0, page))?.frame())
+        };
+        let before = frame(self)?;
+        let address = format!("{:#x}", before * PAGE as u64);
+        let mut tries = 0;
+        while let Err(error) = fs::write("/sys/devices/system/memory/soft_offline_page", &address) {
+            // Somebody else has it in his hands for a moment.
+            tries += 1;
+            if tries > TRIES {
+                return Err(format!("page {page} cannot be moved: {error}").into());
+            }
+            std::thread::yield_now();
+        }
+        if frame(self)? == before {
+            return Err(format!("page {page} was not moved from its frame").into());
+        }
+        unpoison(before)?;
+        stage.probe.seen(0, page)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.moved.have_moved()
+    }
+}
+
+/// Writes to one of two pages that are equal, by CPU and device.
+struct Merge {
+    broken: Vmstat,
+    merging: Merging,
+}
+
+impl Change for Merge {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let first = PAIRS.start + 2 * stage.random.below(PAIRS.len() / 2);
+        let pair = first..first + 2;
+        match stage.random.below(16) {
+            // Only one of the two may change.
+            0..8 => {
+                let page = stage.one_of(&pair);
+                stage.add(page)?;
+                pair.clone().try_for_each(|page| stage.probe.seen(0, page))
+            }
+            // Equal again, and so to be merged.
+            8..15 => {
+                stage.ledger.announce(pair.clone());
+                for page in pair.clone() {
+                    let stamp = stage.ledger.stamp(page);
+                    STAMPS.iter().for_each(|&word| stage.arena.store(page, word, stamp));
+                    (0..layout::QUEUES).for_each(|q| stage.arena.store(page, layout::sum(q), 0));
+                }
+                stage.ledger.publish(pair);
+                Ok(())
+            }
+            _ => self.merging.await_scan(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.broken.have_moved()
+    }
+}
+
+/// The kernel's thread that merges pages, at work.
+struct Merging;
+
+impl Merging {
+    const FOLDER: &str = "/sys/kernel/mm/ksm";
+
+    fn set(name: &str, value: &str) -> Result<(), Failure> {
+        let path = format!("{}/{name}", Self::FOLDER);
+        fs::write(&path, value).map_err(|error| format!("{path}: {error}").into())
+    }
+
+    fn start() -> Result<Self, Failure> {
+        Self::set("smart_scan", "0")?;
+        Self::set("sleep_millisecs", "1")?;
+        Self::set("pages_to_scan", "1000")?;
+        Self::set("run", "1")?;
+        Ok(Self)
+    }
+
+    fn scans() -> Result<u64, Failure> {
+        let path = format!("{}/full_scans", Self::FOLDER);
+        Ok(fs::read_to_string(path)?.trim().parse()?)
+    }
+
+    /// Returns when all pages have been looked at twice.
+    fn await_scan(&self) -> Result<(), Failure> {
+        let first = Self::scans()?;
+        while Self::scans()? < first + 3 {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Merging {
+    fn drop(&mut self) {
+        // Parts all pages again.
+        let _ = Self::set("run", "2");
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Changes of what is mapped where, and how.
+
+use super::{LARGE, SMALL, Set};
+use crate::arena::Backing;
+use crate::layout::{STAMPS, WORDS};
+use crate::oracle::{Finding, Ledger, Right};
+use crate::stage::{Change, Stage};
+use crate::system::keep_huge_pages;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::Access;
+use std::ops::Range;
+
+/// Pages that move together: no more than one mapping.
+const BLOCK: usize = 8;
+/// Huge pages that are taken in turn.
+const HUGE_PAGES: usize = 2;
+
+pub fn unmap(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Unmap)
+}
+
+pub fn replace(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Replace)
+}
+
+pub fn relocate(salt: u64) -> Result<Set, Failure> {
+    let ledger = Ledger::new(salt, SMALL).at_all_places();
+    Set::with(ledger, Backing::Small, SMALL, Relocate { places: [0; SMALL / BLOCK] })
+}
+
+pub fn resize(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Resize)
+}
+
+pub fn unmap_huge(salt: u64) -> Result<Set, Failure> {
+    keep_huge_pages()?;
+    Set::new(salt, Backing::Hugetlb, HUGE_PAGES * LARGE, UnmapHuge)
+}
+
+pub fn keep(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Keep)
+}
+
+pub fn read_only(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Protect { access: Access::Read })
+}
+
+pub fn no_access(salt: u64) -> Result<Set, Failure> {
+    Set::new(salt, Backing::Small, SMALL, Protect { access: Access::None })
+}
+
+/// munmap, then mmap.
+struct Unmap;
+
+impl Change for Unmap {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        unmap_and_map(stage, pages)
+    }
+}
+
+fn unmap_and_map(stage: &mut Stage<'_>, pages: Range<usize>) -> Result<(), Failure> {
+    stage.ledger.announce(pages.clone());
+    stage.rights(&pages, Right::Changing);
+    stage.arena.unmap(0, pages.clone())?;
+    stage.rights(&pages, Right::Denied);
+    stage.expect_refused(0, &pages)?;
+    stage.rights(&pages, Right::Changing);
+    stage.arena.map(pages.clone(), false)?;
+    stage.rights(&pages, Right::Allowed);
+    stage.fill(&pages)
+}
+
+/// mremap to fewer pages, and then to all again.
+struct Resize;
+
+impl Change for Resize {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let start = stage.choose().start.max(1);
+        let pages = start..SMALL;
+        stage.ledger.announce(pages.clone());
+        stage.rights(&pages, Right::Changing);
+        stage.arena.resize(SMALL, start)?;
+        stage.rights(&pages, Right::Denied);
+        stage.expect_refused(0, &pages)?;
+        stage.rights(&pages, Right::Changing);
+        stage.arena.resize(start, SMALL)?;
+        stage.rights(&pages, Right::Allowed);
+        stage.fill(&pages)
+    }
+}
+
+/// munmap of a huge page of hugetlbfs, then mmap.
+struct UnmapHuge;
+
+impl Change for UnmapHuge {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let first = stage.random.below(HUGE_PAGES) * LARGE;
+        unmap_and_map(stage, first..first + LARGE)
+    }
+}
+
+/// mmap over what is there: at no time is there nothing.
+struct Replace;
+
+impl Change for Replace {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        stage.ledger.announce(pages.clone());
+        stage.arena.map(pages.clone(), true)?;
+        stage.fill(&pages)
+    }
+}
+
+/// mremap back and forth.
+struct Relocate {
+    places: [usize; SMALL / BLOCK],
+}
+
+impl Change for Relocate {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let block = stage.random.below(self.places.len());
+        let pages = block * BLOCK..(block + 1) * BLOCK;
+        let from = self.places[block];
+        let set = |place, right| stage.ledger.set_rights(place, pages.clone(), right, right);
+        set(from, Right::Changing);
+        set(1 - from, Right::Changing);
+        stage.arena.relocate(from, pages.clone(), false)?;
+        set(from, Right::Denied);
+        set(1 - from, Right::Allowed);
+        self.places[block] = 1 - from;
+        stage.expect_refused(from, &pages)?;
+        stage.read(1 - from, pages)
+    }
+}
+
+/// mremap that leaves empty pages, which fill anew; what was moved keeps still.
+struct Keep;
+
+impl Change for Keep {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let block = stage.random.below(SMALL / BLOCK);
+        let pages = block * BLOCK..(block + 1) * BLOCK;
+        let page = stage.one_of(&pages);
+        stage.add(page)?;
+        // At the other place this generation stays as long as it is looked at.
+        let old = stage.ledger.stamp(page);
+        stage.probe.seen(0, page)?;
+        stage.ledger.announce(pages.clone());
+        stage.ledger.set_rights(1, pages.clone(), Right::Changing, Right::Changing);
+        stage.arena.relocate(0, pages.clone(), true)?;
+        let first = stage.arena.load_page(1, page)?;
+        for word in STAMPS {
+            if first[word] != old {
+                let text = format!("moved away: expected {old:#x}, found {:#x}", first[word]);
+                return Err(Finding::new("LOST", page, text).into());
+            }
+        }
+        stage.fill(&pages)?;
+        let second = stage.arena.load_page(1, page)?;
+        if let Some(word) = (0..WORDS).find(|&word| first[word] != second[word]) {
+            let text = format!(
+                "word {word} of a page that was moved away changed from {:#x} to {:#x}",
+                first[word], second[word]
+            );
+            return Err(Finding::new("STALE", page, text).into());
+        }
+        stage.arena.unmap(1, pages.clone())?;
+        stage.ledger.set_rights(1, pages.clone(), Right::Denied, Right::Denied);
+        Ok(())
+    }
+}
+
+/// mprotect, there and back.
+struct Protect {
+    access: Access,
+}
+
+impl Change for Protect {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        let pages = stage.choose();
+        let read = if self.access == Access::Read { Right::Allowed } else { Right::Denied };
+        let meanwhile = if read == Right::Allowed { read } else { Right::Changing };
+        let page = stage.one_of(&pages);
+        stage.add(page)?;
+        stage.ledger.set_rights(0, pages.clone(), meanwhile, Right::Changing);
+        stage.arena.protect(pages.clone(), self.access)?;
+        stage.ledger.set_rights(0, pages.clone(), read, Right::Denied);
+        stage.add(page)?;
+        stage.read(0, page..page + 1)?;
+        stage.ledger.set_rights(0, pages.clone(), meanwhile, Right::Changing);
+        stage.arena.protect(pages.clone(), Access::Write)?;
+        stage.rights(&pages, Right::Allowed);
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the guest must offer for some changes, and what it has counted.
+
+use farfault_guest_programs::Failure;
+use std::fs;
+use std::process::Command;
+
+/// Counters of /proc/vmstat, and what they were at first.
+pub struct Vmstat {
+    first: Vec<(&'static str, u64)>,
+}
+
+impl Vmstat {
+    pub fn of(names: &[&'static str]) -> Result<Self, Failure> {
+        let first: Result<_, Failure> = names.iter().map(|&name| Ok((name, read(name)?))).collect();
+        Ok(Self { first: first? })
+    }
+
+    /// Prints by how much each of them has grown; all must have.
+    pub fn have_moved(&self) -> Result<(), Failure> {
+        for &(name, first) in &self.first {
+            let grown = read(name)?.saturating_sub(first);
+            println!("# {name} of /proc/vmstat: {grown} more");
+            if grown == 0 {
+                return Err(
+                    format!("{name} of /proc/vmstat has not moved: nothing was done").into()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(name: &str) -> Result<u64, Failure> {
+    let text = fs::read_to_string("/proc/vmstat")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.ok_or_else(|| format!("/proc/vmstat has no {name}"))?;
+    Ok(value.trim().parse()?)
+}
+
+/// Swap in compressed memory, unless there is swap already.
+pub fn swap_on() -> Result<(), Failure> {
+    if fs::read_to_string("/proc/swaps")?.lines().count() > 1 {
+        return Ok(());
+    }
+    shell(
+        "modprobe zram && echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 && swapon /dev/zram0",
+    )
+}
+
+/// Keeps a few huge pages for hugetlbfs.
+pub fn keep_huge_pages() -> Result<(), Failure> {
+    Ok(fs::write("/proc/sys/vm/nr_hugepages", "4")?)
+}
+
+/// Has the kernel take frames into use again that were taken out of it.
+pub fn offer_unpoison() -> Result<(), Failure> {
+    shell("modprobe hwpoison-inject")
+}
+
+/// Takes a frame into use again.
+pub fn unpoison(frame: u64) -> Result<(), Failure> {
+    Ok(fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", frame.to_string())?)
+}
+
+/// As long as it is there, what the kernel says is in its log only: a console is slow.
+pub struct Quiet {
+    before: String,
+}
+
+impl Quiet {
+    const LEVELS: &str = "/proc/sys/kernel/printk";
+
+    pub fn begin() -> Result<Self, Failure> {
+        let before = fs::read_to_string(Self::LEVELS)?;
+        fs::write(Self::LEVELS, "1")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // Nothing depends on it.
+        let _ = fs::write(Self::LEVELS, &self.before);
+    }
+}
+
+/// A folder on ext4, made anew if need be. It is small, and so are its blocks.
+pub fn ext4() -> Result<&'static str, Failure> {
+    disk("/run/races-ext4", "mkfs.ext4 -q /dev/ram0 64M && mount -t ext4 /dev/ram0")
+}
+
+/// The same on xfs, which wants a larger disk.
+pub fn xfs() -> Result<&'static str, Failure> {
+    disk("/run/races-xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1")
+}
+
+fn disk(folder: &'static str, make: &str) -> Result<&'static str, Failure> {
+    let mounted = fs::read_to_string("/proc/mounts")?.lines().any(|line| line.contains(folder));
+    if !mounted {
+        let disks = "modprobe brd rd_nr=2 rd_size=360448";
+        shell(&format!("{disks} && mkdir -p {folder} && {make} {folder}"))?;
+    }
+    Ok(folder)
+}
+
+fn shell(script: &str) -> Result<(), Failure> {
+    let output = Command::new("sh").args(["-c", script]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
+}

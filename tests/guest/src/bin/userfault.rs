@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `userfault [TEST…]`: the device works on memory whose pages a userfaultfd
+//! handler brings. Prints KTAP.
+
+use farfault_client::Device;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
+use farfault_guest_programs::counters;
+use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
+use farfault_guest_programs::userfault::{Mode, Userfault};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+const TESTS: &[Test] = &[
+    Test { name: "pages_that_come_late", run: pages_that_come_late },
+    Test { name: "only_the_page_in_need_is_asked_for", run: only_the_page_in_need_is_asked_for },
+    Test { name: "missing_pages_are_written", run: missing_pages_are_written },
+    Test { name: "prefetch_waits_for_the_handler", run: prefetch_waits_for_the_handler },
+    Test { name: "prefetch_of_what_is_partly_the_handlers", run: prefetch_of_a_part },
+    Test { name: "prefetch_of_what_cannot_be_read_is_refused", run: prefetch_of_the_unreadable },
+    Test { name: "pages_of_a_file_are_mapped_late", run: pages_of_a_file_are_mapped_late },
+    Test { name: "protected_pages_are_read_and_written", run: protected_pages },
+    Test { name: "killed_while_it_waits", run: killed_while_it_waits },
+    Test { name: "exits_while_it_waits", run: exits_while_it_waits },
+    Test { name: "last_thread_exits_while_it_waits", run: last_thread_exits },
+];
+
+/// Pages that a test has its device go through.
+const PAGES: usize = 40;
+const BYTES: usize = PAGES * PAGE;
+
+fn main() -> ExitCode {
+    ktap::main(TESTS)
+}
+
+/// What page `index` holds once it has come.
+fn contents(index: usize) -> [u8; PAGE] {
+    std::array::from_fn(|i| (index * 7 + i * 3 + i / 256) as u8)
+}
+
+fn all_contents() -> Vec<u8> {
+    (0..PAGES).flat_map(contents).collect()
+}
+
+/// Answers `count` requests for pages from `start` on, in whatever order they are made.
+fn bring(userfault: &Userfault, start: u64, count: usize) -> Result<Vec<u64>, Failure> {
+    let mut asked = Vec::new();
+    for _ in 0..count {
+        let page = userfault.next()?;
+        asked.push(page);
+        // Late: the device has all the time to run into the page again.
+        thread::yield_now();
+        userfault.bring(page, &contents((page - start) as usize / PAGE))?;
+    }
+    Ok(asked)
+}
+
+/// Does `work` while a thread answers `count` requests; gives the pages that were asked for.
+fn with_handler(
+    region: &Region,
+    count: usize,
+    work: impl FnOnce() -> Outcome,
+) -> Result<Vec<u64>, Failure> {
+    let userfault = Userfault::open()?;
+    let start = region.address();
+    userfault.register(start, region.len(), Mode::Missing)?;
+    thread::scope(|scope| {
+        let handler = scope.spawn(|| bring(&userfault, start, count));
+        work()?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })
+}
+
+/// Post-copy: each page comes when the device needs it, once.
+fn pages_that_come_late() -> Outcome {
+    let source = Region::small_pages(BYTES)?;
+    let mut destination = vec![0; BYTES];
+    let mut queue = Device::open()?.queue(16)?;
+    let before = counters::get("userfaults")?;
+    let asked = with_handler(&source, PAGES, || Ok(queue.copy(&source, &mut destination)?))?;
+    let expected: Vec<u64> = (0..PAGES).map(|i| source.address() + (i * PAGE) as u64).collect();
+    expect_equal("pages asked for", &asked, &expected)?;
+    expect("the device read what came", destination == all_contents())?;
+    expect_equal("counted", &(counters::get("userfaults")? - before), &(PAGES as u64))
+}
+
+fn only_the_page_in_need_is_asked_for() -> Outcome {
+    let region = Region::small_pages(BYTES)?;
+    let mut queue = Device::open()?.queue(16)?;
+    let page = &region[3 * PAGE..4 * PAGE];
+    let mut destination = vec![0; PAGE];
+    let asked = with_handler(&region, 1, || Ok(queue.copy(page, &mut destination)?))?;
+    expect_equal("pages asked for", &asked, &vec![region.address() + 3 * PAGE as u64])?;
+    expect("the device read what came", destination == contents(3))
+}
+
+fn missing_pages_are_written() -> Outcome {
+    let mut region = Region::small_pages(BYTES)?;
+    let start = region.address();
+    let userfault = Userfault::open()?;
+    userfault.register(start, BYTES, Mode::Missing)?;
+    let mut queue = Device::open()?.queue(16)?;
+    thread::scope(|scope| {
+        let handler = scope.spawn(|| bring(&userfault, start, PAGES));
+        // All but the ends of the outer pages.
+        queue.fill(&mut region[100..BYTES - 100], 0x5a_u8)?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })?;
+    let mut expected = all_contents();
+    expected[100..BYTES - 100].fill(0x5a);
+    expect("written over what came", region[..] == expected[..])
+}
+
+fn prefetch_waits_for_the_handler() -> Outcome {
+    let region = Region::small_pages(BYTES)?;
+    let device = Device::open()?;
+    let mut queue = device.queue(16)?;
+    let mut destination = vec![0; BYTES];
+    queue.fill(&mut destination, 0_u8)?;
+    with_handler(&region, PAGES, || Ok(device.prefetch(&region[..])?))?;
+    let before = counters::get("faults")?;
+    queue.copy(&region[..], &mut destination)?;
+    expect("the device read what came", destination == all_contents())?;
+    expect_equal("faults after a prefetch", &(counters::get("faults")? - before), &0)
+}
+
+/// Pages of its own and pages of a handler, in one span of the driver's.
+fn prefetch_of_a_part() -> Outcome {
+    const OWN: usize = BYTES / 2;
+    let mut region = Region::small_pages(BYTES)?;
+    region[..OWN].copy_from_slice(&all_contents()[..OWN]);
+    let start = region.address();
+    let userfault = Userfault::open()?;
+    userfault.register(start + OWN as u64, BYTES - OWN, Mode::Missing)?;
+    let device = Device::open()?;
+    let mut queue = device.queue(16)?;
+    let mut destination = vec![0; BYTES];
+    queue.fill(&mut destination, 0_u8)?;
+    let asked = thread::scope(|scope| {
+        let handler = scope.spawn(|| bring(&userfault, start, PAGES / 2));
+        device.prefetch(&region[..])?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })?;
+    expect(
+        "only the handler's were asked for",
+        asked.iter().all(|page| page - start >= OWN as u64),
+    )?;
+    let before = counters::get("faults")?;
+    queue.copy(&region[..], &mut destination)?;
+    expect("the device read what came", destination == all_contents())?;
+    expect_equal("faults after a prefetch", &(counters::get("faults")? - before), &0)
+}
+
+/// The handler could bring pages for ever, and still nothing could be read there.
+fn prefetch_of_the_unreadable() -> Outcome {
+    let mut region = Region::small_pages(PAGE)?;
+    let userfault = Userfault::open()?;
+    userfault.register(region.address(), PAGE, Mode::Missing)?;
+    userfault.bring(region.address(), &contents(0))?;
+    region.protect(0, PAGE, Access::WriteOnly)?;
+    let refused = Device::open()?.prefetch_mut(&mut region[..]).is_err();
+    expect("it is refused", refused)
+}
+
+fn pages_of_a_file_are_mapped_late() -> Outcome {
+    let file = memory::memory_file(BYTES as u64)?;
+    let mut writer = Region::of_file(&file, BYTES, Sharing::Shared, Access::Write)?;
+    writer.copy_from_slice(&all_contents());
+    let reader = Region::of_file(&file, BYTES, Sharing::Shared, Access::Write)?;
+    let userfault = Userfault::open()?;
+    userfault.register(reader.address(), BYTES, Mode::Minor)?;
+    let mut destination = vec![0; BYTES];
+    let mut queue = Device::open()?.queue(16)?;
+    thread::scope(|scope| -> Outcome {
+        let handler = scope.spawn(|| -> Outcome {
+            for _ in 0..PAGES {
+                userfault.map(userfault.next()?)?;
+            }
+            Ok(())
+        });
+        queue.copy(&reader[..], &mut destination)?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })?;
+    expect("the device read the file", destination == all_contents())
+}
+
+fn protected_pages() -> Outcome {
+    let mut region = Region::small_pages(BYTES)?;
+    region.copy_from_slice(&all_contents());
+    let start = region.address();
+    let userfault = Userfault::open()?;
+    userfault.register(start, BYTES, Mode::WriteProtected)?;
+    userfault.protect(start, BYTES, true)?;
+    let mut destination = vec![0; BYTES];
+    let mut queue = Device::open()?.queue(16)?;
+    queue.copy(&region[..], &mut destination)?;
+    expect("reading needs no handler", destination == all_contents())?;
+
+    let written = 2 * PAGE..5 * PAGE;
+    thread::scope(|scope| -> Outcome {
+        let handler = scope.spawn(|| -> Result<Vec<u64>, Failure> {
+            let mut asked = Vec::new();
+            for _ in 0..3 {
+                let page = userfault.next()?;
+                asked.push((page - start) / PAGE as u64);
+                userfault.protect(page, PAGE, false)?;
+            }
+            Ok(asked)
+        });
+        queue.fill(&mut region[written.clone()], 0x33_u8)?;
+        let asked = handler.join().map_err(|_| "the handler panicked")??;
+        expect_equal("pages asked for", &asked, &vec![2, 3, 4])
+    })?;
+    let mut expected = all_contents();
+    expected[written].fill(0x33);
+    expect("written where it was allowed", region[..] == expected[..])
+}
+
+/// A child whose device waits for a handler that never answers. `then` is called
+/// once the handler has been asked.
+fn child_that_waits(then: impl FnOnce()) -> Outcome {
+    let region = Region::small_pages(PAGE)?;
+    let userfault = Userfault::open()?;
+    userfault.register(region.address(), PAGE, Mode::Missing)?;
+    let mut queue = Device::open()?.queue(16)?;
+    let word = AtomicU64::new(0);
+    let mut destination = vec![0; PAGE];
+    queue.scope(|scope| {
+        let _ = scope.fetch_add(&word, 1)?;
+        let _ = scope.copy(&region[..], &mut destination)?;
+        while userfault.next().is_err() {}
+        then();
+        Ok(())
+    })?;
+    expect("it had begun", word.load(Ordering::Acquire) == 1)
+}
+
+fn killed_while_it_waits() -> Outcome {
+    let asked = Signpost::new()?;
+    let child = Child::start(|| {
+        child_that_waits(|| {
+            let _ = asked.reach();
+        })
+    })?;
+    asked.wait()?;
+    child.kill()
+}
+
+fn exits_while_it_waits() -> Outcome {
+    Child::start(|| child_that_waits(|| exit_now(0)))?.succeed()
+}
+
+/// With plain exit, as under strict seccomp, nobody tells the driver's thread of
+/// the process to end. But descriptors are closed, that of the handler among them.
+fn last_thread_exits() -> Outcome {
+    Child::start(|| child_that_waits(|| end_thread(0)))?.succeed()
+}

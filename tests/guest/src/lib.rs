@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the programs that test inside a guest share, beside what they take from
+//! the workloads: KTAP, counters, hostile queues, and what the kernel tells of pages.
+//!
+//! A test program prints KTAP.
+
+pub use farfault_workloads::{Failure, children, marks, memory, options, program, random, views};
+
+pub mod counters;
+pub mod dmirror;
+pub mod file_mapping;
+pub mod huge_page;
+pub mod ktap;
+pub mod page_flags;
+pub mod pagemap;
+pub mod pins;
+pub mod raw_queue;
+pub mod reflink;
+pub mod signals;
+pub mod userfault;

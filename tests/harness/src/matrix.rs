@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Makes a table of the matrix' KTAP: a row for each kind of memory, a column for each
+//! change, a sign in each cell.
+
+use crate::ktap::{self, Case, Outcome};
+
+/// How a diagnostic begins that says who refused something.
+const REFUSED: &str = "refused: ";
+/// How one begins that says that the kernel's own bug was met.
+const BUG: &str = "bug of the kernel: ";
+/// How one begins that says what was not done while commands were under way.
+const AT_REST: &str = "at rest only: ";
+/// How the reason begins why a cell makes no sense.
+const SENSELESS: &str = "not applicable: ";
+
+/// What the signs mean.
+const LEGEND: &str = "\
+ok: it is done, and device and CPU see what they must, at the cost it must have.
+no: the kernel refuses it, or the device may not access such memory; nothing else is harmed.
+-: it makes no sense. skip: this guest lacks something.";
+
+/// What is above the table in Markdown.
+const HEAD: &str = "\
+# Every kind of memory, under every change
+
+Made by `scripts/matrix --markdown FILE` in one guest. A row is a kind of memory, a
+column what happens to it: once while the device has it mapped and is at rest, when far faults
+are counted, and most of them once more while commands are under way. Then the device reads each
+page that is looked at over and over; another queue writes to each, a third one adds to a word of
+each, and a fourth one walks along links from page to page, but for rows that a write would turn
+into another kind of memory (pages of zeroes, of a file mapped privately, merged by KSM,
+write-protected by userfaultfd). Each cell is a test of what device and CPU see, who may access it,
+how many far faults that takes, and that no write or addition is lost;
+`tests/guest/src/bin/matrix` has them. `scripts/matrix --row ROW --column COLUMN` runs one.
+";
+
+/// What a cell shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Done,
+    Refused,
+    Senseless,
+    Lacking,
+    Failed,
+}
+
+impl Sign {
+    fn of(case: &Case) -> Self {
+        match &case.outcome {
+            Outcome::Failed => Self::Failed,
+            Outcome::Skipped(why) if why.starts_with(SENSELESS) => Self::Senseless,
+            Outcome::Skipped(_) => Self::Lacking,
+            Outcome::Passed if case.diagnostics.iter().any(|line| line.starts_with(REFUSED)) => {
+                Self::Refused
+            }
+            Outcome::Passed => Self::Done,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Done => "ok",
+            Self::Refused => "no",
+            Self::Senseless => "-",
+            Self::Lacking => "skip",
+            Self::Failed => "FAIL",
+        }
+    }
+}
+
+/// All cells that were run.
+pub struct Matrix {
+    cases: Vec<Case>,
+    rows: Vec<String>,
+    columns: Vec<String>,
+}
+
+impl Matrix {
+    /// Reads what the guest's `matrix` printed.
+    ///
+    /// # Errors
+    /// If that is no KTAP, or has no cells.
+    pub fn read(output: &str) -> Result<Self, String> {
+        let cases = ktap::parse(output)?;
+        let (mut rows, mut columns) = (Vec::new(), Vec::new());
+        for (row, column) in cases.iter().filter_map(|case| case.name.split_once('/')) {
+            note(&mut rows, row);
+            note(&mut columns, column);
+        }
+        if rows.is_empty() {
+            Err("no cell was run".to_owned())
+        } else {
+            Ok(Self { cases, rows, columns })
+        }
+    }
+
+    /// As a table for a terminal.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let line = |name: &str, cells: &[String]| {
+            let cells: String = cells.iter().map(|cell| format!("{cell:<5}")).collect();
+            format!("{name:<18}{cells}").trim_end().to_owned()
+        };
+        let mut lines = vec![line("column", &self.numbers())];
+        lines.extend(self.rows.iter().map(|row| line(row, &self.signs(row))));
+        lines.push(self.below("  "));
+        lines.join("\n")
+    }
+
+    /// As a page in Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let line = |name: &str, cells: &[String]| format!("| {name} | {} |", cells.join(" | "));
+        let rule = vec!["---".to_owned(); self.columns.len()];
+        let mut lines = vec![HEAD.to_owned(), line("", &self.numbers()), line("---", &rule)];
+        for row in &self.rows {
+            let bold = |sign: String| if sign == "FAIL" { format!("**{sign}**") } else { sign };
+            let signs: Vec<_> = self.signs(row).into_iter().map(bold).collect();
+            lines.push(line(&format!("`{row}`"), &signs));
+        }
+        lines.push(self.below("- "));
+        lines.join("\n") + "\n"
+    }
+
+    /// How many cells there are of each sort, and whether that is as it must be.
+    #[must_use]
+    pub fn summary(&self) -> (String, bool) {
+        let count = |sign| self.cases.iter().filter(|case| Sign::of(case) == sign).count();
+        let (skipped, failed) = (count(Sign::Lacking), count(Sign::Failed));
+        let told = format!(
+            "{} ok, {} refused, {} not applicable, {skipped} skipped, {failed} failed",
+            count(Sign::Done),
+            count(Sign::Refused),
+            count(Sign::Senseless)
+        );
+        (told, skipped == 0 && failed == 0)
+    }
+
+    /// Why each cell failed that did.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let failed = self.cases.iter().filter(|case| case.outcome == Outcome::Failed);
+        failed.map(|case| format!("{}: {}", case.name, case.diagnostics.join("\n    "))).collect()
+    }
+
+    fn numbers(&self) -> Vec<String> {
+        (1..=self.columns.len()).map(|number| number.to_string()).collect()
+    }
+
+    fn signs(&self, row: &str) -> Vec<String> {
+        let sign = |column: &String| {
+            let name = format!("{row}/{column}");
+            let case = self.cases.iter().find(|case| case.name == name);
+            case.map_or(Sign::Failed, Sign::of).text().to_owned()
+        };
+        self.columns.iter().map(sign).collect()
+    }
+
+    /// Names of the columns, what the signs mean, and why some cells are as they are.
+    fn below(&self, mark: &str) -> String {
+        let names = (1..).zip(&self.columns).map(|(number, name)| format!("{number} {name}"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let mut text = format!("\nColumns: {names}.\n\n{LEGEND}\n");
+        let parts = [
+            ("Why not:", self.reasons()),
+            ("Done at rest only:", self.told(AT_REST)),
+            ("Bugs met:", self.told(BUG)),
+        ];
+        for (title, lines) in parts {
+            if !lines.is_empty() {
+                let lines: String = lines.iter().map(|line| format!("{mark}{line}\n")).collect();
+                text.push_str(&format!("\n{title}\n\n{lines}"));
+            }
+        }
+        text
+    }
+
+    /// Each reason for which cells were not run, with the columns where that was so.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for case in &self.cases {
+            let Outcome::Skipped(why) = &case.outcome else { continue };
+            let why = why.strip_prefix(SENSELESS).unwrap_or(why);
+            let column = case.name.split_once('/').map_or("", |(_, column)| column);
+            match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                Some((_, columns)) => note(columns, column),
+                None => reasons.push((why, vec![column.to_owned()])),
+            }
+        }
+        let line = |(why, columns): &(&str, Vec<String>)| format!("{}: {why}", columns.join(", "));
+        reasons.iter().map(line).collect()
+    }
+
+    /// What cells tell that did well: bugs of the kernel that they have got round, and what
+    /// they have not done while commands were under way.
+    fn told(&self, sort: &str) -> Vec<String> {
+        let of = |case: &Case| {
+            let told = case.diagnostics.iter().filter_map(|line| line.strip_prefix(sort));
+            told.map(|told| format!("{}: {told}", case.name)).collect::<Vec<_>>()
+        };
+        self.cases.iter().flat_map(of).collect()
+    }
+}
+
+/// Adds `name` unless it is there.
+fn note(names: &mut Vec<String>, name: &str) {
+    if names.iter().all(|one| one != name) {
+        names.push(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Matrix;
+
+    const OUTPUT: &str = "KTAP version 1\n1..6\n# 3 ms\nok 1 thp/munmap\n\
+        # refused: EINVAL\nok 2 thp/free\nok 3 heap/munmap # SKIP not applicable: no file\n\
+        # far faults\nnot ok 4 heap/free\nok 5 stack/munmap # SKIP no swap\n\
+        # bug of the kernel: 2 children\n# at rest only: it stays whole\nok 6 stack/free\n";
+
+    #[test]
+    fn each_sort_of_cell_has_its_sign() {
+        let matrix = Matrix::read(OUTPUT).expect("cells");
+        let text = matrix.text();
+        assert!(text.contains("\nthp               ok   no\n"), "{text}");
+        assert!(text.contains("\nheap              -    FAIL\n"), "{text}");
+        assert!(text.contains("\nstack             skip ok\n"), "{text}");
+        let summary = "2 ok, 1 refused, 1 not applicable, 1 skipped, 1 failed".to_owned();
+        assert_eq!(matrix.summary(), (summary, false));
+        assert_eq!(matrix.failures(), ["heap/free: far faults"]);
+    }
+
+    #[test]
+    fn markdown_says_why_cells_were_not_run() {
+        let text = Matrix::read(OUTPUT).expect("cells").markdown();
+        assert!(text.contains("| `heap` | - | **FAIL** |"), "{text}");
+        assert!(text.contains("\n- munmap: no file\n- munmap: no swap\n"), "{text}");
+        assert!(text.contains("\n- stack/free: 2 children\n"), "{text}");
+        assert!(text.contains("\n- stack/free: it stays whole\n"), "{text}");
+        assert!(text.contains("\nColumns: 1 munmap, 2 free.\n"), "{text}");
+    }
+
+    #[test]
+    fn a_cell_that_was_never_reported_has_failed() {
+        let cut = OUTPUT.replace("1..6", "1..7");
+        let (told, fine) = Matrix::read(&cut).expect("cells").summary();
+        assert!(told.ends_with("2 failed") && !fine, "{told}");
+        assert!(Matrix::read("KTAP version 1\n1..0\n").is_err());
+    }
+}
