@@ -2,8 +2,11 @@
 //! Reads KTAP, the kernel's test output (Documentation/dev-tools/ktap.rst).
 //!
 //! Only what guest programs here print is understood: a plan, result lines at
-//! the top level, `# SKIP`, and diagnostics. A test that was planned and
-//! never reported is a failure, so a program that dies half-way cannot pass.
+//! the top level, `# SKIP`, and diagnostics. A test that was planned and never reported
+//! is a failure, so a program that dies half-way cannot pass; so is one that is reported
+//! twice, out of order, or beyond the plan.
+
+use std::collections::BTreeSet;
 
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +30,19 @@ pub struct Case {
     pub diagnostics: Vec<String>,
 }
 
+impl Case {
+    fn fails(&mut self, why: String) {
+        self.outcome = Outcome::Failed;
+        self.diagnostics.push(why);
+    }
+}
+
 /// Reads the tests that `output` reports.
 ///
 /// # Errors
-/// Says what is missing when `output` holds no plan.
+/// Says what is missing when `output` holds no plan, or one without a test.
 pub fn parse(output: &str) -> Result<Vec<Case>, String> {
-    let mut planned = None;
+    let (mut planned, mut names) = (None, BTreeSet::new());
     let mut cases = Vec::new();
     let mut diagnostics = Vec::new();
     for line in output.lines() {
@@ -41,10 +51,24 @@ pub fn parse(output: &str) -> Result<Vec<Case>, String> {
         } else if let Some(count) = line.strip_prefix("1..") {
             planned = count.trim().parse::<usize>().ok();
         } else if let Some((passed, rest)) = result_line(line) {
-            cases.push(case(passed, rest, std::mem::take(&mut diagnostics)));
+            let (number, mut case) = case(passed, rest, std::mem::take(&mut diagnostics));
+            let place = cases.len() + 1;
+            if number != Some(place) {
+                case.fails(format!("the line '{line}' stands at place {place}"));
+            }
+            if !names.insert(case.name.clone()) {
+                case.fails("it is reported twice".to_owned());
+            }
+            cases.push(case);
         }
     }
     let planned = planned.ok_or("no KTAP plan (a line `1..N`) in the output")?;
+    if planned == 0 {
+        return Err("the KTAP plan has no test".to_owned());
+    }
+    for case in cases.iter_mut().skip(planned) {
+        case.fails(format!("only {planned} tests were planned"));
+    }
     for number in cases.len() + 1..=planned {
         cases.push(Case {
             name: format!("test {number} of {planned}"),
@@ -63,15 +87,17 @@ fn result_line(line: &str) -> Option<(bool, &str)> {
         .or_else(|| line.strip_prefix("not ok ").map(|rest| (false, rest)))
 }
 
-fn case(passed: bool, rest: &str, diagnostics: Vec<String>) -> Case {
+/// The number of a result, if it has one, and what else it says.
+fn case(passed: bool, rest: &str, diagnostics: Vec<String>) -> (Option<usize>, Case) {
     let (number_and_name, directive) = rest.split_once(" # ").unwrap_or((rest, ""));
-    let name = number_and_name.split_once(' ').map_or(number_and_name, |(_, name)| name);
+    let (number, name) = number_and_name.split_once(' ').unwrap_or((number_and_name, ""));
     let outcome = match (passed, directive.strip_prefix("SKIP")) {
         (true, Some(reason)) => Outcome::Skipped(reason.trim().to_owned()),
         (true, None) => Outcome::Passed,
         (false, _) => Outcome::Failed,
     };
-    Case { name: name.trim_start_matches("- ").trim().to_owned(), outcome, diagnostics }
+    let name = name.trim_start_matches("- ").trim().to_owned();
+    (number.parse().ok(), Case { name, outcome, diagnostics })
 }
 
 #[cfg(test)]
@@ -100,5 +126,19 @@ mod tests {
     #[test]
     fn output_without_a_plan_is_refused() {
         assert!(parse("ok 1 a\n").is_err());
+        assert!(parse("1..0\n").is_err());
+    }
+
+    #[test]
+    fn what_is_not_as_planned_fails() {
+        let failed = |output: &str| -> Vec<bool> {
+            let cases = parse(output).expect("a plan");
+            cases.iter().map(|case| case.outcome == Outcome::Failed).collect()
+        };
+        assert_eq!(failed("1..2\nok 1 a\nok 2 b\n"), [false, false]);
+        assert_eq!(failed("1..2\nok 1 a\nok 2 a\n"), [false, true], "reported twice");
+        assert_eq!(failed("1..1\nok 1 a\nok 2 b\n"), [false, true], "surplus");
+        assert_eq!(failed("1..2\nok 1 a\nok 1 b\n"), [false, true], "out of order");
+        assert_eq!(failed("1..1\nok a\n"), [true], "without a number");
     }
 }
