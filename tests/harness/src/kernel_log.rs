@@ -26,6 +26,22 @@ const COMPLAINTS: &[&str] = &[
     "Bad rss-counter",
     "Call Trace:",
     "farfault: leaked",
+    // File systems, swap and disks.
+    "EXT4-fs error",
+    "Aborting journal",
+    "Detected IO errors",
+    "corruption detected",
+    "Corruption detected",
+    "Internal error",
+    "Shutting down filesystem",
+    "I/O error",
+    "I/O Error",
+    "-error on swap-device",
+    "Bad swap",
+    "Unused swap",
+    "swap_dup:",
+    "swap_free:",
+    "Bad page map",
 ];
 
 /// The lines of `log` that say something went wrong.
@@ -43,5 +59,16 @@ mod tests {
         let log = "[    1.0] farfault: loading\n[    2.0] WARNING: mm/hmm.c:12 at foo\n";
         assert_eq!(complaints(log), ["[    2.0] WARNING: mm/hmm.c:12 at foo"]);
         assert!(complaints("[    1.0] x86/mm: fine\n").is_empty());
+    }
+
+    #[test]
+    fn errors_of_file_systems_swap_and_disks_are_found() {
+        let log = "EXT4-fs error (device ram0): ext4_lookup:1: bad extent\n\
+            XFS (pmem1): Metadata corruption detected at xfs_agf_read_verify+0x7\n\
+            XFS (ram1): log I/O error -5\nBuffer I/O error on dev ram0, logical block 1\n\
+            _swap_info_get: Bad swap file entry 3\nRead-error on swap-device (7:0:8)\n";
+        assert_eq!(complaints(log).len(), 6);
+        let fine = "EXT4-fs (pmem0): recovery complete\nXFS (pmem1): Ending recovery\n";
+        assert!(complaints(fine).is_empty());
     }
 }
