@@ -45,6 +45,16 @@ impl Farfault {
         Ok(Self { program, image })
     }
 
+    /// The release of the kernel that guests run, as the image says.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn kernel_release(&self) -> Result<String, String> {
+        let manifest = self.image.join("manifest.json");
+        let release = read_json(&manifest)["kernel_release"].as_str().map(str::to_owned);
+        release.ok_or_else(|| format!("{} names no kernel_release", manifest.display()))
+    }
+
     /// Runs `farfault` with `words`, nothing on its standard input.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     let refuted = hmm_selftests::refuted(&rows);
     complaints
         .extend(refuted.iter().map(|row| format!("{} does not pass with test_hmm", row.name)));
+    let new = hmm_selftests::overlooked(&rows, &farfault.kernel_release()?);
+    complaints.extend(new.iter().map(|name| format!("{name} is new: say in KNOWN what it needs")));
     if finished.code != Some(0) {
         complaints.push(format!("the guest ended with {:?}", finished.code));
     }
@@ -57,7 +59,10 @@ fn run() -> Result<(Vec<Row>, Vec<String>), String> {
 fn report(rows: &[Row], complaints: &[String]) -> ExitCode {
     println!("{:<28} {:<10} {:<10} remark", "case", "farfault", "test_hmm");
     for row in rows {
-        let (ours, why) = words(&row.ours);
+        let (ours, mut why) = words(&row.ours);
+        if row.new {
+            why = "new";
+        }
         let line = format!("{:<28} {ours:<10} {:<10} {why}", row.name, words(&row.control).0);
         println!("{}", line.trim_end());
         // Of a case that is excused, what it ended with is no news.
