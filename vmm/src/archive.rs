@@ -18,7 +18,7 @@ const COMMAND_PATH: &str = "farfault/command";
 
 /// What init does once it is up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Command {
+pub struct GuestCommand {
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// Variables added to its environment.
@@ -81,7 +81,7 @@ impl<W: Write> Archive<W> {
     }
 
     /// Adds what init is to run.
-    pub fn command(&mut self, command: &Command) -> Result<(), ArchiveError> {
+    pub fn command(&mut self, command: &GuestCommand) -> Result<(), ArchiveError> {
         let json = serde_json::to_vec(command).map_err(io::Error::from)?;
         self.bytes(COMMAND_PATH, 0o644, &json)
     }

@@ -30,8 +30,8 @@ fn scratch(name: &str) -> PathBuf {
     path
 }
 
-fn command() -> Command {
-    Command {
+fn command() -> GuestCommand {
+    GuestCommand {
         argv: vec!["saxpy".into(), "1000".into()],
         env: BTreeMap::from([("K".into(), "V".into())]),
         cwd: "/".into(),

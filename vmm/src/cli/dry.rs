@@ -35,7 +35,7 @@ fn described(pmem: &Pmem) -> String {
 
 /// A first guest, and what runs in it.
 pub fn nested(first: &FirstGuest) -> String {
-    let (qemu, inside) = (quoted(&first.words()), quoted(&first.cargo.command));
+    let (qemu, inside) = (quoted(&first.words()), quoted(&first.inner.command));
     format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\n")
 }
 

@@ -4,12 +4,12 @@
 
 use super::options::VmArgs;
 use super::values;
-use crate::archive::{self, Archive, Command, Role};
+use crate::archive::{self, Archive, GuestCommand, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{
-    Cargo, FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, Qemu, Windows,
+    FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, InnerGuest, PmemBars, Qemu,
 };
 use crate::pmem::Pmem;
 use farfault_device_model::Config;
@@ -32,7 +32,7 @@ type Part = fn(&Image) -> Result<PathBuf, ImageError>;
 #[derive(Debug)]
 pub struct Plan {
     args: VmArgs,
-    command: Command,
+    command: GuestCommand,
     kernel: PathBuf,
     initrd: PathBuf,
     image: Option<Image>,
@@ -81,7 +81,7 @@ impl Plan {
         Ok(Plan {
             kernel: part(&args.kernel, Image::kernel)?,
             initrd: part(&args.initrd, Image::initrd)?,
-            command: Command {
+            command: GuestCommand {
                 argv,
                 env,
                 cwd: args.cwd.clone(),
@@ -163,26 +163,26 @@ impl Plan {
             None => &Image::find(self.args.image.as_deref()).map_err(Failure::host_lacks)?,
         };
         let tools = image.manifest.tools.as_deref();
-        let windows = Windows::new(spec.pmem);
+        let bars = PmemBars::new(spec.pmem);
         Ok(FirstGuest {
             qemu: Qemu::find(self.args.qemu.as_deref(), tools).map_err(Failure::host_lacks)?,
             kernel: image.kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
-            cargo: Cargo {
+            inner: InnerGuest {
                 kernel: spec.kernel,
                 initrd: concatenate(&spec.initrd)?,
-                command: self.inner_words(&windows),
+                command: self.inner_words(&bars),
                 tty: self.raw,
                 files: self.files_of(true),
             },
-            windows,
+            bars,
         })
     }
 
     /// This program's command line in the first guest. The user's files are in the initrd
     /// already, and all that concerns only this side stays here.
-    fn inner_words(&self, windows: &Windows) -> Vec<String> {
+    fn inner_words(&self, bars: &PmemBars) -> Vec<String> {
         if self.args.in_first_guest {
             return self.command.argv.clone();
         }
@@ -199,7 +199,7 @@ impl Plan {
         option("device", &self.args.device);
         option("cwd", &self.command.cwd);
         option("boot-timeout", &self.args.boot_timeout.as_secs_f64().to_string());
-        for parts in windows.inner_parts() {
+        for parts in bars.inner_parts() {
             option("pmem-parts", &parts);
         }
         if let Some(limit) = self.args.timeout {

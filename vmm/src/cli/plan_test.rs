@@ -81,7 +81,7 @@ fn the_inner_command_line_carries_the_users_options() {
     let image = image("inner");
     let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c \
                 --driver-params x=1 --timeout 5 --stats --iommu --file /etc/hostname -v -- sh -c --stats";
-    let words = plan(&image, line).expect("a plan").inner_words(&Windows::new(Vec::new()));
+    let words = plan(&image, line).expect("a plan").inner_words(&PmemBars::new(Vec::new()));
     // What the inner program makes of it is what counts.
     let inner = match Cli::try_parse_from(&words).expect("a good inner command line").action {
         Action::Run(args) => args,

@@ -8,7 +8,7 @@ use crate::exit::{Failure, HOST_LACKS, chain};
 use crate::machine::{Machine, Observer, Stopper};
 use crate::nested::NestedError;
 use crate::probe;
-use crate::session::{Attended, End, Guest, Manner, Session, connect};
+use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, connect};
 use crate::stats::{self, Counted, Recorder};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
@@ -21,13 +21,14 @@ const FREQUENT_EXITS: usize = 20;
 
 /// Starts the guest of `plan`, or prints what would be started.
 pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
-    let voice = Voice { progress: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
+    let progress =
+        Progress { shown: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
     if let Some(path) = &args.stats_json {
         // Known before the run rather than after it.
         let opened = OpenOptions::new().create(true).append(true).open(path);
         opened.map_err(|error| unwritable(path, &error))?;
     }
-    if nested(args, &voice) { run_nested(args, plan, &voice) } else { run_on_kvm(args, plan) }
+    if nested(args, &progress) { run_nested(args, plan, &progress) } else { run_on_kvm(args, plan) }
 }
 
 fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
@@ -43,36 +44,36 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
-    let attended = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+    let result = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
     if args.verbose > 0 {
         let histogram = guest.observer.histogram();
         let rows = if args.verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
         histogram.lines().take(rows).for_each(|row| eprintln!("{row}"));
     }
     let report = recorder.report(&guest.counters());
-    finish(args, &attended, &report, "")
+    finish(args, &result, &report, "")
 }
 
-fn run_nested(args: &VmArgs, plan: &Plan, voice: &Voice) -> Result<u8, Failure> {
+fn run_nested(args: &VmArgs, plan: &Plan, progress: &Progress) -> Result<u8, Failure> {
     let first = plan.first_guest()?;
     if args.dry_run {
         return print(&dry::nested(&first));
     }
     if args.verbose > 0 {
-        voice.say(&format!("QEMU {} as {}", first.qemu.version, dry::quoted(&first.words())));
+        progress.say(&format!("QEMU {} as {}", first.qemu.version, dry::quoted(&first.words())));
     }
     let mut session = session(args, plan, Side::Outer)?;
     let mut recorder = Recorder::new("nested");
-    let attended = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
+    let result = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
     let report = recorder.report(&Counted::default());
-    let code = finish(args, &attended, &report, "nested mode's first guest: ")?;
+    let code = finish(args, &result, &report, "nested mode's first guest: ")?;
     // A QEMU that never came to run the guest is this host's, and not ours.
-    let never_ran = !attended.started && matches!(attended.end, End::Failed(_));
+    let never_ran = !result.started && matches!(result.end, RunEnd::Failed(_));
     Ok(if never_ran { HOST_LACKS } else { code })
 }
 
 /// Whether KVM cannot be used.
-fn nested(args: &VmArgs, voice: &Voice) -> bool {
+fn nested(args: &VmArgs, progress: &Progress) -> bool {
     match args.accel {
         Accel::Kvm => false,
         _ if args.in_first_guest => true,
@@ -80,7 +81,7 @@ fn nested(args: &VmArgs, voice: &Voice) -> bool {
         Accel::Auto => match probe::kvm() {
             Ok(()) => false,
             Err(why) => {
-                voice.say(&format!("no usable KVM, so nested mode: {why}"));
+                progress.say(&format!("no usable KVM, so nested mode: {why}"));
                 true
             }
         },
@@ -101,14 +102,14 @@ fn session(args: &VmArgs, plan: &Plan, side: Side) -> Result<Session, Failure> {
     // Inside, the time limit counts from the second guest's start, and its end shows the second
     // guest's log; outside it only has to come later.
     let grace = if outer { args.boot_timeout } else { Duration::ZERO };
-    let manner = Manner {
+    let options = SessionOptions {
         raw: plan.raw,
         console: args.console && !outer,
         serial: args.verbose > 1,
         boot_limit: args.boot_timeout,
         run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
     };
-    Session::of_process(manner).map_err(Failure::vmm)
+    Session::of_process(options).map_err(Failure::vmm)
 }
 
 /// A guest on KVM, as its session sees it.
@@ -145,17 +146,22 @@ fn nested_failure(error: NestedError) -> Failure {
 }
 
 /// Tells what is to be told, and gives the exit code.
-fn finish(args: &VmArgs, attended: &Attended, report: &Value, whose: &str) -> Result<u8, Failure> {
-    for complaint in &attended.complaints {
+fn finish(
+    args: &VmArgs,
+    result: &SessionResult,
+    report: &Value,
+    whose: &str,
+) -> Result<u8, Failure> {
+    for complaint in &result.complaints {
         tell(&format!("farfault: a line on the guest's control port is no message: {complaint}\n"));
     }
-    if !attended.end.was_wanted() {
-        if attended.end.explained_by_serial() && !args.console && args.verbose < 2 {
-            for line in &attended.serial_tail {
+    if !result.end.was_wanted() {
+        if result.end.explained_by_serial() && !args.console && args.verbose < 2 {
+            for line in &result.serial_tail {
                 tell(&format!("  | {line}\n"));
             }
         }
-        tell(&format!("farfault: {whose}{}\n", attended.end));
+        tell(&format!("farfault: {whose}{}\n", result.end));
     }
     if args.stats {
         tell(&stats::table(report));
@@ -164,7 +170,7 @@ fn finish(args: &VmArgs, attended: &Attended, report: &Value, whose: &str) -> Re
         fs::write(path, format!("{report:#}\n"))
             .map_err(|error| Failure::vmm(format!("cannot write {}: {error}", path.display())))?;
     }
-    Ok(attended.end.code())
+    Ok(result.end.code())
 }
 
 /// Says it on standard error. Who has stopped reading there misses only this.
@@ -177,13 +183,13 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Says what is done, where someone wants to know.
-struct Voice {
-    progress: bool,
+struct Progress {
+    shown: bool,
 }
 
-impl Voice {
+impl Progress {
     fn say(&self, line: &str) {
-        if self.progress {
+        if self.shown {
             eprintln!("farfault: {line}");
         }
     }

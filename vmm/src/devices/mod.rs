@@ -6,9 +6,7 @@
 mod ports;
 pub mod power;
 pub mod serial;
-#[cfg(test)]
-mod serial_test;
 mod stream;
 pub mod virtio;
 
-pub use ports::{Action, PortBus};
+pub use ports::{PortBus, PowerRequest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// What a write asks of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PowerRequest {
     /// Nothing.
     None,
     /// Switch the power off.
@@ -19,7 +19,7 @@ pub trait PortDevice: Send + Sync {
     /// Reads a port of the range.
     fn read(&self, port: u16) -> u8;
     /// Writes a port of the range.
-    fn write(&self, port: u16, value: u8) -> Action;
+    fn write(&self, port: u16, value: u8) -> PowerRequest;
 }
 
 /// Which device answers at which ports.
@@ -43,12 +43,12 @@ impl PortBus {
     }
 
     /// Writes bytes to consecutive ports.
-    pub fn write(&self, port: u16, data: &[u8]) -> Action {
-        let mut action = Action::None;
+    pub fn write(&self, port: u16, data: &[u8]) -> PowerRequest {
+        let mut action = PowerRequest::None;
         for (i, byte) in data.iter().enumerate() {
             if let Some((offset, device)) = self.find(port, i) {
                 let asked = device.write(offset, *byte);
-                action = if asked == Action::None { action } else { asked };
+                action = if asked == PowerRequest::None { action } else { asked };
             }
         }
         action

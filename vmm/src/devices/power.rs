@@ -3,7 +3,7 @@
 //! and reset registers, and the keyboard controller's reset line, which is
 //! what a kernel without ACPI, or with `reboot=k`, pulls.
 
-use super::ports::{Action, PortDevice};
+use super::ports::{PortDevice, PowerRequest};
 
 /// Port of the sleep control register; the sleep status and reset registers
 /// follow it.
@@ -35,13 +35,13 @@ impl PortDevice for Power {
         0
     }
 
-    fn write(&self, port: u16, value: u8) -> Action {
+    fn write(&self, port: u16, value: u8) -> PowerRequest {
         match (port, value) {
             (SLEEP_CONTROL, value) if value == SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE => {
-                Action::PowerOff
+                PowerRequest::PowerOff
             }
-            (RESET, RESET_VALUE) => Action::Reset,
-            _ => Action::None,
+            (RESET, RESET_VALUE) => PowerRequest::Reset,
+            _ => PowerRequest::None,
         }
     }
 }
@@ -55,8 +55,8 @@ impl PortDevice for KeyboardReset {
         0
     }
 
-    fn write(&self, _port: u16, value: u8) -> Action {
-        if value == PULSE_RESET { Action::Reset } else { Action::None }
+    fn write(&self, _port: u16, value: u8) -> PowerRequest {
+        if value == PULSE_RESET { PowerRequest::Reset } else { PowerRequest::None }
     }
 }
 
@@ -66,17 +66,17 @@ mod tests {
 
     #[test]
     fn only_soft_off_with_sleep_enable_switches_off() {
-        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2 | 1 << 5), Action::PowerOff);
-        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2), Action::None);
-        assert_eq!(Power.write(SLEEP_CONTROL, 3 << 2 | 1 << 5), Action::None);
-        assert_eq!(Power.write(SLEEP_STATUS, 0xff), Action::None);
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2 | 1 << 5), PowerRequest::PowerOff);
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2), PowerRequest::None);
+        assert_eq!(Power.write(SLEEP_CONTROL, 3 << 2 | 1 << 5), PowerRequest::None);
+        assert_eq!(Power.write(SLEEP_STATUS, 0xff), PowerRequest::None);
     }
 
     #[test]
     fn both_reset_registers_reset() {
-        assert_eq!(Power.write(RESET, RESET_VALUE), Action::Reset);
-        assert_eq!(Power.write(RESET, 0), Action::None);
-        assert_eq!(KeyboardReset.write(0, 0xfe), Action::Reset);
-        assert_eq!(KeyboardReset.write(0, 0xd1), Action::None);
+        assert_eq!(Power.write(RESET, RESET_VALUE), PowerRequest::Reset);
+        assert_eq!(Power.write(RESET, 0), PowerRequest::None);
+        assert_eq!(KeyboardReset.write(0, 0xfe), PowerRequest::Reset);
+        assert_eq!(KeyboardReset.write(0, 0xd1), PowerRequest::None);
     }
 }

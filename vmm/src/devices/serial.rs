@@ -3,19 +3,17 @@
 //! bytes travel on the event loop, so that a vCPU never waits for a terminal
 //! and a line of output costs one system call instead of one a byte.
 
+use super::ports::{PortDevice, PowerRequest};
+use super::stream::{Input, Stream};
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-
-use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use parking_lot::Mutex;
 use vm_superio::Trigger;
 use vm_superio::serial::{Serial, SerialEvents};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-use super::ports::{Action, PortDevice};
-use super::stream::{Input, Stream};
 
 /// First port of COM1.
 pub const BASE: u16 = 0x3f8;
@@ -57,10 +55,10 @@ impl PortDevice for SerialPort {
         self.uart.lock().read(port as u8)
     }
 
-    fn write(&self, port: u16, value: u8) -> Action {
+    fn write(&self, port: u16, value: u8) -> PowerRequest {
         // The only errors are of eventfds that are full, so already raised.
         let _ = self.uart.lock().write(port as u8, value);
-        Action::None
+        PowerRequest::None
     }
 }
 
@@ -177,3 +175,7 @@ impl MutEventSubscriber for SerialLine {
         self.stream.watch(wanted, ops);
     }
 }
+
+#[cfg(test)]
+#[path = "serial_test.rs"]
+mod tests;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The serial line between a guest's port accesses and the host's stream.
 
+use super::*;
+use event_manager::{EventManager, SubscriberId, SubscriberOps};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-
-use event_manager::{EventManager, SubscriberId, SubscriberOps};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
-
-use super::ports::PortDevice;
-use super::serial::{BACKLOG, SerialLine, SerialPort};
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;

@@ -2,10 +2,9 @@
 //! The machine's end of a byte stream, watched by the event loop only while
 //! there is something to do with it.
 
+use event_manager::{EventOps, EventSet, Events};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-
-use event_manager::{EventOps, EventSet, Events};
 
 /// What reading a stream gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

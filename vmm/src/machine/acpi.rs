@@ -3,8 +3,10 @@
 //! controller or VGA, and the kernel is told so. A kernel that is not told
 //! looks for each, and waits for a clock that is not there 40,000 exits long.
 
-use std::ops::Range;
-
+use super::error::MachineError;
+use super::layout;
+use crate::devices::{power, serial};
+use crate::pci::ECAM_SIZE;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
@@ -19,12 +21,8 @@ use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
+use std::ops::Range;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
-use super::error::MachineError;
-use super::layout;
-use crate::devices::{power, serial};
-use crate::pci::ECAM_SIZE;
 
 const OEM: [u8; 6] = *b"FRFALT";
 const TABLE: [u8; 8] = *b"FARFAULT";

@@ -2,12 +2,11 @@
 //! The state in which the first vCPU enters a kernel by the 64-bit boot
 //! protocol: long mode, flat segments, the first GiB mapped one to one.
 
+use super::error::MachineError;
+use super::layout::{GDT, PAGE_TABLES, ZERO_PAGE};
 use kvm_bindings::{Msrs, kvm_msr_entry, kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
-use super::error::MachineError;
-use super::layout::{GDT, PAGE_TABLES, ZERO_PAGE};
 
 /// Selectors that the protocol asks for.
 const CODE: u16 = 0x10;

@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Making a machine, step by step.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
-
 use super::bus::Bus;
 use super::counters::Observer;
-use super::end::End;
+use super::end::EndLatch;
 use super::error::MachineError;
 use super::exits::Exits;
 use super::functions::Functions;
 use super::interrupts::Interrupts;
 use super::memory::{self, Slots};
 use super::run::Machine;
-use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec, Ports};
-use super::vcpu::Surroundings;
+use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineEnds, MachineSpec};
+use super::vcpu::VcpuContext;
 use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 use crate::iommu::{Iommu, Unit};
 use crate::pmem::Pmem;
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use std::ops::Range;
+use std::sync::Arc;
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 /// The address port of PCI's old way to configuration space. This machine has
 /// only the new one (ECAM), but a kernel looks for old chipsets through the
@@ -52,7 +50,7 @@ impl Machine {
     }
 
     /// Makes a machine from its description; nothing runs yet.
-    pub fn build(spec: &MachineSpec, ports: Ports) -> Result<Machine, MachineError> {
+    pub fn build(spec: &MachineSpec, ports: MachineEnds) -> Result<Machine, MachineError> {
         check(spec)?;
         let kvm = open_kvm()?;
         let supported = kvm
@@ -100,22 +98,22 @@ impl Machine {
         boot::write_tables(&memory)?;
         let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
 
-        let end =
-            End::new().map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
-        let surroundings = Surroundings {
+        let end = EndLatch::new()
+            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        let context = VcpuContext {
             bus: Arc::new(Bus { ports: io, pci, iommu: iommu.clone() }),
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
         };
         let observer = Observer {
-            exits: Arc::clone(&surroundings.exits),
+            exits: Arc::clone(&context.exits),
             accelerator: Arc::clone(&accelerator),
             iommu,
             ram: ram_here(&memory),
         };
         Ok(Machine {
             vcpus,
-            surroundings,
+            context,
             accelerator,
             serial: line,
             console,

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a vCPU's access reaches: I/O ports, configuration space, BARs, the IOMMU.
 
-use std::sync::Arc;
-
 use super::layout::{ECAM, IOMMU};
-use crate::devices::{Action, PortBus};
+use crate::devices::{PortBus, PowerRequest};
 use crate::iommu::{self, Iommu};
 use crate::pci::{ECAM_SIZE, Root};
+use std::sync::Arc;
 
 /// Everything outside RAM that a guest can address.
 pub struct Bus {
@@ -27,11 +26,11 @@ impl Bus {
     }
 
     /// An `out` instruction.
-    pub fn write_port(&self, port: u16, data: &[u8]) -> Action {
-        let mut asked = Action::None;
+    pub fn write_port(&self, port: u16, data: &[u8]) -> PowerRequest {
+        let mut asked = PowerRequest::None;
         for element in data.chunks(element_size(data.len())) {
             let action = self.ports.write(port, element);
-            asked = if asked == Action::None { action } else { asked };
+            asked = if asked == PowerRequest::None { action } else { asked };
         }
         asked
     }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A look at a running machine from any thread.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use farfault_device_model::Counters;
-use serde::Serialize;
-
 use super::exits::Exits;
 use super::footprint;
 use crate::accelerator::Accelerator;
 use crate::iommu::Iommu;
+use farfault_device_model::Counters;
+use serde::Serialize;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// What the machine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -2,19 +2,17 @@
 //! How a run comes to its end: whoever notices first says so, and the event
 //! loop hears of it.
 
+use super::error::MachineError;
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use parking_lot::Mutex;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-use super::error::MachineError;
 
 /// How a run of the guest came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum MachineEnd {
     /// The guest switched the power off.
     PowerOff,
     /// The guest asked for a reset (reset register or keyboard controller).
@@ -26,17 +24,17 @@ pub enum Ending {
 }
 
 /// The end of a run, not yet come.
-pub struct End {
+pub struct EndLatch {
     event: EventFd,
-    outcome: Mutex<Option<Result<Ending, MachineError>>>,
+    outcome: Mutex<Option<Result<MachineEnd, MachineError>>>,
     ended: AtomicBool,
     stop_wanted: AtomicBool,
 }
 
-impl End {
+impl EndLatch {
     /// Nothing has ended.
-    pub fn new() -> io::Result<Arc<End>> {
-        Ok(Arc::new(End {
+    pub fn new() -> io::Result<Arc<EndLatch>> {
+        Ok(Arc::new(EndLatch {
             event: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
             outcome: Mutex::new(None),
             ended: AtomicBool::new(false),
@@ -45,7 +43,7 @@ impl End {
     }
 
     /// Says how the run ended. Only the first to say so is heard.
-    pub fn report(&self, outcome: Result<Ending, MachineError>) {
+    pub fn report(&self, outcome: Result<MachineEnd, MachineError>) {
         self.outcome.lock().get_or_insert(outcome);
         self.ended.store(true, Ordering::Release);
         // Fails only when the event is raised already.
@@ -63,7 +61,7 @@ impl End {
     }
 
     /// How the run ended.
-    pub fn outcome(&self) -> Result<Ending, MachineError> {
+    pub fn outcome(&self) -> Result<MachineEnd, MachineError> {
         let outcome = self.outcome.lock().take();
         outcome.unwrap_or(Err(MachineError::Internal("the run ended without a reason")))
     }
@@ -71,22 +69,22 @@ impl End {
 
 /// Ends a run from any thread.
 #[derive(Clone)]
-pub struct Stopper(pub(super) Arc<End>);
+pub struct Stopper(pub(super) Arc<EndLatch>);
 
 impl Stopper {
-    /// Asks the machine to stop; the run then ends as [`Ending::Stopped`],
+    /// Asks the machine to stop; the run then ends as [`MachineEnd::Stopped`],
     /// without waiting for anyone to read the guest's output. Called while
     /// output is flushed after an end of the guest's own, it cuts that short.
     pub fn stop(&self) {
         self.0.stop_wanted.store(true, Ordering::Release);
-        self.0.report(Ok(Ending::Stopped));
+        self.0.report(Ok(MachineEnd::Stopped));
     }
 }
 
 /// Wakes the event loop when the end has come.
-pub struct EndLine(pub Arc<End>);
+pub struct EndWatcher(pub Arc<EndLatch>);
 
-impl MutEventSubscriber for EndLine {
+impl MutEventSubscriber for EndWatcher {
     fn init(&mut self, ops: &mut EventOps) {
         // Adding a fresh descriptor to a fresh loop cannot fail.
         let _ = ops.add(Events::new(&self.0.event, EventSet::IN));

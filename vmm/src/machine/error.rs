@@ -2,12 +2,11 @@
 //! What can go wrong while a machine is built or runs, in words for the
 //! person at the keyboard.
 
-use std::io;
-use std::path::PathBuf;
-
 use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY};
 use crate::accelerator::AcceleratorError;
 use crate::pmem::PmemError;
+use std::io;
+use std::path::PathBuf;
 
 /// Whose fault an error is; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

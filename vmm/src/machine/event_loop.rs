@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The event loop, on event-manager.
 
-use std::sync::Arc;
-
+use super::error::MachineError;
 use event_manager::{Error, EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
 use nix::libc::EINTR;
 use parking_lot::Mutex;
-
-use super::error::MachineError;
+use std::sync::Arc;
 
 /// Waits for events and hands them to who watches for them.
 pub struct EventLoop(EventManager<Box<dyn MutEventSubscriber>>);

@@ -2,11 +2,10 @@
 //! Counts what a guest's accesses cost: exits to this process, by kind and by
 //! place.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use parking_lot::Mutex;
 
 /// The kinds of access that leave the guest for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,14 +2,6 @@
 //! Putting PCI functions on bus 0: a configuration space that the guest can
 //! read without an exit, a place for each BAR, interrupts and doorbells.
 
-use std::io;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-
-use farfault_device_model::Config as Choices;
-use vm_allocator::{AddressAllocator, AllocPolicy};
-use vm_memory::{GuestMemoryMmap, MmapRegion};
-
 use super::error::MachineError;
 use super::interrupts::Interrupts;
 use super::{layout, memory};
@@ -18,6 +10,12 @@ use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{Port, Unit};
 use crate::pci::{Bar, Config, Function, HostBridge, Identity, Msix, Root};
+use farfault_device_model::Config as Choices;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use vm_allocator::{AddressAllocator, AllocPolicy};
+use vm_memory::{GuestMemoryMmap, MmapRegion};
 
 /// Device numbers.
 const HOST_BRIDGE: u8 = 0;

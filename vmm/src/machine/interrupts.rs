@@ -2,9 +2,8 @@
 //! Interrupts and doorbells through KVM: an irqfd for every I/O APIC pin and
 //! MSI-X vector in use, the table of routes behind them, and ioeventfds.
 
-use std::io;
-use std::sync::Arc;
-
+use super::error::MachineError;
+use crate::pci::{EventRegistry, Message, MessageSender};
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KvmIrqRouting,
     kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1 as Route, kvm_irq_routing_irqchip,
@@ -12,10 +11,9 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-use super::error::MachineError;
-use crate::pci::{EventRegistry, Message, MessageSender};
 
 /// Pins of KVM's I/O APIC; vectors are routed from here on.
 const IO_APIC_PINS: u32 = 24;

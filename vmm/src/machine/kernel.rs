@@ -2,21 +2,19 @@
 //! Puts kernel, initrd, command line and boot parameters into guest memory,
 //! as the 64-bit boot protocol of Linux/x86 wants them.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
-use std::path::Path;
-
-use linux_loader::configurator::linux::LinuxBootConfigurator;
-use linux_loader::configurator::{BootConfigurator, BootParams};
-use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
-use linux_loader::loader::{BzImage, Elf, KernelLoader, KernelLoaderResult};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
 use super::error::MachineError;
 use super::layout;
 use super::spec::{Initrd, MachineSpec};
 use crate::pci::ECAM_SIZE;
+use linux_loader::configurator::linux::LinuxBootConfigurator;
+use linux_loader::configurator::{BootConfigurator, BootParams};
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use linux_loader::loader::{BzImage, Elf, KernelLoader, KernelLoaderResult};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// What this machine's kernels are told first: where the console is, that a
 /// panic ends the run, that a restart goes through ACPI's reset register (on a

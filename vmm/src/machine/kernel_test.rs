@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Kernels and initrds, good and bad, and where they end up.
 
-use std::fs;
-use std::path::PathBuf;
-
-use farfault_device_model::Config;
-
 use super::*;
 use crate::machine::error::Blame;
 use crate::pmem::Pmem;
+use farfault_device_model::Config;
+use std::fs;
+use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
 

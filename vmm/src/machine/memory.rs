@@ -3,22 +3,20 @@
 //! exit.
 #![allow(unsafe_code)] // KVM is told addresses of this process; it cannot check them.
 
+use super::error::MachineError;
+use super::layout;
+use super::spec::MachineSpec;
+use crate::pmem::PmemError;
+use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::VmFd;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
-use kvm_ioctls::VmFd;
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
-
-use super::error::MachineError;
-use super::layout;
-use super::spec::MachineSpec;
-use crate::pmem::PmemError;
 
 /// Memory slots of a VM: RAM first, then single pages.
 pub struct Slots<'a> {

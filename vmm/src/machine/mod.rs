@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A KVM machine with the accelerator in it: what a caller describes
-//! ([`MachineSpec`]), what it connects ([`Ports`]), and how a run ends
-//! ([`Ending`]).
+//! ([`MachineSpec`]), what it connects ([`MachineEnds`]), and how a run ends
+//! ([`MachineEnd`]).
 
 mod acpi;
 mod boot;
@@ -25,7 +25,7 @@ mod spec;
 mod vcpu;
 
 pub use counters::Observer;
-pub use end::{Ending, Stopper};
+pub use end::{MachineEnd, Stopper};
 pub use error::{Blame, MachineError};
 pub use run::Machine;
-pub use spec::{Initrd, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MachineSpec, Ports};
+pub use spec::{Initrd, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MachineEnds, MachineSpec};

@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine from its first instruction to its last byte of output.
 
-use std::sync::Arc;
-
-use kvm_ioctls::{VcpuFd, VmFd};
-use parking_lot::Mutex;
-use vm_memory::{GuestMemoryMmap, MmapRegion};
-
 use super::counters::Observer;
-use super::end::{End, EndLine, Ending, Stopper};
+use super::end::{EndLatch, EndWatcher, MachineEnd, Stopper};
 use super::error::MachineError;
 use super::event_loop::{EventLoop, Shared};
-use super::vcpu::{Surroundings, Vcpus};
+use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::{Accelerator, DoorbellLine};
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
+use kvm_ioctls::{VcpuFd, VmFd};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use vm_memory::{GuestMemoryMmap, MmapRegion};
 
 /// A machine that is built and ready to run.
 pub struct Machine {
     // The last three are kept for the vCPUs, which use them unseen.
     pub(super) vcpus: Vec<VcpuFd>,
-    pub(super) surroundings: Surroundings,
+    pub(super) context: VcpuContext,
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) serial: SerialLine,
     pub(super) console: Console,
     pub(super) observer: Observer,
-    pub(super) end: Arc<End>,
+    pub(super) end: Arc<EndLatch>,
     pub(super) _vm: Arc<VmFd>,
     pub(super) _memory: Arc<GuestMemoryMmap>,
     pub(super) _config_pages: Vec<(u64, Arc<MmapRegion>)>,
@@ -44,11 +42,11 @@ impl Machine {
 
     /// Runs the guest until it ends and its output is written. The event loop
     /// is on this thread; vCPUs and the accelerator have their own.
-    pub fn run(self) -> Result<Ending, MachineError> {
+    pub fn run(self) -> Result<MachineEnd, MachineError> {
         let serial = Arc::new(Mutex::new(self.serial));
         let console = Arc::new(Mutex::new(self.console));
         let mut events = EventLoop::new()?;
-        events.add(EndLine(Arc::clone(&self.end)));
+        events.add(EndWatcher(Arc::clone(&self.end)));
         events.add(DoorbellLine(Arc::clone(&self.accelerator)));
         events.add(Shared(Arc::clone(&serial)));
         events.add(Shared(Arc::clone(&console)));
@@ -58,7 +56,7 @@ impl Machine {
             self.end.report(Err(MachineError::Host { what, source }));
             Vec::new()
         });
-        let vcpus = Vcpus::start(self.vcpus, &self.surroundings);
+        let vcpus = Vcpus::start(self.vcpus, &self.context);
         if let Err(error) = events.run_until(|| self.end.has_come()) {
             self.end.report(Err(error));
         }

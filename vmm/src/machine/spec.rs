@@ -2,14 +2,12 @@
 //! What a caller says about the machine it wants, and the connections it
 //! gives to it.
 
+use super::layout;
+use crate::pmem::Pmem;
+use farfault_device_model::Config;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-
-use farfault_device_model::Config;
-
-use super::layout;
-use crate::pmem::Pmem;
 
 /// The smallest guest memory that can hold a stock kernel and its initrd.
 pub const MIN_MEMORY: u64 = 128 << 20;
@@ -57,7 +55,7 @@ pub struct MachineSpec {
 /// The machine's ends of its byte streams. A stream whose other end is closed
 /// reads as end of file and swallows what is written.
 #[derive(Debug)]
-pub struct Ports {
+pub struct MachineEnds {
     /// The serial line, COM1.
     pub serial: UnixStream,
     /// Port `farfault.stdin`.

@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! vCPU threads: run the guest, and answer what it does that KVM cannot.
 
+use super::bus::Bus;
+use super::end::{EndLatch, MachineEnd};
+use super::error::MachineError;
+use super::exits::{Access, Exits};
+use super::internal_error;
+use crate::devices::PowerRequest;
+use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use nix::libc::{self, c_int, c_void, siginfo_t};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
-use kvm_ioctls::{VcpuExit, VcpuFd};
-use nix::libc::{self, c_int, c_void, siginfo_t};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
-
-use super::bus::Bus;
-use super::end::{End, Ending};
-use super::error::MachineError;
-use super::exits::{Access, Exits};
-use super::internal_error;
-use crate::devices::Action;
 
 /// What every vCPU thread needs.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct VcpuContext {
     pub bus: Arc<Bus>,
     pub exits: Arc<Exits>,
-    pub end: Arc<End>,
+    pub end: Arc<EndLatch>,
 }
 
 /// The running vCPUs.
@@ -34,14 +32,14 @@ pub struct Vcpus {
 impl Vcpus {
     /// Starts a thread for each vCPU. They run until the end has come, which
     /// is at once if one of them cannot be started.
-    pub fn start(vcpus: Vec<VcpuFd>, surroundings: &Surroundings) -> Vcpus {
+    pub fn start(vcpus: Vec<VcpuFd>, context: &VcpuContext) -> Vcpus {
         let mut threads = Vec::new();
         for (id, vcpu) in (0..).zip(vcpus) {
-            match spawn(id, vcpu, surroundings.clone()) {
+            match spawn(id, vcpu, context.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
                     let what = "start a vCPU's thread";
-                    surroundings.end.report(Err(MachineError::Host { what, source }));
+                    context.end.report(Err(MachineError::Host { what, source }));
                 }
             }
         }
@@ -61,38 +59,38 @@ impl Vcpus {
     }
 }
 
-fn spawn(id: u8, vcpu: VcpuFd, surroundings: Surroundings) -> io::Result<JoinHandle<()>> {
+fn spawn(id: u8, vcpu: VcpuFd, context: VcpuContext) -> io::Result<JoinHandle<()>> {
     register_signal_handler(SIGRTMIN(), interrupt)?;
-    let body = move || run(id, vcpu, &surroundings);
+    let body = move || run(id, vcpu, &context);
     thread::Builder::new().name(format!("vcpu{id}")).spawn(body)
 }
 
 /// Does nothing: the signal has done its work by interrupting KVM_RUN.
 extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
 
-fn run(id: u8, mut vcpu: VcpuFd, surroundings: &Surroundings) {
-    while !surroundings.end.has_come() {
-        match step(&mut vcpu, surroundings) {
+fn run(id: u8, mut vcpu: VcpuFd, context: &VcpuContext) {
+    while !context.end.has_come() {
+        match step(&mut vcpu, context) {
             Ok(None) => {}
-            Ok(Some(ending)) => surroundings.end.report(Ok(ending)),
+            Ok(Some(ending)) => context.end.report(Ok(ending)),
             Err(mut reason) => {
                 if let Ok(regs) = vcpu.get_regs() {
                     reason.push_str(&format!(" at rip {:#x}", regs.rip));
                 }
-                surroundings.end.report(Err(MachineError::Vcpu { vcpu: id, reason }));
+                context.end.report(Err(MachineError::Vcpu { vcpu: id, reason }));
             }
         }
     }
 }
 
 /// Runs the guest until its next exit and answers it.
-fn step(vcpu: &mut VcpuFd, around: &Surroundings) -> Result<Option<Ending>, String> {
+fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, String> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => return Ok(None),
         Err(error) => return Err(format!("KVM_RUN failed: {error}")),
     };
-    let (bus, exits) = (&around.bus, &around.exits);
+    let (bus, exits) = (&context.bus, &context.exits);
     match exit {
         VcpuExit::IoIn(port, data) => {
             exits.count(Access::PortRead, port.into());
@@ -101,9 +99,9 @@ fn step(vcpu: &mut VcpuFd, around: &Surroundings) -> Result<Option<Ending>, Stri
         VcpuExit::IoOut(port, data) => {
             exits.count(Access::PortWrite, port.into());
             return Ok(match bus.write_port(port, data) {
-                Action::None => None,
-                Action::PowerOff => Some(Ending::PowerOff),
-                Action::Reset => Some(Ending::Reset),
+                PowerRequest::None => None,
+                PowerRequest::PowerOff => Some(MachineEnd::PowerOff),
+                PowerRequest::Reset => Some(MachineEnd::Reset),
             });
         }
         VcpuExit::MmioRead(address, data) => {
@@ -114,10 +112,14 @@ fn step(vcpu: &mut VcpuFd, around: &Surroundings) -> Result<Option<Ending>, Stri
             exits.count(Access::MemoryWrite, address);
             bus.write_memory(address, data);
         }
-        VcpuExit::Shutdown => return Ok(Some(Ending::TripleFault)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return Ok(Some(Ending::PowerOff)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Ok(Some(Ending::Reset)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => return Ok(Some(Ending::TripleFault)),
+        VcpuExit::Shutdown => return Ok(Some(MachineEnd::TripleFault)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
+            return Ok(Some(MachineEnd::PowerOff));
+        }
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Ok(Some(MachineEnd::Reset)),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => {
+            return Ok(Some(MachineEnd::TripleFault));
+        }
         VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
         VcpuExit::InternalError => {
             exits.count_other();

@@ -4,7 +4,7 @@
 // What happens between fork and exec has no safe interface.
 #![allow(unsafe_code)]
 
-use crate::machine::Ending;
+use crate::machine::MachineEnd;
 use crate::session::{Guest, Runner};
 use nix::libc;
 use nix::sys::prctl;
@@ -21,11 +21,11 @@ use std::thread::{self, JoinHandle};
 
 /// A running QEMU.
 pub struct Child {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Running>>,
     complaint: Mutex<Option<JoinHandle<Option<String>>>>,
 }
 
-struct State {
+struct Running {
     /// Gone once the process is reaped, so that no other gets our signal.
     pid: Option<Pid>,
     stopped: bool,
@@ -55,7 +55,7 @@ impl Child {
         let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
         let stderr = child.stderr.take();
         Ok(Child {
-            state: Arc::new(Mutex::new(State { pid: Some(pid), stopped: false })),
+            state: Arc::new(Mutex::new(Running { pid: Some(pid), stopped: false })),
             complaint: Mutex::new(stderr.map(|stderr| thread::spawn(|| last_complaint(stderr)))),
         })
     }
@@ -65,7 +65,7 @@ impl Child {
         let state = Arc::clone(&self.state);
         let complaint = self.complaint.lock().take();
         Box::new(move || {
-            let Some(pid) = state.lock().pid else { return Ok(Ending::Stopped) };
+            let Some(pid) = state.lock().pid else { return Ok(MachineEnd::Stopped) };
             // Waits without reaping: until then the process id is this child's.
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
             while waitid(Id::Pid(pid), flags) == Err(nix::Error::EINTR) {}
@@ -120,11 +120,11 @@ fn judge(
     status: nix::Result<WaitStatus>,
     stopped: bool,
     complaint: Option<String>,
-) -> Result<Ending, String> {
+) -> Result<MachineEnd, String> {
     let why = complaint.map_or_else(String::new, |line| format!(": {line}"));
     match status {
-        _ if stopped => Ok(Ending::Stopped),
-        Ok(WaitStatus::Exited(_, 0)) => Ok(Ending::PowerOff),
+        _ if stopped => Ok(MachineEnd::Stopped),
+        Ok(WaitStatus::Exited(_, 0)) => Ok(MachineEnd::PowerOff),
         Ok(WaitStatus::Exited(_, code)) => Err(format!("QEMU ended with code {code}{why}")),
         Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("QEMU was killed by {signal}{why}")),
         Ok(other) => Err(format!("QEMU ended with {other:?}{why}")),
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn ends_are_told_apart() {
         let run = |script| start(script).expect("started").runner()();
-        assert_eq!(run("exit 0"), Ok(Ending::PowerOff));
+        assert_eq!(run("exit 0"), Ok(MachineEnd::PowerOff));
         assert_eq!(
             run("echo 'q: warning: w' >&2; echo 'q: no such machine' >&2; exit 1"),
             Err("QEMU ended with code 1: q: no such machine".to_owned())
@@ -158,7 +158,7 @@ mod tests {
         let child = start("exec sleep 1000").expect("started");
         let runner = child.runner();
         child.stop();
-        assert_eq!(runner(), Ok(Ending::Stopped));
+        assert_eq!(runner(), Ok(MachineEnd::Stopped));
         child.stop();
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let child = start("exec sleep 1000").expect("started");
         let runner = child.runner();
         drop(child);
-        assert_eq!(runner(), Ok(Ending::Stopped));
+        assert_eq!(runner(), Ok(MachineEnd::Stopped));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! the second guest's kernel and initrd, and the command. It lives in memory
 //! and goes away with the process.
 
-use crate::archive::{self, Archive, ArchiveError, Command, Role};
+use crate::archive::{self, Archive, ArchiveError, GuestCommand, Role};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -36,7 +36,7 @@ pub enum PackError {
 
 /// What the first guest carries beside its own initrd.
 #[derive(Debug)]
-pub struct Cargo {
+pub struct InnerGuest {
     /// The second guest's kernel.
     pub kernel: PathBuf,
     /// The second guest's initrd, complete.
@@ -50,7 +50,7 @@ pub struct Cargo {
 }
 
 /// Packs it into an anonymous file.
-pub fn pack(image: &Path, cargo: &Cargo) -> Result<File, PackError> {
+pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     let memory =
         memfd_create(c"farfault-initrd", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from)?;
     let mut out = BufWriter::with_capacity(1 << 20, File::from(memory));
@@ -60,16 +60,16 @@ pub fn pack(image: &Path, cargo: &Cargo) -> Result<File, PackError> {
     archive::align(&mut out, len)?;
     let mut archive = Archive::new(out);
     archive.path(Path::new("/proc/self/exe"), INNER_PROGRAM)?;
-    archive.path(&cargo.kernel, INNER_KERNEL)?;
-    archive.bytes(INNER_INITRD, 0o644, &cargo.initrd)?;
-    for (host, guest) in &cargo.files {
+    archive.path(&inner.kernel, INNER_KERNEL)?;
+    archive.bytes(INNER_INITRD, 0o644, &inner.initrd)?;
+    for (host, guest) in &inner.files {
         archive.path(host, guest)?;
     }
-    archive.command(&Command {
-        argv: cargo.command.clone(),
+    archive.command(&GuestCommand {
+        argv: inner.command.clone(),
         env: BTreeMap::new(),
         cwd: "/".to_owned(),
-        tty: cargo.tty,
+        tty: inner.tty,
         role: Role::L1,
         driver_params: String::new(),
         mark_ack: false,

@@ -4,23 +4,23 @@
 
 mod child;
 mod disk;
+mod pmem_bars;
 mod qemu;
-mod windows;
 
-use crate::machine::Ports;
+use crate::machine::MachineEnds;
 use crate::pmem::PmemError;
-use crate::session::{Attended, End, Session, connect};
+use crate::session::{RunEnd, Session, SessionResult, connect};
 use crate::stats::Recorder;
 use child::Child;
 use disk::PackError;
-pub use disk::{Cargo, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS};
+pub use disk::{INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, InnerGuest};
+pub use pmem_bars::PmemBars;
 pub use qemu::{Qemu, QemuError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-pub use windows::Windows;
 
 /// What the first guest needs beside the memory of its own guest: its kernel,
 /// this program, and the second guest's kernel and initrd, twice while they
@@ -65,11 +65,11 @@ pub struct FirstGuest {
     /// Its initrd.
     pub initrd: PathBuf,
     /// What it carries for the second guest.
-    pub cargo: Cargo,
+    pub inner: InnerGuest,
     /// The second guest's memory.
     pub guest_memory: u64,
     /// Its persistent memory.
-    pub windows: Windows,
+    pub bars: PmemBars,
 }
 
 impl FirstGuest {
@@ -80,11 +80,11 @@ impl FirstGuest {
         &self,
         session: &mut Session,
         recorder: &mut Recorder,
-    ) -> Result<Attended, NestedError> {
-        let disk = disk::pack(&self.initrd, &self.cargo)?;
-        let pmem = self.windows.open()?;
+    ) -> Result<SessionResult, NestedError> {
+        let disk = disk::pack(&self.initrd, &self.inner)?;
+        let pmem = self.bars.open()?;
         let first = self.attempt(&disk, &pmem, session, recorder)?;
-        if first.started || !matches!(first.end, End::Panicked | End::Lost(_)) {
+        if first.started || !matches!(first.end, RunEnd::Panicked | RunEnd::Lost(_)) {
             return Ok(first);
         }
         recorder.retried();
@@ -97,9 +97,9 @@ impl FirstGuest {
         pmem: &[File],
         session: &mut Session,
         recorder: &mut Recorder,
-    ) -> Result<Attended, NestedError> {
+    ) -> Result<SessionResult, NestedError> {
         let (ends, ports) = connect()?;
-        let Ports { serial, stdin, stdout, stderr, control } = ports;
+        let MachineEnds { serial, stdin, stdout, stderr, control } = ports;
         let inherited: [OwnedFd; 5] =
             [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
         let mut command = self.qemu.command();
@@ -119,7 +119,7 @@ impl FirstGuest {
     pub fn words(&self) -> Vec<OsString> {
         let fds = ["SERIAL", "STDIN", "STDOUT", "STDERR", "CONTROL"].map(str::to_owned);
         let mut words = self.qemu.words();
-        words.extend(self.arguments(&fds, "INITRD", &self.windows.names()));
+        words.extend(self.arguments(&fds, "INITRD", &self.bars.names()));
         words
     }
 
@@ -148,7 +148,7 @@ impl FirstGuest {
             add("-chardev", format!("socket,id={name},fd={fd}").into());
             add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
         }
-        for (object, device) in self.windows.arguments(pmem) {
+        for (object, device) in self.bars.arguments(pmem) {
             add("-object", object.into());
             add("-device", device.into());
         }

@@ -2,7 +2,7 @@
 //! First guests played by a script in QEMU's place.
 
 use super::*;
-use crate::session::{Manner, Stdio};
+use crate::session::{SessionOptions, Stdio};
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 struct Seen {
-    attended: Attended,
+    result: SessionResult,
     report: Value,
     stdout: String,
     boots: usize,
@@ -27,7 +27,7 @@ fn run(kernel: &str) -> Seen {
         qemu: Qemu::at(concat!(env!("CARGO_MANIFEST_DIR"), "/src/nested/fake-qemu")),
         kernel: dir.join(kernel),
         initrd: dir.join("initrd"),
-        cargo: Cargo {
+        inner: InnerGuest {
             kernel: dir.join(kernel),
             initrd: Vec::new(),
             command: vec!["true".into()],
@@ -35,31 +35,36 @@ fn run(kernel: &str) -> Seen {
             files: Vec::new(),
         },
         guest_memory: 512 << 20,
-        windows: Windows::new(Vec::new()),
+        bars: PmemBars::new(Vec::new()),
     };
     let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
     let (mut stdout, output) = UnixStream::pair().expect("stdout");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
     let stdio = Stdio { input: null(), output: file(output), error: null() };
     let limit = Duration::from_secs(60);
-    let manner =
-        Manner { raw: false, console: false, serial: false, boot_limit: limit, run_limit: None };
-    let mut session = Session::new(manner, stdio);
+    let options = SessionOptions {
+        raw: false,
+        console: false,
+        serial: false,
+        boot_limit: limit,
+        run_limit: None,
+    };
+    let mut session = Session::new(options, stdio);
     let mut recorder = Recorder::new("nested");
-    let attended = first.run(&mut session, &mut recorder).expect("attended");
+    let result = first.run(&mut session, &mut recorder).expect("result");
     drop(session);
     let mut text = String::new();
     stdout.read_to_string(&mut text).expect("output");
     let boots = fs::read_to_string(dir.join(format!("{kernel}.boots"))).expect("boots");
     fs::remove_dir_all(dir).expect("removed");
     let report = recorder.report(&Default::default());
-    Seen { attended, report, stdout: text, boots: boots.lines().count() }
+    Seen { result, report, stdout: text, boots: boots.lines().count() }
 }
 
 #[test]
 fn what_the_first_guest_says_passes_through() {
     let seen = run("boots");
-    assert_eq!(seen.attended.end, End::Exit(3));
+    assert_eq!(seen.result.end, RunEnd::Exit(3));
     assert_eq!(seen.stdout, "hello\n");
     assert_eq!(seen.report["device"]["faults"], 7);
     assert_eq!(seen.report["hosting"], "nested");
@@ -70,17 +75,17 @@ fn what_the_first_guest_says_passes_through() {
 #[test]
 fn a_panic_before_init_is_tried_again_once_and_counted() {
     let seen = run("panics-once");
-    assert_eq!((seen.attended.end, seen.boots), (End::Exit(3), 2));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Exit(3), 2));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
     let seen = run("panics-always");
-    assert_eq!((seen.attended.end, seen.boots), (End::Panicked, 2));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Panicked, 2));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
 }
 
 #[test]
 fn a_panic_after_init_is_not_tried_again() {
     let seen = run("panics-late");
-    assert_eq!((seen.attended.end, seen.boots), (End::Panicked, 1));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Panicked, 1));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 0);
 }
 
@@ -88,5 +93,5 @@ fn a_panic_after_init_is_not_tried_again() {
 fn a_qemu_that_fails_says_why() {
     let seen = run("does-not-boot");
     let why = "QEMU ended with code 1: qemu: no such kernel".to_owned();
-    assert_eq!((seen.attended.end, seen.boots), (End::Failed(why), 1));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Failed(why), 1));
 }

@@ -18,7 +18,7 @@ const MAX_NAME: usize = 200;
 
 /// What init has to say.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Message {
+pub enum ControlMessage {
     /// Init is up.
     Started,
     /// A named point in the workload, with the driver's counters there.
@@ -53,20 +53,20 @@ struct Line {
 }
 
 /// Reads one line.
-pub fn parse(line: &[u8]) -> Result<Message, String> {
+pub fn parse(line: &[u8]) -> Result<ControlMessage, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| printable(&error.to_string()))?;
     match line {
         Line { exit: Some(code), driver, stats, .. } => {
-            Ok(Message::Exit { code, driver: counters(driver), stats })
+            Ok(ControlMessage::Exit { code, driver: counters(driver), stats })
         }
         Line { mark: Some(name), .. } if name.len() > MAX_NAME => {
             Err("the name of a mark is too long".to_owned())
         }
         Line { mark: Some(name), driver, .. } => {
-            Ok(Message::Mark { name, driver: counters(driver) })
+            Ok(ControlMessage::Mark { name, driver: counters(driver) })
         }
-        Line { error: Some(error), .. } => Ok(Message::Error(printable(&error))),
-        Line { started: Some(true), .. } => Ok(Message::Started),
+        Line { error: Some(error), .. } => Ok(ControlMessage::Error(printable(&error))),
+        Line { started: Some(true), .. } => Ok(ControlMessage::Started),
         _ => Err("none of started, mark, exit and error".to_owned()),
     }
 }
@@ -86,7 +86,7 @@ fn counters(driver: Value) -> Value {
 }
 
 /// Reads lines until the stream ends, handing each to `deliver`.
-pub fn read_lines(mut stream: impl Read, mut deliver: impl FnMut(Result<Message, String>)) {
+pub fn read_lines(mut stream: impl Read, mut deliver: impl FnMut(Result<ControlMessage, String>)) {
     let mut line = Vec::new();
     let mut too_long = false;
     let mut buffer = [0u8; 4096];
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn all(input: &[u8]) -> Vec<Result<Message, String>> {
+    fn all(input: &[u8]) -> Vec<Result<ControlMessage, String>> {
         let mut found = Vec::new();
         read_lines(input, |message| found.push(message));
         found
@@ -136,10 +136,10 @@ mod tests {
         let input = b"{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"faults\":3}}\n\
                       {\"exit\":3,\"driver\":{\"faults\":4}}\n{\"error\":\"no \\u001b[31mport\"}\n";
         let expected = [
-            Ok(Message::Started),
-            Ok(Message::Mark { name: "warm".into(), driver: json!({"faults": 3}) }),
-            Ok(Message::Exit { code: 3, driver: json!({"faults": 4}), stats: None }),
-            Ok(Message::Error("no  [31mport".into())),
+            Ok(ControlMessage::Started),
+            Ok(ControlMessage::Mark { name: "warm".into(), driver: json!({"faults": 3}) }),
+            Ok(ControlMessage::Exit { code: 3, driver: json!({"faults": 4}), stats: None }),
+            Ok(ControlMessage::Error("no  [31mport".into())),
         ];
         assert_eq!(all(input), expected);
     }
@@ -159,7 +159,7 @@ mod tests {
         for case in cases {
             let found = all(&[case, b"{\"started\":true}\n"].concat());
             assert!(found[0].is_err(), "{}", String::from_utf8_lossy(case));
-            assert_eq!(found[1..], [Ok(Message::Started)]);
+            assert_eq!(found[1..], [Ok(ControlMessage::Started)]);
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
         let found = all(&input);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0], Err("longer than 16777216 bytes".to_owned()));
-        assert!(matches!(found[1], Ok(Message::Exit { code: 0, .. })));
+        assert!(matches!(found[1], Ok(ControlMessage::Exit { code: 0, .. })));
     }
 
     #[test]

@@ -9,9 +9,9 @@ mod streams;
 mod terminal;
 mod verdict;
 
-use crate::machine::Ending;
+use crate::machine::MachineEnd;
 use crate::stats::{Counted, Recorder};
-use control::Message;
+use control::ControlMessage;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use serial::SerialLog;
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use streams::InputEnd;
 pub use streams::{HostEnds, Stdio, connect};
 use terminal::RawTerminal;
-pub use verdict::{Attended, End};
-use verdict::{Happening, Verdict};
+use verdict::{GuestEvent, Verdict};
+pub use verdict::{RunEnd, SessionResult};
 
 /// A guest that runs, as its session sees it.
 pub trait Guest: Send + Sync {
@@ -42,11 +42,11 @@ pub trait Guest: Send + Sync {
 }
 
 /// Runs a guest on the calling thread until it ends.
-pub type Runner = Box<dyn FnOnce() -> Result<Ending, String> + Send>;
+pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;
 
 /// How a session is held.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct SessionOptions {
     /// The user's terminal is the guest's.
     pub raw: bool,
     /// Input goes to the serial console, and what it prints is shown.
@@ -59,18 +59,18 @@ pub struct Manner {
     pub run_limit: Option<Duration>,
 }
 
-enum Event {
+enum SessionEvent {
     /// From the guest of the attempt with this number.
-    Guest(u32, Happening),
+    Guest(u32, GuestEvent),
     Signal(Signal),
 }
 
 /// The user's side, which outlives one guest where a boot is tried again.
 pub struct Session {
-    manner: Manner,
+    options: SessionOptions,
     stdio: Stdio,
-    sender: SyncSender<Event>,
-    events: Receiver<Event>,
+    sender: SyncSender<SessionEvent>,
+    events: Receiver<SessionEvent>,
     attempt: u32,
 }
 
@@ -80,17 +80,17 @@ const MAX_EVENTS: usize = 64;
 impl Session {
     /// Takes over the signals of the process and its standard streams. To be
     /// called before any other thread starts.
-    pub fn of_process(manner: Manner) -> io::Result<Session> {
-        let session = Session::new(manner, Stdio::of_process()?);
+    pub fn of_process(options: SessionOptions) -> io::Result<Session> {
+        let session = Session::new(options, Stdio::of_process()?);
         let sender = session.sender.clone();
-        Signals::block()?.watch(move |signal| sender.send(Event::Signal(signal)).is_ok());
+        Signals::block()?.watch(move |signal| sender.send(SessionEvent::Signal(signal)).is_ok());
         Ok(session)
     }
 
     /// A session on these streams, without the process's signals.
-    pub fn new(manner: Manner, stdio: Stdio) -> Session {
+    pub fn new(options: SessionOptions, stdio: Stdio) -> Session {
         let (sender, events) = mpsc::sync_channel(MAX_EVENTS);
-        Session { manner, stdio, sender, events, attempt: 0 }
+        Session { options, stdio, sender, events, attempt: 0 }
     }
 
     /// Holds the session with one guest, from its start to its end.
@@ -100,15 +100,15 @@ impl Session {
         guest: &dyn Guest,
         runner: Runner,
         recorder: &mut Recorder,
-    ) -> io::Result<Attended> {
+    ) -> io::Result<SessionResult> {
         self.attempt += 1;
         let log = Arc::new(Mutex::new(SerialLog::default()));
         let HostEnds { serial, stdin, stdout, stderr, control } = ends;
         let winsize = control.try_clone()?;
         // An init that does not read must not hold us up.
         winsize.set_write_timeout(Some(Duration::from_secs(1)))?;
-        let typed = if self.manner.console { serial.try_clone()? } else { stdin.try_clone()? };
-        if self.manner.console {
+        let typed = if self.options.console { serial.try_clone()? } else { stdin.try_clone()? };
+        if self.options.console {
             stdin.shutdown(Shutdown::Write)?;
         }
         self.copy_out(stdout, &self.stdio.output)?;
@@ -117,34 +117,35 @@ impl Session {
         self.read_control(control);
         self.run_machine(runner);
 
-        let mut desk = Desk { guest, recorder, winsize, typed: Some(typed), terminal: None };
+        let mut running =
+            RunningGuest { guest, recorder, winsize, typed: Some(typed), terminal: None };
         let mut verdict =
-            Verdict::new(Instant::now(), self.manner.boot_limit, self.manner.run_limit);
-        if self.manner.console {
-            desk.open(self)?;
+            Verdict::new(Instant::now(), self.options.boot_limit, self.options.run_limit);
+        if self.options.console {
+            running.open(self)?;
         }
         while !verdict.complete() {
             match self.next(verdict.deadline()) {
-                Some(Event::Guest(attempt, happening)) if attempt == self.attempt => {
-                    desk.note(self, &happening)?;
-                    verdict.note(happening, Instant::now());
+                Some(SessionEvent::Guest(attempt, event)) if attempt == self.attempt => {
+                    running.note(self, &event)?;
+                    verdict.note(event, Instant::now());
                 }
-                Some(Event::Guest(..)) => {}
-                Some(Event::Signal(Signal::SIGWINCH)) => desk.tell_window_size(),
-                Some(Event::Signal(signal)) => verdict.signalled(signal, Instant::now()),
+                Some(SessionEvent::Guest(..)) => {}
+                Some(SessionEvent::Signal(Signal::SIGWINCH)) => running.tell_window_size(),
+                Some(SessionEvent::Signal(signal)) => verdict.signalled(signal, Instant::now()),
                 None => verdict.deadline_passed(Instant::now()),
             }
             if verdict.wants_stop() {
                 guest.stop();
             }
         }
-        drop(desk);
+        drop(running);
         let serial_tail = log.lock().tail(20);
-        Ok(verdict.attended(serial_tail))
+        Ok(verdict.result(serial_tail))
     }
 
     /// The next event, or nothing when the deadline comes first.
-    fn next(&self, deadline: Option<Instant>) -> Option<Event> {
+    fn next(&self, deadline: Option<Instant>) -> Option<SessionEvent> {
         let Some(deadline) = deadline else { return self.events.recv().ok() };
         let left = deadline.saturating_duration_since(Instant::now());
         // The time goes first: a guest can see to it that there is always an event.
@@ -156,36 +157,36 @@ impl Session {
     }
 
     /// A way for a thread to tell of this attempt.
-    fn teller(&self) -> impl Fn(Happening) + Clone + Send + 'static {
+    fn teller(&self) -> impl Fn(GuestEvent) + Clone + Send + 'static {
         let (sender, attempt) = (self.sender.clone(), self.attempt);
         // Nobody listens any more only when the session is over.
-        move |happening| drop(sender.send(Event::Guest(attempt, happening)))
+        move |event| drop(sender.send(SessionEvent::Guest(attempt, event)))
     }
 
     fn copy_out(&self, stream: UnixStream, output: &std::fs::File) -> io::Result<()> {
         let (tell, output) = (self.teller(), output.try_clone()?);
         thread::spawn(move || {
-            streams::copy_output(stream, output, |_| tell(Happening::OutputGone));
-            tell(Happening::Closed);
+            streams::copy_output(stream, output, |_| tell(GuestEvent::OutputGone));
+            tell(GuestEvent::Closed);
         });
         Ok(())
     }
 
     fn keep_log(&self, mut serial: UnixStream, log: &Arc<Mutex<SerialLog>>) -> io::Result<()> {
         let (tell, log) = (self.teller(), Arc::clone(log));
-        let shown = self.manner.console || self.manner.serial;
+        let shown = self.options.console || self.options.serial;
         let mut output = shown.then(|| self.stdio.error.try_clone()).transpose()?;
         thread::spawn(move || {
             streams::read_all(&mut serial, |bytes| {
                 if log.lock().push(bytes) {
-                    tell(Happening::Panicked);
+                    tell(GuestEvent::Panicked);
                 }
                 if let Some(output) = &mut output {
                     // A lost copy of the log is no reason to lose the run.
                     let _ = streams::write_all(output, bytes);
                 }
             });
-            tell(Happening::Closed);
+            tell(GuestEvent::Closed);
         });
         Ok(())
     }
@@ -193,19 +194,19 @@ impl Session {
     fn read_control(&self, control: UnixStream) {
         let tell = self.teller();
         thread::spawn(move || {
-            control::read_lines(control, |message| tell(Happening::Message(message)));
-            tell(Happening::Closed);
+            control::read_lines(control, |message| tell(GuestEvent::Control(message)));
+            tell(GuestEvent::Closed);
         });
     }
 
     fn run_machine(&self, runner: Runner) {
         let tell = self.teller();
-        thread::spawn(move || tell(Happening::Ended(runner())));
+        thread::spawn(move || tell(GuestEvent::Ended(runner())));
     }
 }
 
 /// What the session does for a guest while it lives.
-struct Desk<'a> {
+struct RunningGuest<'a> {
     guest: &'a dyn Guest,
     recorder: &'a mut Recorder,
     winsize: UnixStream,
@@ -214,27 +215,27 @@ struct Desk<'a> {
     terminal: Option<RawTerminal>,
 }
 
-impl Desk<'_> {
+impl RunningGuest<'_> {
     /// Does what an event asks for, before the verdict weighs it.
-    fn note(&mut self, session: &Session, happening: &Happening) -> io::Result<()> {
-        match happening {
-            Happening::Message(Ok(Message::Started)) => {
+    fn note(&mut self, session: &Session, event: &GuestEvent) -> io::Result<()> {
+        match event {
+            GuestEvent::Control(Ok(ControlMessage::Started)) => {
                 self.guest.mark_started();
                 self.recorder.started(&self.guest.counters());
                 self.open(session)?;
             }
-            Happening::Message(Ok(Message::Mark { name, driver })) => {
+            GuestEvent::Control(Ok(ControlMessage::Mark { name, driver })) => {
                 self.recorder.mark(name, &self.guest.counters(), driver);
                 // Init may wait for this, so that what follows a mark is
                 // never counted before it.
                 self.send(&serde_json::json!({ "marked": name }));
             }
-            Happening::Message(Ok(Message::Exit { code, driver, stats })) => {
+            GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, stats })) => {
                 let counted = self.guest.counters();
                 self.recorder.exit(*code, &counted, driver, stats.clone());
                 self.terminal = None;
             }
-            Happening::Ended(_) => self.terminal = None,
+            GuestEvent::Ended(_) => self.terminal = None,
             _ => {}
         }
         Ok(())
@@ -244,7 +245,7 @@ impl Desk<'_> {
     /// boot had swallowed would be missed by the next.
     fn open(&mut self, session: &Session) -> io::Result<()> {
         let Some(guest) = self.typed.take() else { return Ok(()) };
-        let raw = session.manner.raw;
+        let raw = session.options.raw;
         if raw {
             self.terminal = Some(RawTerminal::enter()?);
         }
@@ -252,7 +253,7 @@ impl Desk<'_> {
         let (tell, input) = (session.teller(), session.stdio.input.try_clone()?);
         thread::spawn(move || {
             if streams::copy_input(input, guest, raw) == InputEnd::Escaped {
-                tell(Happening::Escaped);
+                tell(GuestEvent::Escaped);
             }
         });
         Ok(())

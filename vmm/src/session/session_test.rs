@@ -4,13 +4,13 @@
 
 use super::*;
 use crate::exit;
-use crate::machine::Ports;
+use crate::machine::MachineEnds;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 
-const MANNER: Manner = Manner {
+const OPTIONS: SessionOptions = SessionOptions {
     raw: false,
     console: false,
     serial: false,
@@ -32,7 +32,7 @@ impl Guest for Fake {
 }
 
 struct Seen {
-    attended: Attended,
+    result: SessionResult,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     report: serde_json::Value,
@@ -41,9 +41,9 @@ struct Seen {
 /// Holds a session in which `machine` plays the guest; it gets its ends and a
 /// channel that tells when it is to stop.
 fn session(
-    manner: Manner,
+    options: SessionOptions,
     input: &[u8],
-    machine: impl FnOnce(&Ports, &Receiver<()>) -> Ending + Send + 'static,
+    machine: impl FnOnce(&MachineEnds, &Receiver<()>) -> MachineEnd + Send + 'static,
 ) -> Seen {
     let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
     let (stdin, mut typist) = UnixStream::pair().expect("stdin");
@@ -61,16 +61,16 @@ fn session(
         }))
     });
     let stdio = Stdio { input: file(stdin), output: file(output), error: file(error) };
-    let mut session = Session::new(manner, stdio);
+    let mut session = Session::new(options, stdio);
     let (ends, ports) = connect().expect("sockets");
     let (stop, stopped) = mpsc::channel();
     let runner: Runner = Box::new(move || Ok(machine(&ports, &stopped)));
     let mut recorder = Recorder::new("kvm");
     let fake = Fake(stop);
-    let attended = session.attend(ends, &fake, runner, &mut recorder).expect("attended");
+    let result = session.attend(ends, &fake, runner, &mut recorder).expect("result");
     drop(session);
     let mut read = |index: usize| readers[index].take().expect("once").join().expect("read");
-    Seen { attended, stdout: read(0), stderr: read(1), report: recorder.report(&fake.counters()) }
+    Seen { result, stdout: read(0), stderr: read(1), report: recorder.report(&fake.counters()) }
 }
 
 fn say(mut stream: &UnixStream, text: &str) {
@@ -79,16 +79,16 @@ fn say(mut stream: &UnixStream, text: &str) {
 
 #[test]
 fn output_and_exit_code_arrive_whole() {
-    let seen = session(MANNER, b"", |ports, _| {
+    let seen = session(OPTIONS, b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         for _ in 0..1000 {
             say(&ports.stdout, &"x".repeat(4096));
         }
         say(&ports.stderr, "a warning\n");
         say(&ports.control, "{\"exit\":3,\"driver\":{\"batches\":1}}\n");
-        Ending::PowerOff
+        MachineEnd::PowerOff
     });
-    assert_eq!(seen.attended.end, End::Exit(3));
+    assert_eq!(seen.result.end, RunEnd::Exit(3));
     assert_eq!(seen.stdout.len(), 4_096_000);
     assert_eq!(seen.stderr, b"a warning\n");
     assert_eq!(seen.report["driver"]["batches"], 1);
@@ -97,35 +97,35 @@ fn output_and_exit_code_arrive_whole() {
 
 #[test]
 fn input_flows_once_init_is_up_and_ends() {
-    let seen = session(MANNER, b"to the guest", |ports, _| {
+    let seen = session(OPTIONS, b"to the guest", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         let mut input = String::new();
         (&ports.stdin).read_to_string(&mut input).expect("input");
         say(&ports.stdout, &input.to_uppercase());
         say(&ports.control, "{\"exit\":0}\n");
-        Ending::PowerOff
+        MachineEnd::PowerOff
     });
     assert_eq!(seen.stdout, b"TO THE GUEST");
 }
 
 #[test]
 fn the_console_gets_the_input_and_shows_the_log() {
-    let manner = Manner { console: true, ..MANNER };
-    let seen = session(manner, b"typed", |ports, _| {
+    let options = SessionOptions { console: true, ..OPTIONS };
+    let seen = session(options, b"typed", |ports, _| {
         let mut typed = [0u8; 5];
         (&ports.serial).read_exact(&mut typed).expect("typed");
         assert_eq!((&ports.stdin).read(&mut [0u8; 1]).expect("end of input"), 0);
         say(&ports.serial, "the log\r\n");
         say(&ports.control, "{\"exit\":0}\n");
-        Ending::PowerOff
+        MachineEnd::PowerOff
     });
     assert_eq!(seen.stderr, b"the log\r\n");
-    assert_eq!(seen.attended.end, End::Exit(0));
+    assert_eq!(seen.result.end, RunEnd::Exit(0));
 }
 
 #[test]
 fn a_mark_is_counted_and_answered() {
-    let seen = session(MANNER, b"", |ports, _| {
+    let seen = session(OPTIONS, b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"batches\":2}}\n");
         let mut answer = String::new();
         let mut control = BufReader::new(&ports.control);
@@ -135,7 +135,7 @@ fn a_mark_is_counted_and_answered() {
         }
         say(&ports.stdout, &answer);
         say(&ports.control, "{\"exit\":0}\n");
-        Ending::PowerOff
+        MachineEnd::PowerOff
     });
     assert_eq!(seen.stdout, b"{\"marked\":\"warm\"}\n");
     assert_eq!(seen.report["marks"][0]["driver"]["batches"], 2);
@@ -144,50 +144,50 @@ fn a_mark_is_counted_and_answered() {
 
 #[test]
 fn a_panic_ends_the_run_with_the_serial_log() {
-    let seen = session(MANNER, b"", |ports, _| {
+    let seen = session(OPTIONS, b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         say(&ports.serial, "[1.0] Kernel panic - not syncing: oh no\r\n");
-        Ending::Reset
+        MachineEnd::Reset
     });
-    assert_eq!(seen.attended.end, End::Panicked);
-    assert_eq!(seen.attended.end.code(), exit::GUEST_LOST);
-    assert_eq!(seen.attended.serial_tail, ["[1.0] Kernel panic - not syncing: oh no"]);
+    assert_eq!(seen.result.end, RunEnd::Panicked);
+    assert_eq!(seen.result.end.code(), exit::GUEST_LOST);
+    assert_eq!(seen.result.serial_tail, ["[1.0] Kernel panic - not syncing: oh no"]);
 }
 
 #[test]
 fn a_guest_that_never_answers_is_stopped() {
-    let manner = Manner { boot_limit: Duration::from_millis(1), ..MANNER };
-    let seen = session(manner, b"", |ports, stopped| {
+    let options = SessionOptions { boot_limit: Duration::from_millis(1), ..OPTIONS };
+    let seen = session(options, b"", |ports, stopped| {
         say(&ports.serial, "Decompressing Linux...\r\n");
         stopped.recv().expect("stopped");
-        Ending::Stopped
+        MachineEnd::Stopped
     });
-    assert_eq!(seen.attended.end, End::NeverStarted(manner.boot_limit));
-    assert_eq!(seen.attended.serial_tail, ["Decompressing Linux..."]);
+    assert_eq!(seen.result.end, RunEnd::NeverStarted(options.boot_limit));
+    assert_eq!(seen.result.serial_tail, ["Decompressing Linux..."]);
 }
 
 #[test]
 fn a_run_over_its_time_is_stopped_and_its_output_kept() {
     let limit = Duration::from_millis(1);
-    let manner = Manner { run_limit: Some(limit), ..MANNER };
-    let seen = session(manner, b"", |ports, stopped| {
+    let options = SessionOptions { run_limit: Some(limit), ..OPTIONS };
+    let seen = session(options, b"", |ports, stopped| {
         say(&ports.stdout, "before\n");
         stopped.recv().expect("stopped");
         say(&ports.stdout, "after\n");
-        Ending::Stopped
+        MachineEnd::Stopped
     });
-    assert_eq!(seen.attended.end, End::TimedOut(limit));
+    assert_eq!(seen.result.end, RunEnd::TimedOut(limit));
     assert_eq!(seen.stdout, b"before\nafter\n");
 }
 
 #[test]
 fn nonsense_on_the_control_port_does_no_harm() {
-    let seen = session(MANNER, b"", |ports, _| {
+    let seen = session(OPTIONS, b"", |ports, _| {
         say(&ports.control, "\u{0}\u{1}garbage\n{\"exit\":999}\n{\"exit\":4}\n");
-        Ending::PowerOff
+        MachineEnd::PowerOff
     });
-    assert_eq!(seen.attended.end, End::Exit(4));
-    assert_eq!(seen.attended.complaints.len(), 2);
+    assert_eq!(seen.result.end, RunEnd::Exit(4));
+    assert_eq!(seen.result.complaints.len(), 2);
 }
 
 #[test]
@@ -195,20 +195,20 @@ fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let (stdio_end, _keep) = UnixStream::pair().expect("stdio");
     let file = || File::from(OwnedFd::from(stdio_end.try_clone().expect("a copy")));
     let stdio = Stdio { input: file(), output: file(), error: file() };
-    let mut session = Session::new(MANNER, stdio);
+    let mut session = Session::new(OPTIONS, stdio);
     let mut recorder = Recorder::new("nested");
     let (stop, _stopped) = mpsc::channel();
     let fake = Fake(stop);
-    let mut attempt = |end: fn(&Ports)| {
+    let mut attempt = |end: fn(&MachineEnds)| {
         let (ends, ports) = connect().expect("sockets");
         let runner: Runner = Box::new(move || {
             end(&ports);
-            Ok(Ending::PowerOff)
+            Ok(MachineEnd::PowerOff)
         });
-        session.attend(ends, &fake, runner, &mut recorder).expect("attended")
+        session.attend(ends, &fake, runner, &mut recorder).expect("result")
     };
     let first = attempt(|ports| say(&ports.serial, "Kernel panic - not syncing: early\n"));
-    assert_eq!((first.end, first.started), (End::Panicked, false));
+    assert_eq!((first.end, first.started), (RunEnd::Panicked, false));
     let second = attempt(|ports| say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n"));
-    assert_eq!((second.end, second.started), (End::Exit(0), true));
+    assert_eq!((second.end, second.started), (RunEnd::Exit(0), true));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The byte streams between host and guest, and the threads that copy them.
 
-use crate::machine::Ports;
+use crate::machine::MachineEnds;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -28,13 +28,13 @@ pub struct HostEnds {
 }
 
 /// Five connections: our ends and the machine's.
-pub fn connect() -> io::Result<(HostEnds, Ports)> {
+pub fn connect() -> io::Result<(HostEnds, MachineEnds)> {
     let (serial, serial_port) = UnixStream::pair()?;
     let (stdin, stdin_port) = UnixStream::pair()?;
     let (stdout, stdout_port) = UnixStream::pair()?;
     let (stderr, stderr_port) = UnixStream::pair()?;
     let (control, control_port) = UnixStream::pair()?;
-    let ports = Ports {
+    let ports = MachineEnds {
         serial: serial_port,
         stdin: stdin_port,
         stdout: stdout_port,

@@ -2,9 +2,9 @@
 //! How a run ended. Events come in from several threads in any order; this
 //! weighs them, without clocks or threads of its own.
 
-use super::control::Message;
+use super::control::ControlMessage;
 use crate::exit;
-use crate::machine::Ending;
+use crate::machine::MachineEnd;
 use nix::sys::signal::Signal;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,15 +22,15 @@ const MAX_COMPLAINTS: usize = 5;
 
 /// Something that happened to the guest.
 #[derive(Debug)]
-pub enum Happening {
+pub enum GuestEvent {
     /// A line on the control port.
-    Message(Result<Message, String>),
+    Control(Result<ControlMessage, String>),
     /// Its kernel panicked.
     Panicked,
     /// One of its output streams ended.
     Closed,
     /// The machine is no more.
-    Ended(Result<Ending, String>),
+    Ended(Result<MachineEnd, String>),
     /// Our own output takes no more.
     OutputGone,
     /// The user typed the escape character.
@@ -39,13 +39,13 @@ pub enum Happening {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum End {
+pub enum RunEnd {
     /// The command ended with this code.
     Exit(u8),
     /// The guest's kernel panicked.
     Panicked,
     /// The guest went without a word about its command.
-    Lost(Ending),
+    Lost(MachineEnd),
     /// Init could not go on.
     InitFailed(String),
     /// No sign of init within the boot limit.
@@ -60,66 +60,72 @@ pub enum End {
     Failed(String),
 }
 
-impl End {
+impl RunEnd {
     /// The program's exit code.
     pub fn code(&self) -> u8 {
         match self {
-            End::Exit(code) => *code,
-            End::Panicked | End::Lost(_) | End::InitFailed(_) => exit::GUEST_LOST,
-            End::NeverStarted(_) | End::TimedOut(_) => exit::TIMED_OUT,
-            End::Signalled(signal) => u8::try_from(128 + *signal as i32).unwrap_or(u8::MAX),
-            End::Escaped => 0,
-            End::Failed(_) => exit::VMM_FAILED,
+            RunEnd::Exit(code) => *code,
+            RunEnd::Panicked | RunEnd::Lost(_) | RunEnd::InitFailed(_) => exit::GUEST_LOST,
+            RunEnd::NeverStarted(_) | RunEnd::TimedOut(_) => exit::TIMED_OUT,
+            RunEnd::Signalled(signal) => u8::try_from(128 + *signal as i32).unwrap_or(u8::MAX),
+            RunEnd::Escaped => 0,
+            RunEnd::Failed(_) => exit::VMM_FAILED,
         }
     }
 
     /// Whether it came about as someone here wanted, so that it needs no words.
     pub fn was_wanted(&self) -> bool {
-        matches!(self, End::Exit(_) | End::Escaped | End::Signalled(_))
+        matches!(self, RunEnd::Exit(_) | RunEnd::Escaped | RunEnd::Signalled(_))
     }
 
     /// Whether the serial log says more about it.
     pub fn explained_by_serial(&self) -> bool {
         match self {
-            End::Panicked | End::Lost(_) | End::NeverStarted(_) | End::TimedOut(_) => true,
-            End::InitFailed(_) | End::Exit(_) | End::Signalled(_) => false,
-            End::Escaped | End::Failed(_) => false,
+            RunEnd::Panicked | RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::TimedOut(_) => {
+                true
+            }
+            RunEnd::InitFailed(_) | RunEnd::Exit(_) | RunEnd::Signalled(_) => false,
+            RunEnd::Escaped | RunEnd::Failed(_) => false,
         }
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Exit(code) => write!(f, "the command ended with code {code}"),
-            End::Panicked => f.write_str("the guest's kernel panicked"),
-            End::Lost(Ending::PowerOff) => {
+            RunEnd::Exit(code) => write!(f, "the command ended with code {code}"),
+            RunEnd::Panicked => f.write_str("the guest's kernel panicked"),
+            RunEnd::Lost(MachineEnd::PowerOff) => {
                 f.write_str("the guest switched itself off without an exit code")
             }
-            End::Lost(Ending::Reset) => f.write_str("the guest reset itself"),
-            End::Lost(Ending::TripleFault) => f.write_str("the guest ended in a triple fault"),
-            End::Lost(Ending::Stopped) => f.write_str("the guest stopped without an exit code"),
-            End::InitFailed(why) => write!(f, "the guest's init cannot go on: {why}"),
-            End::NeverStarted(limit) => write!(
+            RunEnd::Lost(MachineEnd::Reset) => f.write_str("the guest reset itself"),
+            RunEnd::Lost(MachineEnd::TripleFault) => {
+                f.write_str("the guest ended in a triple fault")
+            }
+            RunEnd::Lost(MachineEnd::Stopped) => {
+                f.write_str("the guest stopped without an exit code")
+            }
+            RunEnd::InitFailed(why) => write!(f, "the guest's init cannot go on: {why}"),
+            RunEnd::NeverStarted(limit) => write!(
                 f,
                 "the guest's init did not answer within {} s (--boot-timeout)",
                 limit.as_secs_f64()
             ),
-            End::TimedOut(limit) => {
+            RunEnd::TimedOut(limit) => {
                 write!(f, "timed out after {} s (--timeout)", limit.as_secs_f64())
             }
-            End::Signalled(signal) => write!(f, "ended by {signal}"),
-            End::Escaped => f.write_str("ended by the user"),
-            End::Failed(why) => f.write_str(why),
+            RunEnd::Signalled(signal) => write!(f, "ended by {signal}"),
+            RunEnd::Escaped => f.write_str("ended by the user"),
+            RunEnd::Failed(why) => f.write_str(why),
         }
     }
 }
 
 /// What is known when a guest is gone.
 #[derive(Debug)]
-pub struct Attended {
+pub struct SessionResult {
     /// How it ended.
-    pub end: End,
+    pub end: RunEnd,
     /// Whether its init ever came up.
     pub started: bool,
     /// The last lines of its serial log.
@@ -144,8 +150,8 @@ pub struct Verdict {
     began: Instant,
     boot_limit: Duration,
     run_limit: Option<Duration>,
-    end: Option<End>,
-    ended: Option<Result<Ending, String>>,
+    end: Option<RunEnd>,
+    ended: Option<Result<MachineEnd, String>>,
     open: u8,
     started: bool,
     limit: Option<(Instant, Limit)>,
@@ -178,32 +184,32 @@ impl Verdict {
     }
 
     /// Weighs something that happened.
-    pub fn note(&mut self, happening: Happening, now: Instant) {
-        match happening {
-            Happening::Message(Ok(message)) => self.message(message, now),
-            Happening::Message(Err(why)) if self.complaints.len() < MAX_COMPLAINTS => {
+    pub fn note(&mut self, event: GuestEvent, now: Instant) {
+        match event {
+            GuestEvent::Control(Ok(message)) => self.message(message, now),
+            GuestEvent::Control(Err(why)) if self.complaints.len() < MAX_COMPLAINTS => {
                 self.complaints.push(why);
             }
-            Happening::Message(Err(_)) => {}
-            Happening::Panicked => self.decide(End::Panicked, LAST_WORDS, now),
-            Happening::Closed => self.open = self.open.saturating_sub(1),
-            Happening::Ended(how) => self.machine_ended(how),
-            Happening::OutputGone => self.stop_as(End::Signalled(Signal::SIGPIPE), now),
-            Happening::Escaped => self.stop_as(End::Escaped, now),
+            GuestEvent::Control(Err(_)) => {}
+            GuestEvent::Panicked => self.decide(RunEnd::Panicked, LAST_WORDS, now),
+            GuestEvent::Closed => self.open = self.open.saturating_sub(1),
+            GuestEvent::Ended(how) => self.machine_ended(how),
+            GuestEvent::OutputGone => self.stop_as(RunEnd::Signalled(Signal::SIGPIPE), now),
+            GuestEvent::Escaped => self.stop_as(RunEnd::Escaped, now),
         }
     }
 
     /// A signal asks for the end.
     pub fn signalled(&mut self, signal: Signal, now: Instant) {
-        self.stop_as(End::Signalled(signal), now);
+        self.stop_as(RunEnd::Signalled(signal), now);
     }
 
     /// The deadline has passed.
     pub fn deadline_passed(&mut self, now: Instant) {
         match self.limit.take() {
-            Some((_, Limit::Boot)) => self.stop_as(End::NeverStarted(self.boot_limit), now),
+            Some((_, Limit::Boot)) => self.stop_as(RunEnd::NeverStarted(self.boot_limit), now),
             Some((_, Limit::Run)) => {
-                self.stop_as(End::TimedOut(self.run_limit.unwrap_or_default()), now);
+                self.stop_as(RunEnd::TimedOut(self.run_limit.unwrap_or_default()), now);
             }
             Some((_, Limit::Stop)) => self.stop_now(now),
             Some((_, Limit::GiveUp)) => self.given_up = true,
@@ -227,32 +233,32 @@ impl Verdict {
     }
 
     /// The result.
-    pub fn attended(self, serial_tail: Vec<String>) -> Attended {
+    pub fn result(self, serial_tail: Vec<String>) -> SessionResult {
         let end = match (self.end, self.ended) {
             (Some(end), _) => end,
-            (None, Some(Ok(ending))) => End::Lost(ending),
-            (None, Some(Err(why))) => End::Failed(why),
-            (None, None) => End::Failed("the machine does not stop".to_owned()),
+            (None, Some(Ok(ending))) => RunEnd::Lost(ending),
+            (None, Some(Err(why))) => RunEnd::Failed(why),
+            (None, None) => RunEnd::Failed("the machine does not stop".to_owned()),
         };
-        Attended { end, started: self.started, serial_tail, complaints: self.complaints }
+        SessionResult { end, started: self.started, serial_tail, complaints: self.complaints }
     }
 
-    fn message(&mut self, message: Message, now: Instant) {
+    fn message(&mut self, message: ControlMessage, now: Instant) {
         match message {
-            Message::Started => {
+            ControlMessage::Started => {
                 self.started = true;
                 if matches!(self.limit, Some((_, Limit::Boot))) {
                     self.limit = self.run_limit.map(|run| (self.began + run, Limit::Run));
                 }
             }
-            Message::Mark { .. } => {}
-            Message::Exit { code, .. } => self.decide(End::Exit(code), POWER_OFF, now),
-            Message::Error(why) => self.decide(End::InitFailed(why), POWER_OFF, now),
+            ControlMessage::Mark { .. } => {}
+            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(code), POWER_OFF, now),
+            ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why), POWER_OFF, now),
         }
     }
 
     /// The end is known, and the guest gets a while to go by itself.
-    fn decide(&mut self, end: End, grace: Duration, now: Instant) {
+    fn decide(&mut self, end: RunEnd, grace: Duration, now: Instant) {
         if self.end.is_none() {
             self.end = Some(end);
             if self.ended.is_none() {
@@ -261,7 +267,7 @@ impl Verdict {
         }
     }
 
-    fn stop_as(&mut self, end: End, now: Instant) {
+    fn stop_as(&mut self, end: RunEnd, now: Instant) {
         self.end.get_or_insert(end);
         self.stop_now(now);
     }
@@ -272,7 +278,7 @@ impl Verdict {
     }
 
     /// Output may take as long as its reader likes, unless we are stopping.
-    fn machine_ended(&mut self, how: Result<Ending, String>) {
+    fn machine_ended(&mut self, how: Result<MachineEnd, String>) {
         self.ended = Some(how);
         if !matches!(self.limit, Some((_, Limit::GiveUp))) {
             self.limit = None;

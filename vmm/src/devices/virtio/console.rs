@@ -2,18 +2,16 @@
 //! The console on the event loop: answers the driver's control messages and
 //! gives each port its turn when its queue is kicked or its stream is ready.
 
+use super::control::{self, FromDriver};
+use super::port::{ConsolePort, Next};
+use super::queues::{DriverState, Filled};
+use super::transport::Transport;
+use crate::devices::stream::Stream;
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-
-use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-
-use super::control::{self, FromDriver};
-use super::port::{Next, Port};
-use super::queues::{Filled, State};
-use super::transport::Transport;
-use crate::devices::stream::Stream;
 
 /// Feature: more than one port, with names.
 pub const FEATURE_MULTIPORT: u64 = 1 << 1;
@@ -46,7 +44,7 @@ pub fn device_config(ports: usize) -> Vec<u8> {
 /// The event loop's side of the console.
 pub struct Console {
     transport: Arc<Transport>,
-    ports: Vec<Port>,
+    ports: Vec<ConsolePort>,
     to_driver: VecDeque<Vec<u8>>,
     generation: u64,
     flushed: bool,
@@ -58,7 +56,8 @@ impl Console {
         transport: Arc<Transport>,
         ports: Vec<(&'static str, UnixStream)>,
     ) -> io::Result<Console> {
-        let port = |(id, (name, socket))| Ok(Port::new(id, name, Stream::new(socket, id as u32)?));
+        let port =
+            |(id, (name, socket))| Ok(ConsolePort::new(id, name, Stream::new(socket, id as u32)?));
         let ports = ports.into_iter().enumerate().map(port).collect::<io::Result<_>>()?;
         Ok(Console { transport, ports, to_driver: VecDeque::new(), generation: 0, flushed: true })
     }
@@ -85,13 +84,13 @@ impl Console {
         if state.generation != self.generation {
             self.generation = state.generation;
             self.to_driver.clear();
-            self.ports.iter_mut().for_each(Port::reset);
+            self.ports.iter_mut().for_each(ConsolePort::reset);
         }
         let mut again = self.listen(&mut state);
         for id in 0..self.ports.len() {
             again |= self.pump_port(&mut state, id);
         }
-        self.flushed = !again && self.ports.iter().all(Port::is_flushed);
+        self.flushed = !again && self.ports.iter().all(ConsolePort::is_flushed);
         self.speak(&mut state);
         drop(state);
         for port in &mut self.ports {
@@ -104,7 +103,7 @@ impl Console {
 
     /// The driver has asked for a reset: it is done as soon as all that the
     /// guest had written before is written.
-    fn finish_reset(&mut self, state: &mut State) {
+    fn finish_reset(&mut self, state: &mut DriverState) {
         let mut waiting = false;
         for port in &mut self.ports {
             waiting |= port.send(state) == Next::Again || !port.is_flushed();
@@ -114,7 +113,7 @@ impl Console {
         }
     }
 
-    fn pump_port(&mut self, state: &mut State, id: usize) -> bool {
+    fn pump_port(&mut self, state: &mut DriverState, id: usize) -> bool {
         let Some(port) = self.ports.get_mut(id) else { return false };
         match port.pump(state) {
             Next::Wait => false,
@@ -127,7 +126,7 @@ impl Console {
     }
 
     /// Takes the driver's control messages; says whether there are more.
-    fn listen(&mut self, state: &mut State) -> bool {
+    fn listen(&mut self, state: &mut DriverState) -> bool {
         for _ in 0..TURN {
             if self.to_driver.len() >= BACKLOG {
                 // The driver kicks when it offers buffers for the answers.
@@ -164,7 +163,7 @@ impl Console {
     }
 
     /// Sends control messages as far as the driver has offered buffers.
-    fn speak(&mut self, state: &mut State) {
+    fn speak(&mut self, state: &mut DriverState) {
         while let Some(message) = self.to_driver.front() {
             let filled = state.fill(CONTROL_RECEIVE, message.len(), |buffer| {
                 let count = buffer.len().min(message.len());
@@ -200,3 +199,7 @@ impl MutEventSubscriber for Console {
         self.pump(ops);
     }
 }
+
+#[cfg(test)]
+#[path = "console_test.rs"]
+mod tests;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The console against a driver that behaves, and against those that do not.
 
-use std::net::Shutdown;
-
-use super::control;
-use super::test_driver::{MEMORY, Rig, SIZE, area, message};
+use super::*;
+use crate::devices::virtio::test_driver::{MEMORY, Rig, SIZE, area, message};
 use crate::pci::test_doubles::Sent;
 use crate::pci::{Device, NO_VECTOR};
 use proptest::prelude::*;
+use std::net::Shutdown;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;

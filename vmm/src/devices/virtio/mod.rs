@@ -9,6 +9,4 @@ mod queues;
 pub mod transport;
 
 #[cfg(test)]
-mod console_test;
-#[cfg(test)]
 mod test_driver;

@@ -4,10 +4,9 @@
 //! all of it, so a slow reader slows the writer in the guest and nothing is
 //! kept here without bound.
 
-use event_manager::{EventOps, EventSet};
-
-use super::queues::{Filled, State, Taken};
+use super::queues::{DriverState, Filled, Taken};
 use crate::devices::stream::{Input, Stream};
+use event_manager::{EventOps, EventSet};
 
 /// Most bytes of one buffer; the stock driver's are half as long.
 const LIMIT: usize = 64 << 10;
@@ -26,7 +25,7 @@ pub enum Next {
 }
 
 /// A port.
-pub struct Port {
+pub struct ConsolePort {
     pub name: &'static str,
     stream: Stream,
     receive_queue: usize,
@@ -37,12 +36,12 @@ pub struct Port {
     wanted: EventSet,
 }
 
-impl Port {
+impl ConsolePort {
     /// Port `id` on `stream`.
-    pub fn new(id: usize, name: &'static str, stream: Stream) -> Port {
+    pub fn new(id: usize, name: &'static str, stream: Stream) -> ConsolePort {
         // The control queues sit between those of port 0 and those of port 1.
         let receive_queue = if id == 0 { 0 } else { 2 * id + 2 };
-        Port {
+        ConsolePort {
             name,
             stream,
             receive_queue,
@@ -72,7 +71,7 @@ impl Port {
     }
 
     /// Moves bytes both ways.
-    pub fn pump(&mut self, state: &mut State) -> Next {
+    pub fn pump(&mut self, state: &mut DriverState) -> Next {
         self.wanted = EventSet::empty();
         match (self.send(state), self.receive(state)) {
             (Next::Again, _) | (_, Next::Again) => Next::Again,
@@ -81,7 +80,7 @@ impl Port {
     }
 
     /// Moves bytes from the guest only.
-    pub fn send(&mut self, state: &mut State) -> Next {
+    pub fn send(&mut self, state: &mut DriverState) -> Next {
         for _ in 0..TURN {
             let taken = self.outgoing.take();
             let Some((taken, done)) =
@@ -106,7 +105,7 @@ impl Port {
         self.stream.watch(self.wanted, ops);
     }
 
-    fn receive(&mut self, state: &mut State) -> Next {
+    fn receive(&mut self, state: &mut DriverState) -> Next {
         // What comes before a program listens waits in the stream.
         if !self.open {
             return Next::Wait;

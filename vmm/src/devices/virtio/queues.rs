@@ -4,13 +4,11 @@
 //! event loop. Memory is reached through virtio-queue and vm-memory only, so
 //! a ring that leads nowhere leads to a counted end of that device, no more.
 
+use crate::pci::{Msix, NO_VECTOR};
 use std::io::{Read, Write};
 use std::sync::Arc;
-
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::GuestMemoryMmap;
-
-use crate::pci::{Msix, NO_VECTOR};
 
 pub const STATUS_DRIVER_OK: u8 = 4;
 pub const STATUS_FEATURES_OK: u8 = 8;
@@ -46,7 +44,7 @@ pub enum Filled {
 }
 
 /// What a driver has negotiated.
-pub struct State {
+pub struct DriverState {
     pub status: u8,
     pub driver_features: u64,
     pub device_select: u32,
@@ -64,11 +62,15 @@ pub struct State {
     msix: Arc<Msix>,
 }
 
-impl State {
+impl DriverState {
     /// The state after power-on.
-    pub fn new(queues: usize, memory: Arc<GuestMemoryMmap>, msix: Arc<Msix>) -> Option<State> {
+    pub fn new(
+        queues: usize,
+        memory: Arc<GuestMemoryMmap>,
+        msix: Arc<Msix>,
+    ) -> Option<DriverState> {
         let queue = || Some(VirtQueue { ring: Queue::new(QUEUE_SIZE).ok()?, vector: NO_VECTOR });
-        Some(State {
+        Some(DriverState {
             status: 0,
             driver_features: 0,
             device_select: 0,

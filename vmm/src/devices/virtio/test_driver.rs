@@ -2,17 +2,15 @@
 //! A driver of the console as small as it can be, for tests: sets up the
 //! queues through the registers and moves buffers through memory.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-
-use event_manager::{EventManager, SubscriberId, SubscriberOps};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
 use super::console::{self, Console};
 use super::transport::{self, Transport};
 use crate::pci::test_doubles::{Registry, Sender};
 use crate::pci::{Device, Msix};
+use event_manager::{EventManager, SubscriberId, SubscriberOps};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub const MEMORY: usize = 4 << 20;
 pub const SIZE: u16 = 16;

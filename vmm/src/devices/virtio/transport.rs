@@ -6,16 +6,16 @@
 //! of an operating system uses it, and it would make reads of that space have
 //! effects.
 
+use super::queues::{
+    DriverState, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, VirtQueue,
+};
+use crate::pci::{Bar, BarEvents, Config, Device, EventRegistry, Identity, Msix, NO_VECTOR};
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
-
-use parking_lot::{Mutex, MutexGuard};
 use virtio_queue::QueueT;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-use super::queues::{STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, State, VirtQueue};
-use crate::pci::{Bar, BarEvents, Config, Device, EventRegistry, Identity, Msix, NO_VECTOR};
 
 /// BAR of the registers.
 const BAR_REGISTERS: usize = 0;
@@ -42,7 +42,7 @@ const FEATURE_VERSION_1: u64 = 1 << 32;
 
 /// The registers of one device.
 pub struct Transport {
-    state: Mutex<State>,
+    state: Mutex<DriverState>,
     features: u64,
     device_config: Vec<u8>,
     memory: Arc<GuestMemoryMmap>,
@@ -78,7 +78,7 @@ impl Transport {
         let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
         let kicks = (0..queues as u64).map(|i| Ok((NOTIFY + NOTIFY_STRIDE * i, event()?)));
         let notify = BarEvents::new(registry, kicks.collect::<io::Result<_>>()?);
-        let state = State::new(queues, Arc::clone(&memory), msix)
+        let state = DriverState::new(queues, Arc::clone(&memory), msix)
             .ok_or_else(|| io::Error::other("virtqueue size"))?;
         Ok(Transport {
             state: Mutex::new(state),
@@ -110,7 +110,7 @@ impl Transport {
     }
 
     /// What the driver has negotiated, and its queues.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, DriverState> {
         self.state.lock()
     }
 
@@ -172,7 +172,7 @@ impl Transport {
         }
     }
 
-    fn write_status(&self, state: &mut State, status: u8) {
+    fn write_status(&self, state: &mut DriverState, status: u8) {
         if status == 0 {
             if state.is_live() {
                 // What the guest has queued must still get out. The driver
@@ -257,7 +257,7 @@ impl Device for Transport {
     }
 }
 
-fn write_queue(state: &mut State, offset: u64, value: u32, memory: &GuestMemoryMmap) {
+fn write_queue(state: &mut DriverState, offset: u64, value: u32, memory: &GuestMemoryMmap) {
     let live = state.status & STATUS_DRIVER_OK != 0;
     let select = usize::from(state.queue_select);
     let Some(queue) = state.queues.get_mut(select) else { return };

@@ -16,14 +16,14 @@ const FUNCTIONS: usize = 8;
 
 /// The BARs, in the order in which they lie on the bus.
 #[derive(Debug)]
-pub struct Windows {
+pub struct PmemBars {
     pmem: Vec<Pmem>,
-    windows: Vec<Window>,
+    bars: Vec<PmemBar>,
 }
 
 /// A part of a file.
 #[derive(Debug, PartialEq)]
-struct Window {
+struct PmemBar {
     /// Which of all files.
     file: usize,
     /// Which piece of persistent memory that belongs to.
@@ -32,18 +32,18 @@ struct Window {
     size: u64,
 }
 
-impl Windows {
+impl PmemBars {
     /// BARs for persistent memory.
-    pub fn new(pmem: Vec<Pmem>) -> Windows {
+    pub fn new(pmem: Vec<Pmem>) -> PmemBars {
         let files = pmem
             .iter()
             .enumerate()
             .flat_map(|(index, pmem)| pmem.parts.iter().map(move |(_, size)| (index, *size)));
-        let windows = files.enumerate().flat_map(|(file, (pmem, size))| {
-            powers(size).map(move |(offset, size)| Window { file, pmem, offset, size })
+        let bars = files.enumerate().flat_map(|(file, (pmem, size))| {
+            powers(size).map(move |(offset, size)| PmemBar { file, pmem, offset, size })
         });
-        let windows = windows.collect();
-        Windows { pmem, windows }
+        let bars = bars.collect();
+        PmemBars { pmem, bars }
     }
 
     /// Opens all files, and makes and extends them.
@@ -61,9 +61,9 @@ impl Windows {
     /// QEMU's `-object` and `-device` for each, where `names` are those of all
     /// files.
     pub fn arguments(&self, names: &[String]) -> Vec<(String, String)> {
-        let arguments = self.windows.iter().enumerate().map(|(index, window)| {
-            let name = names.get(window.file).map_or("", String::as_str);
-            let Window { offset, size, .. } = window;
+        let arguments = self.bars.iter().enumerate().map(|(index, bar)| {
+            let name = names.get(bar.file).map_or("", String::as_str);
+            let PmemBar { offset, size, .. } = bar;
             let (device, function) = place(index);
             (
                 format!(
@@ -82,8 +82,7 @@ impl Windows {
     /// farfault in the first guest is told.
     pub fn inner_parts(&self) -> Vec<String> {
         let of = |pmem| {
-            let mine =
-                self.windows.iter().enumerate().filter(move |(_, window)| window.pmem == pmem);
+            let mine = self.bars.iter().enumerate().filter(move |(_, bar)| bar.pmem == pmem);
             let files: Vec<String> = mine.map(|(index, _)| bar(index)).collect();
             files.join(",")
         };
@@ -130,23 +129,23 @@ mod tests {
     #[test]
     fn the_largest_memory_has_room_on_the_bus() {
         let most = (64 << 30) - 2 * MIB;
-        let windows = Windows::new((0..8).map(|_| pmem("f", most)).collect());
-        let (device, _) = place(windows.windows.len() - 1);
+        let bars = PmemBars::new((0..8).map(|_| pmem("f", most)).collect());
+        let (device, _) = place(bars.bars.len() - 1);
         assert!(device < 0x1f, "{device:x}");
     }
 
     #[test]
     fn qemu_and_the_inner_program_mean_the_same_functions() {
-        let windows = Windows::new(vec![pmem("a,b", 96 * MIB), pmem("c", 16 * MIB)]);
-        assert_eq!(windows.names(), ["a,,b", "c"]);
-        let arguments = windows.arguments(&windows.names());
+        let bars = PmemBars::new(vec![pmem("a,b", 96 * MIB), pmem("c", 16 * MIB)]);
+        assert_eq!(bars.names(), ["a,,b", "c"]);
+        let arguments = bars.arguments(&bars.names());
         assert_eq!(arguments.len(), 3);
         assert!(arguments[1].0.contains("mem-path=a,,b,offset=67108864,size=33554432"));
         assert!(arguments[2].1.contains("addr=10.2"));
-        let bars = |numbers: &[usize]| {
+        let names = |numbers: &[usize]| {
             numbers.iter().map(|index| bar(*index)).collect::<Vec<_>>().join(",")
         };
-        assert_eq!(windows.inner_parts(), [bars(&[0, 1]), bars(&[2])]);
+        assert_eq!(bars.inner_parts(), [names(&[0, 1]), names(&[2])]);
         assert_eq!(bar(9), "/sys/bus/pci/devices/0000:00:11.1/resource2_wc");
     }
 }
