@@ -2,6 +2,7 @@
 /*
  * The PCI driver: from probe to remove.
  */
+#include <linux/debugfs.h>
 #include <linux/dma-mapping.h>
 #include <linux/idr.h>
 #include <linux/iopoll.h>
@@ -9,13 +10,18 @@
 #include <linux/pci.h>
 #include <linux/slab.h>
 
-#include "base/debugfs.h"
+#include "base/upward.h"
 #include "file/ctx.h"
 #include "file/fops.h"
+#include "hw/counters.h"
 #include "hw/device.h"
 #include "hw/irq.h"
 #include "service/collect.h"
+#include "testing/announce.h"
+#include "testing/break.h"
 #include "testing/dmirror.h"
+#include "testing/selfcheck.h"
+#include "testing/stall.h"
 
 /* A device that does not follow CTRL within this time is broken. */
 #define FF_CTRL_TIMEOUT_US	(1 * USEC_PER_SEC)
@@ -24,34 +30,7 @@
 #define FF_MAX_WINDOW		65536
 
 static DEFINE_IDA(ff_instances);
-
-static void ff_device_free(struct kref *ref)
-{
-	struct ff_device *ff = container_of(ref, struct ff_device, ref);
-
-	cleanup_srcu_struct(&ff->unplug);
-	kfree(ff);
-}
-
-void ff_device_get(struct ff_device *ff)
-{
-	kref_get(&ff->ref);
-}
-
-void ff_device_put(struct ff_device *ff)
-{
-	kref_put(&ff->ref, ff_device_free);
-}
-
-/**
- * ff_lost() - The device has lost its state: tell those who wait for it
- * @ff: device
- */
-void ff_lost(struct ff_device *ff)
-{
-	WRITE_ONCE(ff->lost, true);
-	ff_wake_all(ff);
-}
+static struct dentry *ff_debugfs_root;
 
 static struct ff_device *ff_device_alloc(struct pci_dev *pdev)
 {
@@ -213,6 +192,15 @@ static int ff_enable(struct ff_device *ff)
 	return 0;
 }
 
+static void ff_debugfs_add(struct ff_device *ff)
+{
+	ff->debugfs = debugfs_create_dir(pci_name(ff->pdev), ff_debugfs_root);
+	ff_counters_add(&ff->counters, ff->debugfs);
+	ff_device_counters_add(ff);
+	ff_selfcheck_add(ff);
+	ff_stall_add(ff);
+}
+
 static int ff_misc_register(struct ff_device *ff)
 {
 	ff->misc.minor = MISC_DYNAMIC_MINOR;
@@ -251,7 +239,7 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 
 remove_debugfs:
-	ff_debugfs_remove(ff);
+	debugfs_remove(ff->debugfs);
 stop:
 	ff_stop(ff);
 	ff_irqs_fini(ff);
@@ -288,7 +276,7 @@ static void ff_remove(struct pci_dev *pdev)
 
 	ff_dmirror_remove(ff);
 	misc_deregister(&ff->misc);
-	ff_debugfs_remove(ff);
+	debugfs_remove(ff->debugfs);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
 	ff_stop(ff);
@@ -336,16 +324,26 @@ static struct pci_driver ff_driver = {
 	.err_handler = &ff_error_handlers,
 };
 
+/* Who answers the calls of base/upward.h. */
+static void __init ff_register_upward(void)
+{
+	static_call_update(ff_up_fault, ff_collect);
+	static_call_update(ff_up_taken, ff_announce_serve);
+	ff_stall_init();
+	ff_break_init();
+}
+
 static int __init ff_init(void)
 {
 	int ret = ff_ctx_init();
 
 	if (ret)
 		return ret;
-	ff_debugfs_init();
+	ff_register_upward();
+	ff_debugfs_root = debugfs_create_dir("farfault", NULL);
 	ret = pci_register_driver(&ff_driver);
 	if (ret) {
-		ff_debugfs_exit();
+		debugfs_remove(ff_debugfs_root);
 		ff_ctx_exit();
 	}
 	return ret;
@@ -356,7 +354,7 @@ static void __exit ff_exit(void)
 {
 	pci_unregister_driver(&ff_driver);
 	ff_ctx_exit();
-	ff_debugfs_exit();
+	debugfs_remove(ff_debugfs_root);
 	ida_destroy(&ff_instances);
 }
 module_exit(ff_exit);

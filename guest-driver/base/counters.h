@@ -8,8 +8,10 @@
 
 #include <linux/atomic.h>
 
+struct dentry;
+
 /**
- * enum ff_counter - What is counted; base/debugfs.c has the names
+ * enum ff_counter - What is counted; base/counters.c has the names
  * @FF_COUNT_FAULTS: page requests read from the fault queue
  * @FF_COUNT_COALESCED: requests merged with another for the same page
  * @FF_COUNT_STALE_FAULTS: requests for what was mapped well enough by then,
@@ -126,5 +128,7 @@ static inline void ff_count(struct ff_counters *counters,
 {
 	atomic64_add(n, &counters->value[which]);
 }
+
+void ff_counters_add(struct ff_counters *counters, struct dentry *parent);
 
 #endif /* FF_COUNTERS_H */

@@ -15,8 +15,6 @@
 #include "file/queue.h"
 #include "file/resident.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
-#include "service/batch.h"
 
 /* Where contexts end; only what is left of them when the module is unloaded. */
 static struct workqueue_struct *ff_ctx_ends;
@@ -39,9 +37,8 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 	if (!ctx->detached) {
 		/* Without queues no faults come, then nobody uses the mirror. */
 		ff_queues_destroy(ctx);
-		ff_service_stop(ctx);
+		ff_service_stop(&ctx->service);
 		ff_ctx_entry_set(ctx, 0);
-		ff_scratch_free(&ctx->mirror, ctx->scratch);
 		ff_resident_unmap(ctx);
 		ff_pins_release(ctx);
 		ff_mirror_close(&ctx->mirror);
@@ -57,9 +54,8 @@ static void ff_ctx_free(struct kref *ref)
 {
 	struct ff_ctx *ctx = container_of(ref, struct ff_ctx, ref);
 
-	ff_service_free(ctx);
+	ff_service_free(&ctx->service);
 	ff_device_put(ctx->ff);
-	kvfree(ctx->requests);
 	kfree(ctx);
 }
 
@@ -88,30 +84,27 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping)
 {
 	struct ff_ctx *ctx;
-	int ret = -ENOMEM;
+	int ret;
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
 	ctx = kzalloc_obj(*ctx);
 	if (!ctx)
-		return ERR_PTR(ret);
+		return ERR_PTR(-ENOMEM);
 
 	kref_init(&ctx->ref);
 	ctx->ff = ff;
 	ctx->mapping = mapping;
-	mutex_init(&ctx->lock);
 	mutex_init(&ctx->detach);
 	ff_pins_init(&ctx->pins);
 	INIT_WORK(&ctx->end, ff_ctx_end);
 	init_completion(&ctx->ended);
-	INIT_LIST_HEAD(&ctx->ready);
-	ctx->requests = ff_batch_alloc(ff);
-	ctx->scratch = ff_scratch_alloc();
-	if (!ctx->requests || !ctx->scratch)
+	ret = ff_service_init(&ctx->service, ff, &ctx->mirror);
+	if (ret)
 		goto free;
 	ret = ff_mirror_open(&ctx->mirror, ff, current->mm);
 	if (ret)
-		goto free;
+		goto free_service;
 
 	/* PASID 0 is never used, so that a zeroed record means nobody. */
 	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
@@ -120,7 +113,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto close;
 	}
-	ret = ff_service_start(ctx);
+	ret = ff_service_start(&ctx->service);
 	if (ret)
 		goto erase;
 	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
@@ -132,9 +125,9 @@ erase:
 	xa_erase(&ff->contexts, ctx->mirror.pasid);
 close:
 	ff_mirror_close(&ctx->mirror);
+free_service:
+	ff_service_free(&ctx->service);
 free:
-	kfree(ctx->scratch);
-	kvfree(ctx->requests);
 	kfree(ctx);
 	return ERR_PTR(ret);
 }
@@ -149,9 +142,9 @@ free:
 void ff_ctx_close(struct ff_ctx *ctx)
 {
 	WRITE_ONCE(ctx->mirror.closing, true);
-	mutex_lock(&ctx->lock);
+	mutex_lock(&ctx->service.lock);
 	ctx->mapping = NULL;
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 
 	kref_get(&ctx->ref);
 	queue_work(ff_ctx_ends, &ctx->end);

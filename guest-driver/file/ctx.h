@@ -10,11 +10,9 @@
 
 #include "file/pin.h"
 #include "mirror/mirror.h"
-#include "service/batch.h"
 #include "service/service.h"
 
 struct address_space;
-struct ff_queue;
 struct ff_resident;
 
 /**
@@ -22,11 +20,7 @@ struct ff_resident;
  * @ref: one for the file, later for @end
  * @ff: device
  * @mirror: device page table; has the PASID and the mm
- * @lock: orders what is done for the queues of the context against their
- *	end: whoever answers a fault of a queue or maps its doorbell holds it,
- *	and finds the queue gone or has it stay until he is done. Inside
- *	mmap_lock (doorbell fault), so never held when user memory is touched;
- *	outside of &struct ff_device.queue_lock.
+ * @service: serves its faults
  * @mapping: where doorbell mappings are found; NULL once the file is closed
  * @resident: memory of the driver's own in the page table, or NULL
  * @pins: buffers that are registered
@@ -34,19 +28,12 @@ struct ff_resident;
  * @detached: it knows nothing of it any more; under @detach
  * @end: set going when the file is closed
  * @ended: and this says that it is done
- * @service: who serves its faults
- * @ready: &struct ff_queue with a whole group to serve, under
- *	&struct ff_device.queue_lock
- * @groups: queues whose groups are being served
- * @nr_groups: their number
- * @requests: of those groups
- * @scratch: for the fault service
  */
 struct ff_ctx {
 	struct kref ref;
 	struct ff_device *ff;
 	struct ff_mirror mirror;
-	struct mutex lock; /* queues against their end */
+	struct ff_service service;
 	struct address_space *mapping;
 	struct ff_resident *resident;
 	struct ff_pins pins;
@@ -54,13 +41,6 @@ struct ff_ctx {
 	bool detached;
 	struct work_struct end;
 	struct completion ended;
-
-	struct ff_service service;
-	struct list_head ready;
-	struct ff_queue *groups[FF_QUEUES];
-	unsigned int nr_groups;
-	struct ff_request *requests;
-	struct ff_scratch *scratch;
 };
 
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,

@@ -38,7 +38,9 @@ static int ff_open(struct inode *inode, struct file *file)
 /* Every time that a descriptor is closed, by whatever process. */
 static int ff_flush(struct file *file, fl_owner_t owner)
 {
-	ff_service_flush(file->private_data);
+	struct ff_ctx *ctx = file->private_data;
+
+	ff_service_flush(&ctx->service);
 	return 0;
 }
 

@@ -8,59 +8,12 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
 #include "file/queue.h"
 #include "hw/device.h"
-#include "service/collect.h"
-
-static void ff_queue_free(struct kref *ref)
-{
-	kfree(container_of(ref, struct ff_queue, ref));
-}
-
-void ff_queue_put(struct ff_queue *queue)
-{
-	kref_put(&queue->ref, ff_queue_free);
-}
-
-/* A reference to queue @id if it belongs to @ctx. */
-static struct ff_queue *ff_queue_get(struct ff_ctx *ctx, u32 id)
-{
-	struct ff_device *ff = ctx->ff;
-	struct ff_queue *queue = NULL;
-
-	if (id >= ff->nr_queues)
-		return NULL;
-	spin_lock(&ff->queue_lock);
-	if (ff->queues[id] && ff->queues[id]->ctx == ctx) {
-		queue = ff->queues[id];
-		kref_get(&queue->ref);
-	}
-	spin_unlock(&ff->queue_lock);
-	return queue;
-}
-
-/* Gives @queue a free number. */
-static int ff_queue_number(struct ff_device *ff, struct ff_queue *queue)
-{
-	int ret = -ENOSPC;
-	unsigned int id;
-
-	spin_lock(&ff->queue_lock);
-	for (id = 0; id < ff->nr_queues; id++) {
-		if (ff->queues[id])
-			continue;
-		queue->id = id;
-		ff->queues[id] = queue;
-		ret = 0;
-		break;
-	}
-	spin_unlock(&ff->queue_lock);
-	return ret;
-}
+#include "hw/fault_ring.h"
 
 static bool ff_ring_valid(const struct ff_queue_create *create)
 {
@@ -93,22 +46,17 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 	if (READ_ONCE(ff->lost))
 		return ERR_PTR(-EIO);
 
-	queue = kzalloc_flex(*queue, requests, ff->window);
+	queue = ff_queue_alloc(&ctx->service);
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
-	kref_init(&queue->ref);
-	queue->ctx = ctx;
-	queue->alive = true;
-	INIT_LIST_HEAD(&queue->link);
 
-	mutex_lock(&ctx->lock);
-	ret = ff_queue_number(ff, queue);
+	mutex_lock(&ctx->service.lock);
+	ret = ff_queue_number(queue);
 	if (ret) {
-		mutex_unlock(&ctx->lock);
+		mutex_unlock(&ctx->service.lock);
 		ff_queue_put(queue);
 		return ERR_PTR(ret);
 	}
-	kref_get(&queue->ref);
 	ff_count(&ff->counters, FF_COUNT_QUEUES, 1);
 
 	command = (struct ff_command) {
@@ -121,7 +69,7 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 				     queue->id % ff->nr_completions),
 	};
 	ff_command_run(ff, &command);
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 	return queue;
 }
 
@@ -155,7 +103,7 @@ static void ff_queue_end(struct ff_ctx *ctx, struct ff_queue *queue)
 		.queue = cpu_to_le16(queue->id),
 	};
 
-	lockdep_assert_held(&ctx->lock);
+	lockdep_assert_held(&ctx->service.lock);
 	WRITE_ONCE(queue->alive, false);
 	if (ctx->mapping)
 		unmap_mapping_range(ctx->mapping,
@@ -164,29 +112,23 @@ static void ff_queue_end(struct ff_ctx *ctx, struct ff_queue *queue)
 	ff_command_run(ff, &command);
 
 	/* Its last records are in the fault queue; the next owner must not get them. */
-	ff_fault_drain(ff);
-	spin_lock(&ff->queue_lock);
-	ff->queues[queue->id] = NULL;
-	list_del_init(&queue->link);
-	spin_unlock(&ff->queue_lock);
-
+	ff_faults_drain(ff);
 	ff_count(&ff->counters, FF_COUNT_QUEUES, -1);
 	wake_up_all(ff_completion(ff, queue->id));
-	ff_queue_put(queue);
+	ff_queue_forget(queue);
 }
 
 /**
  * ff_queue_stop() - Take a queue from the device if it still has it
+ * @ctx: its context
  * @queue: queue that the caller has a reference to
  */
-void ff_queue_stop(struct ff_queue *queue)
+void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 {
-	struct ff_ctx *ctx = queue->ctx;
-
-	mutex_lock(&ctx->lock);
+	mutex_lock(&ctx->service.lock);
 	if (queue->alive)
 		ff_queue_end(ctx, queue);
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 }
 
 /* FF_IOC_QUEUE_DESTROY */
@@ -198,14 +140,14 @@ int ff_queue_destroy(struct ff_ctx *ctx, void *arg)
 
 	if (destroy->flags)
 		return -EINVAL;
-	mutex_lock(&ctx->lock);
-	queue = ff_queue_get(ctx, destroy->queue);
+	mutex_lock(&ctx->service.lock);
+	queue = ff_queue_get(&ctx->service, destroy->queue);
 	if (queue) {
 		ff_queue_end(ctx, queue);
 		ff_queue_put(queue);
 		ret = 0;
 	}
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 	return ret;
 }
 
@@ -218,15 +160,15 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 	struct ff_queue *queue;
 	unsigned int id;
 
-	mutex_lock(&ctx->lock);
+	mutex_lock(&ctx->service.lock);
 	for (id = 0; id < ctx->ff->nr_queues; id++) {
-		queue = ff_queue_get(ctx, id);
+		queue = ff_queue_get(&ctx->service, id);
 		if (!queue)
 			continue;
 		ff_queue_end(ctx, queue);
 		ff_queue_put(queue);
 	}
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 }
 
 /**
@@ -237,7 +179,7 @@ void ff_queues_destroy(struct ff_ctx *ctx)
  */
 int ff_queue_state(const struct ff_queue *queue)
 {
-	const struct ff_device *ff = queue->ctx->ff;
+	const struct ff_device *ff = queue->service->ff;
 
 	if (READ_ONCE(ff->unplugged))
 		return -ENODEV;
@@ -289,7 +231,7 @@ static long ff_timeout(u64 deadline)
  */
 static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 {
-	wait_queue_head_t *head = ff_completion(queue->ctx->ff, queue->id);
+	wait_queue_head_t *head = ff_completion(queue->service->ff, queue->id);
 	DEFINE_WAIT_FUNC(entry, woken_wake_function);
 	long timeout;
 	int ret;
@@ -320,7 +262,7 @@ int ff_queue_wait(struct ff_ctx *ctx, void *arg)
 
 	if (wait->flags || !IS_ALIGNED(wait->address, sizeof(u64)))
 		return -EINVAL;
-	queue = ff_queue_get(ctx, wait->queue);
+	queue = ff_queue_get(&ctx->service, wait->queue);
 	if (!queue)
 		return -ENOENT;
 	ret = ff_fence_wait(queue, wait);
@@ -345,14 +287,14 @@ static vm_fault_t ff_doorbell_fault(struct vm_fault *vmf)
 	unplug = srcu_read_lock(&ff->unplug);
 	if (READ_ONCE(ff->unplugged))
 		goto out;
-	mutex_lock(&ctx->lock);
-	queue = ff_queue_get(ctx, vmf->pgoff);
+	mutex_lock(&ctx->service.lock);
+	queue = ff_queue_get(&ctx->service, vmf->pgoff);
 	if (queue) {
 		ret = vmf_insert_pfn(vma, vmf->address,
 				     PHYS_PFN(ff->doorbells) + queue->id);
 		ff_queue_put(queue);
 	}
-	mutex_unlock(&ctx->lock);
+	mutex_unlock(&ctx->service.lock);
 out:
 	srcu_read_unlock(&ff->unplug, unplug);
 	return ret;
@@ -376,7 +318,7 @@ int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma)
 	if (vma->vm_end - vma->vm_start != PAGE_SIZE ||
 	    !(vma->vm_flags & VM_SHARED) || vma->vm_flags & VM_EXEC)
 		return -EINVAL;
-	queue = ff_queue_get(ctx, min_t(unsigned long, vma->vm_pgoff, U32_MAX));
+	queue = ff_queue_get(&ctx->service, min_t(unsigned long, vma->vm_pgoff, U32_MAX));
 	if (!queue)
 		return -ENOENT;
 	ff_queue_put(queue);

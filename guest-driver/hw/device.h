@@ -13,6 +13,7 @@
 #include "base/abi.h"
 #include "base/counters.h"
 #include "hw/command.h"
+#include "hw/fault_ring.h"
 
 struct ff_dmirror_node;
 struct ff_queue;
@@ -28,22 +29,6 @@ struct ff_queue;
 struct ff_vector {
 	struct ff_device *ff;
 	wait_queue_head_t wait;
-};
-
-/**
- * struct ff_fault_ring - The fault queue of a device
- * @ring: header shared with the device
- * @entries: entries shared with the device
- * @size: number of @entries
- * @head: next entry to read
- * @overflows: how often the device had found it full when it was last read
- */
-struct ff_fault_ring {
-	struct ff_ring_header *ring;
-	struct ff_fault *entries;
-	u32 size;
-	u32 head;
-	u32 overflows;
 };
 
 /**
@@ -74,7 +59,7 @@ struct ff_fault_ring {
  * @faults: fault queue
  * @queue_lock: protects @queues, and of each queue the group it collects
  * @queues: user-mode queues by number
- * @stall: &enum ff_stall_stage at which faults are held up
+ * @stall: &enum ff_stage at which faults are held up
  * @counters: what is counted
  * @debugfs: directory
  */

@@ -6,10 +6,10 @@
 #include <linux/interrupt.h>
 #include <linux/pci.h>
 
+#include "base/upward.h"
 #include "hw/device.h"
+#include "hw/fault_ring.h"
 #include "hw/irq.h"
-#include "service/collect.h"
-#include "testing/stall.h"
 
 static irqreturn_t ff_irq_fault(int irq, void *arg)
 {
@@ -21,8 +21,8 @@ static irqreturn_t ff_irq_fault(int irq, void *arg)
 
 static irqreturn_t ff_irq_fault_thread(int irq, void *arg)
 {
-	if (!ff_stall_skips(arg, FF_STALL_POSTED))
-		ff_fault_drain(arg);
+	if (!static_call(ff_up_skips)(arg, FF_STAGE_POSTED))
+		ff_faults_drain(arg);
 	return IRQ_HANDLED;
 }
 

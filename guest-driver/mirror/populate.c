@@ -10,12 +10,12 @@
 #include <linux/slab.h>
 
 #include "base/trace.h"
+#include "base/upward.h"
 #include "hw/device.h"
 #include "mirror/interval.h"
 #include "mirror/populate.h"
 #include "pgtable/dma.h"
 #include "pgtable/leaf.h"
-#include "testing/stall.h"
 
 /* Collisions with invalidations after which to ask for fewer pages. */
 #define FF_TRIES	8
@@ -198,7 +198,7 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	trace_ff_range_fault(mirror->pasid, span, ret);
 	if (ret)
 		return ret;
-	ff_stall(mirror, FF_STALL_FOUND);
+	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
 
 	mutex_lock(&mirror->lock);
 	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {

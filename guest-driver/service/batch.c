@@ -13,45 +13,31 @@
 #include <linux/userfaultfd_k.h>
 
 #include "base/trace.h"
-#include "file/ctx.h"
-#include "file/queue.h"
+#include "base/upward.h"
 #include "hw/device.h"
 #include "mirror/cause.h"
 #include "mirror/populate.h"
 #include "mirror/userfault.h"
 #include "service/batch.h"
-#include "testing/ahead.h"
-#include "testing/stall.h"
-
-/* Requests of one batch; more would make the first queue wait for the last. */
-#define FF_BATCH	1024U
-
-static unsigned int ff_batch_size(struct ff_device *ff)
-{
-	return max(FF_BATCH, ff->window);
-}
-
-struct ff_request *ff_batch_alloc(struct ff_device *ff)
-{
-	return kvmalloc_objs(struct ff_request, ff_batch_size(ff));
-}
+#include "service/queue.h"
+#include "service/service.h"
 
 /* Takes the groups that wait, as many as there is room for. */
-static unsigned int ff_batch_take(struct ff_ctx *ctx)
+static unsigned int ff_batch_take(struct ff_service *service)
 {
-	struct ff_device *ff = ctx->ff;
+	struct ff_device *ff = service->ff;
 	struct ff_queue *queue, *next;
 	unsigned int nr = 0;
 
-	ctx->nr_groups = 0;
+	service->nr_groups = 0;
 	spin_lock(&ff->queue_lock);
-	list_for_each_entry_safe(queue, next, &ctx->ready, link) {
-		if (nr + queue->nr > ff_batch_size(ff))
+	list_for_each_entry_safe(queue, next, &service->ready, link) {
+		if (nr + queue->nr > service->nr_requests)
 			break;
 		list_del_init(&queue->link);
 		kref_get(&queue->ref);
-		ctx->groups[ctx->nr_groups++] = queue;
-		memcpy(ctx->requests + nr, queue->requests,
+		service->groups[service->nr_groups++] = queue;
+		memcpy(service->requests + nr, queue->requests,
 		       array_size(queue->nr, sizeof(struct ff_request)));
 		nr += queue->nr;
 	}
@@ -78,9 +64,9 @@ static void ff_request_merge(struct ff_request *request,
 }
 
 /* Sorts by address and merges requests for the same page. */
-static unsigned int ff_batch_merge(struct ff_ctx *ctx, unsigned int nr)
+static unsigned int ff_batch_merge(struct ff_service *service, unsigned int nr)
 {
-	struct ff_request *requests = ctx->requests;
+	struct ff_request *requests = service->requests;
 	unsigned int i, merged = 0;
 
 	if (!nr)
@@ -93,21 +79,21 @@ static unsigned int ff_batch_merge(struct ff_ctx *ctx, unsigned int nr)
 			requests[++merged] = requests[i];
 	}
 	merged++;
-	ff_count(&ctx->ff->counters, FF_COUNT_COALESCED, nr - merged);
+	ff_count(&service->ff->counters, FF_COUNT_COALESCED, nr - merged);
 	return merged;
 }
 
 /* Whoever asked for the same in the meantime has had it mapped. */
-static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 {
-	struct ff_mirror *mirror = &ctx->mirror;
+	struct ff_mirror *mirror = service->mirror;
 	struct ff_request *request;
 	unsigned int i, stale = 0;
 	u64 need;
 
 	mutex_lock(&mirror->lock);
 	for (i = 0; i < nr; i++) {
-		request = &ctx->requests[i];
+		request = &service->requests[i];
 		if (!request->want)
 			continue;
 		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
@@ -118,17 +104,17 @@ static void ff_batch_drop_mapped(struct ff_ctx *ctx, unsigned int nr)
 		}
 	}
 	mutex_unlock(&mirror->lock);
-	ff_count(&ctx->ff->counters, FF_COUNT_STALE_FAULTS, stale);
+	ff_count(&service->ff->counters, FF_COUNT_STALE_FAULTS, stale);
 }
 
 /* Some wants of a request cannot be had: if demanded they have failed. */
-static void ff_request_fail(struct ff_ctx *ctx, struct ff_request *request,
+static void ff_request_fail(struct ff_service *service, struct ff_request *request,
 			    u8 wants, enum ff_cause cause)
 {
 	u8 demanded = wants & request->demand;
 
 	if (request->want & wants && !demanded)
-		ff_count(&ctx->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
+		ff_count(&service->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
 	if (demanded)
 		request->cause = cause;
 	request->failed |= demanded;
@@ -149,13 +135,13 @@ static u8 ff_vma_allows(const struct vm_area_struct *vma)
  * so that a page behind its end does not spoil a call for the pages before it.
  * This is only to save calls: hmm_range_fault() looks for itself.
  */
-static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
+static void ff_request_check_vma(struct ff_service *service, struct ff_request *request,
 				 struct vm_area_struct *vma)
 {
 	u8 allowed = ff_vma_allows(vma);
 	unsigned long pages;
 
-	ff_request_fail(ctx, request, request->want & ~allowed,
+	ff_request_fail(service, request, request->want & ~allowed,
 			FF_CAUSE_ADDRESS);
 	if (!vma)
 		return;
@@ -169,9 +155,9 @@ static void ff_request_check_vma(struct ff_ctx *ctx, struct ff_request *request,
 			  min(request->extent, pages - 1);
 }
 
-static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_check_vmas(struct ff_service *service, unsigned int nr)
 {
-	struct mm_struct *mm = ctx->mirror.mm;
+	struct mm_struct *mm = service->mirror->mm;
 	struct vm_area_struct *vma = NULL;
 	unsigned long address;
 	unsigned int i;
@@ -179,10 +165,10 @@ static void ff_batch_check_vmas(struct ff_ctx *ctx, unsigned int nr)
 	if (mmap_read_lock_killable(mm))
 		return;
 	for (i = 0; i < nr; i++) {
-		address = ctx->requests[i].address;
+		address = service->requests[i].address;
 		if (!vma || address < vma->vm_start || address >= vma->vm_end)
 			vma = vma_lookup(mm, address);
-		ff_request_check_vma(ctx, &ctx->requests[i], vma);
+		ff_request_check_vma(service, &service->requests[i], vma);
 	}
 	mmap_read_unlock(mm);
 }
@@ -198,7 +184,7 @@ static bool ff_batch_demands(const struct ff_request *requests, unsigned int nr)
 }
 
 /* Pages from the first of @requests on, which the others are like. */
-static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
+static int ff_batch_fault(struct ff_service *service, const struct ff_request *requests,
 			  unsigned int pages, bool write)
 {
 	struct ff_span span = {
@@ -211,9 +197,9 @@ static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
 		span.request = HMM_PFN_REQ_FAULT |
 			       (write ? HMM_PFN_REQ_WRITE : 0);
 	do {
-		ret = ff_populate(&ctx->mirror, &span, ctx->scratch);
+		ret = ff_populate(service->mirror, &span, service->scratch);
 	} while (ret == -EFAULT && pages == 1 && !requests->present_only &&
-		 !ff_userfault(&ctx->mirror, &span));
+		 !ff_userfault(service->mirror, &span));
 	return ret;
 }
 
@@ -222,7 +208,7 @@ static int ff_batch_fault(struct ff_ctx *ctx, const struct ff_request *requests,
  * the run is halved, as long as there is a demand in it, until the page is
  * found that cannot be had; the others are served.
  */
-static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
+static void ff_batch_run(struct ff_service *service, struct ff_request *requests,
 			 unsigned int nr, bool write)
 {
 	unsigned int i, half = nr / 2;
@@ -230,30 +216,30 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
 	bool demanded;
 	int ret;
 
-	ret = ff_batch_fault(ctx, requests, nr, write);
+	ret = ff_batch_fault(service, requests, nr, write);
 	if (!ret)
 		return;
 	demanded = ff_batch_demands(requests, nr);
 	if (nr > 1 && (ret == -EAGAIN || demanded)) {
-		ff_batch_run(ctx, requests, half, write);
-		ff_batch_run(ctx, requests + half, nr - half, write);
+		ff_batch_run(service, requests, half, write);
+		ff_batch_run(service, requests + half, nr - half, write);
 		return;
 	}
 	if (demanded)
-		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
+		cause = ff_cause(service->mirror, requests->address, write, ret);
 	if (demanded && !cause) {
 		/* What was in the way has gone, so it may go well now. */
-		ret = ff_batch_fault(ctx, requests, nr, write);
+		ret = ff_batch_fault(service, requests, nr, write);
 		if (!ret)
 			return;
-		cause = ff_cause(&ctx->mirror, requests->address, write, ret);
+		cause = ff_cause(service->mirror, requests->address, write, ret);
 	}
 	for (i = 0; i < nr; i++)
-		ff_request_fail(ctx, &requests[i], write ? FF_ACCESS_WRITE :
+		ff_request_fail(service, &requests[i], write ? FF_ACCESS_WRITE :
 				FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
 	/* A queue that only reads the page may still have it. */
 	if (nr == 1 && write && requests->want & FF_ACCESS_READ)
-		ff_batch_run(ctx, requests, 1, false);
+		ff_batch_run(service, requests, 1, false);
 }
 
 /*
@@ -264,7 +250,7 @@ static void ff_batch_run(struct ff_ctx *ctx, struct ff_request *requests,
  * Returns how many of the @nr requests, beginning with the @run ones, it has
  * served in this way; 0 if there is nothing ahead or some of it cannot be had.
  */
-static unsigned int ff_batch_stream(struct ff_ctx *ctx,
+static unsigned int ff_batch_stream(struct ff_service *service,
 				    struct ff_request *requests,
 				    unsigned int nr, unsigned int run,
 				    bool write)
@@ -274,9 +260,9 @@ static unsigned int ff_batch_stream(struct ff_ctx *ctx,
 	u64 end = requests->address + pages * PAGE_SIZE;
 
 	if (!last->extent || (write && !(last->stream & FF_ACCESS_WRITE)) ||
-	    ff_batch_fault(ctx, requests, pages, write))
+	    ff_batch_fault(service, requests, pages, write))
 		return 0;
-	ff_count(&ctx->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
+	ff_count(&service->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
 	while (run < nr && requests[run].address < end &&
 	       (write || !(requests[run].want & FF_ACCESS_WRITE)))
 		run++;
@@ -294,7 +280,7 @@ static bool ff_same_run(const struct ff_request *a, const struct ff_request *b,
 }
 
 /* Serves the requests that the first is like; returns how many that are. */
-static unsigned int ff_batch_serve_run(struct ff_ctx *ctx,
+static unsigned int ff_batch_serve_run(struct ff_service *service,
 				       struct ff_request *requests,
 				       unsigned int nr)
 {
@@ -304,33 +290,33 @@ static unsigned int ff_batch_serve_run(struct ff_ctx *ctx,
 	while (run < nr &&
 	       ff_same_run(&requests[run - 1], &requests[run], write))
 		run++;
-	served = ff_batch_stream(ctx, requests, nr, run, write);
+	served = ff_batch_stream(service, requests, nr, run, write);
 	if (served)
 		return served;
-	ff_batch_run(ctx, requests, run, write);
+	ff_batch_run(service, requests, run, write);
 	return run;
 }
 
 /* Has the pages of the batch made present, run by run. */
-static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_populate(struct ff_service *service, unsigned int nr)
 {
-	struct ff_request *requests = ctx->requests;
+	struct ff_request *requests = service->requests;
 	unsigned int i;
 
 	/* The process is gone or going, and takes its memory with it. */
-	if (current->mm != ctx->mirror.mm) {
+	if (current->mm != service->mirror->mm) {
 		for (i = 0; i < nr; i++)
-			ff_request_fail(ctx, &requests[i], FF_ACCESS,
+			ff_request_fail(service, &requests[i], FF_ACCESS,
 					FF_CAUSE_ENDED);
 		return;
 	}
-	ff_ahead_serve(ctx);
-	ff_batch_drop_mapped(ctx, nr);
-	ff_batch_check_vmas(ctx, nr);
+	static_call_cond(ff_up_taken)(service);
+	ff_batch_drop_mapped(service, nr);
+	ff_batch_check_vmas(service, nr);
 
 	for (i = 0; i < nr;) {
 		if (requests[i].want) {
-			i += ff_batch_serve_run(ctx, requests + i, nr - i);
+			i += ff_batch_serve_run(service, requests + i, nr - i);
 			cond_resched();
 		} else {
 			i++;
@@ -339,7 +325,7 @@ static void ff_batch_populate(struct ff_ctx *ctx, unsigned int nr)
 }
 
 /* Why a demand of the group failed, if one did; *address then says which. */
-static enum ff_cause ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
+static enum ff_cause ff_group_failed(struct ff_service *service, struct ff_queue *queue,
 				     unsigned int nr, u64 *address)
 {
 	const struct ff_request *request, *found;
@@ -353,7 +339,7 @@ static enum ff_cause ff_group_failed(struct ff_ctx *ctx, struct ff_queue *queue,
 		request = &queue->requests[i];
 		if (!request->demand)
 			continue;
-		found = bsearch(request, ctx->requests, nr, sizeof(*found),
+		found = bsearch(request, service->requests, nr, sizeof(*found),
 				ff_request_compare);
 		if (!found || !(found->failed & request->demand))
 			continue;
@@ -388,73 +374,73 @@ static void ff_response_count(struct ff_counters *counters, enum ff_cause cause)
 }
 
 /* Posts the answer to a group. From then on the queue may fault again. */
-static void ff_group_respond(struct ff_ctx *ctx, struct ff_queue *queue,
+static void ff_group_respond(struct ff_service *service, struct ff_queue *queue,
 			     unsigned int nr)
 {
-	struct ff_device *ff = ctx->ff;
+	struct ff_device *ff = service->ff;
 	u32 group = queue->group;
 	u64 address = 0;
-	enum ff_cause cause = ff_group_failed(ctx, queue, nr, &address);
+	enum ff_cause cause = ff_group_failed(service, queue, nr, &address);
 	struct ff_command command = {
 		.opcode = FF_CMD_PAGE_RESPONSE,
 		.flags = ff_response_flags(cause),
 		.queue = cpu_to_le16(queue->id),
-		.pasid = cpu_to_le32(ctx->mirror.pasid),
+		.pasid = cpu_to_le32(service->mirror->pasid),
 		.address = cpu_to_le64(address),
 		.value = cpu_to_le64(group),
 	};
 
-	lockdep_assert_held(&ctx->lock);
+	lockdep_assert_held(&service->lock);
 	spin_lock(&ff->queue_lock);
 	queue->state = FF_GROUP_COLLECTING;
 	queue->nr = 0;
 	queue->refused = false;
-	queue->ahead.rounds++;
+	queue->announcement.rounds++;
 	spin_unlock(&ff->queue_lock);
 	if (!queue->alive)
 		return;
 
 	ff_command_post(ff, &command);
 	ff_response_count(&ff->counters, cause);
-	trace_ff_response(ctx->mirror.pasid, queue->id, group, cause, address);
+	trace_ff_response(service->mirror->pasid, queue->id, group, cause, address);
 }
 
 /* Answers all groups of the batch with one doorbell. */
-static void ff_batch_respond(struct ff_ctx *ctx, unsigned int nr)
+static void ff_batch_respond(struct ff_service *service, unsigned int nr)
 {
 	unsigned int i;
 
-	mutex_lock(&ctx->lock);
-	for (i = 0; i < ctx->nr_groups; i++)
-		ff_group_respond(ctx, ctx->groups[i], nr);
-	mutex_unlock(&ctx->lock);
-	ff_command_ring(ctx->ff);
-	for (i = 0; i < ctx->nr_groups; i++)
-		ff_queue_put(ctx->groups[i]);
+	mutex_lock(&service->lock);
+	for (i = 0; i < service->nr_groups; i++)
+		ff_group_respond(service, service->groups[i], nr);
+	mutex_unlock(&service->lock);
+	ff_command_ring(service->ff);
+	for (i = 0; i < service->nr_groups; i++)
+		ff_queue_put(service->groups[i]);
 }
 
 /**
  * ff_batch_serve() - Serve the fault groups that wait
- * @ctx: context; nobody else serves it at the same time
+ * @service: service; nobody else serves it at the same time
  *
  * In a task that is not of the process, all of them are refused.
  *
  * Return: whether there were any.
  */
-bool ff_batch_serve(struct ff_ctx *ctx)
+bool ff_batch_serve(struct ff_service *service)
 {
-	unsigned int requests = ff_batch_take(ctx);
+	unsigned int requests = ff_batch_take(service);
 	unsigned int nr;
 
 	if (!requests)
 		return false;
-	nr = ff_batch_merge(ctx, requests);
-	ff_count(&ctx->ff->counters, FF_COUNT_BATCHES, 1);
-	trace_ff_batch(ctx->mirror.pasid, ctx->nr_groups, requests, nr);
-	ff_stall(&ctx->mirror, FF_STALL_TAKEN);
-	ff_batch_populate(ctx, nr);
-	ff_stall(&ctx->mirror, FF_STALL_SERVED);
-	ff_batch_respond(ctx, nr);
+	nr = ff_batch_merge(service, requests);
+	ff_count(&service->ff->counters, FF_COUNT_BATCHES, 1);
+	trace_ff_batch(service->mirror->pasid, service->nr_groups, requests, nr);
+	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_TAKEN);
+	ff_batch_populate(service, nr);
+	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_SERVED);
+	ff_batch_respond(service, nr);
 	cond_resched();
 	return true;
 }

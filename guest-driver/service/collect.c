@@ -1,59 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fault queue: from records to groups.
+ * From fault records to groups.
  *
- * ff_fault_drain() runs in the thread of the interrupt and does no more than
- * sort: each record to the group of its queue, and a group whose last record is
- * there to its context, whose thread is woken; service/batch.c goes on from there.
- * A slow address space holds up only itself.
+ * ff_collect() runs in the thread of the interrupt and does no more than sort:
+ * each record to the group of its queue, and a group whose last record is there
+ * to its service, which is woken; service/batch.c goes on from there. A slow
+ * address space holds up only itself.
  *
  * A queue has one group on its way at a time, so there is room for it in
  * &struct ff_queue and nothing need be allocated; and a group that is spread
  * over several interrupts is put together.
  */
-#include <linux/dma-mapping.h>
-#include <linux/log2.h>
-#include <linux/moduleparam.h>
-
 #include "base/trace.h"
-#include "file/ctx.h"
-#include "file/queue.h"
 #include "hw/device.h"
-#include "service/batch.h"
+#include "mirror/populate.h"
 #include "service/collect.h"
-#include "testing/break.h"
-
-static unsigned int fault_entries = 4096;
-module_param(fault_entries, uint, 0444);
-MODULE_PARM_DESC(fault_entries, "Entries of the fault queue, a power of two; a small number makes it overflow");
-
-int ff_faults_init(struct ff_device *ff)
-{
-	struct ff_fault_ring *faults = &ff->faults;
-	dma_addr_t dma;
-	void *memory;
-
-	if (!is_power_of_2(fault_entries) ||
-	    fault_entries < FF_RING_MIN_ENTRIES ||
-	    fault_entries > FF_RING_MAX_ENTRIES)
-		return dev_err_probe(ff->dev, -EINVAL,
-				     "fault_entries=%u is not a power of two from %u to %u\n",
-				     fault_entries, FF_RING_MIN_ENTRIES,
-				     FF_RING_MAX_ENTRIES);
-
-	faults->size = fault_entries;
-	memory = dmam_alloc_coherent(ff->dev, FF_RING_ENTRIES_OFFSET +
-				     faults->size * sizeof(struct ff_fault),
-				     &dma, GFP_KERNEL);
-	if (!memory)
-		return -ENOMEM;
-	faults->ring = memory;
-	faults->entries = memory + FF_RING_ENTRIES_OFFSET;
-
-	writeq(dma, ff->regs + FF_REG_FAULT_BASE);
-	writel(faults->size, ff->regs + FF_REG_FAULT_ENTRIES);
-	return 0;
-}
+#include "service/queue.h"
+#include "service/service.h"
 
 /* Who waits for the queue is told that nothing more will come of it. */
 static void ff_queue_halted(struct ff_device *ff, struct ff_queue *queue)
@@ -127,20 +90,24 @@ static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 	return true;
 }
 
-/* Sorts one record. Nothing that the device writes is trusted. */
-static void ff_fault_sort(struct ff_device *ff, const struct ff_fault *fault)
+/**
+ * ff_collect() - Sort one record
+ * @ff: device
+ * @fault: record; nothing in it is trusted
+ */
+void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 {
 	unsigned int id = le16_to_cpu(fault->queue);
 	struct ff_queue *queue = id < ff->nr_queues ? ff->queues[id] : NULL;
-	struct ff_ctx *ctx;
+	struct ff_service *service;
 
 	trace_ff_fault(fault);
 	if (!queue || !READ_ONCE(queue->alive) || READ_ONCE(ff->unplugged)) {
 		ff_count(&ff->counters, FF_COUNT_STALE_FAULTS, 1);
 		return;
 	}
-	ctx = queue->ctx;
-	if (le32_to_cpu(fault->pasid) != ctx->mirror.pasid)
+	service = queue->service;
+	if (le32_to_cpu(fault->pasid) != service->mirror->pasid)
 		goto bad;
 	if (fault->kind == FF_FAULT_QUEUE_HALTED) {
 		ff_fault_halted(ff, queue, fault);
@@ -155,65 +122,10 @@ static void ff_fault_sort(struct ff_device *ff, const struct ff_fault *fault)
 		return;
 
 	queue->state = FF_GROUP_READY;
-	list_add_tail(&queue->link, &ctx->ready);
-	ff_service_wake(ctx);
+	list_add_tail(&queue->link, &service->ready);
+	ff_service_wake(service);
 	return;
 
 bad:
 	ff_fault_bad(ff, queue, fault);
-}
-
-/* Reads up to @tail. A wild tail costs a round of old records, not more. */
-static void ff_faults_read(struct ff_device *ff, u32 tail)
-{
-	struct ff_fault_ring *faults = &ff->faults;
-	u32 nr = min(tail - faults->head, faults->size);
-	struct ff_fault fault;
-
-	for (; nr; nr--) {
-		fault = faults->entries[faults->head++ & (faults->size - 1)];
-		if (ff_break_misreads(&fault))
-			fault.kind = 0;
-		ff_fault_sort(ff, &fault);
-	}
-	faults->head = tail;
-	WRITE_ONCE(faults->ring->head, cpu_to_le32(tail));
-}
-
-/* The device has found the queue full. It looks for room when it is rung. */
-static void ff_faults_overflown(struct ff_device *ff)
-{
-	struct ff_fault_ring *faults = &ff->faults;
-	u32 overflows = le32_to_cpu(READ_ONCE(faults->ring->overflows));
-
-	if (overflows == faults->overflows)
-		return;
-	ff_count(&ff->counters, FF_COUNT_FAULT_OVERFLOWS,
-		 overflows - faults->overflows);
-	faults->overflows = overflows;
-	ff_command_ring(ff);
-}
-
-/**
- * ff_fault_drain() - Read the fault queue until it is empty
- * @ff: device
- *
- * The device interrupts only when the queue was empty before, so once the head
- * is written the tail is looked at again. Writing the head first, with a full
- * barrier, is also what keeps both sides from missing each other when the
- * device waits for room.
- */
-void ff_fault_drain(struct ff_device *ff)
-{
-	struct ff_ring_header *ring = ff->faults.ring;
-	u32 tail;
-
-	spin_lock(&ff->queue_lock);
-	while ((tail = le32_to_cpu(READ_ONCE(ring->tail))) != ff->faults.head) {
-		dma_rmb(); /* the tail, then the records before it */
-		ff_faults_read(ff, tail);
-		mb(); /* the head, then tail and overflows again */
-		ff_faults_overflown(ff);
-	}
-	spin_unlock(&ff->queue_lock);
 }

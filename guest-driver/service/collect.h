@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The fault queue, by which the device tells the driver. */
+/* From fault records to groups. */
 #ifndef FF_COLLECT_H
 #define FF_COLLECT_H
 
 struct ff_device;
+struct ff_fault;
 
-int ff_faults_init(struct ff_device *ff);
-void ff_fault_drain(struct ff_device *ff);
+void ff_collect(struct ff_device *ff, const struct ff_fault *fault);
 
 #endif /* FF_COLLECT_H */

@@ -3,31 +3,65 @@
 #ifndef FF_SERVICE_H
 #define FF_SERVICE_H
 
+#include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/workqueue.h>
 
-struct ff_ctx;
+#include "base/abi.h"
+
+struct ff_device;
+struct ff_mirror;
+struct ff_queue;
+struct ff_request;
+struct ff_scratch;
 struct vhost_task;
 
 /**
- * struct ff_service - The service of a context
+ * struct ff_service - The fault service of a context
+ * @ff: device
+ * @mirror: where pages are made present
+ * @lock: orders what is done for the queues of the context against their
+ *	end: whoever answers a fault of a queue or maps its doorbell holds it,
+ *	and finds the queue gone or has it stay until he is done. Inside
+ *	mmap_lock (doorbell fault), so never held when user memory is touched;
+ *	outside of &struct ff_device.queue_lock.
  * @process: whose address space it is
  * @thread: of that process; NULL once it has been stopped. Under
  *	&struct ff_device.queue_lock
  * @retired: @thread serves no more; under &struct ff_device.queue_lock
  * @retire: stops @thread and refuses what comes from then on
+ * @ready: &struct ff_queue with a whole group to serve, under
+ *	&struct ff_device.queue_lock
+ * @groups: queues whose groups are being served
+ * @nr_groups: their number
+ * @requests: of those groups
+ * @nr_requests: how many there is room for
+ * @scratch: for ff_populate()
  */
 struct ff_service {
+	struct ff_device *ff;
+	struct ff_mirror *mirror;
+	struct mutex lock; /* queues against their end */
+
 	struct pid *process;
 	struct vhost_task *thread;
 	bool retired;
 	struct work_struct retire;
+
+	struct list_head ready;
+	struct ff_queue *groups[FF_QUEUES];
+	unsigned int nr_groups;
+	struct ff_request *requests;
+	unsigned int nr_requests;
+	struct ff_scratch *scratch;
 };
 
-int ff_service_start(struct ff_ctx *ctx);
-void ff_service_stop(struct ff_ctx *ctx);
-void ff_service_free(struct ff_ctx *ctx);
-void ff_service_wake(struct ff_ctx *ctx);
-void ff_service_flush(struct ff_ctx *ctx);
+int ff_service_init(struct ff_service *service, struct ff_device *ff,
+		    struct ff_mirror *mirror);
+int ff_service_start(struct ff_service *service);
+void ff_service_stop(struct ff_service *service);
+void ff_service_free(struct ff_service *service);
+void ff_service_wake(struct ff_service *service);
+void ff_service_flush(struct ff_service *service);
 
 #endif /* FF_SERVICE_H */

@@ -12,6 +12,8 @@
 #include <linux/moduleparam.h>
 
 #include "base/abi.h"
+#include "base/upward.h"
+#include "service/collect.h"
 #include "testing/break.h"
 
 bool ff_break_dirty;
@@ -51,14 +53,20 @@ bool ff_break_keeps(const struct mmu_notifier_range *range)
 	       mmap_lock_speculate_try_begin(range->mm, &seq);
 }
 
-/**
- * ff_break_misreads() - Whether to take a record for one that makes no sense
- * @fault: the record
- */
-bool ff_break_misreads(const struct ff_fault *fault)
+/* Takes a record for one that makes no sense. */
+static void ff_break_collect(struct ff_device *ff, const struct ff_fault *fault)
 {
-	if (!ff_break_records || !(fault->flags & FF_FAULT_LAST))
-		return false;
-	ff_break_records--;
-	return true;
+	struct ff_fault misread = *fault;
+
+	if (ff_break_records && fault->flags & FF_FAULT_LAST) {
+		ff_break_records--;
+		misread.kind = 0;
+	}
+	ff_collect(ff, &misread);
+}
+
+void __init ff_break_init(void)
+{
+	if (ff_break_records)
+		static_call_update(ff_up_fault, ff_break_collect);
 }

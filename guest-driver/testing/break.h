@@ -5,7 +5,6 @@
 
 #include <linux/types.h>
 
-struct ff_fault;
 struct mmu_notifier_range;
 
 extern bool ff_break_dirty;
@@ -13,6 +12,6 @@ extern bool ff_break_flush;
 extern bool ff_break_dma;
 
 bool ff_break_keeps(const struct mmu_notifier_range *range);
-bool ff_break_misreads(const struct ff_fault *fault);
+void ff_break_init(void);
 
 #endif /* FF_BREAK_H */

@@ -83,7 +83,7 @@ static int ff_dmirror_flush(struct file *file, fl_owner_t owner)
 {
 	struct ff_dmirror *dmirror = file->private_data;
 
-	ff_service_flush(dmirror->ctx);
+	ff_service_flush(&dmirror->ctx->service);
 	return 0;
 }
 

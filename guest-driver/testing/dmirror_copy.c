@@ -21,7 +21,7 @@
 #include "file/queue.h"
 #include "file/resident.h"
 #include "hw/device.h"
-#include "testing/ahead.h"
+#include "testing/announce.h"
 #include "testing/dmirror.h"
 
 /* The memory: a page with the ring and the record behind it, then the buffer. */
@@ -65,7 +65,7 @@ static void ff_copy_queue_forget(struct ff_dmirror *dmirror)
 
 static void ff_copy_queue_stop(struct ff_dmirror *dmirror)
 {
-	ff_queue_stop(dmirror->queue);
+	ff_queue_stop(dmirror->ctx, dmirror->queue);
 	ff_copy_queue_forget(dmirror);
 }
 
@@ -87,7 +87,7 @@ static int ff_copy_queue_start(struct ff_dmirror *dmirror)
 				    queue->id * FF_DOORBELL_STRIDE,
 				    FF_DOORBELL_STRIDE);
 	if (!dmirror->doorbell) {
-		ff_queue_stop(queue);
+		ff_queue_stop(ctx, queue);
 		ff_queue_put(queue);
 		return -ENOMEM;
 	}
@@ -180,7 +180,7 @@ static int ff_copy_refused(int error)
 static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
 		       struct ff_dmirror_cmd *cmd)
 {
-	struct ff_ahead ahead = {};
+	struct ff_announcement announced = {};
 	unsigned long done = 0;
 	size_t length;
 	int ret;
@@ -188,19 +188,19 @@ static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
 	ret = ff_copy_queue_start(dmirror);
 	if (ret)
 		return ret;
-	ff_ahead_begin(dmirror->queue, copy->start, copy->start + copy->size,
-		       copy->write);
+	ff_announce_begin(dmirror->queue, copy->start,
+			  copy->start + copy->size, copy->write);
 	while (!ret && done < copy->size) {
 		length = min(copy->size - done, FF_COPY_BUFFER_SIZE);
 		ret = ff_copy_piece(dmirror, copy, done, length);
 		done += length;
 	}
 	if (dmirror->queue)
-		ahead = ff_ahead_end(dmirror->queue);
+		announced = ff_announce_end(dmirror->queue);
 	cmd->cpages = cmd->npages;
-	cmd->faults = ahead.rounds;
+	cmd->faults = announced.rounds;
 	if (ret == FF_STATUS_FAULT)
-		return ff_copy_refused(ahead.error);
+		return ff_copy_refused(announced.error);
 	if (ret == FF_STATUS_NO_MEMORY)
 		return -ENOMEM;
 	return ret > 0 ? -EIO : ret;

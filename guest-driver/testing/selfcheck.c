@@ -5,6 +5,7 @@
  * Debian's kernel has no KUnit. Prints KTAP.
  */
 #include <linux/array_size.h>
+#include <linux/debugfs.h>
 #include <linux/hmm.h>
 #include <linux/seq_file.h>
 #include <linux/sizes.h>
@@ -114,12 +115,7 @@ static bool ff_selfcheck_pgtable(struct ff_device *ff)
 	return passed;
 }
 
-/**
- * ff_selfcheck() - Check, and say how it went
- * @seq: for the results
- * @ff: device, which is left alone
- */
-void ff_selfcheck(struct seq_file *seq, struct ff_device *ff)
+static int selfcheck_show(struct seq_file *seq, void *unused)
 {
 	unsigned int i;
 
@@ -129,5 +125,13 @@ void ff_selfcheck(struct seq_file *seq, struct ff_device *ff)
 				    ff_span_is_sound(&ff_spans[i].span) ==
 				    ff_spans[i].sound);
 	ff_selfcheck_report(seq, i + 1, "a_part_of_1_GiB",
-			    ff_selfcheck_pgtable(ff));
+			    ff_selfcheck_pgtable(seq->private));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(selfcheck);
+
+void ff_selfcheck_add(struct ff_device *ff)
+{
+	debugfs_create_file("selfcheck", 0400, ff->debugfs, ff,
+			    &selfcheck_fops);
 }

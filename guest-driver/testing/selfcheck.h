@@ -4,8 +4,7 @@
 #define FF_SELFCHECK_H
 
 struct ff_device;
-struct seq_file;
 
-void ff_selfcheck(struct seq_file *seq, struct ff_device *ff);
+void ff_selfcheck_add(struct ff_device *ff);
 
 #endif /* FF_SELFCHECK_H */

@@ -17,31 +17,25 @@
 #include <linux/string.h>
 
 #include "file/ctx.h"
+#include "base/upward.h"
 #include "hw/device.h"
-#include "service/collect.h"
 #include "testing/stall.h"
 
 /* How long until a thread that sleeps looks again. */
 #define FF_STALL_PERIOD	max(HZ / 100, 1)
 
 static const char * const ff_stall_names[] = {
-	[FF_STALL_NONE] = "none",
-	[FF_STALL_POSTED] = "posted",
-	[FF_STALL_DRAINED] = "drained",
-	[FF_STALL_READY] = "ready",
-	[FF_STALL_TAKEN] = "taken",
-	[FF_STALL_FOUND] = "found",
-	[FF_STALL_SERVED] = "served",
+	[FF_STAGE_NONE] = "none",
+	[FF_STAGE_POSTED] = "posted",
+	[FF_STAGE_DRAINED] = "drained",
+	[FF_STAGE_READY] = "ready",
+	[FF_STAGE_TAKEN] = "taken",
+	[FF_STAGE_FOUND] = "found",
+	[FF_STAGE_SERVED] = "served",
 };
 
-/**
- * ff_stall() - Sleep if faults are to be held up here
- * @mirror: for which a fault is served
- * @stage: how far it is
- *
- * Whoever refuses the faults of a process that is gone does not sleep.
- */
-void ff_stall(struct ff_mirror *mirror, enum ff_stall_stage stage)
+/* Whoever refuses the faults of a process that is gone does not sleep. */
+static void ff_stall(struct ff_mirror *mirror, enum ff_stage stage)
 {
 	struct ff_device *ff = mirror->ff;
 
@@ -54,14 +48,7 @@ void ff_stall(struct ff_mirror *mirror, enum ff_stall_stage stage)
 		schedule_timeout_killable(FF_STALL_PERIOD);
 }
 
-/**
- * ff_stall_skips() - Whether to leave out what a fault needs next
- * @ff: device
- * @stage: how far it is
- *
- * Return: true if so; it is made up for later.
- */
-bool ff_stall_skips(struct ff_device *ff, enum ff_stall_stage stage)
+static long ff_stall_skips(struct ff_device *ff, enum ff_stage stage)
 {
 	if (READ_ONCE(ff->stall) != stage)
 		return false;
@@ -75,12 +62,12 @@ static void ff_stall_resume(struct ff_device *ff)
 	struct ff_ctx *ctx;
 	unsigned long pasid;
 
-	ff_fault_drain(ff);
+	ff_faults_drain(ff);
 	xa_lock(&ff->contexts);
 	xa_for_each(&ff->contexts, pasid, ctx) {
 		spin_lock(&ff->queue_lock);
-		if (!list_empty(&ctx->ready))
-			ff_service_wake(ctx);
+		if (!list_empty(&ctx->service.ready))
+			ff_service_wake(&ctx->service);
 		spin_unlock(&ff->queue_lock);
 	}
 	xa_unlock(&ff->contexts);
@@ -116,6 +103,13 @@ static int stall_show(struct seq_file *seq, void *unused)
 	return 0;
 }
 DEFINE_SHOW_STORE_ATTRIBUTE(stall);
+
+/* Called before any device is there. */
+void __init ff_stall_init(void)
+{
+	static_call_update(ff_up_reached, ff_stall);
+	static_call_update(ff_up_skips, ff_stall_skips);
+}
 
 void ff_stall_add(struct ff_device *ff)
 {

@@ -3,7 +3,7 @@
  * What a queue of the driver's own is about to want.
  *
  * A program's commands are its own business, and the device tells of their
- * needs by far faults, a window at a time. Of a command that the driver has
+ * needs by far faults, some pages at a time. Of a command that the driver has
  * submitted itself it knows all. When the first page is missing, the rest of
  * the range is made present with it, so one round of faults does for a command
  * of any length.
@@ -15,22 +15,22 @@
 #include "file/queue.h"
 #include "hw/device.h"
 #include "mirror/populate.h"
-#include "testing/ahead.h"
+#include "testing/announce.h"
 
 /**
- * ff_ahead_begin() - Announce a range
+ * ff_announce_begin() - Announce a range
  * @queue: queue that is idle
  * @start: first address, page aligned
  * @end: end, page aligned
  * @write: for writing
  */
-void ff_ahead_begin(struct ff_queue *queue, unsigned long start,
+void ff_announce_begin(struct ff_queue *queue, unsigned long start,
 		    unsigned long end, bool write)
 {
-	struct ff_device *ff = queue->ctx->ff;
+	struct ff_device *ff = queue->service->ff;
 
 	spin_lock(&ff->queue_lock);
-	queue->ahead = (struct ff_ahead) {
+	queue->announcement = (struct ff_announcement) {
 		.start = start,
 		.end = end,
 		.write = write,
@@ -39,63 +39,65 @@ void ff_ahead_begin(struct ff_queue *queue, unsigned long start,
 }
 
 /**
- * ff_ahead_end() - Take the announcement back
+ * ff_announce_end() - Take the announcement back
  * @queue: queue that has done with it
  *
  * Return: as it was, with what has come of it.
  */
-struct ff_ahead ff_ahead_end(struct ff_queue *queue)
+struct ff_announcement ff_announce_end(struct ff_queue *queue)
 {
-	struct ff_device *ff = queue->ctx->ff;
-	struct ff_ahead ahead;
+	struct ff_device *ff = queue->service->ff;
+	struct ff_announcement announced;
 
 	spin_lock(&ff->queue_lock);
-	ahead = queue->ahead;
-	queue->ahead = (struct ff_ahead) {};
+	announced = queue->announcement;
+	queue->announcement = (struct ff_announcement) {};
 	spin_unlock(&ff->queue_lock);
-	return ahead;
+	return announced;
 }
 
-static void ff_ahead_serve_queue(struct ff_ctx *ctx, struct ff_queue *queue)
+static void ff_announce_serve_queue(struct ff_service *service,
+				    struct ff_queue *queue)
 {
 	struct ff_span span = {
 		.request = HMM_PFN_REQ_FAULT,
 		.prefetch = true,
 	};
-	struct ff_device *ff = ctx->ff;
-	struct ff_ahead ahead;
+	struct ff_ctx *ctx = container_of(service, struct ff_ctx, service);
+	struct ff_device *ff = service->ff;
+	struct ff_announcement announced;
 	unsigned long demand;
 	int ret;
 
 	spin_lock(&ff->queue_lock);
-	ahead = queue->ahead;
+	announced = queue->announcement;
 	demand = queue->demand & PAGE_MASK;
 	spin_unlock(&ff->queue_lock);
-	if (demand < ahead.start || demand >= ahead.end)
+	if (demand < announced.start || demand >= announced.end)
 		return;
 
 	span.start = demand;
-	if (ahead.write)
+	if (announced.write)
 		span.request |= HMM_PFN_REQ_WRITE;
-	ret = ff_prefetch_range(ctx, &span, ahead.end, ctx->scratch);
+	ret = ff_prefetch_range(ctx, &span, announced.end, service->scratch);
 
 	spin_lock(&ff->queue_lock);
-	queue->ahead.error = ret;
+	queue->announcement.error = ret;
 	spin_unlock(&ff->queue_lock);
 }
 
 /**
- * ff_ahead_serve() - Make present what was announced, as far as can be
- * @ctx: context whose fault groups are being served; the caller holds a user
+ * ff_announce_serve() - Make present what was announced, as far as can be
+ * @service: whose fault groups are being served; the caller holds a user
  *	of the mm
  *
  * What cannot be had is no failure here: the page that is demanded is served,
  * or refused, with its group.
  */
-void ff_ahead_serve(struct ff_ctx *ctx)
+void ff_announce_serve(struct ff_service *service)
 {
 	unsigned int i;
 
-	for (i = 0; i < ctx->nr_groups; i++)
-		ff_ahead_serve_queue(ctx, ctx->groups[i]);
+	for (i = 0; i < service->nr_groups; i++)
+		ff_announce_serve_queue(service, service->groups[i]);
 }

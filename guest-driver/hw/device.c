@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How long the device lives, and the end of its life. */
+#include <linux/slab.h>
+
+#include "hw/device.h"
+
+static void ff_device_free(struct kref *ref)
+{
+	struct ff_device *ff = container_of(ref, struct ff_device, ref);
+
+	cleanup_srcu_struct(&ff->unplug);
+	kfree(ff);
+}
+
+void ff_device_get(struct ff_device *ff)
+{
+	kref_get(&ff->ref);
+}
+
+void ff_device_put(struct ff_device *ff)
+{
+	kref_put(&ff->ref, ff_device_free);
+}
+
+/**
+ * ff_lost() - The device has lost its state: tell those who wait for it
+ * @ff: device
+ */
+void ff_lost(struct ff_device *ff)
+{
+	WRITE_ONCE(ff->lost, true);
+	ff_wake_all(ff);
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The fault queue: a ring of records that the device writes.
+ *
+ * ff_faults_drain() reads them, in the thread of the interrupt; whose they are
+ * is known above.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/log2.h>
+#include <linux/moduleparam.h>
+
+#include "base/upward.h"
+#include "hw/device.h"
+#include "hw/fault_ring.h"
+
+static unsigned int fault_entries = 4096;
+module_param(fault_entries, uint, 0444);
+MODULE_PARM_DESC(fault_entries, "Entries of the fault queue, a power of two; a small number makes it overflow");
+
+int ff_faults_init(struct ff_device *ff)
+{
+	struct ff_fault_ring *faults = &ff->faults;
+	dma_addr_t dma;
+	void *memory;
+
+	if (!is_power_of_2(fault_entries) ||
+	    fault_entries < FF_RING_MIN_ENTRIES ||
+	    fault_entries > FF_RING_MAX_ENTRIES)
+		return dev_err_probe(ff->dev, -EINVAL,
+				     "fault_entries=%u is not a power of two from %u to %u\n",
+				     fault_entries, FF_RING_MIN_ENTRIES,
+				     FF_RING_MAX_ENTRIES);
+
+	faults->size = fault_entries;
+	memory = dmam_alloc_coherent(ff->dev, FF_RING_ENTRIES_OFFSET +
+				     faults->size * sizeof(struct ff_fault),
+				     &dma, GFP_KERNEL);
+	if (!memory)
+		return -ENOMEM;
+	faults->ring = memory;
+	faults->entries = memory + FF_RING_ENTRIES_OFFSET;
+
+	writeq(dma, ff->regs + FF_REG_FAULT_BASE);
+	writel(faults->size, ff->regs + FF_REG_FAULT_ENTRIES);
+	return 0;
+}
+
+/* Reads up to @tail. A wild tail costs a round of old records, not more. */
+static void ff_faults_read(struct ff_device *ff, u32 tail)
+{
+	struct ff_fault_ring *faults = &ff->faults;
+	u32 nr = min(tail - faults->head, faults->size);
+	struct ff_fault fault;
+
+	for (; nr; nr--) {
+		fault = faults->entries[faults->head++ & (faults->size - 1)];
+		static_call_cond(ff_up_fault)(ff, &fault);
+	}
+	faults->head = tail;
+	WRITE_ONCE(faults->ring->head, cpu_to_le32(tail));
+}
+
+/* The device has found the queue full. It looks for room when it is rung. */
+static void ff_faults_overflown(struct ff_device *ff)
+{
+	struct ff_fault_ring *faults = &ff->faults;
+	u32 overflows = le32_to_cpu(READ_ONCE(faults->ring->overflows));
+
+	if (overflows == faults->overflows)
+		return;
+	ff_count(&ff->counters, FF_COUNT_FAULT_OVERFLOWS,
+		 overflows - faults->overflows);
+	faults->overflows = overflows;
+	ff_command_ring(ff);
+}
+
+/**
+ * ff_faults_drain() - Read the fault queue until it is empty
+ * @ff: device
+ *
+ * The device interrupts only when the queue was empty before, so once the head
+ * is written the tail is looked at again. Writing the head first, with a full
+ * barrier, is also what keeps both sides from missing each other when the
+ * device waits for room.
+ */
+void ff_faults_drain(struct ff_device *ff)
+{
+	struct ff_ring_header *ring = ff->faults.ring;
+	u32 tail;
+
+	spin_lock(&ff->queue_lock);
+	while ((tail = le32_to_cpu(READ_ONCE(ring->tail))) != ff->faults.head) {
+		dma_rmb(); /* the tail, then the records before it */
+		ff_faults_read(ff, tail);
+		mb(); /* the head, then tail and overflows again */
+		ff_faults_overflown(ff);
+	}
+	spin_unlock(&ff->queue_lock);
+}
