@@ -390,7 +390,8 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 	mutex_init(&mirror->adding);
 	/* Looked up without its lock while others add to it. */
 	mt_init_flags(&mirror->windows, MT_FLAGS_USE_RCU);
-	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters);
+	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters,
+			      ff_dma_is_translated(ff->dev));
 	if (ret)
 		return ret;
 	mmgrab(mm);

@@ -27,10 +27,12 @@
 #include "base/counters.h"
 #include "pgtable/dma.h"
 #include "pgtable/pgtable.h"
-#include "testing/break.h"
 
 /* The process uses the memory at the same time: no bounce buffers. */
 #define FF_DMA_ATTRS	DMA_ATTR_REQUIRE_COHERENT
+
+/* Physical addresses whatever the IOMMU, to show that tests notice. */
+bool ff_dma_bypass;
 
 static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
 			unsigned int level)
@@ -46,7 +48,7 @@ static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
  */
 bool ff_dma_is_translated(struct device *dev)
 {
-	return dma_need_unmap(dev) && !ff_break_dma;
+	return dma_need_unmap(dev) && !ff_dma_bypass;
 }
 
 /* Where there is nothing to undo. */
@@ -97,7 +99,7 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	u64 old = 0;
 	int ret;
 
-	if (ff_break_dma)
+	if (ff_dma_bypass)
 		return ff_pgtable_map(pgt, address, level,
 				      PFN_PHYS(frame) | flags, spares);
 	if (pgt->translated)

@@ -28,6 +28,8 @@ static inline unsigned long ff_dma_frame(const struct ff_table *table,
 	return PHYS_PFN(entry & FF_PTE_ADDRESS);
 }
 
+extern bool ff_dma_bypass;
+
 bool ff_dma_is_translated(struct device *dev);
 int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	       unsigned int level, unsigned long frame, u64 flags,

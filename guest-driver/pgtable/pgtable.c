@@ -22,15 +22,16 @@ static_assert(PAGE_SHIFT == 12, "the device knows 4 KiB pages");
  * @pgt: page table
  * @dev: device that will walk it
  * @counters: of that device
+ * @translated: see &struct ff_pgtable
  *
  * Return: 0 or -ENOMEM.
  */
 int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
-		    struct ff_counters *counters)
+		    struct ff_counters *counters, bool translated)
 {
 	pgt->dev = dev;
 	pgt->counters = counters;
-	pgt->translated = ff_dma_is_translated(dev);
+	pgt->translated = translated;
 	pgt->root = ff_table_alloc(pgt, GFP_KERNEL_ACCOUNT);
 	if (!pgt->root)
 		return -ENOMEM;

@@ -27,7 +27,7 @@ struct ff_gather {
 };
 
 int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
-		    struct ff_counters *counters);
+		    struct ff_counters *counters, bool translated);
 void ff_pgtable_fini(struct ff_pgtable *pgt);
 
 u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);

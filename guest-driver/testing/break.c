@@ -13,6 +13,7 @@
 
 #include "base/abi.h"
 #include "base/upward.h"
+#include "pgtable/dma.h"
 #include "service/collect.h"
 #include "testing/break.h"
 
@@ -28,8 +29,7 @@ bool ff_break_flush;
 module_param_named_unsafe(break_flush, ff_break_flush, bool, 0444);
 MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
 
-bool ff_break_dma;
-module_param_named_unsafe(break_dma, ff_break_dma, bool, 0444);
+module_param_named_unsafe(break_dma, ff_dma_bypass, bool, 0444);
 MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
 
 static unsigned int ff_break_records;

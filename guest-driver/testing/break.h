@@ -9,7 +9,6 @@ struct mmu_notifier_range;
 
 extern bool ff_break_dirty;
 extern bool ff_break_flush;
-extern bool ff_break_dma;
 
 bool ff_break_keeps(const struct mmu_notifier_range *range);
 void ff_break_init(void);

@@ -103,7 +103,7 @@ static bool ff_selfcheck_pgtable(struct ff_device *ff)
 
 	if (!counters)
 		return false;
-	if (!ff_pgtable_init(&pgt, ff->dev, counters)) {
+	if (!ff_pgtable_init(&pgt, ff->dev, counters, false)) {
 		passed = !ff_tables_fill(&pgt, &spares) &&
 			 ff_selfcheck_split(&pgt, &spares);
 		ff_tables_free(&pgt, &spares);
