@@ -10,6 +10,7 @@ log=$cache/build.log
 
 say() { printf 'guest-image: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+usage_error() { say "$*"; exit 64; }
 
 # step WHAT COMMAND...: runs a command quietly; its output is shown if it fails.
 step() {
@@ -35,3 +36,17 @@ hash_stdin() { sha256sum | cut -c 1-16; }
 
 # The tools tree depends on its recipe only.
 tools_path() { printf '%s/tools-%s\n' "$cache" "$(digest guest-image/tools)"; }
+
+# The kernel that is wanted: a series or a version, or several, the best first.
+kernel_wanted() { printf '%s\n' "${FARFAULT_KERNEL:-$(grep -v '^#' "$repo/guest-image/kernel/series" | paste -sd ,)}"; }
+
+# Where its tree is: a link that is made when the archive is asked for it, to the
+# tree of the exact version.
+kernel_path() { kernel_tree "$(kernel_wanted)"; }
+kernel_tree() { printf '%s/kernel-%s-%s\n' "$cache" "$1" "$(digest guest-image/kernel/make-tree)"; }
+
+# check_kernel: a name of a folder is made of what the user says.
+check_kernel() {
+	[[ $(kernel_wanted) =~ ^[0-9]+(\.[0-9]+)+(,[0-9]+(\.[0-9]+)+)*$ ]] ||
+		usage_error "'$(kernel_wanted)' is no kernel: name a series or a version of the archive, like 7.3 or 7.3.4"
+}

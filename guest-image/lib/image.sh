@@ -11,39 +11,44 @@ image_path() {
 	# shellcheck disable=SC2046 # folders of the checkout, one a word
 	inputs=$(digest Cargo.toml Cargo.lock .cargo guest-driver \
 		guest-image/build guest-image/lib guest-image/programs $(folders '[a-z]*'))
-	printf '%s/image-%s\n' "$cache" "$(printf '%s\n' "$(tools_path)" "$(compiler)" "$inputs" | hash_stdin)"
+	printf '%s/image-%s\n' "$cache" \
+		"$(printf '%s\n' "$(tools_path)" "$(cat "$(kernel_path)/version" 2>/dev/null)" "$(compiler)" "$inputs" | hash_stdin)"
 }
 
 # make_image IMAGE: all of it, or nothing.
 make_image() {
-	local part=$1.part tree release how
-	tree=$(tools_path)
-	release=$(cat "$tree/etc/farfault-kernel")
+	local part=$1.part kernel release how
+	kernel=$(kernel_path)
+	release=$(cat "$kernel/release")
 	mkdir "$part" "$part/build"
-	step "building the guest driver for Linux $release" build_driver "$part/build/driver" "$release"
+	step "building the guest driver for Linux $release" build_driver "$part/build/driver"
 	for how in init plain packed; do
+		# shellcheck disable=SC2046 # packages, one a word
 		step "building the guest's programs ($how)" build_programs "$part/build/$how" $(packages "$how")
 	done
 	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
-	ln "$tree/usr/lib/modules/$release/vmlinuz" "$tree/boot/vmlinux" "$part/"
-	write_manifest "$1" "$tree" "$release" >"$part/manifest.json"
+	ln "$kernel/usr/lib/modules/$release/vmlinuz" "$kernel/vmlinux" "$part/"
+	write_manifest "$1" "$(tools_path)" "$kernel" >"$part/manifest.json"
 	rm -rf "$part/build"
 	mv "$part" "$1"
 }
 
 # The driver is built from a copy: no product may be left in the checkout.
 build_driver() {
-	local build=$1 release=$2
+	local build=$1
 	cp -r "$repo/guest-driver" "$build"
-	"$here/in-tools" make -C "/usr/src/linux-headers-$release" M="$build" modules
+	"$here/in-tools" make -C /usr/src/linux M="$build" modules
 	[ -e "$build/farfault.ko" ]
 }
 
 write_manifest() {
-	local image=$1 tree=$2 release=$3
+	local image=$1 tree=$2 kernel
+	kernel=$(readlink -f "$3")
 	cat <<-END
 		{
-		  "kernel_release": "$release",
+		  "kernel_release": "$(cat "$kernel/release")",
+		  "kernel_version": "$(cat "$kernel/version")",
+		  "kernel": "$kernel",
 		  "tools": "$tree",
 		  "qemu": "usr/bin/qemu-system-x86_64",
 		  "image_hash": "${image##*-}",
@@ -53,15 +58,16 @@ write_manifest() {
 	END
 }
 
-# Removes all but the newest images, and tools trees that none of them needs and
-# nobody, also in another checkout, has used for a week.
+# Removes all but the newest images, and trees of tools and kernels that none of
+# them needs and nobody, also in another checkout, has used for a week.
 forget_old() {
 	local path
 	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
 	ls -dt "$cache"/image-* | tail -n "+$((kept_images + 1))" | while read -r path; do
 		discard "$path"
 	done
-	find "$cache" -maxdepth 1 -name 'tools-*' -mtime +7 | while read -r path; do
+	find "$cache" -maxdepth 1 -type d \( -name 'tools-*' -o -name 'kernel-*' \) -mtime +7 | while read -r path; do
 		grep -qF "\"$path\"" "$cache"/image-*/manifest.json || discard "$path"
 	done
+	find "$cache" -maxdepth 1 -xtype l -name 'kernel-*' -delete
 }

@@ -8,22 +8,9 @@ ensure_tools() {
 	[ ! -d "$tree" ] || return 0
 	need mmdebstrap mmdebstrap
 	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
-	step "making the tools tree from Debian packages (about 400 MB to download)" \
+	step "making the tools tree from Debian packages (about 350 MB to download)" \
 		"$here/tools/make-tree" "$tree.part"
 	mv "$tree.part" "$tree"
-}
-
-# The sources of kernel checks, which only tests need, where make finds them.
-ensure_checkpatch() {
-	local scripts
-	scripts=$(echo "$(tools_path)"/usr/lib/linux-kbuild-*/scripts)
-	[ ! -e "$scripts/checkpatch.pl" ] || return 0
-	step "fetching checkpatch from the kernel's source package (165 MB)" \
-		"$here/in-tools" "$here/tools/fetch-checkpatch" "$cache/checkpatch.part"
-	# checkpatch.pl comes last: it says that all are there.
-	cp "$cache"/checkpatch.part/*[!l] "$scripts/"
-	mv "$cache/checkpatch.part/checkpatch.pl" "$scripts/"
-	discard "$cache/checkpatch.part"
 }
 
 # need FILE-OR-COMMAND PACKAGE: installs a package of the host if it is missing.

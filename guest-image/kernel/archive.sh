@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# shellcheck shell=bash disable=SC2154 # common.sh sets what is not set here
+# Debian's archive as the tools tree knows it, through an apt that believes nothing
+# to be installed. Its lists stay in the cache: what has not changed is not fetched
+# again. Sourced in the tools tree, after common.sh.
+
+open_archive() {
+	local apt=$cache/apt
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+	printf '%s;\n' "Dir::State \"$apt\"" "Dir::Cache \"$apt\"" 'Dir::State::status "/dev/null"' \
+		'APT::Sandbox::User "root"' 'APT::Update::Error-Mode "any"' \
+		'Acquire::GzipIndexes "true"' 'Dir::Cache::pkgcache ""' 'Dir::Cache::srcpkgcache ""' >"$apt/apt.conf"
+	export APT_CONFIG=$apt/apt.conf
+	apt-get update >&2
+}
