@@ -23,8 +23,11 @@ pub const COUNT: u16 = 8;
 pub const IRQ: u32 = 4;
 
 /// Output that waits for a slow reader. What comes beyond it is lost, as on a
-/// real line without flow control: the guest must not stand still for it.
-pub const BACKLOG: usize = 1 << 20;
+/// real line without flow control: the guest must not stand still for it. The
+/// reader is told how much it was.
+const BACKLOG: usize = 1 << 20;
+/// The modem control register, which begins and ends loopback.
+const MODEM_CONTROL: u16 = 4;
 
 const STREAM: u32 = 0;
 const WAKE: u32 = 1;
@@ -34,16 +37,23 @@ type Uart = Serial<Interrupt, InputTaken, Output>;
 /// The registers, for the I/O port space.
 pub struct SerialPort {
     uart: Mutex<Uart>,
-    output: Arc<Mutex<VecDeque<u8>>>,
+    output: Arc<Mutex<Backlog>>,
     wake: Arc<EventFd>,
+}
+
+/// Output on its way to the event loop.
+#[derive(Default)]
+struct Backlog {
+    bytes: VecDeque<u8>,
+    lost: usize,
 }
 
 impl SerialPort {
     /// A serial port that raises its interrupt through `interrupt`.
     pub fn new(interrupt: EventFd) -> io::Result<Arc<SerialPort>> {
         let wake = Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?);
-        let output = Arc::new(Mutex::new(VecDeque::new()));
-        let sink = Output { bytes: Arc::clone(&output), wake: Arc::clone(&wake) };
+        let output = Arc::<Mutex<Backlog>>::default();
+        let sink = Output { backlog: Arc::clone(&output), wake: Arc::clone(&wake) };
         let events = InputTaken(Arc::clone(&wake));
         let uart = Mutex::new(Serial::with_events(Interrupt(interrupt), events, sink));
         Ok(Arc::new(SerialPort { uart, output, wake }))
@@ -58,6 +68,10 @@ impl PortDevice for SerialPort {
     fn write(&self, port: u16, value: u8) -> PowerRequest {
         // The only errors are of eventfds that are full, so already raised.
         let _ = self.uart.lock().write(port as u8, value);
+        if port == MODEM_CONTROL {
+            // Input that waited for the end of loopback may be taken now.
+            let _ = self.wake.write(1);
+        }
         PowerRequest::None
     }
 }
@@ -85,16 +99,17 @@ impl SerialEvents for InputTaken {
 
 /// Collects output and wakes the event loop at the first byte.
 struct Output {
-    bytes: Arc<Mutex<VecDeque<u8>>>,
+    backlog: Arc<Mutex<Backlog>>,
     wake: Arc<EventFd>,
 }
 
 impl Write for Output {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let mut bytes = self.bytes.lock();
-        let room = BACKLOG.saturating_sub(bytes.len());
-        let was_empty = bytes.is_empty();
-        bytes.extend(data.iter().take(room));
+        let mut backlog = self.backlog.lock();
+        let room = BACKLOG.saturating_sub(backlog.bytes.len());
+        let was_empty = backlog.bytes.is_empty();
+        backlog.bytes.extend(data.iter().take(room));
+        backlog.lost += data.len().saturating_sub(room);
         if was_empty {
             let _ = self.wake.write(1);
         }
@@ -110,17 +125,19 @@ impl Write for Output {
 pub struct SerialLine {
     port: Arc<SerialPort>,
     stream: Stream,
+    /// Input that the port does not take yet.
+    input: Vec<u8>,
 }
 
 impl SerialLine {
     /// Connects a port with a stream.
     pub fn new(port: Arc<SerialPort>, socket: UnixStream) -> io::Result<SerialLine> {
-        Ok(SerialLine { port, stream: Stream::new(socket, STREAM)? })
+        Ok(SerialLine { port, stream: Stream::new(socket, STREAM)?, input: Vec::new() })
     }
 
     /// Whether all output is written.
     pub fn is_flushed(&self) -> bool {
-        self.port.output.lock().is_empty()
+        self.port.output.lock().bytes.is_empty()
     }
 
     /// Moves bytes both ways and returns what to wait for.
@@ -132,28 +149,40 @@ impl SerialLine {
 
     /// Writes output; says whether all of it is written.
     fn send(&mut self) -> bool {
-        let mut output = self.port.output.lock();
-        let written = self.stream.write(output.make_contiguous());
-        output.drain(..written);
-        output.is_empty()
+        let Backlog { bytes, lost } = &mut *self.port.output.lock();
+        let written = self.stream.write(bytes.make_contiguous());
+        bytes.drain(..written);
+        if *lost > 0 && written > 0 {
+            let words = "bytes of the serial log are lost: nobody read them in time";
+            bytes.extend(format!("\r\n[farfault: {lost} {words}]\r\n").as_bytes());
+            *lost = 0;
+        }
+        bytes.is_empty()
     }
 
     /// Reads as much input as the port has room for; says whether there is
-    /// room for more. If not, the guest's reading will wake us.
+    /// room for more. If not, the guest's reading will wake us, or its end of
+    /// loopback, in which a port takes none.
     fn receive(&mut self) -> bool {
         let mut uart = self.port.uart.lock();
         let mut buffer = [0; 64];
         loop {
-            let room = uart.fifo_capacity().min(buffer.len());
-            if room == 0 {
-                return false;
-            }
-            match self.stream.read(&mut buffer[..room]) {
-                Input::Data(count) => {
-                    let _ = uart.enqueue_raw_bytes(&buffer[..count]);
+            if self.input.is_empty() {
+                let room = uart.fifo_capacity().min(buffer.len());
+                if room == 0 {
+                    return false;
                 }
-                Input::Later => return true,
-                Input::Ended => return false,
+                match self.stream.read(&mut buffer[..room]) {
+                    Input::Data(count) => self.input.extend(&buffer[..count]),
+                    Input::Later => return true,
+                    Input::Ended => return false,
+                }
+            }
+            // Fails only where there is no room, or the interrupt is raised already.
+            let taken = uart.enqueue_raw_bytes(&self.input).unwrap_or(0);
+            self.input.drain(..taken);
+            if !self.input.is_empty() {
+                return false;
             }
         }
     }

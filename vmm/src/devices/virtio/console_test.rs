@@ -71,6 +71,23 @@ fn input_waits_for_buffers_and_fills_them_in_order() {
 }
 
 #[test]
+fn a_buffer_of_no_length_ends_nothing() {
+    let mut rig = Rig::open();
+    rig.offer(0, 0);
+    rig.offer(0, 4);
+    rig.offer(0, 4);
+    rig.host_write(0, b"abcdef");
+    rig.turn();
+    let received: Vec<_> = std::iter::from_fn(|| rig.receive(0)).collect();
+    assert_eq!(received, [&b""[..], b"abcd", b"ef"]);
+    // Nor is a control message lost in one.
+    let mut rig = Rig::started();
+    [0, 64, 64].into_iter().for_each(|length| rig.offer(2, length));
+    rig.send(3, &message(0, 0, 1));
+    assert_eq!(answers(&mut rig), [vec![], control::port_add(0), control::port_add(1)]);
+}
+
+#[test]
 fn the_end_of_input_is_told_once_after_all_data() {
     let mut rig = Rig::open();
     rig.offer(0, 64);

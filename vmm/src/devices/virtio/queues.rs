@@ -127,7 +127,8 @@ impl DriverState {
     }
 
     /// Fills the driver's next buffer with what `fill` puts into the slice it
-    /// gets, which is as long as the buffer but no longer than `limit`.
+    /// gets, which is as long as the buffer but no longer than `limit`. A buffer
+    /// that holds nothing goes back as it is.
     pub fn fill(
         &mut self,
         index: usize,
@@ -135,32 +136,37 @@ impl DriverState {
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Filled {
         let memory = Arc::clone(&self.memory);
-        let Some(ring) = self.ring(index) else { return Filled::NoBuffer };
-        let filled = next_chain(ring, &memory).and_then(|chain| {
-            let Some(chain) = chain else { return Ok(None) };
-            let head = chain.head_index();
-            let mut writer = chain.writer(&memory).map_err(|_| Broken)?;
+        for _ in 0..QUEUE_SIZE {
+            let Some(ring) = self.ring(index) else { return Filled::NoBuffer };
+            let opened = next_chain(ring, &memory).and_then(|chain| {
+                let Some(chain) = chain else { return Ok(None) };
+                let head = chain.head_index();
+                Ok(Some((head, chain.writer(&memory).map_err(|_| Broken)?)))
+            });
+            let (head, mut writer) = match opened {
+                Ok(Some(opened)) => opened,
+                Ok(None) => return Filled::NoBuffer,
+                Err(Broken) => break,
+            };
             let mut bytes = vec![0; writer.available_bytes().min(limit)];
+            if bytes.is_empty() {
+                self.give_back(index, head, 0);
+                continue;
+            }
             let count = fill(&mut bytes).min(bytes.len());
-            if count == 0 && !bytes.is_empty() {
+            if count == 0 {
                 ring.go_to_previous_position();
-                return Ok(Some(None));
+                return Filled::Nothing;
             }
-            writer.write_all(bytes.get(..count).unwrap_or_default()).map_err(|_| Broken)?;
-            Ok(Some(Some((head, count as u32))))
-        });
-        match filled {
-            Ok(None) => Filled::NoBuffer,
-            Ok(Some(None)) => Filled::Nothing,
-            Ok(Some(Some((head, count)))) => {
-                self.give_back(index, head, count);
-                Filled::One
+            if writer.write_all(bytes.get(..count).unwrap_or_default()).is_err() {
+                break;
             }
-            Err(Broken) => {
-                self.fail();
-                Filled::NoBuffer
-            }
+            self.give_back(index, head, count as u32);
+            return Filled::One;
         }
+        // A ring that cannot be followed, or one of empty buffers without end.
+        self.fail();
+        Filled::NoBuffer
     }
 
     /// Gives a buffer back to the driver, with `written` bytes in it.

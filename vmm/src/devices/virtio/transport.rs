@@ -31,6 +31,24 @@ pub const VECTORS: u16 = 2;
 
 const COMMON: u64 = 0x0000;
 const COMMON_SIZE: u64 = 0x38;
+/// The registers there (virtio 1.3, 4.1.4.3). The last three are of 8 bytes.
+mod common {
+    pub const DEVICE_FEATURE_SELECT: u64 = 0x00;
+    pub const DEVICE_FEATURE: u64 = 0x04;
+    pub const DRIVER_FEATURE_SELECT: u64 = 0x08;
+    pub const DRIVER_FEATURE: u64 = 0x0c;
+    pub const CONFIG_VECTOR: u64 = 0x10;
+    pub const NUM_QUEUES: u64 = 0x12;
+    pub const DEVICE_STATUS: u64 = 0x14;
+    pub const QUEUE_SELECT: u64 = 0x16;
+    pub const QUEUE_SIZE: u64 = 0x18;
+    pub const QUEUE_VECTOR: u64 = 0x1a;
+    pub const QUEUE_ENABLE: u64 = 0x1c;
+    pub const QUEUE_NOTIFY_OFFSET: u64 = 0x1e;
+    pub const QUEUE_DESC: u64 = 0x20;
+    pub const QUEUE_DRIVER: u64 = 0x28;
+    pub const QUEUE_DEVICE: u64 = 0x30;
+}
 const ISR: u64 = 0x1000;
 const DEVICE_CONFIG: u64 = 0x2000;
 const NOTIFY: u64 = 0x3000;
@@ -132,42 +150,44 @@ impl Transport {
     fn read_common(&self, offset: u64) -> u32 {
         let state = self.state();
         let queue = state.queues.get(usize::from(state.queue_select));
-        let queue_value = |value: fn(&VirtQueue) -> u32| queue.map_or(0, value);
+        let of_queue = |value: fn(&VirtQueue) -> u32| queue.map_or(0, value);
         match offset {
-            0x00 => state.device_select,
-            0x04 => select(self.features, state.device_select),
-            0x08 => state.driver_select,
-            0x0c => select(state.driver_features, state.driver_select),
-            0x10 => state.config_vector.into(),
-            0x12 => state.queues.len() as u32,
-            0x14 => state.status.into(),
-            0x16 => state.queue_select.into(),
-            0x18 => queue_value(|queue| queue.ring.size().into()),
-            0x1a => queue.map_or(NO_VECTOR, |queue| queue.vector).into(),
-            0x1c => queue_value(|queue| queue.ring.ready().into()),
-            0x1e => state.queue_select.into(),
-            0x20 => queue_value(|queue| queue.ring.desc_table() as u32),
-            0x24 => queue_value(|queue| (queue.ring.desc_table() >> 32) as u32),
-            0x28 => queue_value(|queue| queue.ring.avail_ring() as u32),
-            0x2c => queue_value(|queue| (queue.ring.avail_ring() >> 32) as u32),
-            0x30 => queue_value(|queue| queue.ring.used_ring() as u32),
-            0x34 => queue_value(|queue| (queue.ring.used_ring() >> 32) as u32),
-            _ => 0,
+            common::DEVICE_FEATURE_SELECT => state.device_select,
+            common::DEVICE_FEATURE => half(self.features, state.device_select),
+            common::DRIVER_FEATURE_SELECT => state.driver_select,
+            common::DRIVER_FEATURE => half(state.driver_features, state.driver_select),
+            common::CONFIG_VECTOR => state.config_vector.into(),
+            common::NUM_QUEUES => state.queues.len() as u32,
+            common::DEVICE_STATUS => state.status.into(),
+            common::QUEUE_SELECT | common::QUEUE_NOTIFY_OFFSET => state.queue_select.into(),
+            common::QUEUE_SIZE => of_queue(|queue| queue.ring.size().into()),
+            common::QUEUE_VECTOR => queue.map_or(NO_VECTOR, |queue| queue.vector).into(),
+            common::QUEUE_ENABLE => of_queue(|queue| queue.ring.ready().into()),
+            _ => {
+                let (register, upper) = wide(offset);
+                let address = queue.map_or(0, |VirtQueue { ring, .. }| match register {
+                    common::QUEUE_DESC => ring.desc_table(),
+                    common::QUEUE_DRIVER => ring.avail_ring(),
+                    common::QUEUE_DEVICE => ring.used_ring(),
+                    _ => 0,
+                });
+                half(address, upper.into())
+            }
         }
     }
 
     fn write_common(&self, offset: u64, value: u32) {
         let mut state = self.state();
         match offset {
-            0x00 => state.device_select = value,
-            0x08 => state.driver_select = value,
-            0x0c => {
+            common::DEVICE_FEATURE_SELECT => state.device_select = value,
+            common::DRIVER_FEATURE_SELECT => state.driver_select = value,
+            common::DRIVER_FEATURE => {
                 let select = state.driver_select;
                 set_half(&mut state.driver_features, select, value);
             }
-            0x10 => state.config_vector = vector(value),
-            0x14 => self.write_status(&mut state, value as u8),
-            0x16 => state.queue_select = value as u16,
+            common::CONFIG_VECTOR => state.config_vector = vector(value),
+            common::DEVICE_STATUS => self.write_status(&mut state, value as u8),
+            common::QUEUE_SELECT => state.queue_select = value as u16,
             _ => write_queue(&mut state, offset, value, &self.memory),
         }
     }
@@ -262,7 +282,7 @@ fn write_queue(state: &mut DriverState, offset: u64, value: u32, memory: &GuestM
     let select = usize::from(state.queue_select);
     let Some(queue) = state.queues.get_mut(select) else { return };
     let ring = &mut queue.ring;
-    if offset == 0x1a {
+    if offset == common::QUEUE_VECTOR {
         queue.vector = vector(value);
         return;
     }
@@ -271,21 +291,29 @@ fn write_queue(state: &mut DriverState, offset: u64, value: u32, memory: &GuestM
         return;
     }
     match offset {
-        0x18 => ring.set_size(value as u16),
-        0x1c => {
+        common::QUEUE_SIZE => ring.set_size(value as u16),
+        common::QUEUE_ENABLE => {
             ring.set_ready(value == 1);
             if !ring.is_valid(memory) {
                 ring.set_ready(false);
             }
         }
-        0x20 => ring.set_desc_table_address(Some(value), None),
-        0x24 => ring.set_desc_table_address(None, Some(value)),
-        0x28 => ring.set_avail_ring_address(Some(value), None),
-        0x2c => ring.set_avail_ring_address(None, Some(value)),
-        0x30 => ring.set_used_ring_address(Some(value), None),
-        0x34 => ring.set_used_ring_address(None, Some(value)),
-        _ => {}
+        _ => {
+            let (register, upper) = wide(offset);
+            let (low, high) = if upper { (None, Some(value)) } else { (Some(value), None) };
+            match register {
+                common::QUEUE_DESC => ring.set_desc_table_address(low, high),
+                common::QUEUE_DRIVER => ring.set_avail_ring_address(low, high),
+                common::QUEUE_DEVICE => ring.set_used_ring_address(low, high),
+                _ => {}
+            }
+        }
     }
+}
+
+/// The register of 8 bytes that `offset` is in, and whether in its upper half.
+fn wide(offset: u64) -> (u64, bool) {
+    (offset & !7, offset & 4 != 0)
 }
 
 fn within(offset: u64, base: u64, size: u64) -> Option<u64> {
@@ -298,10 +326,10 @@ fn vector(value: u32) -> u16 {
     if value < VECTORS.into() { value as u16 } else { NO_VECTOR }
 }
 
-fn select(features: u64, select: u32) -> u32 {
+fn half(whole: u64, select: u32) -> u32 {
     match select {
-        0 => features as u32,
-        1 => (features >> 32) as u32,
+        0 => whole as u32,
+        1 => (whole >> 32) as u32,
         _ => 0,
     }
 }
