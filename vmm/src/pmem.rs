@@ -2,6 +2,8 @@
 //! Persistent memory: files of the host that a guest has as memory. All that a
 //! user can get wrong about them is found before anything is started.
 
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc::{ENODEV, EOPNOTSUPP};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,8 +38,8 @@ pub enum PmemError {
     #[error("cannot open {} for persistent memory", .0.display())]
     Open(PathBuf, #[source] io::Error),
     /// The file system has no room for it.
-    #[error("cannot extend {} to {} MiB", path.display(), bytes >> 20)]
-    Extend {
+    #[error("there is no room for {} MiB of persistent memory in {}", bytes >> 20, path.display())]
+    NoRoom {
         /// The file.
         path: PathBuf,
         /// Its wanted length.
@@ -139,12 +141,16 @@ fn open(path: &Path, size: u64) -> Result<File, PmemError> {
         TryLockError::WouldBlock => PmemError::InUse(path.to_owned()),
         TryLockError::Error(error) => refused(error),
     })?;
+    let no_room = |source| PmemError::NoRoom { path: path.to_owned(), bytes: size, source };
     if file.metadata().map_err(refused)?.len() < size {
-        let extended = file.set_len(size);
-        let source = |source| PmemError::Extend { path: path.to_owned(), bytes: size, source };
-        extended.map_err(source)?;
+        file.set_len(size).map_err(no_room)?;
     }
-    Ok(file)
+    // A full disk would be a SIGBUS at some store of the guest.
+    match fallocate(&file, FallocateFlags::empty(), 0, size.cast_signed()) {
+        // Some file systems reserve nothing, and what a first guest has here are BARs.
+        Err(errno) if ![EOPNOTSUPP, ENODEV].contains(&(errno as i32)) => Err(no_room(errno.into())),
+        _ => Ok(file),
+    }
 }
 
 #[cfg(test)]

@@ -124,6 +124,9 @@ pub enum MachineError {
     /// The event loop failed.
     #[error("the event loop failed: {0}")]
     EventLoop(event_manager::Error),
+    /// A thread has panicked.
+    #[error("internal error: the thread '{0}' died")]
+    ThreadDied(String),
     /// A part of the VMM broke an assumption of another.
     #[error("internal error: {0}")]
     Internal(&'static str),
@@ -146,14 +149,26 @@ impl MachineError {
             | E::MemorySize { .. }
             | E::Vcpus(_)
             | E::CommandLine(..)
-            | E::Pmem(_)
+            | E::Pmem(
+                PmemError::Missing(_)
+                | PmemError::NotAFile(_)
+                | PmemError::ReadOnly(_)
+                | PmemError::Open(..)
+                | PmemError::Size { .. }
+                | PmemError::InUse(_),
+            )
             | E::Accelerator(AcceleratorError::Choices(_)) => Blame::User,
-            E::AddressBits { .. } | E::Memory { .. } | E::NoKvm(_) | E::KvmLacks(_) => Blame::Host,
+            E::Pmem(PmemError::NoRoom { .. } | PmemError::Map(..))
+            | E::AddressBits { .. }
+            | E::Memory { .. }
+            | E::NoKvm(_)
+            | E::KvmLacks(_) => Blame::Host,
             E::Kvm { .. }
             | E::Host { .. }
             | E::Vcpu { .. }
             | E::Accelerator(AcceleratorError::Events(_))
             | E::EventLoop(_)
+            | E::ThreadDied(_)
             | E::Internal(_) => Blame::Vmm,
         }
     }
