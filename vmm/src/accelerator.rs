@@ -7,7 +7,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use farfault_abi::pci as abi;
@@ -73,18 +72,17 @@ impl Accelerator {
         }))
     }
 
-    /// Starts the threads that run the device until [`Accelerator::stop`].
-    pub fn start(&self) -> io::Result<Vec<JoinHandle<()>>> {
-        let spawn = |name: String, body: Box<dyn FnOnce(&Device) + Send>| {
-            let device = Arc::clone(&self.device);
-            thread::Builder::new().name(name).spawn(move || body(&device))
-        };
-        let mut threads = vec![spawn("commands".into(), Box::new(|device| device.run_commands()))?];
+    /// What runs the device until [`Accelerator::stop`], each on a thread of its own.
+    pub fn loops(&self) -> Vec<(String, Box<dyn FnOnce() + Send>)> {
+        let device = Arc::clone(&self.device);
+        let commands = Box::new(move || device.run_commands());
+        let mut loops: Vec<(String, Box<dyn FnOnce() + Send>)> =
+            vec![("commands".into(), commands)];
         for index in 0..self.engines {
-            let body = Box::new(move |device: &Device| device.run_engine(index));
-            threads.push(spawn(format!("engine{index}"), body)?);
+            let device = Arc::clone(&self.device);
+            loops.push((format!("engine{index}"), Box::new(move || device.run_engine(index))));
         }
-        Ok(threads)
+        loops
     }
 
     /// Ends the threads.

@@ -21,7 +21,7 @@ use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use std::ops::Range;
 use std::sync::Arc;
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
 /// The address port of PCI's old way to configuration space. This machine has
 /// only the new one (ECAM), but a kernel looks for old chipsets through the
@@ -33,11 +33,12 @@ const OLD_CONFIG_ADDRESS: u16 = 0xcf8;
 const PMEM_PER_RAM: u64 = 4096 / 64 / 4;
 
 /// What this program needs of KVM, and what a host without it cannot do.
-const NEEDED: [(Cap, &str); 5] = [
+const NEEDED: [(Cap, &str); 6] = [
     (Cap::Irqchip, "emulate interrupt controllers"),
     (Cap::UserMemory, "give a VM memory of this process"),
     (Cap::Irqfd, "take interrupts from eventfds (irqfd)"),
     (Cap::Ioeventfd, "turn writes of a guest into eventfds (ioeventfd)"),
+    (Cap::ImmediateExit, "be asked to leave a guest (immediate_exit)"),
     (Cap::IrqRouting, "route interrupt messages"),
 ];
 
@@ -83,14 +84,9 @@ impl Machine {
 
         interrupts.ignore_writes(OLD_CONFIG_ADDRESS)?;
 
-        let mut slots = Slots::new(&vm);
-        for region in memory.iter() {
-            slots.add(region.start_addr().0, region, false)?;
-        }
+        let mut slots = Slots::new(Arc::clone(&vm), Arc::clone(&memory))?;
         if vm.check_extension(Cap::ReadonlyMem) {
-            for (address, page) in &config_pages {
-                slots.add(*address, page, true)?;
-            }
+            config_pages.into_iter().try_for_each(|(at, page)| slots.add_page(at, page))?;
         }
 
         let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu)?;
@@ -119,9 +115,7 @@ impl Machine {
             console,
             observer,
             end,
-            _vm: vm,
-            _memory: memory,
-            _config_pages: config_pages,
+            _slots: slots,
         })
     }
 }

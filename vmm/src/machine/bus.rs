@@ -18,21 +18,15 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// An `in` instruction.
-    pub fn read_port(&self, port: u16, data: &mut [u8]) {
-        for element in elements_mut(data) {
-            self.ports.read(port, element);
-        }
+    /// An `in` instruction, or a string of them: each reads the same port.
+    pub fn read_port(&self, port: u16, size: usize, data: &mut [u8]) {
+        data.chunks_mut(size).for_each(|element| self.ports.read(port, element));
     }
 
-    /// An `out` instruction.
-    pub fn write_port(&self, port: u16, data: &[u8]) -> PowerRequest {
-        let mut asked = PowerRequest::None;
-        for element in data.chunks(element_size(data.len())) {
-            let action = self.ports.write(port, element);
-            asked = if asked == PowerRequest::None { action } else { asked };
-        }
-        asked
+    /// An `out` instruction, or a string of them.
+    pub fn write_port(&self, port: u16, size: usize, data: &[u8]) -> PowerRequest {
+        let mut asked = data.chunks(size).map(|element| self.ports.write(port, element));
+        asked.find(|request| *request != PowerRequest::None).unwrap_or(PowerRequest::None)
     }
 
     /// A load from where no RAM is. Where nothing is, all bits read as one.
@@ -65,17 +59,4 @@ impl Bus {
 /// The offset of `address` in `size` bytes at `base`.
 fn within(address: u64, base: u64, size: u64) -> Option<u64> {
     address.checked_sub(base).filter(|offset| *offset < size)
-}
-
-/// KVM hands over the data of a repeated instruction in one piece and
-/// kvm-ioctls does not pass on the size of an element. Up to 4 bytes it is
-/// taken for one access; more can only be a string, of bytes for all that
-/// this machine has.
-fn element_size(length: usize) -> usize {
-    if matches!(length, 1 | 2 | 4) { length } else { 1 }
-}
-
-fn elements_mut(data: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
-    let size = element_size(data.len());
-    data.chunks_mut(size)
 }

@@ -6,8 +6,10 @@ use super::error::MachineError;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use parking_lot::Mutex;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 /// How a run of the guest came to its end.
@@ -19,6 +21,11 @@ pub enum MachineEnd {
     Reset,
     /// A vCPU met a triple fault: the guest's kernel is beyond repair.
     TripleFault,
+    /// A vCPU met code that KVM can neither run nor emulate, as where there is no memory.
+    NotRunnable {
+        /// Where the code is.
+        rip: u64,
+    },
     /// [`Stopper::stop`] was called.
     Stopped,
 }
@@ -40,6 +47,20 @@ impl EndLatch {
             ended: AtomicBool::new(false),
             stop_wanted: AtomicBool::new(false),
         }))
+    }
+
+    /// Starts a thread of the machine. If it dies, the run ends for that.
+    pub fn spawn(
+        self: &Arc<EndLatch>,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let (end, died) = (Arc::clone(self), name.clone());
+        thread::Builder::new().name(name).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                end.report(Err(MachineError::ThreadDied(died)));
+            }
+        })
     }
 
     /// Says how the run ended. Only the first to say so is heard.
@@ -92,5 +113,24 @@ impl MutEventSubscriber for EndWatcher {
 
     fn process(&mut self, _events: Events, _ops: &mut EventOps) {
         let _ = self.0.event.read();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_dies_ends_the_run() {
+        let end = EndLatch::new().unwrap();
+        end.spawn("well".to_owned(), || {}).unwrap().join().unwrap();
+        assert!(!end.has_come());
+        end.spawn("engine0".to_owned(), || panic!("as a bug of ours would"))
+            .unwrap()
+            .join()
+            .unwrap();
+        assert!(end.has_come());
+        let why = end.outcome().expect_err("a failure");
+        assert_eq!(why.to_string(), "internal error: the thread 'engine0' died");
     }
 }

@@ -14,28 +14,31 @@
 //! A guest that really does this meets the same exit for ever. There is no
 //! telling it from one that rings the same doorbell after many page faults,
 //! and it harms nobody but itself: it can be stopped like any other.
-#![allow(unsafe_code)] // KVM's report is in a union that kvm-ioctls does not open.
+//!
+//! Code that cannot be emulated is the guest's own fault: its kernel has run into
+//! a BAR, or to where nothing is.
 
-use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_INTERNAL_ERROR_DELIVERY_EV};
+use super::run_page;
+use kvm_bindings::{KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION};
 use kvm_ioctls::VcpuFd;
 
-/// Judges the internal error that a vCPU has just exited with: nothing if it
-/// may go on, a reason if not.
-pub fn judge(vcpu: &mut VcpuFd) -> Option<String> {
-    let (kind, data) = report(vcpu);
-    let spurious = kind == KVM_INTERNAL_ERROR_DELIVERY_EV;
-    (!spurious).then(|| format!("KVM cannot go on (internal error {kind}, {data:x?})"))
+/// What an internal error comes to.
+pub enum Judgement {
+    /// The vCPU may go on.
+    GoOn,
+    /// The guest's code cannot be run.
+    NotRunnable,
+    /// KVM failed.
+    Failed(String),
 }
 
-/// Kind of the error, and the words that go with it.
-fn report(vcpu: &mut VcpuFd) -> (u32, Vec<u64>) {
-    let run = vcpu.get_kvm_run();
-    if run.exit_reason != KVM_EXIT_INTERNAL_ERROR {
-        return (0, Vec::new());
+/// Judges the internal error that a vCPU has just exited with.
+pub fn judge(vcpu: &mut VcpuFd) -> Judgement {
+    match run_page::internal_error(vcpu) {
+        (KVM_INTERNAL_ERROR_DELIVERY_EV, _) => Judgement::GoOn,
+        (KVM_INTERNAL_ERROR_EMULATION, _) => Judgement::NotRunnable,
+        (kind, data) => {
+            Judgement::Failed(format!("KVM cannot go on (internal error {kind}, {data:x?})"))
+        }
     }
-    // SAFETY: with this exit reason KVM has filled in this member, and any
-    // bits are a valid value of its integers.
-    let error = unsafe { run.__bindgen_anon_1.internal };
-    let count = (error.ndata as usize).min(error.data.len());
-    (error.suberror, error.data.iter().take(count).copied().collect())
 }

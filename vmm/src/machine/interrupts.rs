@@ -90,8 +90,8 @@ impl Interrupts {
         // KVM refuses a message that no local APIC could receive. Such a
         // message goes nowhere, as on a real bus; it is not our error.
         let table = KvmIrqRouting::from_entries(&entries).ok();
-        let _ = table.map(|table| self.vm.set_gsi_routing(&table));
-        routes.stale = false;
+        let taken = table.is_some_and(|table| self.vm.set_gsi_routing(&table).is_ok());
+        routes.stale = !taken;
     }
 }
 

@@ -16,41 +16,61 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use vm_memory::mmap::MmapRegionBuilder;
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionMmap, MmapRegion,
+};
 
-/// Memory slots of a VM: RAM first, then single pages.
-pub struct Slots<'a> {
-    vm: &'a VmFd,
-    next: u32,
+/// What a guest sees of this process's memory. All of it stays mapped until the
+/// guest sees it no more.
+pub struct Slots {
+    vm: Arc<VmFd>,
+    used: u32,
+    memory: Arc<GuestMemoryMmap>,
+    pages: Vec<Arc<MmapRegion>>,
 }
 
-impl<'a> Slots<'a> {
-    /// All slots of `vm` are free.
-    pub fn new(vm: &'a VmFd) -> Slots<'a> {
-        Slots { vm, next: 0 }
+impl Slots {
+    /// Shows the guest its memory.
+    pub fn new(vm: Arc<VmFd>, memory: Arc<GuestMemoryMmap>) -> Result<Slots, MachineError> {
+        let mut slots = Slots { vm, used: 0, memory: Arc::clone(&memory), pages: Vec::new() };
+        memory.iter().try_for_each(|region| slots.add(region.start_addr().0, region, 0))?;
+        Ok(slots)
     }
 
-    /// Shows the guest a mapping of this process, which must stay mapped as
-    /// long as vCPUs run: the machine keeps it until their threads are gone.
-    pub fn add(
-        &mut self,
-        address: u64,
-        mapping: &MmapRegion,
-        read_only: bool,
-    ) -> Result<(), MachineError> {
+    /// Shows the guest a page that it cannot write.
+    pub fn add_page(&mut self, address: u64, page: Arc<MmapRegion>) -> Result<(), MachineError> {
+        self.pages.push(Arc::clone(&page));
+        self.add(address, &page, KVM_MEM_READONLY)
+    }
+
+    fn add(&mut self, start: u64, mapping: &MmapRegion, flags: u32) -> Result<(), MachineError> {
         let region = kvm_userspace_memory_region {
-            slot: self.next,
-            flags: if read_only { KVM_MEM_READONLY } else { 0 },
-            guest_phys_addr: address,
+            slot: self.used,
+            flags,
+            guest_phys_addr: start,
             memory_size: mapping.size() as u64,
             userspace_addr: mapping.as_ptr() as u64,
         };
-        self.next += 1;
-        // SAFETY: the range is a whole mapping that outlives the running of
-        // vCPUs, as the caller promises, and this process reaches it by
-        // volatile access only.
+        self.used += 1;
+        // SAFETY: the range is a whole mapping, which is kept here as long as the slot is in
+        // use, and this process reaches it by volatile access only.
         unsafe { self.vm.set_user_memory_region(region) }
             .map_err(|error| MachineError::kvm("give the VM memory", error))
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        for slot in 0..self.used {
+            let empty = kvm_userspace_memory_region { slot, ..Default::default() };
+            // SAFETY: a region of no size takes the slot away, and gives the guest nothing.
+            let taken = unsafe { self.vm.set_user_memory_region(empty) };
+            if taken.is_err() {
+                // Then it sees this memory for ever.
+                std::mem::forget((Arc::clone(&self.memory), self.pages.clone()));
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod kernel;
 mod layout;
 mod memory;
 mod run;
+mod run_page;
 mod spec;
 mod vcpu;
 

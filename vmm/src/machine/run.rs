@@ -5,18 +5,17 @@ use super::counters::Observer;
 use super::end::{EndLatch, EndWatcher, MachineEnd, Stopper};
 use super::error::MachineError;
 use super::event_loop::{EventLoop, Shared};
+use super::memory::Slots;
 use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::{Accelerator, DoorbellLine};
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_ioctls::VcpuFd;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use vm_memory::{GuestMemoryMmap, MmapRegion};
 
 /// A machine that is built and ready to run.
 pub struct Machine {
-    // The last three are kept for the vCPUs, which use them unseen.
     pub(super) vcpus: Vec<VcpuFd>,
     pub(super) context: VcpuContext,
     pub(super) accelerator: Arc<Accelerator>,
@@ -24,9 +23,7 @@ pub struct Machine {
     pub(super) console: Console,
     pub(super) observer: Observer,
     pub(super) end: Arc<EndLatch>,
-    pub(super) _vm: Arc<VmFd>,
-    pub(super) _memory: Arc<GuestMemoryMmap>,
-    pub(super) _config_pages: Vec<(u64, Arc<MmapRegion>)>,
+    pub(super) _slots: Slots,
 }
 
 impl Machine {
@@ -51,11 +48,14 @@ impl Machine {
         events.add(Shared(Arc::clone(&serial)));
         events.add(Shared(Arc::clone(&console)));
 
-        let engines = self.accelerator.start().unwrap_or_else(|source| {
-            let what = "start the accelerator's threads";
-            self.end.report(Err(MachineError::Host { what, source }));
-            Vec::new()
-        });
+        let start = |(name, body)| {
+            let started = self.end.spawn(name, body).map_err(|source| {
+                let what = "start a thread of the accelerator";
+                self.end.report(Err(MachineError::Host { what, source }));
+            });
+            started.ok()
+        };
+        let engines: Vec<_> = self.accelerator.loops().into_iter().filter_map(start).collect();
         let vcpus = Vcpus::start(self.vcpus, &self.context);
         if let Err(error) = events.run_until(|| self.end.has_come()) {
             self.end.report(Err(error));

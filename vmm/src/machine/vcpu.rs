@@ -5,15 +5,16 @@ use super::bus::Bus;
 use super::end::{EndLatch, MachineEnd};
 use super::error::MachineError;
 use super::exits::{Access, Exits};
-use super::internal_error;
+use super::internal_error::{self, Judgement};
+use super::run_page::{self, ImmediateExit, PortAccess};
 use crate::devices::PowerRequest;
 use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use nix::libc::{self, c_int, c_void, siginfo_t};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 /// What every vCPU thread needs.
@@ -25,9 +26,7 @@ pub struct VcpuContext {
 }
 
 /// The running vCPUs.
-pub struct Vcpus {
-    threads: Vec<JoinHandle<()>>,
-}
+pub struct Vcpus(Vec<(JoinHandle<()>, ImmediateExit)>);
 
 impl Vcpus {
     /// Starts a thread for each vCPU. They run until the end has come, which
@@ -43,34 +42,39 @@ impl Vcpus {
                 }
             }
         }
-        Vcpus { threads }
+        Vcpus(threads)
     }
 
     /// Waits until all vCPUs have noticed that the end has come.
     pub fn join(self) {
-        for thread in self.threads {
-            // A signal that arrives just before the thread enters the guest
-            // is lost, so it is repeated until the thread is gone.
-            while !thread.is_finished() && thread.kill(SIGRTMIN()).is_ok() {
-                thread::sleep(Duration::from_millis(1));
-            }
+        for (thread, exit) in self.0 {
+            // The signal makes a guest that runs exit, the flag one that is just entered.
+            exit.ask();
+            let _ = thread.kill(SIGRTMIN());
             let _ = thread.join();
         }
     }
 }
 
-fn spawn(id: u8, vcpu: VcpuFd, context: VcpuContext) -> io::Result<JoinHandle<()>> {
+fn spawn(
+    id: u8,
+    vcpu: VcpuFd,
+    context: VcpuContext,
+) -> io::Result<(JoinHandle<()>, ImmediateExit)> {
     register_signal_handler(SIGRTMIN(), interrupt)?;
-    let body = move || run(id, vcpu, &context);
-    thread::Builder::new().name(format!("vcpu{id}")).spawn(body)
+    let vcpu = Arc::new(Mutex::new(vcpu));
+    let exit = ImmediateExit::new(&vcpu);
+    let end = Arc::clone(&context.end);
+    let body = move || run(id, &mut vcpu.lock(), &context);
+    Ok((end.spawn(format!("vcpu{id}"), body)?, exit))
 }
 
 /// Does nothing: the signal has done its work by interrupting KVM_RUN.
 extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
 
-fn run(id: u8, mut vcpu: VcpuFd, context: &VcpuContext) {
+fn run(id: u8, vcpu: &mut VcpuFd, context: &VcpuContext) {
     while !context.end.has_come() {
-        match step(&mut vcpu, context) {
+        match step(vcpu, context) {
             Ok(None) => {}
             Ok(Some(ending)) => context.end.report(Ok(ending)),
             Err(mut reason) => {
@@ -92,13 +96,15 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
     };
     let (bus, exits) = (&context.bus, &context.exits);
     match exit {
-        VcpuExit::IoIn(port, data) => {
+        VcpuExit::IoIn(port, _) => {
             exits.count(Access::PortRead, port.into());
-            bus.read_port(port, data);
+            let PortAccess { size, data } = run_page::port_access(vcpu);
+            bus.read_port(port, size, data);
         }
-        VcpuExit::IoOut(port, data) => {
+        VcpuExit::IoOut(port, _) => {
             exits.count(Access::PortWrite, port.into());
-            return Ok(match bus.write_port(port, data) {
+            let PortAccess { size, data } = run_page::port_access(vcpu);
+            return Ok(match bus.write_port(port, size, data) {
                 PowerRequest::None => None,
                 PowerRequest::PowerOff => Some(MachineEnd::PowerOff),
                 PowerRequest::Reset => Some(MachineEnd::Reset),
@@ -123,7 +129,14 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
         VcpuExit::InternalError => {
             exits.count_other();
-            return internal_error::judge(vcpu).map_or(Ok(None), Err);
+            return match internal_error::judge(vcpu) {
+                Judgement::GoOn => Ok(None),
+                Judgement::NotRunnable => {
+                    let rip = vcpu.get_regs().map_or(0, |regs| regs.rip);
+                    Ok(Some(MachineEnd::NotRunnable { rip }))
+                }
+                Judgement::Failed(reason) => Err(reason),
+            };
         }
         VcpuExit::FailEntry(reason, _) => {
             return Err(format!("the processor refused to enter the guest ({reason:#x})"));

@@ -102,6 +102,9 @@ impl fmt::Display for RunEnd {
             RunEnd::Lost(MachineEnd::TripleFault) => {
                 f.write_str("the guest ended in a triple fault")
             }
+            RunEnd::Lost(MachineEnd::NotRunnable { rip }) => {
+                write!(f, "the guest runs code at {rip:#x} that cannot be run: there is no memory")
+            }
             RunEnd::Lost(MachineEnd::Stopped) => {
                 f.write_str("the guest stopped without an exit code")
             }
