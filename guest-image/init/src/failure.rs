@@ -23,6 +23,9 @@ pub enum Failure {
     /// The kernel refused a module.
     #[error("cannot load {path} with parameters '{params}': {errno} (the kernel log says why)")]
     Module { path: PathBuf, params: String, errno: Errno },
+    /// A parameter that the driver does not have.
+    #[error("farfault.ko has no parameter '{name}' (--driver-params); it has {known}")]
+    NoParameter { name: String, known: String },
     /// The module is in, but its probe failed.
     #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
     Unbound { node: &'static str },

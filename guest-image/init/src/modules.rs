@@ -29,6 +29,11 @@ pub fn load_driver(params: &str) -> Result<(), Failure> {
     if !has_device(Path::new(PCI_DEVICES)) {
         return Ok(());
     }
+    let known = parameters(&failure::read(DRIVER)?);
+    // The kernel takes a module all the same, and says so in its log only.
+    if let Some(name) = unknown(params, &known) {
+        return Err(Failure::NoParameter { name, known: known.join(", ") });
+    }
     load(DRIVER, params)?;
     if Path::new(DRIVER_NODE).exists() {
         Ok(())
@@ -55,6 +60,21 @@ fn load(path: &str, params: &str) -> Result<(), Failure> {
     let refused = |errno| Failure::Module { path: path.into(), params: params.into(), errno };
     let parameters = CString::new(params).map_err(|_| refused(Errno::EINVAL))?;
     finit_module(&file, &parameters, ModuleInitFlags::empty()).map_err(refused)
+}
+
+/// The names of a module's parameters, as its section .modinfo has them.
+fn parameters(module: &[u8]) -> Vec<String> {
+    let strings = module.split(|byte| *byte == 0);
+    let types = strings.filter_map(|string| string.strip_prefix(b"parmtype="));
+    let names = types.filter_map(|text| text.split(|byte| *byte == b':').next());
+    names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// The first of `params` that is none of `known`.
+fn unknown(params: &str, known: &[String]) -> Option<String> {
+    let names = params.split_whitespace().map(|word| word.split('=').next().unwrap_or(word));
+    let mut names = names.map(|name| name.replace('-', "_"));
+    names.find(|name| !known.contains(name) && name != "dyndbg")
 }
 
 fn has_device(devices: &Path) -> bool {
@@ -94,5 +114,18 @@ mod tests {
         function("0000:00:03.0", "0x1234\n", "0xfa17\n");
         assert!(has_device(&root));
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_found() {
+        let module =
+            b"\x7fELF\0license=GPL\0parmtype=queues:uint\0parm=queues:text\0\0parmtype=a_b:bool\0";
+        let known = parameters(module);
+        assert_eq!(known, ["queues", "a_b"]);
+        for good in ["", "queues=1 a-b", "a_b=1", "dyndbg=+p"] {
+            assert_eq!(unknown(good, &known), None, "{good}");
+        }
+        assert_eq!(unknown("queues=1 nosuch=1", &known).as_deref(), Some("nosuch"));
+        assert_eq!(unknown("queue", &known).as_deref(), Some("queue"));
     }
 }
