@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The command line was wrong.
 pub const USAGE: u8 = 64;
-/// This host lacks something: the image, QEMU, KVM asked for by name.
+/// This host lacks something: the image, QEMU, KVM asked for by name, room for our output.
 pub const HOST_LACKS: u8 = 69;
 /// The VMM itself failed.
 pub const VMM_FAILED: u8 = 70;
@@ -21,7 +21,7 @@ pub const HELP: &str = "\
 Exit codes:
   the guest command's own code, when it ran to its end
    64  bad usage
-   69  this host lacks something (`farfault doctor` says what)
+   69  this host lacks something (`farfault doctor` says what), or room on a disk
    70  the VMM itself failed
   120  the guest panicked, or ended without an exit code
   124  a time limit passed (--timeout, --boot-timeout)

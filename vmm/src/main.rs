@@ -11,15 +11,23 @@ mod image;
 mod iommu;
 mod machine;
 mod nested;
+mod output;
 mod pci;
 mod pmem;
 mod probe;
 mod session;
 mod stats;
 
-use std::process::exit;
+use std::panic;
+use std::process;
 
 fn main() {
+    panic::set_hook(Box::new(|what| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        output::tell(&format!("farfault: internal error in the thread {name}: {what}"));
+    }));
+    let code = panic::catch_unwind(cli::main).unwrap_or(exit::VMM_FAILED);
     // Threads that still wait for input nobody will type must not hold us up.
-    exit(cli::main().into());
+    process::exit(code.into());
 }

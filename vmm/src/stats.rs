@@ -2,166 +2,172 @@
 //! What a run counted: gathered from device, driver and VMM, and given out
 //! as JSON or as a table.
 
-use serde_json::{Map, Value, json};
+use crate::output::printable;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// A guest that marks without end fills no memory.
-const MAX_MARKS: usize = 4096;
+/// Bytes of the marks that are kept, as JSON: a guest that marks without end
+/// fills no memory.
+const MAX_MARKS: usize = 4 << 20;
+/// Bytes that a counter takes as JSON, beside its name, at most.
+const NUMBER: usize = 32;
 /// More columns than this no terminal shows.
 const MAX_COLUMNS: usize = 12;
-/// The groups of counters, in the order in which they are shown.
-const GROUPS: [&str; 3] = ["device", "driver", "vmm"];
 
-/// The counters that the host side can read at any time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Counted {
+/// Counters by name.
+pub type Counters = BTreeMap<String, u64>;
+
+/// All counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
     /// The accelerator's.
-    pub device: Value,
+    pub device: Counters,
+    /// The guest driver's.
+    pub driver: Counters,
     /// The machine's.
-    pub vmm: Value,
+    pub vmm: Counters,
+}
+
+impl Sample {
+    /// The groups, in the order in which they are shown.
+    fn groups(&self) -> [(&'static str, &Counters); 3] {
+        [("device", &self.device), ("driver", &self.driver), ("vmm", &self.vmm)]
+    }
+
+    fn since(&self, before: &Sample) -> Sample {
+        Sample {
+            device: difference(&self.device, &before.device),
+            driver: difference(&self.driver, &before.driver),
+            vmm: difference(&self.vmm, &before.vmm),
+        }
+    }
+}
+
+/// A named point in the workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    name: String,
+    /// What was counted since the mark before, or since the start.
+    #[serde(flatten)]
+    counted: Sample,
+}
+
+/// How the guest came up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Boots {
+    retried_before_pid1: u64,
+}
+
+/// Everything that a run counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    #[serde(flatten)]
+    total: Sample,
+    marks: Vec<Mark>,
+    /// Marks that came when no more were kept.
+    marks_left_out: u64,
+    boots: Boots,
+    hosting: String,
+    exit: Option<u8>,
 }
 
 /// Gathers the counters of one run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorder {
-    hosting: &'static str,
-    retried: u64,
-    last: Value,
-    marks: Vec<Value>,
-    exit: Option<u8>,
-    end: Option<Value>,
-    /// What the run inside the first guest of nested mode counted.
-    inner: Option<Map<String, Value>>,
+    report: Report,
+    last: Sample,
+    kept: usize,
 }
 
 impl Recorder {
     /// For a run under `hosting`.
-    pub fn new(hosting: &'static str) -> Recorder {
-        Recorder {
-            hosting,
-            retried: 0,
-            last: Value::Null,
-            marks: Vec::new(),
-            exit: None,
-            end: None,
-            inner: None,
-        }
+    pub fn new(hosting: &str) -> Recorder {
+        let report = Report { hosting: hosting.to_owned(), ..Report::default() };
+        Recorder { report, ..Recorder::default() }
     }
 
     /// A boot failed before PID 1 and is tried again.
     pub fn retried(&mut self) {
-        self.retried += 1;
+        self.report.boots.retried_before_pid1 += 1;
     }
 
     /// The guest's init is up: marks count from here.
-    pub fn started(&mut self, counted: &Counted) {
-        self.last = sample(counted, &Value::Null);
+    pub fn started(&mut self, counted: Sample) {
+        self.last = counted;
     }
 
     /// The guest came to a named point. What is kept is the difference to
     /// the mark before, or to the start.
-    pub fn mark(&mut self, name: &str, counted: &Counted, driver: &Value) {
-        if self.marks.len() == MAX_MARKS {
-            return;
+    pub fn mark(&mut self, name: String, now: Sample) {
+        let counted = now.since(&self.last);
+        let names = counted.groups().into_iter().flat_map(|(_, counters)| counters.keys());
+        self.kept += name.len() + names.map(|name| name.len() + NUMBER).sum::<usize>() + NUMBER;
+        if self.kept <= MAX_MARKS {
+            self.report.marks.push(Mark { name, counted });
+        } else {
+            self.report.marks_left_out += 1;
         }
-        let now = sample(counted, driver);
-        let mut mark = difference(&now, &self.last);
-        if let Some(mark) = mark.as_object_mut() {
-            mark.insert("name".to_owned(), name.into());
-        }
-        self.marks.push(mark);
         self.last = now;
     }
 
     /// The command ended. The totals are those of this moment: what the guest
-    /// does to switch itself off is not the command's.
-    pub fn exit(&mut self, code: u8, counted: &Counted, driver: &Value, inner: Option<Value>) {
-        self.exit = Some(code);
-        self.end = Some(sample(counted, driver));
-        if let Some(Value::Object(inner)) = inner {
-            self.inner = Some(inner);
-        }
+    /// does to switch itself off is not the command's. In nested mode `inner`
+    /// is what the run in the first guest counted.
+    pub fn exit(&mut self, code: u8, counted: Sample, inner: Option<Report>) {
+        self.report = Report {
+            exit: Some(code),
+            boots: self.report.boots.clone(),
+            hosting: self.report.hosting.clone(),
+            ..inner.unwrap_or_else(|| Report { total: counted, ..self.report.clone() })
+        };
     }
 
     /// Everything; `counted` are the counters for a command that never ended.
-    pub fn report(self, counted: &Counted) -> Value {
-        let end = self.end.unwrap_or_else(|| sample(counted, &Value::Null));
-        let mut report = match (self.inner, end) {
-            (Some(inner), _) => inner,
-            (None, Value::Object(end)) => end,
-            (None, _) => Map::new(),
-        };
-        report.entry("marks").or_insert(self.marks.into());
-        report.insert("boots".to_owned(), json!({ "retried_before_pid1": self.retried }));
-        report.insert("hosting".to_owned(), self.hosting.into());
-        report.insert("exit".to_owned(), json!(self.exit));
-        Value::Object(report)
+    pub fn report(self, counted: Sample) -> Report {
+        match self.report.exit {
+            Some(_) => self.report,
+            None => Report { total: counted, ..self.report },
+        }
     }
 }
 
-fn sample(counted: &Counted, driver: &Value) -> Value {
-    json!({ "device": counted.device, "driver": driver, "vmm": counted.vmm })
-}
-
-/// Numbers of `now` less those of `before`, through objects; a number that
-/// went down was a level rather than a count, and stands as it is.
-fn difference(now: &Value, before: &Value) -> Value {
-    match now {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| {
-                let earlier = before.get(key).unwrap_or(&Value::Null);
-                (key.clone(), difference(value, earlier))
-            })
-            .collect::<Map<_, _>>()
-            .into(),
-        Value::Number(number) => match (number.as_u64(), before.as_u64()) {
-            (Some(now), Some(before)) if now >= before => (now - before).into(),
-            _ => now.clone(),
-        },
-        other => other.clone(),
-    }
+/// Numbers of `now` less those of `before`; a number that went down was a level
+/// rather than a count, and stands as it is.
+fn difference(now: &Counters, before: &Counters) -> Counters {
+    let less = |(name, now): (&String, &u64)| {
+        let before = before.get(name).unwrap_or(&0);
+        (name.clone(), now.checked_sub(*before).unwrap_or(*now))
+    };
+    now.iter().map(less).collect()
 }
 
 /// The report as a table: one row a counter, one column for the whole run and
 /// one for each mark.
-pub fn table(report: &Value) -> String {
-    let empty = Vec::new();
-    let marks = report.get("marks").and_then(Value::as_array).unwrap_or(&empty);
-    let marks = marks.get(..MAX_COLUMNS).unwrap_or(marks);
+pub fn table(report: &Report) -> String {
+    let marks = report.marks.get(..MAX_COLUMNS).unwrap_or(&report.marks);
     let mut rows = vec![heading(marks)];
-    for group in GROUPS {
-        let Some(counters) = report.get(group).and_then(Value::as_object) else { continue };
+    for (index, (group, counters)) in report.total.groups().into_iter().enumerate() {
         for (name, value) in counters {
-            let mut row = vec![format!("{group}.{name}"), cell(Some(value))];
-            row.extend(marks.iter().map(|mark| cell(mark.get(group).and_then(|g| g.get(name)))));
+            let mut row = vec![printable(&format!("{group}.{name}")), value.to_string()];
+            row.extend(marks.iter().map(|mark| {
+                let counted = mark.counted.groups().get(index).and_then(|(_, all)| all.get(name));
+                counted.map_or("-".to_owned(), u64::to_string)
+            }));
             rows.push(row);
         }
     }
-    let retried = report.pointer("/boots/retried_before_pid1");
-    rows.push(vec!["boots.retried_before_pid1".to_owned(), cell(retried)]);
-    rows.push(vec!["hosting".to_owned(), cell(report.get("hosting"))]);
-    rows.push(vec!["exit".to_owned(), cell(report.get("exit"))]);
+    let retried = report.boots.retried_before_pid1.to_string();
+    let exit = report.exit.map_or("-".to_owned(), |code| code.to_string());
+    rows.push(vec!["boots.retried_before_pid1".to_owned(), retried]);
+    rows.push(vec!["hosting".to_owned(), report.hosting.clone()]);
+    rows.push(vec!["exit".to_owned(), exit]);
     align(&rows)
 }
 
-fn heading(marks: &[Value]) -> Vec<String> {
-    let mut heading = vec!["counter".to_owned(), "total".to_owned()];
-    heading.extend(marks.iter().map(|mark| {
-        let name = mark.get("name").and_then(Value::as_str).unwrap_or_default();
-        name.chars().filter(|c| !c.is_control()).take(20).collect()
-    }));
-    heading
-}
-
-/// A counter's value. A guest may send anything here, so no more than its
-/// printable beginning is shown.
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.chars().filter(|c| !c.is_control()).take(40).collect(),
-        Some(value) => value.to_string().chars().take(40).collect(),
-    }
+fn heading(marks: &[Mark]) -> Vec<String> {
+    let names = marks.iter().map(|mark| printable(&mark.name).chars().take(20).collect());
+    ["counter".to_owned(), "total".to_owned()].into_iter().chain(names).collect()
 }
 
 fn align(rows: &[Vec<String>]) -> String {
@@ -190,23 +196,30 @@ fn align(rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
 
-    fn counted(faults: u64, exits: u64) -> Counted {
-        Counted { device: json!({"faults": faults}), vmm: json!({"mmio_exits": exits}) }
+    use serde_json::json;
+
+    fn sample(faults: u64, batches: u64, exits: u64) -> Sample {
+        let one = |name: &str, value| Counters::from([(name.to_owned(), value)]);
+        Sample {
+            device: one("faults", faults),
+            driver: one("batches", batches),
+            vmm: one("mmio_exits", exits),
+        }
     }
 
-    fn recorded() -> Value {
+    fn recorded() -> Report {
         let mut recorder = Recorder::new("kvm");
-        recorder.started(&counted(0, 100));
-        recorder.mark("warm", &counted(5, 103), &json!({"batches": 2}));
-        recorder.mark("hot", &counted(9, 103), &json!({"batches": 3}));
-        recorder.exit(3, &counted(10, 104), &json!({"batches": 4}), None);
-        recorder.report(&counted(99, 999))
+        recorder.started(sample(0, 0, 100));
+        recorder.mark("warm".to_owned(), sample(5, 2, 103));
+        recorder.mark("hot".to_owned(), sample(9, 3, 103));
+        recorder.exit(3, sample(10, 4, 104), None);
+        recorder.report(sample(99, 99, 999))
     }
 
     #[test]
     fn a_report_has_totals_and_the_difference_at_each_mark() {
         assert_eq!(
-            recorded(),
+            serde_json::to_value(recorded()).expect("JSON"),
             json!({
                 "device": {"faults": 10}, "driver": {"batches": 4}, "vmm": {"mmio_exits": 104},
                 "boots": {"retried_before_pid1": 0}, "hosting": "kvm", "exit": 3,
@@ -215,7 +228,8 @@ mod tests {
                      "vmm": {"mmio_exits": 3}},
                     {"name": "hot", "device": {"faults": 4}, "driver": {"batches": 1},
                      "vmm": {"mmio_exits": 0}},
-                ]
+                ],
+                "marks_left_out": 0,
             })
         );
     }
@@ -224,20 +238,20 @@ mod tests {
     fn nested_mode_hands_the_inner_report_on() {
         let mut recorder = Recorder::new("nested");
         recorder.retried();
-        recorder.started(&Counted::default());
-        recorder.exit(3, &Counted::default(), &Value::Null, Some(recorded()));
-        let report = recorder.report(&Counted::default());
-        assert_eq!(report["hosting"], "nested");
-        assert_eq!(report["boots"]["retried_before_pid1"], 1);
-        assert_eq!(report["device"]["faults"], 10);
-        assert_eq!(report["marks"][1]["name"], "hot");
+        recorder.started(Sample::default());
+        let inner = serde_json::to_string(&recorded()).expect("JSON");
+        let inner = serde_json::from_str(&inner).expect("a report");
+        recorder.exit(3, Sample::default(), Some(inner));
+        let mut expected = recorded();
+        expected.hosting = "nested".to_owned();
+        expected.boots.retried_before_pid1 = 1;
+        assert_eq!(recorder.report(Sample::default()), expected);
     }
 
     #[test]
     fn a_guest_that_never_started_still_gives_a_report() {
-        let report = Recorder::new("kvm").report(&counted(0, 7));
-        assert_eq!(report["exit"], Value::Null);
-        assert_eq!(report["vmm"]["mmio_exits"], 7);
+        let report = Recorder::new("kvm").report(sample(0, 0, 7));
+        assert_eq!((report.exit, report.total.vmm["mmio_exits"]), (None, 7));
     }
 
     #[test]
@@ -251,17 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn wild_counters_of_a_guest_do_no_harm() {
+    fn a_guest_that_marks_without_end_fills_no_memory() {
         let mut recorder = Recorder::new("kvm");
-        recorder.started(&counted(0, 0));
-        recorder.mark("\x1b[2J", &counted(0, 0), &json!(["no", "counters"]));
-        recorder.mark("x", &counted(0, 0), &json!({"a": {"b": -1}, "c": "\x1b[2J"}));
-        for _ in 0..2 * MAX_MARKS {
-            recorder.mark("again", &counted(0, 0), &Value::Null);
-        }
-        recorder.exit(0, &counted(0, 0), &json!({"c": "\x1b[2J", "d": 1e300}), None);
-        let report = recorder.report(&counted(0, 0));
-        assert_eq!(report["marks"].as_array().map(Vec::len), Some(MAX_MARKS));
-        assert!(!table(&report).contains('\x1b'));
+        let name = "n".repeat(1000);
+        (0..10_000).for_each(|_| recorder.mark(name.clone(), sample(1, 1, 1)));
+        recorder.exit(0, sample(0, 0, 0), None);
+        let report = recorder.report(sample(0, 0, 0));
+        assert!(report.marks.len() > 1000 && report.marks_left_out > 1000);
+        assert_eq!(report.marks.len() as u64 + report.marks_left_out, 10_000);
+        assert!(serde_json::to_vec(&report.marks).expect("JSON").len() <= MAX_MARKS);
+    }
+
+    #[test]
+    fn names_of_a_guest_reach_no_terminal_as_they_are() {
+        let mut wild = recorded();
+        wild.total.driver.insert("\x1b[2J".to_owned(), 1);
+        wild.marks[0].name = "\x1b]0;title\x07".to_owned();
+        assert!(!table(&wild).contains(|c: char| c.is_control() && c != '\n'));
     }
 }

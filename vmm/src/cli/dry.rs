@@ -35,8 +35,9 @@ fn described(pmem: &Pmem) -> String {
 
 /// A first guest, and what runs in it.
 pub fn nested(first: &FirstGuest) -> String {
-    let (qemu, inside) = (quoted(&first.words()), quoted(&first.inner.command));
-    format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\n")
+    let (qemu, inside) = (quoted(&first.words()), quoted(&first.inner.words()));
+    let request = first.inner.request.as_deref().unwrap_or("none");
+    format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\nrequest  {request}\n")
 }
 
 /// Words as a shell would have to be given them.

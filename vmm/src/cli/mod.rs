@@ -4,56 +4,58 @@
 mod dry;
 mod options;
 mod plan;
+mod request;
 mod run;
+mod stats_file;
 mod values;
 
 use crate::doctor;
 use crate::exit::{self, Failure};
+use crate::output::{print, tell};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use options::{Action, Cli};
-use plan::Plan;
-use std::io::{self, Write};
+use request::Request;
 
 /// Does what the command line asks for.
 pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{help}");
+            tell(&help.to_string());
             return exit::USAGE;
         }
         Err(error) if error.use_stderr() => {
-            eprintln!("farfault: {}", options::complaint(&error));
+            tell(&format!("farfault: {}", options::complaint(&error)));
             return exit::USAGE;
         }
-        Err(help) => {
-            // Help that nobody reads to its end is no failure.
-            let _ = help.print();
-            return 0;
-        }
+        Err(help) => return code(print(&help.to_string()).map(|()| 0)),
     };
-    match act(&cli.action) {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("farfault: {failure}");
-            failure.code
-        }
-    }
+    code(act(cli.action))
 }
 
-fn act(action: &Action) -> Result<u8, Failure> {
+/// The exit code of what was done; an error is told.
+fn code(done: Result<u8, Failure>) -> u8 {
+    done.unwrap_or_else(|failure| {
+        tell(&format!("farfault: {failure}"));
+        failure.code
+    })
+}
+
+fn act(action: Action) -> Result<u8, Failure> {
     match action {
-        Action::Run(args) => run::run(&args.vm, &Plan::run(&args.vm, args.command.clone())?),
-        Action::Shell(args) => run::run(args, &Plan::shell(args)?),
+        Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
+        Action::Shell(vm) => run::run(&Request { vm, command: None }),
+        Action::Inner { request } => run::run(&Request::read(&request)?),
         Action::Doctor(args) => {
             let examination = doctor::examine(args.image.as_deref(), args.qemu.as_deref());
-            let printed = write!(io::stdout(), "{examination}");
-            if examination.can_run() && printed.is_ok() { Ok(0) } else { Ok(exit::HOST_LACKS) }
+            print(&examination.to_string())?;
+            Ok(if examination.can_run() { 0 } else { exit::HOST_LACKS })
         }
         Action::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "farfault", &mut io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "farfault", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| 0)
         }
     }
 }

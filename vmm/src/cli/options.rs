@@ -6,6 +6,7 @@ use crate::exit;
 use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub enum Action {
     Shell(VmArgs),
     /// Say what this host offers, and what to do about what is missing
     Doctor(DoctorArgs),
+    /// Run what a request says, in the first guest of nested mode
+    #[command(hide = true)]
+    Inner {
+        /// Its file
+        request: PathBuf,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -47,6 +54,7 @@ Examples:
   farfault run --stats --file ./book.txt -- wordcount /book.txt
   farfault run --cpus 4 --memory 2G --device engines=4,window=64 -- stress
   farfault run --file ./my-test:/bin/my-test --timeout 60 -- my-test
+  while read x; do farfault run -n -- echo $x; done <list
   farfault run --dry-run -- true";
 
 /// `farfault run`.
@@ -61,7 +69,7 @@ pub struct RunArgs {
 }
 
 /// What `run` and `shell` have in common.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Deserialize, PartialEq, Serialize)]
 pub struct VmArgs {
     /// Guest kernel: bzImage or ELF [default: the image's]
     #[arg(long, value_name = "FILE", help_heading = "Guest")]
@@ -118,6 +126,9 @@ pub struct VmArgs {
     /// Directory in which the command starts
     #[arg(long, value_name = "DIR", default_value = "/", help_heading = "Command")]
     pub cwd: String,
+    /// Give the command no input: it would take all there is on standard input, as ssh does
+    #[arg(long, short, help_heading = "Command")]
+    pub no_input: bool,
     /// End the guest after so many seconds, with exit code 124
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = "Command")]
     pub timeout: Option<Duration>,
@@ -143,9 +154,9 @@ pub struct VmArgs {
     /// No progress lines even on a terminal
     #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Persistent memory made of several files, used whole, one after the other (repeatable)
-    #[arg(long, value_name = "FILE,…", hide = true)]
-    pub pmem_parts: Vec<String>,
+    /// Persistent memory made of several files, used whole, one after the other
+    #[arg(skip)]
+    pub pmem_parts: Vec<Vec<PathBuf>>,
     /// Show the guest no AVX, for a nested KVM whose outer emulator loses XSETBV intercepts
     #[arg(long, hide = true)]
     pub plain_xsave: bool,
@@ -155,7 +166,7 @@ pub struct VmArgs {
 }
 
 /// What emulates the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 pub enum Accel {
     /// KVM where a probe guest runs on it, nested elsewhere
     Auto,

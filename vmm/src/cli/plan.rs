@@ -2,14 +2,15 @@
 //! From what the user said to what is to be started, with every choice made
 //! and checked.
 
-use super::options::VmArgs;
-use super::values;
+use super::options::{Accel, VmArgs};
+use super::request::Request;
+use super::values::{self, Variable};
 use crate::archive::{self, Archive, GuestCommand, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{
-    FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, InnerGuest, PmemBars, Qemu,
+    FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_STATS, InnerGuest, PmemBars, Qemu,
 };
 use crate::pmem::Pmem;
 use farfault_device_model::Config;
@@ -31,7 +32,7 @@ type Part = fn(&Image) -> Result<PathBuf, ImageError>;
 /// A guest that can be started.
 #[derive(Debug)]
 pub struct Plan {
-    args: VmArgs,
+    request: Request,
     command: GuestCommand,
     kernel: PathBuf,
     initrd: PathBuf,
@@ -41,26 +42,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A guest that runs `argv`.
-    pub fn run(args: &VmArgs, argv: Vec<String>) -> Result<Plan, Failure> {
-        Plan::new(args, argv, Role::Guest)
-    }
-
-    /// A guest that gives a terminal.
-    pub fn shell(args: &VmArgs) -> Result<Plan, Failure> {
-        let shell = if args.console {
+    /// The guest that somebody wants.
+    pub fn new(request: &Request) -> Result<Plan, Failure> {
+        let args = &request.vm;
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let (role, argv) = match &request.command {
+            Some(argv) => (Role::Guest, argv.clone()),
             // The command leads a session that has no terminal, so that the first one it opens
             // becomes its own.
-            let words = "exec sh -l <>/dev/ttyS0 >&0 2>&1";
-            vec!["sh".to_owned(), "-c".to_owned(), words.to_owned()]
-        } else {
-            vec!["sh".to_owned(), "-l".to_owned()]
+            None if args.console => {
+                (Role::Shell, words(&["sh", "-c", "exec sh -l <>/dev/ttyS0 >&0 2>&1"]))
+            }
+            None => (Role::Shell, words(&["sh", "-l"])),
         };
-        Plan::new(args, shell, Role::Shell)
-    }
-
-    fn new(args: &VmArgs, argv: Vec<String>, role: Role) -> Result<Plan, Failure> {
-        let raw = (args.console || role == Role::Shell) && io::stdin().is_terminal();
+        let takes_terminal = (args.console || role == Role::Shell) && !args.no_input;
+        let raw = takes_terminal && io::stdin().is_terminal();
         let image = match (&args.kernel, &args.initrd) {
             (Some(_), Some(_)) => Image::find(args.image.as_deref()).ok(),
             _ => Some(Image::find(args.image.as_deref()).map_err(Failure::host_lacks)?),
@@ -90,7 +86,7 @@ impl Plan {
                 driver_params: args.driver_params.clone().unwrap_or_default(),
                 mark_ack: true,
             },
-            args: args.clone(),
+            request: request.clone(),
             image,
             raw,
         })
@@ -99,36 +95,33 @@ impl Plan {
     /// The machine, for KVM.
     pub fn machine(&self) -> Result<MachineSpec, Failure> {
         let mut cmdline: Vec<&str> = Vec::new();
-        if !self.args.console && self.args.verbose < 2 {
+        if !self.request.vm.console && self.request.vm.verbose < 2 {
             cmdline.push("quiet");
         }
-        if self.args.iommu {
+        if self.request.vm.iommu {
             cmdline.push(IOMMU_WORDS);
         }
-        cmdline.extend(self.args.cmdline_append.as_deref());
-        let wrong = |why| Failure::usage(format!("--device {}: {why}", self.args.device));
-        let device: Config = values::keyed(&self.args.device).map_err(wrong)?;
+        cmdline.extend(self.request.vm.cmdline_append.as_deref());
+        let wrong = |why| Failure::usage(format!("--device {}: {why}", self.request.vm.device));
+        let device: Config = values::keyed(&self.request.vm.device).map_err(wrong)?;
         device.validate().map_err(|error| wrong(error.to_string()))?;
         Ok(MachineSpec {
             kernel: self.kernel.clone(),
             initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(self.extra()?)],
             cmdline: cmdline.join(" "),
-            memory: self.args.memory,
+            memory: self.request.vm.memory,
             pmem: self.pmem()?,
-            vcpus: self.args.cpus,
+            vcpus: self.request.vm.cpus,
             device,
-            iommu: self.args.iommu,
-            plain_xsave: self.args.plain_xsave,
+            iommu: self.request.vm.iommu,
+            plain_xsave: self.request.vm.plain_xsave,
         })
     }
 
     /// Persistent memory, in the order in which the user names it.
     fn pmem(&self) -> Result<Vec<Pmem>, Failure> {
-        let files = self.args.pmem.iter().map(|file| Pmem::of_file(&file.path, file.size));
-        let joined = self.args.pmem_parts.iter().map(|parts| {
-            let paths: Vec<PathBuf> = parts.split(',').map(PathBuf::from).collect();
-            Pmem::of_parts(&paths)
-        });
+        let files = self.request.vm.pmem.iter().map(|file| Pmem::of_file(&file.path, file.size));
+        let joined = self.request.vm.pmem_parts.iter().map(|parts| Pmem::of_parts(parts));
         let found: Vec<Pmem> =
             files.chain(joined).collect::<Result<_, _>>().map_err(Failure::usage)?;
         if found.len() > MAX_PMEM {
@@ -149,7 +142,8 @@ impl Plan {
 
     /// The user's files, if they are for the first guest, or for the second.
     fn files_of(&self, first: bool) -> Vec<(PathBuf, String)> {
-        let files = self.args.files.iter().filter(|_| self.args.in_first_guest == first);
+        let files =
+            self.request.vm.files.iter().filter(|_| self.request.vm.in_first_guest == first);
         files.map(|file| (file.host.clone(), file.guest.clone())).collect()
     }
 
@@ -160,19 +154,21 @@ impl Plan {
         Machine::check(&spec).map_err(machine_failure)?;
         let image = match &self.image {
             Some(image) => image,
-            None => &Image::find(self.args.image.as_deref()).map_err(Failure::host_lacks)?,
+            None => &Image::find(self.request.vm.image.as_deref()).map_err(Failure::host_lacks)?,
         };
         let tools = image.manifest.tools.as_deref();
         let bars = PmemBars::new(spec.pmem);
         Ok(FirstGuest {
-            qemu: Qemu::find(self.args.qemu.as_deref(), tools).map_err(Failure::host_lacks)?,
+            qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
+                .map_err(Failure::host_lacks)?,
             kernel: image.kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
             inner: InnerGuest {
                 kernel: spec.kernel,
                 initrd: concatenate(&spec.initrd)?,
-                command: self.inner_words(&bars),
+                request: self.inner_request(&bars)?,
+                command: self.command.argv.clone(),
                 tty: self.raw,
                 files: self.files_of(true),
             },
@@ -180,55 +176,29 @@ impl Plan {
         })
     }
 
-    /// This program's command line in the first guest. The user's files are in the initrd
-    /// already, and all that concerns only this side stays here.
-    fn inner_words(&self, bars: &PmemBars) -> Vec<String> {
-        if self.args.in_first_guest {
-            return self.command.argv.clone();
+    /// What this program is asked for in the first guest: all that was asked for here, but
+    /// that the user's files are in the initrd already, and what concerns only this side.
+    fn inner_request(&self, bars: &PmemBars) -> Result<Option<String>, Failure> {
+        if self.request.vm.in_first_guest {
+            return Ok(None);
         }
-        let shell = self.command.role == Role::Shell;
-        let mut words = vec![INNER_PROGRAM.to_owned()];
-        words.push(if shell { "shell" } else { "run" }.to_owned());
-        let mut option = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-        option("accel", "kvm");
-        option("kernel", INNER_KERNEL);
-        option("initrd", INNER_INITRD);
-        option("stats-json", INNER_STATS);
-        option("memory", &format!("{}K", self.args.memory >> 10));
-        option("cpus", &self.args.cpus.to_string());
-        option("device", &self.args.device);
-        option("cwd", &self.command.cwd);
-        option("boot-timeout", &self.args.boot_timeout.as_secs_f64().to_string());
-        for parts in bars.inner_parts() {
-            option("pmem-parts", &parts);
-        }
-        if let Some(limit) = self.args.timeout {
-            option("timeout", &limit.as_secs_f64().to_string());
-        }
-        if let Some(append) = &self.args.cmdline_append {
-            option("cmdline-append", append);
-        }
-        if let Some(parameters) = &self.args.driver_params {
-            option("driver-params", parameters);
-        }
-        for (key, value) in &self.command.env {
-            option("env", &format!("{key}={value}"));
-        }
-        let flags = [
-            ("--console", self.args.console),
-            ("--iommu", self.args.iommu),
-            ("--plain-xsave", self.args.plain_xsave),
-        ];
-        words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
-        match self.args.verbose {
-            0 => words.push("--quiet".to_owned()),
-            times => words.extend((0..times).map(|_| "--verbose".to_owned())),
-        }
-        if !shell {
-            words.push("--".to_owned());
-            words.extend(self.command.argv.iter().cloned());
-        }
-        words
+        let vm = VmArgs {
+            accel: Accel::Kvm,
+            kernel: Some(INNER_KERNEL.into()),
+            initrd: Some(INNER_INITRD.into()),
+            image: None,
+            qemu: None,
+            files: Vec::new(),
+            pmem: Vec::new(),
+            pmem_parts: bars.inner_parts(),
+            env: self.command.env.iter().map(Variable::new).collect(),
+            stats: false,
+            stats_json: Some(INNER_STATS.into()),
+            quiet: self.request.vm.verbose == 0,
+            ..self.request.vm.clone()
+        };
+        let request = Request { vm, command: self.request.command.clone() };
+        serde_json::to_string(&request).map(Some).map_err(Failure::vmm)
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Plans made from command lines, with files that stand in for an image.
 
-use super::super::options::{Action, Cli};
 use super::*;
+use crate::cli::options::{Action, Cli};
 use clap::Parser;
 use std::fs;
 
@@ -19,11 +19,15 @@ fn image(name: &str) -> PathBuf {
 
 fn plan(image: &Path, line: &str) -> Result<Plan, Failure> {
     let line = line.replace("IMAGE", image.to_str().expect("UTF-8"));
+    Plan::new(&request(&line))
+}
+
+fn request(line: &str) -> Request {
     let cli = Cli::try_parse_from(line.split_whitespace()).expect("a good command line");
     match cli.action {
-        Action::Run(args) => Plan::run(&args.vm, args.command),
-        Action::Shell(args) => Plan::shell(&args),
-        other => panic!("no plan: {other:?}"),
+        Action::Run(args) => Request { vm: args.vm, command: Some(args.command) },
+        Action::Shell(vm) => Request { vm, command: None },
+        other => panic!("no guest: {other:?}"),
     }
 }
 
@@ -77,25 +81,30 @@ fn exit_usage() -> u8 {
 }
 
 #[test]
-fn the_inner_command_line_carries_the_users_options() {
+fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
     let image = image("inner");
-    let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c \
-                --driver-params x=1 --timeout 5 --stats --iommu --file /etc/hostname -v -- sh -c --stats";
-    let words = plan(&image, line).expect("a plan").inner_words(&PmemBars::new(Vec::new()));
-    // What the inner program makes of it is what counts.
-    let inner = match Cli::try_parse_from(&words).expect("a good inner command line").action {
-        Action::Run(args) => args,
-        other => panic!("not run: {other:?}"),
+    let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c -n \
+                --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu --plain-xsave \
+                --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
+    let line = line.replace("IMAGE", image.to_str().expect("UTF-8"));
+    let asked = request(&line);
+    let bars = PmemBars::new(vec![Pmem { parts: vec![("f".into(), 16 << 20)] }]);
+    let inner = Plan::new(&asked).and_then(|plan| plan.inner_request(&bars));
+    let inner = inner.expect("a plan").expect("a request");
+    let inner: Request = serde_json::from_str(&inner).expect("JSON");
+    // What is different there; all else must be as it is here.
+    let vm = VmArgs {
+        accel: Accel::Kvm,
+        kernel: Some(INNER_KERNEL.into()),
+        initrd: Some(INNER_INITRD.into()),
+        image: None,
+        files: Vec::new(),
+        pmem_parts: bars.inner_parts(),
+        stats: false,
+        stats_json: Some(INNER_STATS.into()),
+        ..asked.vm
     };
-    assert_eq!(inner.command, ["sh", "-c", "--stats"]);
-    assert_eq!((inner.vm.memory, inner.vm.cpus), (1 << 30, 2));
-    assert_eq!(inner.vm.device, "window=8");
-    assert_eq!(inner.vm.driver_params.as_deref(), Some("x=1"));
-    assert_eq!(inner.vm.timeout, Some(std::time::Duration::from_secs(5)));
-    assert_eq!(inner.vm.env, ["A=b=c".parse().expect("a variable")]);
-    assert_eq!(inner.vm.stats_json.as_deref(), Some(Path::new(INNER_STATS)));
-    assert!(inner.vm.iommu);
-    assert_eq!((inner.vm.verbose, inner.vm.stats, inner.vm.files.len()), (1, false, 0));
+    assert_eq!(inner, Request { vm, command: asked.command });
     fs::remove_dir_all(image).expect("removed");
 }
 

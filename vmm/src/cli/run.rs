@@ -4,38 +4,34 @@
 use super::dry;
 use super::options::{Accel, VmArgs};
 use super::plan::{Plan, machine_failure};
+use super::request::Request;
+use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS, chain};
 use crate::machine::{Machine, Observer, Stopper};
 use crate::nested::NestedError;
+use crate::output::{print, tell};
 use crate::probe;
 use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, connect};
-use crate::stats::{self, Counted, Recorder};
-use serde_json::Value;
-use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use crate::stats::{self, Counters, Recorder, Report, Sample};
+use serde::Serialize;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 /// So many kinds of exits are shown by one `-v`, the most frequent first.
 const FREQUENT_EXITS: usize = 20;
 
-/// Starts the guest of `plan`, or prints what would be started.
-pub fn run(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
-    let progress =
-        Progress { shown: args.verbose > 0 || !args.quiet && io::stderr().is_terminal() };
-    if let Some(path) = &args.stats_json {
-        // Known before the run rather than after it.
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        opened.map_err(|error| unwritable(path, &error))?;
-    }
-    if nested(args, &progress) { run_nested(args, plan, &progress) } else { run_on_kvm(args, plan) }
+/// Starts the guest that is asked for, or prints what would be started.
+pub fn run(request: &Request) -> Result<u8, Failure> {
+    let (args, plan) = (&request.vm, Plan::new(request)?);
+    let stats = args.stats_json.as_deref().map(StatsFile::open).transpose()?;
+    if nested(args) { run_nested(args, &plan, stats) } else { run_on_kvm(args, &plan, stats) }
 }
 
-fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
+fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
     let spec = plan.machine()?;
     if args.dry_run {
         Machine::check(&spec).map_err(machine_failure)?;
-        return print(&dry::machine(&spec));
+        return print(&dry::machine(&spec)).map(|()| 0);
     }
     let mut session = session(args, plan, Side::Only)?;
     let (ends, ports) = connect().map_err(Failure::vmm)?;
@@ -45,35 +41,38 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan) -> Result<u8, Failure> {
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
     let result = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+    drop(session);
     if args.verbose > 0 {
         let histogram = guest.observer.histogram();
         let rows = if args.verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
-        histogram.lines().take(rows).for_each(|row| eprintln!("{row}"));
+        histogram.lines().take(rows).for_each(tell);
     }
-    let report = recorder.report(&guest.counters());
-    finish(args, &result, &report, "")
+    let report = recorder.report(guest.counters());
+    finish(args, &result, &report, stats, "")
 }
 
-fn run_nested(args: &VmArgs, plan: &Plan, progress: &Progress) -> Result<u8, Failure> {
+fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
     let first = plan.first_guest()?;
     if args.dry_run {
-        return print(&dry::nested(&first));
+        return print(&dry::nested(&first)).map(|()| 0);
     }
     if args.verbose > 0 {
-        progress.say(&format!("QEMU {} as {}", first.qemu.version, dry::quoted(&first.words())));
+        let words = dry::quoted(&first.words());
+        progress(args, &format!("QEMU {} as {words}", first.qemu.version));
     }
     let mut session = session(args, plan, Side::Outer)?;
     let mut recorder = Recorder::new("nested");
     let result = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
-    let report = recorder.report(&Counted::default());
-    let code = finish(args, &result, &report, "nested mode's first guest: ")?;
+    drop(session);
+    let report = recorder.report(Sample::default());
+    let code = finish(args, &result, &report, stats, "nested mode's first guest: ")?;
     // A QEMU that never came to run the guest is this host's, and not ours.
     let never_ran = !result.started && matches!(result.end, RunEnd::Failed(_));
     Ok(if never_ran { HOST_LACKS } else { code })
 }
 
 /// Whether KVM cannot be used.
-fn nested(args: &VmArgs, progress: &Progress) -> bool {
+fn nested(args: &VmArgs) -> bool {
     match args.accel {
         Accel::Kvm => false,
         _ if args.in_first_guest => true,
@@ -81,7 +80,7 @@ fn nested(args: &VmArgs, progress: &Progress) -> bool {
         Accel::Auto => match probe::kvm() {
             Ok(()) => false,
             Err(why) => {
-                progress.say(&format!("no usable KVM, so nested mode: {why}"));
+                progress(args, &format!("no usable KVM, so nested mode: {why}"));
                 true
             }
         },
@@ -105,6 +104,8 @@ fn session(args: &VmArgs, plan: &Plan, side: Side) -> Result<Session, Failure> {
     let options = SessionOptions {
         raw: plan.raw,
         console: args.console && !outer,
+        no_input: args.no_input,
+        first_guest: outer,
         serial: args.verbose > 1,
         boot_limit: args.boot_timeout,
         run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
@@ -127,20 +128,26 @@ impl Guest for OnKvm {
         self.observer.mark_started();
     }
 
-    fn counters(&self) -> Counted {
-        // Plain structs of numbers always have a JSON form.
-        let json = |value: Result<Value, _>| value.unwrap_or(Value::Null);
-        Counted {
-            device: json(serde_json::to_value(self.observer.device_counters())),
-            vmm: json(serde_json::to_value(self.observer.counters())),
+    fn counters(&self) -> Sample {
+        Sample {
+            device: counters(&self.observer.device_counters()),
+            driver: Counters::new(),
+            vmm: counters(&self.observer.counters()),
         }
     }
+}
+
+/// A struct of counters, by name.
+fn counters(all: &impl Serialize) -> Counters {
+    // Plain structs of numbers always have a JSON form, and are maps of numbers in it.
+    let value = serde_json::to_value(all).and_then(serde_json::from_value);
+    value.unwrap_or_default()
 }
 
 fn nested_failure(error: NestedError) -> Failure {
     match error {
         NestedError::Start(..) => Failure::host_lacks(error),
-        NestedError::Pmem(_) => Failure::usage(error),
+        NestedError::Pmem(error) => machine_failure(error.into()),
         _ => Failure::vmm(error),
     }
 }
@@ -149,55 +156,32 @@ fn nested_failure(error: NestedError) -> Failure {
 fn finish(
     args: &VmArgs,
     result: &SessionResult,
-    report: &Value,
+    report: &Report,
+    stats: Option<StatsFile>,
     whose: &str,
 ) -> Result<u8, Failure> {
     for complaint in &result.complaints {
-        tell(&format!("farfault: a line on the guest's control port is no message: {complaint}\n"));
+        tell(&format!("farfault: a line on the guest's control port is no message: {complaint}"));
     }
     if !result.end.was_wanted() {
         if result.end.explained_by_serial() && !args.console && args.verbose < 2 {
-            for line in &result.serial_tail {
-                tell(&format!("  | {line}\n"));
-            }
+            result.serial_tail.iter().for_each(|line| tell(&format!("  | {line}")));
         }
-        tell(&format!("farfault: {whose}{}\n", result.end));
+        tell(&format!("farfault: {whose}{}", result.end));
     }
     if args.stats {
         tell(&stats::table(report));
     }
-    if let Some(path) = &args.stats_json {
-        fs::write(path, format!("{report:#}\n"))
-            .map_err(|error| Failure::vmm(format!("cannot write {}: {error}", path.display())))?;
+    if let Some(file) = stats {
+        let json = serde_json::to_string_pretty(report).map_err(Failure::vmm)?;
+        file.write(&format!("{json}\n"))?;
     }
     Ok(result.end.code())
 }
 
-/// Says it on standard error. Who has stopped reading there misses only this.
-fn tell(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("cannot write {}: {error}", path.display()))
-}
-
 /// Says what is done, where someone wants to know.
-struct Progress {
-    shown: bool,
-}
-
-impl Progress {
-    fn say(&self, line: &str) {
-        if self.shown {
-            eprintln!("farfault: {line}");
-        }
-    }
-}
-
-fn print(text: &str) -> Result<u8, Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::vmm(error)),
-        _ => Ok(0),
+fn progress(args: &VmArgs, line: &str) {
+    if args.verbose > 0 || !args.quiet && io::stderr().is_terminal() {
+        tell(&format!("farfault: {line}"));
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::machine::{MAX_MEMORY, MIN_MEMORY};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -51,12 +52,19 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// `KEY=VALUE` of the guest's environment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Variable {
     /// The part before the first `=`.
     pub key: String,
     /// All after it.
     pub value: String,
+}
+
+impl Variable {
+    /// One that is known already.
+    pub fn new((key, value): (&String, &String)) -> Variable {
+        Variable { key: key.clone(), value: value.clone() }
+    }
 }
 
 impl FromStr for Variable {
@@ -76,7 +84,7 @@ impl FromStr for Variable {
 const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// A file or directory of the host, and its absolute path in the guest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct UserFile {
     /// Where it is on the host.
     pub host: PathBuf,
@@ -115,7 +123,7 @@ impl FromStr for UserFile {
 }
 
 /// A file of the host that is to be the guest's persistent memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PmemFile {
     /// Where it is on the host.
     pub path: PathBuf,
@@ -166,7 +174,6 @@ pub fn keyed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[test]
     fn sizes_are_mib_unless_they_say_otherwise() {

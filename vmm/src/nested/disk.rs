@@ -17,8 +17,9 @@ pub const INNER_STATS: &str = "/run/stats.json";
 pub const INNER_KERNEL: &str = "/farfault/kernel";
 /// The second guest's initrd, in the first.
 pub const INNER_INITRD: &str = "/farfault/initrd";
-/// This program, in the first guest.
-pub const INNER_PROGRAM: &str = "/farfault/farfault";
+/// This program, in the first guest, and what it is asked for.
+const INNER_PROGRAM: &str = "/farfault/farfault";
+const INNER_REQUEST: &str = "/farfault/request";
 
 /// Why the initrd cannot be packed.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +42,23 @@ pub struct InnerGuest {
     pub kernel: PathBuf,
     /// The second guest's initrd, complete.
     pub initrd: Vec<u8>,
-    /// What the first guest runs.
+    /// What this program is asked for in the first guest.
+    pub request: Option<String>,
+    /// What the first guest runs if not this program.
     pub command: Vec<String>,
     /// Whether that gets a terminal.
     pub tty: bool,
     /// Files for the first guest itself: where they are, and where they shall be.
     pub files: Vec<(PathBuf, String)>,
+}
+
+impl InnerGuest {
+    /// The first guest's command.
+    pub fn words(&self) -> Vec<String> {
+        let inner =
+            |_: &String| [INNER_PROGRAM, "inner", INNER_REQUEST].map(str::to_owned).to_vec();
+        self.request.as_ref().map_or_else(|| self.command.clone(), inner)
+    }
 }
 
 /// Packs it into an anonymous file.
@@ -65,8 +77,11 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     for (host, guest) in &inner.files {
         archive.path(host, guest)?;
     }
+    if let Some(request) = &inner.request {
+        archive.bytes(INNER_REQUEST, 0o600, request.as_bytes())?;
+    }
     archive.command(&GuestCommand {
-        argv: inner.command.clone(),
+        argv: inner.words(),
         env: BTreeMap::new(),
         cwd: "/".to_owned(),
         tty: inner.tty,

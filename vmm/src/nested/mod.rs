@@ -13,7 +13,7 @@ use crate::session::{RunEnd, Session, SessionResult, connect};
 use crate::stats::Recorder;
 use child::Child;
 use disk::PackError;
-pub use disk::{INNER_INITRD, INNER_KERNEL, INNER_PROGRAM, INNER_STATS, InnerGuest};
+pub use disk::{INNER_INITRD, INNER_KERNEL, INNER_STATS, InnerGuest};
 pub use pmem_bars::PmemBars;
 pub use qemu::{Qemu, QemuError};
 use std::ffi::OsString;

@@ -24,12 +24,13 @@ fn run(kernel: &str) -> Seen {
         fs::write(dir.join(file), file).expect("written");
     }
     let first = FirstGuest {
-        qemu: Qemu::at(concat!(env!("CARGO_MANIFEST_DIR"), "/src/nested/fake-qemu")),
+        qemu: Qemu::at(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-qemu")),
         kernel: dir.join(kernel),
         initrd: dir.join("initrd"),
         inner: InnerGuest {
             kernel: dir.join(kernel),
             initrd: Vec::new(),
+            request: None,
             command: vec!["true".into()],
             tty: false,
             files: Vec::new(),
@@ -45,6 +46,8 @@ fn run(kernel: &str) -> Seen {
     let options = SessionOptions {
         raw: false,
         console: false,
+        no_input: false,
+        first_guest: true,
         serial: false,
         boot_limit: limit,
         run_limit: None,
@@ -57,7 +60,8 @@ fn run(kernel: &str) -> Seen {
     stdout.read_to_string(&mut text).expect("output");
     let boots = fs::read_to_string(dir.join(format!("{kernel}.boots"))).expect("boots");
     fs::remove_dir_all(dir).expect("removed");
-    let report = recorder.report(&Default::default());
+    let report = recorder.report(Default::default());
+    let report = serde_json::to_value(report).expect("JSON");
     Seen { result, report, stdout: text, boots: boots.lines().count() }
 }
 
@@ -92,6 +96,6 @@ fn a_panic_after_init_is_not_tried_again() {
 #[test]
 fn a_qemu_that_fails_says_why() {
     let seen = run("does-not-boot");
-    let why = "QEMU ended with code 1: qemu: no such kernel".to_owned();
+    let why = "QEMU ended with code 1: qemu: no such \u{1b}[2Jkernel".to_owned();
     assert_eq!((seen.result.end, seen.boots), (RunEnd::Failed(why), 1));
 }

@@ -8,6 +8,7 @@
 
 use crate::pmem::{Pmem, PmemError};
 use std::fs::File;
+use std::path::PathBuf;
 
 /// The first device number on the first guest's bus that nothing else takes.
 const FIRST_DEVICE: usize = 0x10;
@@ -80,11 +81,10 @@ impl PmemBars {
 
     /// For each piece of persistent memory, the BARs that it is made of, as the
     /// farfault in the first guest is told.
-    pub fn inner_parts(&self) -> Vec<String> {
+    pub fn inner_parts(&self) -> Vec<Vec<PathBuf>> {
         let of = |pmem| {
             let mine = self.bars.iter().enumerate().filter(move |(_, bar)| bar.pmem == pmem);
-            let files: Vec<String> = mine.map(|(index, _)| bar(index)).collect();
-            files.join(",")
+            mine.map(|(index, _)| bar(index).into()).collect()
         };
         (0..self.pmem.len()).map(of).collect()
     }
@@ -143,7 +143,7 @@ mod tests {
         assert!(arguments[1].0.contains("mem-path=a,,b,offset=67108864,size=33554432"));
         assert!(arguments[2].1.contains("addr=10.2"));
         let names = |numbers: &[usize]| {
-            numbers.iter().map(|index| bar(*index)).collect::<Vec<_>>().join(",")
+            numbers.iter().map(|index| bar(*index).into()).collect::<Vec<PathBuf>>()
         };
         assert_eq!(bars.inner_parts(), [names(&[0, 1]), names(&[2])]);
         assert_eq!(bar(9), "/sys/bus/pci/devices/0000:00:11.1/resource2_wc");

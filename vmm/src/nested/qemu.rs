@@ -25,8 +25,13 @@ pub enum QemuError {
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] std::io::Error),
     /// It is something else.
-    #[error("{} does not say which QEMU it is", .0.display())]
-    NotQemu(PathBuf),
+    #[error("{} does not say which QEMU it is: {why}", path.display())]
+    NotQemu {
+        /// Where it is.
+        path: PathBuf,
+        /// What it said instead.
+        why: String,
+    },
     /// Too old.
     #[error("{} is QEMU {version}; nested mode needs {OLDEST} or newer", path.display())]
     Old {
@@ -97,8 +102,11 @@ impl Qemu {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| QemuError::Run(qemu.path.clone(), error))?;
-        qemu.version = version(&String::from_utf8_lossy(&output.stdout))
-            .ok_or_else(|| QemuError::NotQemu(qemu.path.clone()))?;
+        qemu.version = version(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.lines().last().map_or(output.status.to_string(), str::to_owned);
+            QemuError::NotQemu { path: qemu.path.clone(), why }
+        })?;
         if qemu.version.0 < OLDEST {
             return Err(QemuError::Old { path: qemu.path, version: qemu.version });
         }
@@ -155,7 +163,7 @@ mod tests {
     #[test]
     fn a_program_that_is_no_qemu_is_refused() {
         let error = Qemu::find(Some(Path::new("/bin/true")), None).expect_err("no QEMU");
-        assert_eq!(error.to_string(), "/bin/true does not say which QEMU it is");
+        assert_eq!(error.to_string(), "/bin/true does not say which QEMU it is: exit status: 0");
         let error = Qemu::find(Some(Path::new("/nowhere/qemu")), None).expect_err("no QEMU");
         assert_eq!(
             crate::exit::chain(&error),

@@ -3,18 +3,22 @@
 //! trusted, so a line has a bound, and what is no message is reported and
 //! passed over.
 
+use crate::output::printable;
+use crate::stats::{Counters, Report};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::io::{self, Read};
 
-/// The longest line that is read. The last line of a first guest, with the
-/// statistics of a run that marked thousands of points, stays below.
-const MAX_LINE: usize = 16 << 20;
+/// The longest line of a guest: as long as [`MAX_COUNTERS`] take.
+const MAX_LINE: usize = 64 << 10;
+/// The longest line of a first guest: its last has all marks of a run, with room to spare.
+const MAX_LAST_LINE: usize = 8 << 20;
 /// More counters than any driver has.
 const MAX_COUNTERS: usize = 256;
 /// The longest name of a counter or a mark. Init takes names of marks up to this
 /// length, and then waits for our answer.
 const MAX_NAME: usize = 200;
+/// The longest text of an error.
+const MAX_TEXT: usize = 1000;
 
 /// What init has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,16 +30,16 @@ pub enum ControlMessage {
         /// Its name.
         name: String,
         /// The driver's counters.
-        driver: Value,
+        driver: Counters,
     },
     /// The command has ended.
     Exit {
         /// Its exit code.
         code: u8,
         /// The driver's counters at the end.
-        driver: Value,
+        driver: Counters,
         /// What the run inside a first guest counted.
-        stats: Option<Value>,
+        inner: Option<Box<Report>>,
     },
     /// Init cannot go on.
     Error(String),
@@ -48,45 +52,46 @@ struct Line {
     exit: Option<u8>,
     error: Option<String>,
     #[serde(default)]
-    driver: Value,
-    stats: Option<Value>,
+    driver: Counters,
+}
+
+#[derive(Deserialize)]
+struct LastLine {
+    stats: Option<Box<Report>>,
 }
 
 /// Reads one line.
-pub fn parse(line: &[u8]) -> Result<ControlMessage, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| printable(&error.to_string()))?;
-    match line {
-        Line { exit: Some(code), driver, stats, .. } => {
-            Ok(ControlMessage::Exit { code, driver: counters(driver), stats })
+fn parse(line: &[u8], first_guest: bool) -> Result<ControlMessage, String> {
+    let wrong = |error: serde_json::Error| text(&error.to_string());
+    let Line { started, mark, exit, error, driver } =
+        serde_json::from_slice(line).map_err(wrong)?;
+    let named = |(name, _): &(String, u64)| name.len() <= MAX_NAME;
+    let driver = driver.into_iter().filter(named).take(MAX_COUNTERS).collect();
+    match (exit, mark, error, started) {
+        (Some(code), ..) if first_guest => {
+            let inner = serde_json::from_slice(line).ok().and_then(|LastLine { stats }| stats);
+            Ok(ControlMessage::Exit { code, driver, inner })
         }
-        Line { mark: Some(name), .. } if name.len() > MAX_NAME => {
+        (Some(code), ..) => Ok(ControlMessage::Exit { code, driver, inner: None }),
+        (_, Some(name), ..) if name.len() > MAX_NAME => {
             Err("the name of a mark is too long".to_owned())
         }
-        Line { mark: Some(name), driver, .. } => {
-            Ok(ControlMessage::Mark { name, driver: counters(driver) })
-        }
-        Line { error: Some(error), .. } => Ok(ControlMessage::Error(printable(&error))),
-        Line { started: Some(true), .. } => Ok(ControlMessage::Started),
+        (_, Some(name), ..) => Ok(ControlMessage::Mark { name, driver }),
+        (_, _, Some(error), _) => Ok(ControlMessage::Error(text(&error))),
+        (.., Some(true)) => Ok(ControlMessage::Started),
         _ => Err("none of started, mark, exit and error".to_owned()),
     }
 }
 
-/// Only what counters can be: numbers with names, and not without end, since
-/// those of every mark are kept.
-fn counters(driver: Value) -> Value {
-    match driver {
-        Value::Object(fields) => fields
-            .into_iter()
-            .filter(|(name, value)| name.len() <= MAX_NAME && value.is_u64())
-            .take(MAX_COUNTERS)
-            .collect::<Map<_, _>>()
-            .into(),
-        _ => Value::Null,
-    }
-}
-
-/// Reads lines until the stream ends, handing each to `deliver`.
-pub fn read_lines(mut stream: impl Read, mut deliver: impl FnMut(Result<ControlMessage, String>)) {
+/// Reads lines until the stream ends, handing each to `deliver`. What comes after
+/// the command's end is no message any more. Only the first guest of nested mode
+/// has a report of a run inside it.
+pub fn read_lines(
+    mut stream: impl Read,
+    first_guest: bool,
+    mut deliver: impl FnMut(Result<ControlMessage, String>),
+) {
+    let longest = if first_guest { MAX_LAST_LINE } else { MAX_LINE };
     let mut line = Vec::new();
     let mut too_long = false;
     let mut buffer = [0u8; 4096];
@@ -100,13 +105,20 @@ pub fn read_lines(mut stream: impl Read, mut deliver: impl FnMut(Result<ControlM
         for &byte in buffer.iter().take(count) {
             if byte == b'\n' {
                 if too_long {
-                    deliver(Err(format!("longer than {MAX_LINE} bytes")));
+                    deliver(Err(format!("longer than {longest} bytes")));
                 } else if !line.is_empty() {
-                    deliver(parse(&line));
+                    let message = parse(&line, first_guest);
+                    let ended = matches!(message, Ok(ControlMessage::Exit { .. }));
+                    deliver(message);
+                    if ended {
+                        // The guest must not be held up.
+                        let _ = io::copy(&mut stream, &mut io::sink());
+                        return;
+                    }
                 }
                 line.clear();
                 too_long = false;
-            } else if line.len() < MAX_LINE {
+            } else if line.len() < longest {
                 line.push(byte);
             } else {
                 too_long = true;
@@ -115,9 +127,9 @@ pub fn read_lines(mut stream: impl Read, mut deliver: impl FnMut(Result<ControlM
     }
 }
 
-/// Text of the guest made fit for a terminal: no control characters.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+/// The beginning of a text, on one line.
+fn text(text: &str) -> String {
+    printable(text).chars().take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]
@@ -125,21 +137,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn faults(number: u64) -> Counters {
+        Counters::from([("faults".to_owned(), number)])
+    }
+
     fn all(input: &[u8]) -> Vec<Result<ControlMessage, String>> {
         let mut found = Vec::new();
-        read_lines(input, |message| found.push(message));
+        read_lines(input, false, |message| found.push(message));
         found
     }
 
     #[test]
     fn each_message_is_understood() {
         let input = b"{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"faults\":3}}\n\
-                      {\"exit\":3,\"driver\":{\"faults\":4}}\n{\"error\":\"no \\u001b[31mport\"}\n";
+                      {\"error\":\"no \\u001b[31mport\"}\n{\"exit\":3,\"driver\":{\"faults\":4}}\n";
         let expected = [
             Ok(ControlMessage::Started),
-            Ok(ControlMessage::Mark { name: "warm".into(), driver: json!({"faults": 3}) }),
-            Ok(ControlMessage::Exit { code: 3, driver: json!({"faults": 4}), stats: None }),
+            Ok(ControlMessage::Mark { name: "warm".into(), driver: faults(3) }),
             Ok(ControlMessage::Error("no  [31mport".into())),
+            Ok(ControlMessage::Exit { code: 3, driver: faults(4), inner: None }),
         ];
         assert_eq!(all(input), expected);
     }
@@ -147,10 +163,11 @@ mod tests {
     #[test]
     fn what_is_no_message_is_reported_and_passed_over() {
         let deep = [vec![b'['; 10_000], b"\n".to_vec()].concat();
-        let cases: [&[u8]; 7] = [
+        let cases: [&[u8]; 8] = [
             b"hello\n",
             b"{}\n",
             b"{\"exit\":256}\n",
+            b"{\"exit\":0,\"driver\":{\"faults\":[1]}}\n",
             b"{\"exit\":-1}\n",
             b"{\"started\":false}\n",
             b"\xff\xfe\n",
@@ -164,15 +181,32 @@ mod tests {
     }
 
     #[test]
-    fn only_numbers_with_names_are_counters() {
-        let mut driver = json!({"faults": 3, "wild": [1], "text": "x", "minus": -1, "half": 0.5});
+    fn counters_are_few_and_have_short_names() {
+        let mut driver = json!({ "faults": 3 });
         driver["n".repeat(MAX_NAME + 1)] = 1.into();
-        assert_eq!(counters(driver), json!({"faults": 3}));
-        let many: Map<_, _> = (0..1000).map(|n| (format!("c{n}"), n.into())).collect();
-        assert_eq!(counters(many.into()).as_object().map(Map::len), Some(MAX_COUNTERS));
-        assert_eq!(counters(json!([1, 2])), Value::Null);
+        let line = json!({ "exit": 0, "driver": driver }).to_string();
+        let expected = ControlMessage::Exit { code: 0, driver: faults(3), inner: None };
+        assert_eq!(parse(line.as_bytes(), false), Ok(expected));
+        let many: Counters = (0..1000).map(|n| (format!("c{n}"), n)).collect();
+        let line = json!({ "mark": "many", "driver": many }).to_string();
+        let Ok(ControlMessage::Mark { driver, .. }) = parse(line.as_bytes(), false) else {
+            panic!("no mark");
+        };
+        assert_eq!(driver.len(), MAX_COUNTERS);
         let long = json!({ "mark": "m".repeat(MAX_NAME + 1) }).to_string();
-        assert!(parse(long.as_bytes()).is_err());
+        assert!(parse(long.as_bytes(), false).is_err());
+    }
+
+    /// JSON that grows about a hundredfold when it is kept as a tree.
+    #[test]
+    fn what_is_no_report_is_not_kept() {
+        let wild = [b"{\"exit\":0,\"stats\":[", &b"{\"\":0},".repeat(6000)[..], b"0]}\n"].concat();
+        let expected = ControlMessage::Exit { code: 0, driver: Counters::new(), inner: None };
+        for first_guest in [false, true] {
+            let mut found = Vec::new();
+            read_lines(&wild[..], first_guest, |message| found.push(message));
+            assert_eq!(found, [Ok(expected.clone())]);
+        }
     }
 
     #[test]
@@ -181,8 +215,13 @@ mod tests {
         input.extend_from_slice(b"\n{\"exit\":0}\n");
         let found = all(&input);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0], Err("longer than 16777216 bytes".to_owned()));
+        assert_eq!(found[0], Err("longer than 65536 bytes".to_owned()));
         assert!(matches!(found[1], Ok(ControlMessage::Exit { code: 0, .. })));
+    }
+
+    #[test]
+    fn nothing_is_said_after_the_end() {
+        assert_eq!(all(b"{\"exit\":0}\n{\"exit\":1}\n{\"mark\":\"late\"}\n").len(), 1);
     }
 
     #[test]

@@ -10,15 +10,18 @@ mod terminal;
 mod verdict;
 
 use crate::machine::MachineEnd;
-use crate::stats::{Counted, Recorder};
+use crate::output;
+use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use serial::SerialLog;
-use signals::Signals;
+use signals::{Blocked, Signals};
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -36,8 +39,8 @@ pub trait Guest: Send + Sync {
     /// Its init is up.
     fn mark_started(&self) {}
     /// The counters as of now.
-    fn counters(&self) -> Counted {
-        Counted::default()
+    fn counters(&self) -> Sample {
+        Sample::default()
     }
 }
 
@@ -51,6 +54,10 @@ pub struct SessionOptions {
     pub raw: bool,
     /// Input goes to the serial console, and what it prints is shown.
     pub console: bool,
+    /// There is no input.
+    pub no_input: bool,
+    /// The guest is the first one of nested mode.
+    pub first_guest: bool,
     /// The serial log is shown as it comes.
     pub serial: bool,
     /// How long init may take to come up.
@@ -72,6 +79,8 @@ pub struct Session {
     sender: SyncSender<SessionEvent>,
     events: Receiver<SessionEvent>,
     attempt: u32,
+    /// Until the session is over; then a signal ends the program as ever.
+    _blocked: Option<Blocked>,
 }
 
 /// Events that wait: whoever has more to tell than is heard waits itself.
@@ -81,16 +90,22 @@ impl Session {
     /// Takes over the signals of the process and its standard streams. To be
     /// called before any other thread starts.
     pub fn of_process(options: SessionOptions) -> io::Result<Session> {
-        let session = Session::new(options, Stdio::of_process()?);
+        let mut stdio = Stdio::of_process()?;
+        if options.no_input {
+            stdio.input = File::open("/dev/null")?;
+        }
+        let mut session = Session::new(options, stdio);
         let sender = session.sender.clone();
-        Signals::block()?.watch(move |signal| sender.send(SessionEvent::Signal(signal)).is_ok());
+        let (signals, blocked) = Signals::block()?;
+        signals.watch(move |signal| sender.send(SessionEvent::Signal(signal)).is_ok());
+        session._blocked = Some(blocked);
         Ok(session)
     }
 
     /// A session on these streams, without the process's signals.
     pub fn new(options: SessionOptions, stdio: Stdio) -> Session {
         let (sender, events) = mpsc::sync_channel(MAX_EVENTS);
-        Session { options, stdio, sender, events, attempt: 0 }
+        Session { options, stdio, sender, events, attempt: 0, _blocked: None }
     }
 
     /// Holds the session with one guest, from its start to its end.
@@ -111,11 +126,15 @@ impl Session {
         if self.options.console {
             stdin.shutdown(Shutdown::Write)?;
         }
-        self.copy_out(stdout, &self.stdio.output)?;
-        self.copy_out(stderr, &self.stdio.error)?;
+        self.copy_out("standard output", stdout, &self.stdio.output)?;
+        self.copy_out("standard error", stderr, &self.stdio.error)?;
         self.keep_log(serial, &log)?;
-        self.read_control(control);
-        self.run_machine(runner);
+        let first_guest = self.options.first_guest;
+        self.spawn("control port", move |tell| {
+            control::read_lines(control, first_guest, |message| tell(GuestEvent::Control(message)));
+            tell(GuestEvent::Closed);
+        })?;
+        self.spawn("machine", move |tell| tell(GuestEvent::Ended(runner())))?;
 
         let mut running =
             RunningGuest { guest, recorder, winsize, typed: Some(typed), terminal: None };
@@ -128,7 +147,8 @@ impl Session {
             match self.next(verdict.deadline()) {
                 Some(SessionEvent::Guest(attempt, event)) if attempt == self.attempt => {
                     running.note(self, &event)?;
-                    verdict.note(event, Instant::now());
+                    verdict.note(&event, Instant::now());
+                    running.count(event);
                 }
                 Some(SessionEvent::Guest(..)) => {}
                 Some(SessionEvent::Signal(Signal::SIGWINCH)) => running.tell_window_size(),
@@ -156,52 +176,49 @@ impl Session {
         self.events.recv_timeout(left).ok()
     }
 
-    /// A way for a thread to tell of this attempt.
-    fn teller(&self) -> impl Fn(GuestEvent) + Clone + Send + 'static {
+    /// Starts a thread that tells of this attempt. If it dies, so does the run.
+    fn spawn(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(&dyn Fn(GuestEvent)) + Send + 'static,
+    ) -> io::Result<()> {
         let (sender, attempt) = (self.sender.clone(), self.attempt);
         // Nobody listens any more only when the session is over.
-        move |event| drop(sender.send(SessionEvent::Guest(attempt, event)))
+        let tell = move |event| drop(sender.send(SessionEvent::Guest(attempt, event)));
+        let body = move || {
+            if catch_unwind(AssertUnwindSafe(|| body(&tell))).is_err() {
+                tell(GuestEvent::ThreadDied(name));
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
     }
 
-    fn copy_out(&self, stream: UnixStream, output: &std::fs::File) -> io::Result<()> {
-        let (tell, output) = (self.teller(), output.try_clone()?);
-        thread::spawn(move || {
-            streams::copy_output(stream, output, |_| tell(GuestEvent::OutputGone));
+    fn copy_out(&self, name: &'static str, stream: UnixStream, output: &File) -> io::Result<()> {
+        let output = output.try_clone()?;
+        self.spawn(name, move |tell| {
+            streams::copy_output(stream, &output, |error| {
+                tell(GuestEvent::OutputGone(name, error))
+            });
             tell(GuestEvent::Closed);
-        });
-        Ok(())
+        })
     }
 
     fn keep_log(&self, mut serial: UnixStream, log: &Arc<Mutex<SerialLog>>) -> io::Result<()> {
-        let (tell, log) = (self.teller(), Arc::clone(log));
+        let log = Arc::clone(log);
         let shown = self.options.console || self.options.serial;
-        let mut output = shown.then(|| self.stdio.error.try_clone()).transpose()?;
-        thread::spawn(move || {
+        let output = shown.then(|| self.stdio.error.try_clone()).transpose()?;
+        self.spawn("serial log", move |tell| {
             streams::read_all(&mut serial, |bytes| {
                 if log.lock().push(bytes) {
                     tell(GuestEvent::Panicked);
                 }
-                if let Some(output) = &mut output {
+                if let Some(output) = &output {
                     // A lost copy of the log is no reason to lose the run.
-                    let _ = streams::write_all(output, bytes);
+                    let _ = output::write_all(output, bytes);
                 }
             });
             tell(GuestEvent::Closed);
-        });
-        Ok(())
-    }
-
-    fn read_control(&self, control: UnixStream) {
-        let tell = self.teller();
-        thread::spawn(move || {
-            control::read_lines(control, |message| tell(GuestEvent::Control(message)));
-            tell(GuestEvent::Closed);
-        });
-    }
-
-    fn run_machine(&self, runner: Runner) {
-        let tell = self.teller();
-        thread::spawn(move || tell(GuestEvent::Ended(runner())));
+        })
     }
 }
 
@@ -221,24 +238,32 @@ impl RunningGuest<'_> {
         match event {
             GuestEvent::Control(Ok(ControlMessage::Started)) => {
                 self.guest.mark_started();
-                self.recorder.started(&self.guest.counters());
+                self.recorder.started(self.guest.counters());
                 self.open(session)?;
             }
-            GuestEvent::Control(Ok(ControlMessage::Mark { name, driver })) => {
-                self.recorder.mark(name, &self.guest.counters(), driver);
-                // Init may wait for this, so that what follows a mark is
-                // never counted before it.
-                self.send(&serde_json::json!({ "marked": name }));
-            }
-            GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, stats })) => {
-                let counted = self.guest.counters();
-                self.recorder.exit(*code, &counted, driver, stats.clone());
-                self.terminal = None;
-            }
+            GuestEvent::Control(Ok(ControlMessage::Exit { .. })) => self.terminal = None,
             GuestEvent::Ended(_) => self.terminal = None,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps what was counted.
+    fn count(&mut self, event: GuestEvent) {
+        let counters = |driver| Sample { driver, ..self.guest.counters() };
+        match event {
+            GuestEvent::Control(Ok(ControlMessage::Mark { name, driver })) => {
+                let answer = serde_json::json!({ "marked": name });
+                self.recorder.mark(name, counters(driver));
+                // Init may wait for this, so that what follows a mark is
+                // never counted before it.
+                self.send(&answer);
+            }
+            GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, inner })) => {
+                self.recorder.exit(code, counters(driver), inner.map(|inner| *inner));
+            }
+            _ => {}
+        }
     }
 
     /// Lets the user's input flow. Not before init is up: input that a failed
@@ -250,13 +275,12 @@ impl RunningGuest<'_> {
             self.terminal = Some(RawTerminal::enter()?);
         }
         self.tell_window_size();
-        let (tell, input) = (session.teller(), session.stdio.input.try_clone()?);
-        thread::spawn(move || {
+        let input = session.stdio.input.try_clone()?;
+        session.spawn("standard input", move |tell| {
             if streams::copy_input(input, guest, raw) == InputEnd::Escaped {
                 tell(GuestEvent::Escaped);
             }
-        });
-        Ok(())
+        })
     }
 
     fn tell_window_size(&self) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The end of the guest's serial log, kept to be shown when things go wrong.
 
-use super::control::printable;
+use crate::output::printable;
 use std::collections::VecDeque;
 
 /// How much of the log is kept.

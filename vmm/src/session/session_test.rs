@@ -13,6 +13,8 @@ use std::sync::mpsc::Sender;
 const OPTIONS: SessionOptions = SessionOptions {
     raw: false,
     console: false,
+    no_input: false,
+    first_guest: false,
     serial: false,
     boot_limit: Duration::from_secs(60),
     run_limit: None,
@@ -26,8 +28,8 @@ impl Guest for Fake {
         let _ = self.0.send(());
     }
 
-    fn counters(&self) -> Counted {
-        Counted { device: serde_json::json!({ "faults": 7 }), vmm: serde_json::Value::Null }
+    fn counters(&self) -> Sample {
+        Sample { device: [("faults".to_owned(), 7)].into(), ..Sample::default() }
     }
 }
 
@@ -69,8 +71,11 @@ fn session(
     let fake = Fake(stop);
     let result = session.attend(ends, &fake, runner, &mut recorder).expect("result");
     drop(session);
+    let report = |recorder: Recorder| {
+        serde_json::to_value(recorder.report(Sample::default())).expect("JSON")
+    };
     let mut read = |index: usize| readers[index].take().expect("once").join().expect("read");
-    Seen { result, stdout: read(0), stderr: read(1), report: recorder.report(&fake.counters()) }
+    Seen { result, stdout: read(0), stderr: read(1), report: report(recorder) }
 }
 
 fn say(mut stream: &UnixStream, text: &str) {
@@ -188,6 +193,17 @@ fn nonsense_on_the_control_port_does_no_harm() {
     });
     assert_eq!(seen.result.end, RunEnd::Exit(4));
     assert_eq!(seen.result.complaints.len(), 2);
+}
+
+#[test]
+fn a_thread_that_dies_ends_the_run() {
+    let seen = session(OPTIONS, b"", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n");
+        panic!("as a bug of ours would");
+    });
+    let why = "internal error: the thread 'machine' died".to_owned();
+    assert_eq!(seen.result.end, RunEnd::Failed(why));
+    assert_eq!(seen.result.end.code(), exit::VMM_FAILED);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fs;
+use std::io;
 use std::thread;
 
 /// Those that end a session, and the one that tells of a new window size.
@@ -13,21 +15,23 @@ const WATCHED: [Signal; 5] =
 /// Signals that arrive as events.
 pub struct Signals(SignalFd);
 
+/// Signals that are blocked for this thread as long as this lives.
+pub struct Blocked(SigSet);
+
 impl Signals {
-    /// Blocks the watched signals for this thread and those it starts.
-    pub fn block() -> nix::Result<Signals> {
-        let mut set = SigSet::empty();
-        for signal in WATCHED {
-            set.add(signal);
-        }
+    /// Blocks the watched signals for this thread and those it starts. One that
+    /// is ignored, as by nohup, stays so: blocked, it would arrive.
+    pub fn block() -> io::Result<(Signals, Blocked)> {
+        let ignored = ignored(&fs::read_to_string("/proc/self/status")?);
+        let watched = WATCHED.into_iter().filter(|signal| ignored >> (*signal as u32 - 1) & 1 == 0);
+        let mut set = SigSet::from_iter(watched);
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
         // A read from the terminal by a background job then fails like the end
         // of its input, where SIGTTIN would stop the whole machine.
-        set.clear();
         set.add(Signal::SIGTTIN);
         set.thread_block()?;
-        Ok(Signals(signals))
+        Ok((Signals(signals), Blocked(set)))
     }
 
     /// Hands each signal to `deliver`, on a thread of its own, until that says
@@ -43,4 +47,17 @@ impl Signals {
             }
         });
     }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // Fails only for a set that is none.
+        let _ = self.0.thread_unblock();
+    }
+}
+
+/// The signals that a process ignores, one a bit, as `/proc/PID/status` shows them.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -2,7 +2,8 @@
 //! The byte streams between host and guest, and the threads that copy them.
 
 use crate::machine::MachineEnds;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::output::{wait_for, write_all};
+use nix::poll::PollFlags;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -107,11 +108,11 @@ pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> InputEnd
 /// Copies what the guest writes, until it ends. When our side can take no
 /// more, `gone` is told once and the rest is dropped, so that the guest is
 /// never held up by it.
-pub fn copy_output(mut guest: UnixStream, mut output: File, gone: impl FnOnce(io::Error)) {
+pub fn copy_output(mut guest: UnixStream, output: &File, gone: impl FnOnce(io::Error)) {
     let mut gone = Some(gone);
     read_all(&mut guest, |bytes| {
         if gone.is_some()
-            && let Err(error) = write_all(&mut output, bytes)
+            && let Err(error) = write_all(output, bytes)
             && let Some(gone) = gone.take()
         {
             gone(error);
@@ -130,25 +131,4 @@ pub fn read_all(stream: &mut UnixStream, mut each: impl FnMut(&[u8])) {
             Err(_) => return,
         }
     }
-}
-
-/// Like [`Write::write_all`], also where someone made the file non-blocking.
-pub fn write_all(output: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match output.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                wait_for(output, PollFlags::POLLOUT);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn wait_for(file: &File, what: PollFlags) {
-    // An error here shows again, and for good, in the next read or write.
-    let _ = poll(&mut [PollFd::new(file.as_fd(), what)], PollTimeout::NONE);
 }

@@ -7,6 +7,7 @@ use crate::exit;
 use crate::machine::MachineEnd;
 use nix::sys::signal::Signal;
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Serial, stdout, stderr and control.
@@ -25,14 +26,16 @@ const MAX_COMPLAINTS: usize = 5;
 pub enum GuestEvent {
     /// A line on the control port.
     Control(Result<ControlMessage, String>),
+    /// A thread of ours has panicked.
+    ThreadDied(&'static str),
     /// Its kernel panicked.
     Panicked,
     /// One of its output streams ended.
     Closed,
     /// The machine is no more.
     Ended(Result<MachineEnd, String>),
-    /// Our own output takes no more.
-    OutputGone,
+    /// Our own output, which is called so, takes no more.
+    OutputGone(&'static str, io::Error),
     /// The user typed the escape character.
     Escaped,
 }
@@ -52,7 +55,9 @@ pub enum RunEnd {
     NeverStarted(Duration),
     /// The run's time limit passed.
     TimedOut(Duration),
-    /// A signal, or the loss of our output, ended it.
+    /// Our output takes no more, and not because its reader has gone.
+    OutputFailed(String),
+    /// A signal, or the reader of our output that has gone, ended it.
     Signalled(Signal),
     /// The user ended it.
     Escaped,
@@ -69,6 +74,7 @@ impl RunEnd {
             RunEnd::NeverStarted(_) | RunEnd::TimedOut(_) => exit::TIMED_OUT,
             RunEnd::Signalled(signal) => u8::try_from(128 + *signal as i32).unwrap_or(u8::MAX),
             RunEnd::Escaped => 0,
+            RunEnd::OutputFailed(_) => exit::HOST_LACKS,
             RunEnd::Failed(_) => exit::VMM_FAILED,
         }
     }
@@ -85,7 +91,7 @@ impl RunEnd {
                 true
             }
             RunEnd::InitFailed(_) | RunEnd::Exit(_) | RunEnd::Signalled(_) => false,
-            RunEnd::Escaped | RunEnd::Failed(_) => false,
+            RunEnd::Escaped | RunEnd::OutputFailed(_) | RunEnd::Failed(_) => false,
         }
     }
 }
@@ -119,7 +125,7 @@ impl fmt::Display for RunEnd {
             }
             RunEnd::Signalled(signal) => write!(f, "ended by {signal}"),
             RunEnd::Escaped => f.write_str("ended by the user"),
-            RunEnd::Failed(why) => f.write_str(why),
+            RunEnd::OutputFailed(why) | RunEnd::Failed(why) => f.write_str(why),
         }
     }
 }
@@ -187,17 +193,30 @@ impl Verdict {
     }
 
     /// Weighs something that happened.
-    pub fn note(&mut self, event: GuestEvent, now: Instant) {
+    pub fn note(&mut self, event: &GuestEvent, now: Instant) {
         match event {
             GuestEvent::Control(Ok(message)) => self.message(message, now),
             GuestEvent::Control(Err(why)) if self.complaints.len() < MAX_COMPLAINTS => {
-                self.complaints.push(why);
+                self.complaints.push(why.clone());
             }
             GuestEvent::Control(Err(_)) => {}
+            GuestEvent::ThreadDied(name) => {
+                // What it held up will not come.
+                self.end =
+                    Some(RunEnd::Failed(format!("internal error: the thread '{name}' died")));
+                self.given_up = true;
+            }
             GuestEvent::Panicked => self.decide(RunEnd::Panicked, LAST_WORDS, now),
             GuestEvent::Closed => self.open = self.open.saturating_sub(1),
-            GuestEvent::Ended(how) => self.machine_ended(how),
-            GuestEvent::OutputGone => self.stop_as(RunEnd::Signalled(Signal::SIGPIPE), now),
+            GuestEvent::Ended(how) => self.machine_ended(how.clone()),
+            GuestEvent::OutputGone(_, error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.stop_as(RunEnd::Signalled(Signal::SIGPIPE), now);
+            }
+            GuestEvent::OutputGone(name, error) => {
+                // A command that succeeded has not when its output is lost.
+                self.end = self.end.take().filter(|end| !matches!(end, RunEnd::Exit(_)));
+                self.stop_as(RunEnd::OutputFailed(format!("cannot write to {name}: {error}")), now);
+            }
             GuestEvent::Escaped => self.stop_as(RunEnd::Escaped, now),
         }
     }
@@ -246,7 +265,7 @@ impl Verdict {
         SessionResult { end, started: self.started, serial_tail, complaints: self.complaints }
     }
 
-    fn message(&mut self, message: ControlMessage, now: Instant) {
+    fn message(&mut self, message: &ControlMessage, now: Instant) {
         match message {
             ControlMessage::Started => {
                 self.started = true;
@@ -255,8 +274,10 @@ impl Verdict {
                 }
             }
             ControlMessage::Mark { .. } => {}
-            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(code), POWER_OFF, now),
-            ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why), POWER_OFF, now),
+            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), POWER_OFF, now),
+            ControlMessage::Error(why) => {
+                self.decide(RunEnd::InitFailed(why.clone()), POWER_OFF, now)
+            }
         }
     }
 
@@ -277,7 +298,10 @@ impl Verdict {
 
     fn stop_now(&mut self, now: Instant) {
         self.stop = true;
-        self.limit = Some((now + STOP, Limit::GiveUp));
+        // However often it is asked, it gets its time once.
+        if !matches!(self.limit, Some((_, Limit::GiveUp))) {
+            self.limit = Some((now + STOP, Limit::GiveUp));
+        }
     }
 
     /// Output may take as long as its reader likes, unless we are stopping.

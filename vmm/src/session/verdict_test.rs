@@ -2,6 +2,7 @@
 //! The verdict under every order of events that matters.
 
 use super::*;
+use nix::errno::Errno;
 
 const BOOT: Duration = Duration::from_secs(60);
 
@@ -11,7 +12,7 @@ fn verdict(run: Option<Duration>) -> (Verdict, Instant) {
 }
 
 fn exit(code: u8) -> GuestEvent {
-    let message = ControlMessage::Exit { code, driver: serde_json::Value::Null, stats: None };
+    let message = ControlMessage::Exit { code, driver: Default::default(), inner: None };
     GuestEvent::Control(Ok(message))
 }
 
@@ -21,10 +22,10 @@ fn started() -> GuestEvent {
 
 /// The machine ends and all its streams close.
 fn end(verdict: &mut Verdict, how: Result<MachineEnd, String>, now: Instant) {
-    verdict.note(GuestEvent::Ended(how), now);
+    verdict.note(&GuestEvent::Ended(how), now);
     for _ in 0..OUTPUT_STREAMS {
         assert!(!verdict.complete());
-        verdict.note(GuestEvent::Closed, now);
+        verdict.note(&GuestEvent::Closed, now);
     }
     assert!(verdict.complete());
 }
@@ -32,9 +33,9 @@ fn end(verdict: &mut Verdict, how: Result<MachineEnd, String>, now: Instant) {
 #[test]
 fn the_commands_code_is_the_result() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(started(), now);
+    verdict.note(&started(), now);
     assert_eq!(verdict.deadline(), None);
-    verdict.note(exit(3), now);
+    verdict.note(&exit(3), now);
     end(&mut verdict, Ok(MachineEnd::PowerOff), now);
     let result = verdict.result(Vec::new());
     assert!(result.started);
@@ -45,11 +46,11 @@ fn the_commands_code_is_the_result() {
 #[test]
 fn an_exit_line_read_after_the_machines_end_counts() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(GuestEvent::Ended(Ok(MachineEnd::PowerOff)), now);
-    verdict.note(exit(0), now);
+    verdict.note(&GuestEvent::Ended(Ok(MachineEnd::PowerOff)), now);
+    verdict.note(&exit(0), now);
     assert_eq!(verdict.deadline(), None);
     for _ in 0..OUTPUT_STREAMS {
-        verdict.note(GuestEvent::Closed, now);
+        verdict.note(&GuestEvent::Closed, now);
     }
     assert!(verdict.complete());
     assert_eq!(verdict.result(Vec::new()).end, RunEnd::Exit(0));
@@ -59,7 +60,7 @@ fn an_exit_line_read_after_the_machines_end_counts() {
 fn a_guest_that_goes_without_a_word_is_lost() {
     for ending in [MachineEnd::PowerOff, MachineEnd::Reset, MachineEnd::TripleFault] {
         let (mut verdict, now) = verdict(None);
-        verdict.note(started(), now);
+        verdict.note(&started(), now);
         end(&mut verdict, Ok(ending), now);
         let lost = verdict.result(Vec::new()).end;
         assert_eq!(lost, RunEnd::Lost(ending));
@@ -71,7 +72,7 @@ fn a_guest_that_goes_without_a_word_is_lost() {
 #[test]
 fn a_panic_gets_its_last_words_and_then_a_stop() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(GuestEvent::Panicked, now);
+    verdict.note(&GuestEvent::Panicked, now);
     assert!(!verdict.wants_stop());
     assert_eq!(verdict.deadline(), Some(now + LAST_WORDS));
     verdict.deadline_passed(now + LAST_WORDS);
@@ -98,7 +99,7 @@ fn a_guest_that_never_answers_is_stopped_at_the_boot_limit() {
 #[test]
 fn the_time_limit_runs_from_the_start() {
     let (mut verdict, now) = verdict(Some(2 * BOOT));
-    verdict.note(started(), now + BOOT / 2);
+    verdict.note(&started(), now + BOOT / 2);
     assert_eq!(verdict.deadline(), Some(now + 2 * BOOT));
     verdict.deadline_passed(now + 2 * BOOT);
     assert!(verdict.wants_stop());
@@ -113,7 +114,7 @@ fn the_time_limit_runs_from_the_start() {
 #[test]
 fn a_guest_that_does_not_switch_itself_off_keeps_its_code() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(exit(5), now);
+    verdict.note(&exit(5), now);
     verdict.deadline_passed(now + POWER_OFF);
     assert!(verdict.wants_stop());
     end(&mut verdict, Ok(MachineEnd::Stopped), now);
@@ -135,18 +136,44 @@ fn a_machine_that_does_not_stop_is_given_up() {
 #[test]
 fn a_lost_output_ends_the_run_like_sigpipe() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(GuestEvent::OutputGone, now);
+    verdict.note(&gone(Errno::EPIPE), now);
     assert!(verdict.wants_stop());
     end(&mut verdict, Ok(MachineEnd::Stopped), now);
     assert_eq!(verdict.result(Vec::new()).end.code(), 141);
 }
 
+fn gone(errno: Errno) -> GuestEvent {
+    GuestEvent::OutputGone("standard output", errno.into())
+}
+
+#[test]
+fn a_full_disk_is_told_though_the_command_succeeded() {
+    let (mut verdict, now) = verdict(None);
+    verdict.note(&exit(0), now);
+    verdict.note(&gone(Errno::ENOSPC), now);
+    assert!(verdict.wants_stop());
+    end(&mut verdict, Ok(MachineEnd::Stopped), now);
+    let lost = verdict.result(Vec::new()).end;
+    assert_eq!(lost.code(), exit::HOST_LACKS);
+    assert!(lost.to_string().starts_with("cannot write to standard output: No space left"));
+    assert!(!lost.was_wanted());
+}
+
+#[test]
+fn a_second_signal_gives_no_more_time() {
+    let (mut verdict, now) = verdict(None);
+    for second in 0..9 {
+        verdict.signalled(Signal::SIGTERM, now + Duration::from_secs(second));
+    }
+    assert_eq!(verdict.deadline(), Some(now + STOP));
+}
+
 #[test]
 fn the_first_reason_stands() {
     let (mut verdict, now) = verdict(None);
-    verdict.note(GuestEvent::Control(Ok(ControlMessage::Error("no driver".into()))), now);
-    verdict.note(GuestEvent::Panicked, now);
-    verdict.note(exit(0), now);
+    verdict.note(&GuestEvent::Control(Ok(ControlMessage::Error("no driver".into()))), now);
+    verdict.note(&GuestEvent::Panicked, now);
+    verdict.note(&exit(0), now);
     end(&mut verdict, Ok(MachineEnd::Reset), now);
     let end = verdict.result(Vec::new()).end;
     assert_eq!(end.to_string(), "the guest's init cannot go on: no driver");
@@ -165,7 +192,7 @@ fn a_failed_machine_is_our_failure() {
 fn complaints_are_few() {
     let (mut verdict, now) = verdict(None);
     for _ in 0..100 {
-        verdict.note(GuestEvent::Control(Err("no JSON".into())), now);
+        verdict.note(&GuestEvent::Control(Err("no JSON".into())), now);
     }
     end(&mut verdict, Ok(MachineEnd::PowerOff), now);
     assert_eq!(verdict.result(Vec::new()).complaints.len(), MAX_COMPLAINTS);
