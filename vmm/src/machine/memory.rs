@@ -33,15 +33,17 @@ pub struct Slots {
 impl Slots {
     /// Shows the guest its memory.
     pub fn new(vm: Arc<VmFd>, memory: Arc<GuestMemoryMmap>) -> Result<Slots, MachineError> {
-        let mut slots = Slots { vm, used: 0, memory: Arc::clone(&memory), pages: Vec::new() };
+        let mut slots = Slots { vm, used: 0, memory, pages: Vec::new() };
+        let memory = Arc::clone(&slots.memory);
         memory.iter().try_for_each(|region| slots.add(region.start_addr().0, region, 0))?;
         Ok(slots)
     }
 
     /// Shows the guest a page that it cannot write.
     pub fn add_page(&mut self, address: u64, page: Arc<MmapRegion>) -> Result<(), MachineError> {
-        self.pages.push(Arc::clone(&page));
-        self.add(address, &page, KVM_MEM_READONLY)
+        self.add(address, &page, KVM_MEM_READONLY)?;
+        self.pages.push(page);
+        Ok(())
     }
 
     fn add(&mut self, start: u64, mapping: &MmapRegion, flags: u32) -> Result<(), MachineError> {

@@ -197,7 +197,7 @@ impl Session {
         let output = output.try_clone()?;
         self.spawn(name, move |tell| {
             streams::copy_output(stream, &output, |error| {
-                tell(GuestEvent::OutputGone(name, error))
+                tell(GuestEvent::OutputGone(name, error));
             });
             tell(GuestEvent::Closed);
         })

@@ -276,7 +276,7 @@ impl Verdict {
             ControlMessage::Mark { .. } => {}
             ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), POWER_OFF, now),
             ControlMessage::Error(why) => {
-                self.decide(RunEnd::InitFailed(why.clone()), POWER_OFF, now)
+                self.decide(RunEnd::InitFailed(why.clone()), POWER_OFF, now);
             }
         }
     }
