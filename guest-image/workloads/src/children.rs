@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A child process. Dropped without [`wait`](Self::wait), it is killed.
 pub struct Child {
@@ -110,10 +111,11 @@ pub fn end_thread(code: i32) -> ! {
     }
 }
 
-/// A point at which one process waits for another.
+/// A point at which one process waits for another. The one that waits does not reach it,
+/// so it lets go of its end: if the other one ends before, the wait ends as well.
 pub struct Signpost {
     read: PipeReader,
-    write: PipeWriter,
+    write: Mutex<Option<PipeWriter>>,
 }
 
 impl Signpost {
@@ -123,25 +125,31 @@ impl Signpost {
     /// As `pipe` answers.
     pub fn new() -> Result<Self, Failure> {
         let (read, write) = pipe()?;
-        Ok(Self { read, write })
+        Ok(Self { read, write: Mutex::new(Some(write)) })
+    }
+
+    fn write(&self) -> MutexGuard<'_, Option<PipeWriter>> {
+        self.write.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the other one go on.
     ///
     /// # Errors
-    /// As `write` answers.
+    /// As `write` answers, or if this process has waited for it.
     pub fn reach(&self) -> Result<(), Failure> {
-        (&self.write).write_all(b"!")?;
+        let mut write = self.write();
+        write.as_mut().ok_or("this process waits for it itself")?.write_all(b"!")?;
         Ok(())
     }
 
     /// Returns when the other one has reached it.
     ///
     /// # Errors
-    /// As `read` answers.
+    /// If it has ended before.
     pub fn wait(&self) -> Result<(), Failure> {
-        (&self.read).read_exact(&mut [0])?;
-        Ok(())
+        drop(self.write().take());
+        let read = (&self.read).read_exact(&mut [0]);
+        read.map_err(|_| "the other process ended before it came so far".into())
     }
 }
 
@@ -160,5 +168,13 @@ mod tests {
         });
         there.wait().unwrap();
         child.unwrap().kill().unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_for_a_child_that_has_failed_is_told() {
+        let never = Signpost::new().unwrap();
+        let child = Child::start(|| Err("on purpose".into())).unwrap();
+        assert!(never.wait().unwrap_err().to_string().contains("ended before"));
+        assert_eq!(child.wait().unwrap(), 1);
     }
 }

@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Writes KTAP, the kernel's test output (Documentation/dev-tools/ktap.rst).
+//! Runs tests and writes KTAP, the kernel's test output
+//! (Documentation/dev-tools/ktap.rst).
+//!
+//! Each test runs in a process of its own with a time limit, so that whatever becomes of
+//! it, the others run. What it prints meanwhile are diagnostics.
+#![allow(unsafe_code, reason = "alarm, prctl and setpgid, by which a stuck test ends")]
 
 use crate::Failure;
+use crate::children::Child;
+use crate::memory::memory_file;
+use nix::libc;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::fs::File;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// What a test returns: nothing, why it failed, or [`Skip`].
 pub type Outcome = Result<(), Failure>;
@@ -17,16 +29,26 @@ pub struct Test {
     pub run: fn() -> Outcome,
 }
 
+/// Seconds after which a test is killed unless it has a limit of its own.
+const LIMIT: u32 = 120;
+
 /// A named test that is made at run time.
 pub struct Trial<'a> {
     name: String,
+    limit: u32,
     run: Box<dyn FnOnce() -> Outcome + 'a>,
 }
 
 impl<'a> Trial<'a> {
     /// A test called `name`, one word, that does `run`.
     pub fn new(name: impl Into<String>, run: impl FnOnce() -> Outcome + 'a) -> Self {
-        Self { name: name.into(), run: Box::new(run) }
+        Self { name: name.into(), limit: LIMIT, run: Box::new(run) }
+    }
+
+    /// The same, killed after so many seconds.
+    #[must_use]
+    pub fn limited(self, limit: u32) -> Self {
+        Self { limit, ..self }
     }
 }
 
@@ -79,14 +101,22 @@ pub fn expect(what: &str, holds: bool) -> Outcome {
 #[must_use]
 pub fn main(tests: &[Test]) -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(name) = names.iter().find(|name| tests.iter().all(|test| test.name != **name)) {
-        let known: Vec<_> = tests.iter().map(|test| test.name).collect();
-        eprintln!("no test is called '{name}'; there are: {}", known.join(" "));
-        return ExitCode::from(crate::program::BAD_USAGE);
+    let known = || tests.iter().map(|test| test.name).collect::<Vec<_>>().join("\n");
+    match names.iter().find(|name| tests.iter().all(|test| test.name != **name)) {
+        Some(word) if ["--list", "--help"].contains(&word.as_str()) => {
+            println!("{}", known());
+            ExitCode::SUCCESS
+        }
+        Some(name) => {
+            eprintln!("no test is called '{name}'; --list shows which there are");
+            ExitCode::from(crate::program::BAD_USAGE)
+        }
+        None => {
+            let wanted = |test: &&Test| names.is_empty() || names.iter().any(|n| n == test.name);
+            let trials = tests.iter().filter(wanted);
+            run(trials.map(|test| Trial::new(test.name, test.run)).collect())
+        }
     }
-    let wanted =
-        tests.iter().filter(|test| names.is_empty() || names.iter().any(|name| name == test.name));
-    run(wanted.map(|test| Trial::new(test.name, test.run)).collect())
 }
 
 /// Runs `trials` and prints KTAP on standard output.
@@ -105,9 +135,11 @@ pub fn run(trials: Vec<Trial<'_>>) -> ExitCode {
 fn write(out: &mut dyn Write, trials: Vec<Trial<'_>>) -> std::io::Result<bool> {
     writeln!(out, "KTAP version 1\n1..{}", trials.len())?;
     let mut passed = true;
-    for (number, Trial { name, run }) in (1..).zip(trials) {
-        let outcome = catch_unwind(AssertUnwindSafe(run));
-        let outcome = outcome.unwrap_or_else(|_| Err("the test panicked".into()));
+    for (number, Trial { name, limit, run }) in (1..).zip(trials) {
+        out.flush()?;
+        let began = Instant::now();
+        let outcome = in_child(limit, run);
+        writeln!(out, "# {} ms", began.elapsed().as_millis())?;
         match outcome {
             Ok(()) => writeln!(out, "ok {number} {name}")?,
             Err(why) if why.is::<Skip>() => writeln!(out, "ok {number} {name} # SKIP {why}")?,
@@ -124,9 +156,59 @@ fn write(out: &mut dyn Write, trials: Vec<Trial<'_>>) -> std::io::Result<bool> {
     Ok(passed)
 }
 
+/// Runs `body` in a child, which is killed after `limit` seconds, and with it whatever
+/// it has started.
+fn in_child(limit: u32, body: impl FnOnce() -> Outcome) -> Outcome {
+    // Not a pipe: a process that was left behind would keep it open.
+    let told = memory_file(0)?;
+    let child = Child::start(|| {
+        // SAFETY: plain system calls that concern this process only.
+        unsafe { libc::setpgid(0, 0) };
+        // SAFETY: as above.
+        unsafe { libc::alarm(limit) };
+        // SAFETY: as above.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        let words = match body() {
+            Ok(()) => "ok".to_owned(),
+            Err(why) if why.is::<Skip>() => format!("skip {why}"),
+            Err(why) => format!("fail {why}"),
+        };
+        Ok(told.write_all_at(words.as_bytes(), 0)?)
+    })?;
+    let group = Pid::from_raw(child.id());
+    let ended = child.wait();
+    // Nothing to do if nobody is left.
+    let _ = killpg(group, Signal::SIGKILL);
+    let words = words_in(&told)?;
+    match (words.split_once(' '), ended) {
+        (None, Ok(0)) if words == "ok" => Ok(()),
+        (Some(("skip", why)), Ok(0)) => Err(Box::new(Skip(why.to_owned()))),
+        (Some(("fail", why)), Ok(0)) => Err(why.into()),
+        (_, Err(why)) if why.to_string().contains("SIGALRM") => {
+            Err(format!("it takes longer than {limit} s").into())
+        }
+        (_, Err(why)) => Err(why),
+        (_, Ok(code)) => Err(format!("the test's process ended with exit code {code}").into()),
+    }
+}
+
+fn words_in(file: &File) -> Result<String, Failure> {
+    let mut bytes = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn written(trials: Vec<Trial<'_>>) -> (bool, String) {
+        let mut out = Vec::new();
+        let passed = write(&mut out, trials).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines = text.lines().filter(|line| !line.ends_with(" ms"));
+        (passed, lines.map(|line| format!("{line}\n")).collect())
+    }
 
     #[test]
     fn results_are_numbered_and_failures_explained() {
@@ -138,12 +220,30 @@ mod tests {
             elsewhere(),
             Trial::new("broken", || panic!("on purpose")),
         ];
-        let mut out = Vec::new();
-        assert!(!write(&mut out, trials).unwrap());
         let expected = "KTAP version 1\n1..4\nok 1 fine\n# sum: expected 2, found 1\n\
                         not ok 2 wrong\nok 3 elsewhere # SKIP no swap\n\
-                        # the test panicked\nnot ok 4 broken\n";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
-        assert!(write(&mut Vec::new(), vec![fine(), elsewhere()]).unwrap());
+                        # the test's process ended with exit code 1\nnot ok 4 broken\n";
+        assert_eq!(written(trials), (false, expected.to_owned()));
+        assert!(written(vec![fine(), elsewhere()]).0);
+    }
+
+    #[test]
+    fn a_test_that_hangs_fails_and_the_next_one_runs() {
+        let hangs = || loop {
+            std::thread::park();
+        };
+        let left_behind = || {
+            std::mem::forget(Child::start(hangs)?);
+            Ok(())
+        };
+        let trials = vec![
+            Trial::new("hangs", hangs).limited(1),
+            Trial::new("leaves", left_behind),
+            Trial::new("killed", || Ok(nix::sys::signal::raise(Signal::SIGKILL)?)),
+        ];
+        let expected = "KTAP version 1\n1..3\n# it takes longer than 1 s\nnot ok 1 hangs\n\
+                        ok 2 leaves\n# the child ended with Signaled";
+        let (passed, text) = written(trials);
+        assert!(!passed && text.starts_with(expected), "{text}");
     }
 }

@@ -31,10 +31,10 @@ mod walk;
 use column::Column;
 use environment::Environment;
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::ktap;
 use farfault_guest_programs::options::Options;
 use farfault_guest_programs::program::{BAD_USAGE, FAILED};
 use row::Row;
-use runner::Verdict;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: matrix [--row ROW,…] [--column COLUMN,…] [--list]";
@@ -54,8 +54,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(request) => match run(&request) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(FAILED),
+            Ok(code) => code,
             Err(why) => {
                 eprintln!("matrix: {why}");
                 ExitCode::from(FAILED)
@@ -107,30 +106,10 @@ fn list() {
     columns::all().for_each(|column| println!("  {:18} {}", column.name, column.about));
 }
 
-/// Whether nothing has failed.
-fn run(request: &Request) -> Result<bool, Failure> {
+fn run(request: &Request) -> Result<ExitCode, Failure> {
     let environment = Environment::prepare()?;
-    println!("KTAP version 1\n1..{}", request.rows.len() * request.columns.len());
     let cells = request.rows.iter().flat_map(|row| request.columns.iter().map(move |c| (row, c)));
-    let mut passed = true;
-    for (number, (row, column)) in (1..).zip(cells) {
-        let name = format!("{number} {}/{}", row.name, column.name);
-        let began = calls::now()?;
-        let verdict = runner::run(&environment, row, column);
-        println!("# {} ms", (calls::now()? - began) / 1_000_000);
-        match verdict {
-            Verdict::Passed => println!("ok {name}"),
-            Verdict::Refused(what) => println!("# refused: {what}\nok {name}"),
-            Verdict::Skipped(why) => println!("ok {name} # SKIP {why}"),
-            Verdict::Failed(why) => {
-                passed = false;
-                why.lines().for_each(|line| println!("# {line}"));
-                println!("# again: matrix --row {} --column {}", row.name, column.name);
-                println!("not ok {name}");
-            }
-        }
-    }
-    Ok(passed)
+    Ok(ktap::run(cells.map(|(row, column)| runner::trial(&environment, row, column)).collect()))
 }
 
 #[cfg(test)]
