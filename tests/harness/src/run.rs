@@ -3,6 +3,7 @@
 //! another in one boot.
 
 use serde_json::Value;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -166,6 +167,18 @@ pub fn how_many(variable: &str, usual: u64, long: u64) -> Result<u64, String> {
         Err(_) if is_long() => Ok(long),
         Err(_) => Ok(usual),
     }
+}
+
+/// What random choices follow from: `FARFAULT_SEED` if it is set, a fresh number in a long
+/// run, else always the same.
+///
+/// # Errors
+/// Says that the variable is no number.
+pub fn seed() -> Result<u64, String> {
+    let fresh = RandomState::new().build_hasher().finish() >> 32;
+    let seed = how_many("FARFAULT_SEED", 1, fresh)?;
+    println!("note: seed {seed} (FARFAULT_SEED={seed} does it again)");
+    Ok(seed)
 }
 
 fn read_json(path: &Path) -> Value {

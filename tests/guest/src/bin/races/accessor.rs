@@ -308,7 +308,8 @@ impl<'a> Accessor<'a> {
                 Act::Read { .. } => self.judge_copy(page, window, slot, page - first)?,
                 Act::Compare { .. } if completion.result < 8 && window.is_still() => {
                     let text = format!("compared unequal to generation {}", window.lo);
-                    return Err(Finding::new("STALE", page, text).into());
+                    // It does not say what was there instead.
+                    return Err(Finding::new("DIFFERS", page, text).into());
                 }
                 Act::Compare { .. } => {}
                 Act::Add { .. } => {

@@ -3,7 +3,8 @@
 //! for them: nothing of theirs may stay.
 #![allow(unsafe_code, reason = "gives the device memory that it will not be done with")]
 
-use crate::changes::{KINDS, Kind};
+use crate::changes::{DISCARD, FORK, MISSING, PAGE_OUT, RELOCATE, UNMAP};
+use crate::kind::Kind;
 use crate::race;
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
@@ -53,7 +54,7 @@ impl fmt::Display for Done {
     }
 }
 
-pub const TRIALS: [Trial; 6] = [
+pub const TRIALS: &[Trial] = &[
     Trial { name: "two_processes", run: two_processes },
     Trial { name: "killed_at_any_moment", run: killed_at_any_moment },
     Trial { name: "killed_at_the_doorbell", run: killed_at_the_doorbell },
@@ -67,16 +68,11 @@ const COST: u64 = 100;
 /// Processes that end in the midst of each of [`MIDST`], at least.
 const ROUNDS: u64 = 2;
 /// What each of two processes does beside the other.
-const BESIDE: [&str; 2] = ["munmap", "dontneed"];
+const BESIDE: &[Kind] = &[UNMAP, DISCARD];
 /// Changes in whose midst processes end, in turn.
-const MIDST: [&str; 5] = ["munmap", "mremap", "pageout", "fork", "userfault"];
+const MIDST: &[Kind] = &[UNMAP, RELOCATE, PAGE_OUT, FORK, MISSING];
 /// Queues that are parked when a process is killed.
 const PARKED: usize = 6;
-
-fn kind(name: &str) -> Result<&'static Kind, Failure> {
-    let found = KINDS.iter().find(|kind| kind.name == name);
-    found.ok_or_else(|| format!("no change is called {name}").into())
-}
 
 /// Processes for so many changes.
 fn processes(changes: u64) -> u64 {
@@ -88,8 +84,7 @@ fn two_processes(changes: u64, seed: u64) -> Result<Done, Failure> {
     let before = gauges()?;
     let each = changes.div_ceil(2 * BESIDE.len() as u64);
     let mut done = Done { processes: 0, changes: Some(0) };
-    for name in BESIDE {
-        let kind = kind(name)?;
+    for kind in BESIDE {
         let children: Result<Vec<_>, _> = [1, 2]
             .map(|salt| {
                 Child::start(move || {
@@ -127,7 +122,7 @@ fn ends_at_any_moment(
     for time in 0..times {
         let before = gauges()?;
         progress.store(0, Ordering::Relaxed);
-        let kind = kind(MIDST[(time % MIDST.len() as u64) as usize])?;
+        let kind = &MIDST[(time % MIDST.len() as u64) as usize];
         let (until, spins) = (random.bits() % 6, random.bits() % 400);
         let moment = || {
             while progress.load(Ordering::Relaxed) < until {

@@ -2,7 +2,7 @@
 //! One kind of change at full speed against queues at full speed.
 
 use crate::accessor::{Accessor, Tally};
-use crate::changes::{Kind, Set};
+use crate::kind::{Kind, Set};
 use crate::layout::QUEUES;
 use crate::stage::Stage;
 use farfault_client::Device;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const TRIALS: [Trial; 6] = [
+pub const TRIALS: &[Trial] = &[
     Trial { name: "ends_when_posted", run: |_, _| at("posted") },
     Trial { name: "ends_when_drained", run: |_, _| at("drained") },
     Trial { name: "ends_when_ready", run: |_, _| at("ready") },

@@ -7,7 +7,7 @@
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
 use farfault_tests::gauges::COUNTERS;
-use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
 
 const OPERATIONS: u64 = 1500;
 const OPERATIONS_LONG: u64 = 100_000;
@@ -52,7 +52,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         format!("--pmem={},size=352M", first.path().display()),
         format!("--pmem={},size=352M", second.path().display()),
     ];
-    let finished = farfault.script(&options, &script_of(&steps(operations), ""))?;
+    let finished = farfault.script(&options, &script_of(&steps(operations, seed()?), ""))?;
     Ok(checks(&finished, operations))
 }
 
@@ -64,14 +64,16 @@ fn large(operations: u64) -> u64 {
     operations.div_ceil(LARGE_SHARE)
 }
 
-fn steps(operations: u64) -> Vec<Step> {
+fn steps(operations: u64, seed: u64) -> Vec<Step> {
     let step = |name: &str, command: String| Step { name: name.to_owned(), command };
     let mut steps = vec![step("brd", BRD.to_owned())];
     for (name, make) in FILE_SYSTEMS {
-        let exercise = format!("exerciser /{name} --operations {operations}");
+        let exercise = format!("exerciser /{name} --operations {operations} --seed {seed}");
         steps.push(step(name, format!("mkdir /{name} && {make} /{name} && {exercise}")));
         if is_dax(name) {
-            let exercise = format!("exerciser /{name} {LARGE} --operations {}", large(operations));
+            let operations = large(operations);
+            let exercise =
+                format!("exerciser /{name} {LARGE} --operations {operations} --seed {seed}");
             steps.push(step(&format!("{name}-large"), exercise));
         }
         steps.push(step(&format!("{name}-end"), format!("umount /{name}")));

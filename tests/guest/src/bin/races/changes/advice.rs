@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Changes that madvise brings about.
 
-use super::{LARGE, SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, LARGE, SMALL, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use crate::system::{Vmstat, swap_on};
@@ -10,25 +10,37 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::{self, Access};
 use nix::libc;
 
-pub fn discard(salt: u64) -> Result<Set, Failure> {
+/// Those that processes do, too.
+pub const DISCARD: Kind = Kind::of_pages("dontneed", discard).halved();
+pub const PAGE_OUT: Kind = Kind::of_pages("pageout", page_out).halved();
+
+pub const KINDS: &[Kind] = &[
+    DISCARD,
+    Kind::of_pages("free", free),
+    PAGE_OUT,
+    Kind::of_pages("swap_in", swap_in).halved(),
+    Kind::of_pages("collapse_split", collapse),
+];
+
+fn discard(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Discard)
 }
 
-pub fn free(salt: u64) -> Result<Set, Failure> {
+fn free(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Free)
 }
 
-pub fn page_out(salt: u64) -> Result<Set, Failure> {
+fn page_out(salt: u64) -> Result<Set, Failure> {
     swap_on()?;
     Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
 }
 
-pub fn swap_in(salt: u64) -> Result<Set, Failure> {
+fn swap_in(salt: u64) -> Result<Set, Failure> {
     swap_on()?;
     Set::new(salt, Backing::Small, SMALL, SwapIn { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
 }
 
-pub fn collapse(salt: u64) -> Result<Set, Failure> {
+fn collapse(salt: u64) -> Result<Set, Failure> {
     memory::allow_huge_pages()?;
     let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
     Set::new(salt, Backing::Huge, LARGE, Collapse { collapsed: false, moved })

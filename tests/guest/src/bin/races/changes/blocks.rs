@@ -2,8 +2,8 @@
 //! Changes of which blocks a file consists of.
 
 use super::files::{allocate, file, file_in, punch_hole};
-use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, WORDS};
 use crate::oracle::{Finding, Right};
 use crate::stage::{Change, Stage};
@@ -16,15 +16,18 @@ use nix::libc;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+pub const KINDS: &[Kind] =
+    &[Kind::of_pages("collapse_range_ext4", collapse), Kind::of_pages("reflink_xfs", share)];
+
 /// Bytes of a file; the last page is not mapped, as a collapse must end before the end.
 const LENGTH: u64 = ((SMALL + 1) * PAGE) as u64;
 
-pub fn collapse(salt: u64) -> Result<Set, Failure> {
+fn collapse(salt: u64) -> Result<Set, Failure> {
     let backing = Backing::File(file_in(ext4()?, LENGTH)?, libc::MAP_SHARED);
     Set::new(salt, backing, SMALL, Collapse)
 }
 
-pub fn share(salt: u64) -> Result<Set, Failure> {
+fn share(salt: u64) -> Result<Set, Failure> {
     let backing = Backing::File(file_in(xfs()?, LENGTH)?, libc::MAP_SHARED);
     Set::new(salt, backing, SMALL, Reflink { clone: file_in(xfs()?, LENGTH)? })
 }

@@ -2,8 +2,8 @@
 //! Changes of files behind the pages.
 #![allow(unsafe_code, reason = "sync_file_range is not to be had otherwise")]
 
-use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{STAMPS, WORDS};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
@@ -18,37 +18,47 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
+pub const KINDS: &[Kind] = &[
+    Kind::of_pages("private_file", private).halved(),
+    Kind::of_addresses("map_over_file", replace).halved(),
+    Kind::of_pages("truncate", truncate).halved(),
+    Kind::of_pages("punch_hole", punch).halved(),
+    Kind::of_pages("truncate_ext4", truncate_ext4).halved(),
+    Kind::of_pages("punch_hole_ext4", punch_ext4).halved(),
+    Kind::of_pages("writeback", writeback),
+];
+
 const LENGTH: u64 = (SMALL * PAGE) as u64;
 /// Pages that are mapped over together: no more than one mapping.
 const BLOCK: usize = 8;
 
-pub fn replace(salt: u64) -> Result<Set, Failure> {
+fn replace(salt: u64) -> Result<Set, Failure> {
     let file = memory_file(2 * LENGTH)?;
     let change = Replace { halves: [0; SMALL / BLOCK] };
     Set::new(salt, Backing::File(file, libc::MAP_SHARED), SMALL, change)
 }
 
-pub fn private(salt: u64) -> Result<Set, Failure> {
+fn private(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_PRIVATE), SMALL, Private)
 }
 
-pub fn truncate(salt: u64) -> Result<Set, Failure> {
+fn truncate(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Truncate)
 }
 
-pub fn punch(salt: u64) -> Result<Set, Failure> {
+fn punch(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Punch)
 }
 
-pub fn truncate_ext4(salt: u64) -> Result<Set, Failure> {
+fn truncate_ext4(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Truncate)
 }
 
-pub fn punch_ext4(salt: u64) -> Result<Set, Failure> {
+fn punch_ext4(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Punch)
 }
 
-pub fn writeback(salt: u64) -> Result<Set, Failure> {
+fn writeback(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Writeback)
 }
 

@@ -3,8 +3,8 @@
 //! device for either.
 #![allow(unsafe_code, reason = "gives the device addresses of the arena")]
 
-use super::{SMALL, Set};
 use crate::arena::{Arena, Backing};
+use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, STAMPS};
 use crate::oracle::Finding;
 use crate::stage::{Change, Stage};
@@ -17,6 +17,11 @@ use farfault_guest_programs::raw_queue::RawQueue;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Those that processes do, too.
+pub const FORK: Kind = Kind::of_addresses("fork", fork);
+
+pub const KINDS: &[Kind] = &[FORK];
+
 /// Children at once, at most.
 const MOST: usize = 3;
 /// How often a child looks at its pages.
@@ -24,7 +29,7 @@ const LOOKS: usize = 4;
 /// What a child writes, and a parent would find if the pages were not parted.
 const ELSE: u64 = u64::MAX / 2;
 
-pub fn fork(salt: u64) -> Result<Set, Failure> {
+fn fork(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Fork)
 }
 

@@ -2,8 +2,8 @@
 //! Changes that the kernel makes by itself: pages move together, and equal ones
 //! become one.
 
-use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, STAMPS};
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
@@ -15,6 +15,12 @@ use nix::libc;
 use std::fs;
 use std::ops::Range;
 
+pub const KINDS: &[Kind] = &[
+    Kind::of_pages("migration", migrate).halved(),
+    Kind::of_pages("compaction", compact).halved(),
+    Kind::of_pages("ksm", merge),
+];
+
 /// Pages between which compaction finds room, and has something to move.
 const SCATTERED: usize = 256;
 /// How often a page is asked to move that will not.
@@ -22,18 +28,18 @@ const TRIES: usize = 1000;
 /// Pages that are merged; they are equal in pairs.
 const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
-pub fn compact(salt: u64) -> Result<Set, Failure> {
+fn compact(salt: u64) -> Result<Set, Failure> {
     let change = Compact { scattered: scattered()?, moved: Vmstat::of(&["pgmigrate_success"])? };
     Set::new(salt, Backing::Small, SMALL, change)
 }
 
-pub fn migrate(salt: u64) -> Result<Set, Failure> {
+fn migrate(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
     let moved = Vmstat::of(&["pgmigrate_success"])?;
     Set::new(salt, Backing::Small, SMALL, Migrate { pagemap: Pagemap::own()?, moved })
 }
 
-pub fn merge(salt: u64) -> Result<Set, Failure> {
+fn merge(salt: u64) -> Result<Set, Failure> {
     let merging = Merging::start()?;
     let broken = Vmstat::of(&["cow_ksm"])?;
     let ledger = Ledger::new(salt, SMALL).with_calm(PAIRS);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Changes of what is mapped where, and how.
 
-use super::{LARGE, SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, LARGE, SMALL, Set};
 use crate::layout::{STAMPS, WORDS};
 use crate::oracle::{Finding, Ledger, Right};
 use crate::stage::{Change, Stage};
@@ -11,42 +11,57 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::Access;
 use std::ops::Range;
 
+/// Those that processes do, too.
+pub const UNMAP: Kind = Kind::of_addresses("munmap", unmap).halved();
+pub const RELOCATE: Kind = Kind::of_addresses("mremap", relocate);
+
+pub const KINDS: &[Kind] = &[
+    UNMAP,
+    Kind::of_addresses("munmap_hugetlb", unmap_huge).halved(),
+    Kind::of_addresses("map_over", replace).halved(),
+    RELOCATE,
+    Kind::of_addresses("mremap_resize", resize),
+    Kind::of_addresses("mremap_dontunmap", keep),
+    Kind::of_addresses("mprotect_read", read_only).halved(),
+    Kind::of_addresses("mprotect_none", no_access).halved(),
+];
+
 /// Pages that move together: no more than one mapping.
 const BLOCK: usize = 8;
 /// Huge pages that are taken in turn.
 const HUGE_PAGES: usize = 2;
 
-pub fn unmap(salt: u64) -> Result<Set, Failure> {
+fn unmap(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Unmap)
 }
 
-pub fn replace(salt: u64) -> Result<Set, Failure> {
+fn replace(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Replace)
 }
 
-pub fn relocate(salt: u64) -> Result<Set, Failure> {
+fn relocate(salt: u64) -> Result<Set, Failure> {
     let ledger = Ledger::new(salt, SMALL).at_all_places();
     Set::with(ledger, Backing::Small, SMALL, Relocate { places: [0; SMALL / BLOCK] })
 }
 
-pub fn resize(salt: u64) -> Result<Set, Failure> {
+fn resize(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Resize)
 }
 
-pub fn unmap_huge(salt: u64) -> Result<Set, Failure> {
+fn unmap_huge(salt: u64) -> Result<Set, Failure> {
     keep_huge_pages()?;
     Set::new(salt, Backing::Hugetlb, HUGE_PAGES * LARGE, UnmapHuge)
 }
 
-pub fn keep(salt: u64) -> Result<Set, Failure> {
+fn keep(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Keep)
 }
 
-pub fn read_only(salt: u64) -> Result<Set, Failure> {
+fn read_only(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Protect { access: Access::Read })
 }
 
-pub fn no_access(salt: u64) -> Result<Set, Failure> {
+fn no_access(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::Small, SMALL, Protect { access: Access::None })
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Pages whose memory fails.
 
-use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, SMALL, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use crate::system::{Quiet, offer_unpoison, unpoison};
@@ -10,7 +10,9 @@ use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, signals};
 use nix::libc;
 
-pub fn poison(salt: u64) -> Result<Set, Failure> {
+pub const KINDS: &[Kind] = &[Kind::of_pages("hwpoison", poison)];
+
+fn poison(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
     signals::ignore_bus_errors()?;
     let change = Poison { pagemap: Pagemap::own()?, _quiet: Quiet::begin()? };

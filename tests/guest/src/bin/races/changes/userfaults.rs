@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Pages that are taken away and that a userfaultfd handler brings again.
 
-use super::{SMALL, Set};
 use crate::arena::Backing;
+use crate::kind::{Kind, SMALL, Set};
 use crate::layout::STAMPS;
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
@@ -14,7 +14,12 @@ use nix::libc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-pub fn missing(salt: u64) -> Result<Set, Failure> {
+/// Those that processes do, too.
+pub const MISSING: Kind = Kind::of_pages("userfault", missing);
+
+pub const KINDS: &[Kind] = &[MISSING];
+
+fn missing(salt: u64) -> Result<Set, Failure> {
     let userfault = Userfault::open()?;
     let last = Region::small_pages(PAGE)?;
     userfault.register(last.address(), PAGE, Mode::Missing)?;

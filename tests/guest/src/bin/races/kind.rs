@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a kind of change is, and what one needs.
+
+use crate::arena::{Arena, Backing};
+use crate::oracle::Ledger;
+use crate::stage::Change;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
+use std::sync::Arc;
+
+/// Pages of an arena of small ones.
+pub const SMALL: usize = 32;
+/// Pages of an arena that a huge page can be behind.
+pub const LARGE: usize = HUGE_PAGE / PAGE;
+
+/// What a change needs.
+pub struct Set {
+    pub arena: Arena,
+    pub ledger: Arc<Ledger>,
+    pub change: Box<dyn Change>,
+}
+
+impl Set {
+    pub fn new(
+        salt: u64,
+        backing: Backing,
+        pages: usize,
+        change: impl Change + 'static,
+    ) -> Result<Self, Failure> {
+        Self::with(Ledger::new(salt, pages), backing, pages, change)
+    }
+
+    pub fn with(
+        ledger: Ledger,
+        backing: Backing,
+        pages: usize,
+        change: impl Change + 'static,
+    ) -> Result<Self, Failure> {
+        let arena = Arena::new(backing, pages)?;
+        Ok(Self { arena, ledger: Arc::new(ledger), change: Box::new(change) })
+    }
+}
+
+/// What is run in one guest, so that a guest which is lost does not take all with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    AddressSpaces,
+    PagesAndFiles,
+}
+
+impl Group {
+    pub const ALL: [Self; 2] = [Self::AddressSpaces, Self::PagesAndFiles];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddressSpaces => "address-spaces",
+            Self::PagesAndFiles => "pages-and-files",
+        }
+    }
+}
+
+/// A kind of change. Each file of `changes` says which it has.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub name: &'static str,
+    pub group: Group,
+    /// A group does it half as often as others: it has a twin that does the same to
+    /// other memory, or in another way.
+    pub halved: bool,
+    /// Makes it for the process called as given.
+    pub make: fn(u64) -> Result<Set, Failure>,
+}
+
+impl Kind {
+    /// A change of what is mapped where.
+    pub const fn of_addresses(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
+        Self { name, group: Group::AddressSpaces, halved: false, make }
+    }
+
+    /// A change of what is there.
+    pub const fn of_pages(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
+        Self { name, group: Group::PagesAndFiles, halved: false, make }
+    }
+
+    pub const fn halved(self) -> Self {
+        Self { halved: true, ..self }
+    }
+}
