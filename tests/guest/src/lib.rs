@@ -16,5 +16,6 @@ pub mod pagemap;
 pub mod pins;
 pub mod raw_queue;
 pub mod reflink;
+pub mod setup;
 pub mod signals;
 pub mod userfault;

@@ -4,9 +4,9 @@
 
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::Skip;
+use farfault_guest_programs::setup::{self, FileSystem, ZRAM, swap_only_to};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A place to be had, or why there is none.
 type Place = Result<PathBuf, String>;
@@ -42,20 +42,23 @@ impl Environment {
         set(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
         set(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
         set("/sys/kernel/mm/ksm/run", "0")?;
-        let disks = told("modprobe", &["brd", "rd_nr=2", "rd_size=335872"]);
-        let on = |disk, kind| disks.clone().and_then(|()| file_system(disk, kind, "defaults"));
-        let persistent =
-            told("modprobe", &["nd_e820"]).and_then(|()| told("modprobe", &["nd_pmem"]));
-        let dax =
-            |disk, kind| persistent.clone().and_then(|()| file_system(disk, kind, "dax=always"));
-        let ext4 = on("/dev/ram0", "ext4");
+        let disks = setup::ram_disks();
+        let persistent = setup::persistent_memory();
+        let on = |there: &Result<(), String>, kind: FileSystem, disk: &str| {
+            let folder = format!("/run/matrix-{}", disk.trim_start_matches("/dev/"));
+            there.clone()?;
+            kind.provide(disk, &folder)?;
+            Ok(PathBuf::from(folder))
+        };
+        let [first, second] = setup::RAM_DISKS;
+        let ext4 = on(&disks, FileSystem::Ext4, first);
         let swap_disk = ext4.clone().and_then(|folder| swap_disk(&folder));
         Ok(Self {
             ext4,
-            xfs: on("/dev/ram1", "xfs"),
-            dax_ext4: dax("/dev/pmem0", "ext4"),
-            dax_xfs: dax("/dev/pmem1", "xfs"),
-            swap: swap(),
+            xfs: on(&disks, FileSystem::Xfs, second),
+            dax_ext4: on(&persistent, FileSystem::Ext4Dax, "/dev/pmem0"),
+            dax_xfs: on(&persistent, FileSystem::XfsDax, "/dev/pmem1"),
+            swap: setup::swap().and_then(|()| swap_only_to(ZRAM)),
             swap_disk,
         })
     }
@@ -126,97 +129,21 @@ pub fn number(path: &str) -> Result<u64, Failure> {
     text.trim().parse().map_err(|_| format!("{path}: '{}' is no number", text.trim()).into())
 }
 
-/// Runs a program, and gives what it says if it fails.
-fn told(program: &str, words: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(words).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} {}: {}", words.join(" "), said.lines().last().unwrap_or("failed")))
-}
-
-/// Makes a file system and mounts it, unless an earlier run has done so.
-fn file_system(disk: &str, kind: &str, options: &str) -> Place {
-    let name = disk.trim_start_matches("/dev/");
-    let target = format!("/run/matrix-{name}");
-    if !Path::new(disk).exists() {
-        return Err(format!("there is no {disk}"));
-    }
-    if !mentions("/proc/mounts", &target) {
-        fs::create_dir_all(&target).map_err(|error| format!("{target}: {error}"))?;
-        // Files begin at multiples of 2 MiB where that matters. With blocks smaller
-        // than a page there is no DAX.
-        match (kind, options) {
-            ("ext4", _) => {
-                let layout = "stride=512,stripe_width=512";
-                told("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", layout, disk])?;
-            }
-            (_, "dax=always") => {
-                // The log has no room in smaller groups.
-                let layout = "agcount=2,su=2m,sw=1,extszinherit=512";
-                told("mkfs.xfs", &["-q", "-f", "-d", layout, disk])?;
-            }
-            _ => told("mkfs.xfs", &["-q", "-f", disk])?,
-        }
-        told("mount", &["-t", kind, "-o", options, disk, &target])?;
-    }
-    Ok(PathBuf::from(target))
-}
-
-fn mentions(file: &str, what: &str) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.contains(what))
-}
-
-/// Where pages are swapped to unless a cell wants them elsewhere.
-const ZRAM: &str = "/dev/zram0";
 /// A disk to be swapped on.
 const LOOP: &str = "/dev/loop0";
-
-/// Swap on compressed memory.
-fn swap() -> Result<(), String> {
-    if !Path::new(ZRAM).exists() {
-        told("modprobe", &["zram"])?;
-    }
-    let size = "/sys/block/zram0/disksize";
-    if number(size).map_err(|why| why.to_string())? == 0 {
-        fs::write(size, "268435456").map_err(|error| format!("{size}: {error}"))?;
-        told("mkswap", &[ZRAM])?;
-    }
-    swap_only_to(ZRAM)
-}
 
 /// Zram is done when it is asked, and the kernel frees what it has read in from
 /// there; a page from a disk stays on it, too, and is dropped as long as it is clean.
 fn swap_disk(folder: &Path) -> Result<(), String> {
     let file = folder.join("swap");
     if !file.exists() {
-        told("modprobe", &["loop"])?;
+        setup::run("modprobe loop")?;
         let name = file.to_string_lossy();
-        told("dd", &["if=/dev/zero", &format!("of={name}"), "bs=1M", "count=16"])?;
-        told("losetup", &[LOOP, &name])?;
-        told("mkswap", &[LOOP])?;
+        setup::run(&format!("dd if=/dev/zero of={name} bs=1M count=16"))?;
+        setup::run(&format!("losetup {LOOP} {name}"))?;
+        setup::run(&format!("mkswap {LOOP}"))?;
     }
     Ok(())
-}
-
-/// Makes `device` the only one that pages are swapped to. To prefer it would not do:
-/// each CPU goes on with the device that it used last, whatever that one's priority
-/// (`swap_alloc_fast()`), until it is swapped off.
-fn swap_only_to(device: &str) -> Result<(), String> {
-    let on = swaps()?;
-    let others = on.iter().filter(|one| *one != device);
-    others.clone().try_for_each(|other| told("swapoff", &[other]))?;
-    if on.iter().all(|one| one != device) { told("swapon", &[device]) } else { Ok(()) }
-}
-
-/// What pages are swapped to now.
-fn swaps() -> Result<Vec<String>, String> {
-    let file = "/proc/swaps";
-    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-    let names = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-    Ok(names.map(str::to_owned).collect())
 }
 
 /// A new file in `folder`, without a name any more, of `length` bytes.

@@ -2,8 +2,8 @@
 //! What the guest must offer for some changes, and what it has counted.
 
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
-use std::process::Command;
 
 /// Counters of /proc/vmstat, and what they were at first.
 pub struct Vmstat {
@@ -38,16 +38,6 @@ fn read(name: &str) -> Result<u64, Failure> {
     Ok(value.trim().parse()?)
 }
 
-/// Swap in compressed memory, unless there is swap already.
-pub fn swap_on() -> Result<(), Failure> {
-    if fs::read_to_string("/proc/swaps")?.lines().count() > 1 {
-        return Ok(());
-    }
-    shell(
-        "modprobe zram && echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 && swapon /dev/zram0",
-    )
-}
-
 /// Keeps a few huge pages for hugetlbfs.
 pub fn keep_huge_pages() -> Result<(), Failure> {
     Ok(fs::write("/proc/sys/vm/nr_hugepages", "4")?)
@@ -55,7 +45,7 @@ pub fn keep_huge_pages() -> Result<(), Failure> {
 
 /// Has the kernel take frames into use again that were taken out of it.
 pub fn offer_unpoison() -> Result<(), Failure> {
-    shell("modprobe hwpoison-inject")
+    Ok(setup::run("modprobe hwpoison-inject")?)
 }
 
 /// Takes a frame into use again.
@@ -85,29 +75,18 @@ impl Drop for Quiet {
     }
 }
 
-/// A folder on ext4, made anew if need be. It is small, and so are its blocks.
+/// A folder on ext4 with small blocks, made anew if need be.
 pub fn ext4() -> Result<&'static str, Failure> {
-    disk("/run/races-ext4", "mkfs.ext4 -q /dev/ram0 64M && mount -t ext4 /dev/ram0")
+    disk(FileSystem::Ext4Small, setup::RAM_DISKS[0], "/run/races-ext4")
 }
 
-/// The same on xfs, which wants a larger disk.
+/// The same on xfs.
 pub fn xfs() -> Result<&'static str, Failure> {
-    disk("/run/races-xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1")
+    disk(FileSystem::Xfs, setup::RAM_DISKS[1], "/run/races-xfs")
 }
 
-fn disk(folder: &'static str, make: &str) -> Result<&'static str, Failure> {
-    let mounted = fs::read_to_string("/proc/mounts")?.lines().any(|line| line.contains(folder));
-    if !mounted {
-        let disks = "modprobe brd rd_nr=2 rd_size=360448";
-        shell(&format!("{disks} && mkdir -p {folder} && {make} {folder}"))?;
-    }
+fn disk(kind: FileSystem, disk: &str, folder: &'static str) -> Result<&'static str, Failure> {
+    setup::ram_disks()?;
+    kind.provide(disk, folder)?;
     Ok(folder)
-}
-
-fn shell(script: &str) -> Result<(), Failure> {
-    let output = Command::new("sh").args(["-c", script]).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
 }

@@ -21,26 +21,14 @@ const LARGE_SHARE: u64 = 5;
 /// `--seed 3`, and 867 with `--seed 1`, also with `--cpu-only`).
 const LARGE: &str = "--file-size 8388608 --without reflink";
 
-/// A file system: its name, which is its folder too, and how it is made and mounted. Those
-/// with DAX have files begin at multiples of 2 MiB.
+/// A file system: its name, which is its folder too, and its disk.
 const FILE_SYSTEMS: [(&str, &str); 5] = [
-    (
-        "ext4-dax",
-        "mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 /dev/pmem0 \
-         && mount -t ext4 -o dax=always /dev/pmem0",
-    ),
-    (
-        "xfs-dax",
-        "mkfs.xfs -q -d agcount=2,su=2m,sw=1,extszinherit=512 /dev/pmem1 \
-         && mount -t xfs -o dax=always /dev/pmem1",
-    ),
-    ("ext4", "mkfs.ext4 -q -b 4096 /dev/ram0 && mount -t ext4 /dev/ram0"),
-    ("xfs", "mkfs.xfs -q /dev/ram1 && mount -t xfs /dev/ram1"),
-    ("tmpfs", "mount -t tmpfs tmpfs"),
+    ("ext4-dax", "/dev/pmem0"),
+    ("xfs-dax", "/dev/pmem1"),
+    ("ext4", "/dev/ram0"),
+    ("xfs", "/dev/ram1"),
+    ("tmpfs", "tmpfs"),
 ];
-
-/// Block devices in memory, as large as xfs wants them at least.
-const BRD: &str = "modprobe brd rd_nr=2 rd_size=360448";
 
 pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
@@ -66,10 +54,10 @@ fn large(operations: u64) -> u64 {
 
 fn steps(operations: u64, seed: u64) -> Vec<Step> {
     let step = |name: &str, command: String| Step { name: name.to_owned(), command };
-    let mut steps = vec![step("brd", BRD.to_owned())];
-    for (name, make) in FILE_SYSTEMS {
+    let mut steps = vec![step("disks", "prepare disks".to_owned())];
+    for (name, disk) in FILE_SYSTEMS {
         let exercise = format!("exerciser /{name} --operations {operations} --seed {seed}");
-        steps.push(step(name, format!("mkdir /{name} && {make} /{name} && {exercise}")));
+        steps.push(step(name, format!("prepare {name} {disk} /{name} && {exercise}")));
         if is_dax(name) {
             let operations = large(operations);
             let exercise =
@@ -84,7 +72,7 @@ fn steps(operations: u64, seed: u64) -> Vec<Step> {
 }
 
 fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
-    let mut checks = vec![Check::new("brd", succeeded(finished, "brd"))];
+    let mut checks = vec![Check::new("disks", succeeded(finished, "disks"))];
     for (name, _) in FILE_SYSTEMS {
         checks.push(Check::new(name, exercised(finished, name, name, operations)));
         if is_dax(name) {

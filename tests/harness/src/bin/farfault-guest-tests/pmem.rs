@@ -13,26 +13,23 @@ use tempfile::NamedTempFile;
 struct FileSystem {
     name: &'static str,
     mib: u64,
-    make: &'static str,
-    mount: &'static str,
+    disk: &'static str,
     /// What the kernel says when it mounts one that was not unmounted.
     recovered: &'static str,
 }
 
-/// Made such that a huge page of a file is one of the memory. xfs wants 300 MiB at least.
+/// xfs wants 300 MiB at least.
 const FILE_SYSTEMS: [FileSystem; 2] = [
     FileSystem {
         name: "ext4",
         mib: 98,
-        make: "mkfs.ext4 -q -b 4096 -E stride=512,stripe_width=512 /dev/pmem0",
-        mount: "mount -t ext4 -o dax=always /dev/pmem0 /ext4",
+        disk: "/dev/pmem0",
         recovered: "EXT4-fs (pmem0): recovery complete",
     },
     FileSystem {
         name: "xfs",
         mib: 352,
-        make: "mkfs.xfs -q -d agcount=2,su=2m,sw=1,extszinherit=512 /dev/pmem1",
-        mount: "mount -t xfs -o dax=always /dev/pmem1 /xfs",
+        disk: "/dev/pmem1",
         recovered: "XFS (pmem1): Ending recovery",
     },
 ];
@@ -98,12 +95,12 @@ fn script(words: &[&str]) -> String {
 
 impl FileSystem {
     fn step(&self, word: &str) -> Step {
-        let Self { name, make, mount, .. } = self;
+        let Self { name, disk, .. } = self;
         let command = match word.split_once(' ') {
             Some(("write", seed)) => format!("persist /{name}/file-{seed} --seed {seed}"),
             Some((_, seed)) => format!("persist --check /{name}/file-{seed} --seed {seed}"),
-            None if word == "make" => (*make).to_owned(),
-            None if word == "mount" => format!("mkdir /{name} && {mount}"),
+            None if word == "make" => format!("prepare make {name}-dax {disk}"),
+            None if word == "mount" => format!("prepare mount {name}-dax {disk} /{name}"),
             None => format!("umount /{name}"),
         };
         Step { name: self.step_name(word), command }

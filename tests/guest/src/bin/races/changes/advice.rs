@@ -5,9 +5,9 @@ use crate::arena::Backing;
 use crate::kind::{Kind, LARGE, SMALL, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
-use crate::system::{Vmstat, swap_on};
-use farfault_guest_programs::Failure;
+use crate::system::Vmstat;
 use farfault_guest_programs::memory::{self, Access};
+use farfault_guest_programs::{Failure, setup};
 use nix::libc;
 
 /// Those that processes do, too.
@@ -31,12 +31,12 @@ fn free(salt: u64) -> Result<Set, Failure> {
 }
 
 fn page_out(salt: u64) -> Result<Set, Failure> {
-    swap_on()?;
+    setup::swap()?;
     Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
 }
 
 fn swap_in(salt: u64) -> Result<Set, Failure> {
-    swap_on()?;
+    setup::swap()?;
     Set::new(salt, Backing::Small, SMALL, SwapIn { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
 }
 
