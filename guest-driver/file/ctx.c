@@ -8,11 +8,13 @@
  * ff_ctx_detach_all() does the first.
  */
 #include <linux/completion.h>
+#include <linux/cred.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "file/ctx.h"
 #include "file/queue.h"
+#include "file/quota.h"
 #include "file/resident.h"
 #include "hw/device.h"
 
@@ -78,7 +80,8 @@ static void ff_ctx_end(struct work_struct *work)
  * @ff: device; the caller holds its unplug side
  * @mapping: of the file that is being opened
  *
- * Return: context or ERR_PTR().
+ * Return: context; ERR_PTR(-EDQUOT) if its user has too many, ERR_PTR(-ENOSPC) if
+ * no PASID is free, or another error.
  */
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping)
@@ -88,12 +91,13 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
-	ctx = kzalloc_obj(*ctx);
+	ctx = kzalloc_obj(*ctx, GFP_KERNEL_ACCOUNT);
 	if (!ctx)
 		return ERR_PTR(-ENOMEM);
 
 	kref_init(&ctx->ref);
 	ctx->ff = ff;
+	ctx->uid = current_uid();
 	ctx->mapping = mapping;
 	mutex_init(&ctx->detach);
 	ff_pins_init(&ctx->pins);
@@ -108,12 +112,14 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 
 	/* PASID 0 is never used, so that a zeroed record means nobody. */
 	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
-		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL);
+		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL_ACCOUNT);
 	if (ret) {
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto close;
 	}
-	ret = ff_service_start(&ctx->service);
+	ret = ff_quota_context(ctx);
+	if (!ret)
+		ret = ff_service_start(&ctx->service);
 	if (ret)
 		goto erase;
 	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);

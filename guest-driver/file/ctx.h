@@ -6,6 +6,7 @@
 #include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
+#include <linux/uidgid.h>
 #include <linux/workqueue.h>
 
 #include "file/pin.h"
@@ -19,6 +20,7 @@ struct ff_resident;
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
  * @ref: one for the file, later for @end
  * @ff: device
+ * @uid: user who opened the file
  * @mirror: device page table; has the PASID and the mm
  * @service: serves its faults
  * @mapping: where doorbell mappings are found; NULL once the file is closed
@@ -32,6 +34,7 @@ struct ff_resident;
 struct ff_ctx {
 	struct kref ref;
 	struct ff_device *ff;
+	kuid_t uid;
 	struct ff_mirror mirror;
 	struct ff_service service;
 	struct address_space *mapping;

@@ -111,7 +111,7 @@ static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
 	struct page **pages;
 	long ret = 0;
 
-	pages = (struct page **)__get_free_page(GFP_KERNEL);
+	pages = (struct page **)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (!pages)
 		return -ENOMEM;
 	while (done < pin->pages) {
@@ -204,7 +204,7 @@ static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 	ret = mtree_alloc_range(&ctx->pins.tree, &slot, pin, slots,
 				FF_PIN_START >> FF_SLOT_SHIFT,
 				(FF_PGTABLE_END >> FF_SLOT_SHIFT) - 1,
-				GFP_KERNEL);
+				GFP_KERNEL_ACCOUNT);
 	if (!ret) {
 		pin->device = ((u64)slot << FF_SLOT_SHIFT) + offset;
 		*device = pin->device;

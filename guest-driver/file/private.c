@@ -26,7 +26,7 @@ static int ff_private_add(struct resource *resource, void *arg)
 	if (!pgmap)
 		return 0;
 	regions = krealloc_array(private->regions, private->nr + 1,
-				 sizeof(*regions), GFP_KERNEL);
+				 sizeof(*regions), GFP_KERNEL_ACCOUNT);
 	if (regions) {
 		regions[private->nr++] = (struct ff_private_region) {
 			.pfns = pfns,

@@ -12,6 +12,7 @@
 
 #include "file/ctx.h"
 #include "file/queue.h"
+#include "file/quota.h"
 #include "hw/device.h"
 #include "hw/fault_ring.h"
 
@@ -34,7 +35,7 @@ static bool ff_ring_valid(const struct ff_queue_create *create)
  * @entries: entries of the ring
  *
  * Return: queue with a reference for the caller, or ERR_PTR(-ENOSPC) if all
- * are taken, ERR_PTR(-EIO) if the device is lost, ERR_PTR(-ENOMEM).
+ * are taken, or as ff_quota_queue(), ERR_PTR(-EIO) if the device is lost, ERR_PTR(-ENOMEM).
  */
 struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 {
@@ -52,6 +53,11 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 
 	mutex_lock(&ctx->service.lock);
 	ret = ff_queue_number(queue);
+	if (!ret) {
+		ret = ff_quota_queue(ctx);
+		if (ret)
+			ff_queue_forget(queue);
+	}
 	if (ret) {
 		mutex_unlock(&ctx->service.lock);
 		ff_queue_put(queue);

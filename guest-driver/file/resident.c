@@ -53,12 +53,13 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 	size_t offset;
 	int ret;
 
-	resident = kzalloc_obj(*resident);
+	resident = kzalloc_obj(*resident, GFP_KERNEL_ACCOUNT);
 	if (!resident)
 		return -ENOMEM;
 	resident->size = size;
 	resident->memory = dma_alloc_coherent(ctx->ff->dev, size,
-					      &resident->dma, GFP_KERNEL);
+					      &resident->dma,
+					      GFP_KERNEL_ACCOUNT);
 	if (!resident->memory) {
 		kfree(resident);
 		return -ENOMEM;

@@ -164,7 +164,7 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 	struct ff_look *look;
 	int ret;
 
-	look = kvzalloc_obj(*look);
+	look = kvzalloc_obj(*look, GFP_KERNEL_ACCOUNT);
 	if (!look)
 		return -ENOMEM;
 	spin_lock_init(&look->lock);

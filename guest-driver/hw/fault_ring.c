@@ -57,6 +57,8 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 		static_call_cond(ff_up_fault)(ff, &fault);
 	}
 	faults->head = tail;
+	/* The device may overwrite the records once it sees the head. */
+	dma_mb();
 	WRITE_ONCE(faults->ring->head, cpu_to_le32(tail));
 }
 

@@ -65,7 +65,7 @@ static struct ff_window *ff_window_add(struct ff_mirror *mirror,
 	if (ret)
 		goto free;
 	ret = mtree_insert_range(&mirror->windows, start, start + size - 1,
-				 window, GFP_KERNEL);
+				 window, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto remove;
 	ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, 1);

@@ -281,7 +281,7 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 
 struct ff_scratch *ff_scratch_alloc(void)
 {
-	struct ff_scratch *scratch = kzalloc_obj(*scratch);
+	struct ff_scratch *scratch = kzalloc_obj(*scratch, GFP_KERNEL_ACCOUNT);
 
 	if (scratch)
 		INIT_LIST_HEAD(&scratch->tables);

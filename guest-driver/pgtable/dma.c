@@ -99,6 +99,8 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	u64 old = 0;
 	int ret;
 
+	if (is_pci_p2pdma_page(pfn_to_page(frame)))
+		return -EPERM;
 	if (ff_dma_bypass)
 		return ff_pgtable_map(pgt, address, level,
 				      PFN_PHYS(frame) | flags, spares);

@@ -13,7 +13,8 @@ struct ff_queue *ff_queue_alloc(struct ff_service *service)
 {
 	struct ff_queue *queue;
 
-	queue = kzalloc_flex(*queue, requests, service->ff->window);
+	queue = kzalloc_flex(*queue, requests, service->ff->window,
+			     GFP_KERNEL_ACCOUNT);
 	if (!queue)
 		return NULL;
 	kref_init(&queue->ref);

@@ -51,7 +51,8 @@ int ff_service_init(struct ff_service *service, struct ff_device *ff,
 	INIT_LIST_HEAD(&service->ready);
 	service->nr_requests = max(FF_BATCH, ff->window);
 	service->requests = kvmalloc_objs(struct ff_request,
-					  service->nr_requests);
+					  service->nr_requests,
+					  GFP_KERNEL_ACCOUNT);
 	service->scratch = ff_scratch_alloc();
 	if (service->requests && service->scratch)
 		return 0;

@@ -64,7 +64,7 @@ static int ff_dmirror_open(struct inode *inode, struct file *file)
 	struct ff_dmirror *dmirror;
 	int unplug, ret = -ENODEV;
 
-	dmirror = kzalloc_obj(*dmirror);
+	dmirror = kzalloc_obj(*dmirror, GFP_KERNEL_ACCOUNT);
 	if (!dmirror)
 		return -ENOMEM;
 	unplug = srcu_read_lock(&ff->unplug);

@@ -225,8 +225,9 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 #define FF_IOC_INFO			_IOR(0xfa, 0, struct ff_info)
 
 /*
- * Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no
- * queue is free; EIO: the device is lost.
+ * Binds a ring in the caller's memory to a user-mode queue. EMFILE: the
+ * context has too many; EDQUOT: its user has, and lacks
+ * CAP_SYS_RESOURCE; ENOSPC: no queue is free; EIO: the device is lost.
  */
 #define FF_IOC_QUEUE_CREATE		_IOWR(0xfa, 1, struct ff_queue_create)
 
@@ -239,7 +240,8 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 /*
  * Sleeps until the u64 at address has reached value (as a signed
  * difference) or the queue halts. ETIME: the deadline came first; EIO:
- * the queue is halted, or the device lost; ENOENT: no such queue;
+ * the queue is halted, or was lost with the device in a reset or
+ * suspend, after which a new one can be created; ENOENT: no such queue;
  * ENODEV: the driver is unbound; EFAULT: address cannot be read.
  */
 #define FF_IOC_WAIT			_IOW(0xfa, 3, struct ff_wait)

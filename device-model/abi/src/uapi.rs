@@ -4,6 +4,8 @@
 //! A descriptor of `/dev/farfault0` is a context: one PASID, one mirror of the
 //! address space that opened it. Calls from another address space fail with
 //! EPERM. A doorbell page is mapped at the offset that creating the queue gives.
+//! Opening it fails with EDQUOT if the user has too many contexts, and with
+//! ENOSPC if no PASID is free.
 
 use crate::describe::{Section, constants, layout};
 
@@ -17,14 +19,15 @@ constants! { CONSTANTS;
     UAPI_VERSION: u32 = 1;
     /// Fills in an [`Info`].
     IOC_INFO: u32 = ioctl(2, 0, 32);
-    /// Binds a ring in the caller's memory to a user-mode queue. ENOSPC: no queue is free; EIO: the
-    /// device is lost.
+    /// Binds a ring in the caller's memory to a user-mode queue. EMFILE: the context has too many; EDQUOT:
+    /// its user has, and lacks CAP_SYS_RESOURCE; ENOSPC: no queue is free; EIO: the device is lost.
     IOC_QUEUE_CREATE: u32 = ioctl(3, 1, 32);
     /// Takes a queue from the device; returns when the device has let go of it. ENOENT: no such queue.
     IOC_QUEUE_DESTROY: u32 = ioctl(1, 2, 8);
     /// Sleeps until the u64 at address has reached value (as a signed difference) or the queue halts.
-    /// ETIME: the deadline came first; EIO: the queue is halted, or the device lost; ENOENT: no such queue;
-    /// ENODEV: the driver is unbound; EFAULT: address cannot be read.
+    /// ETIME: the deadline came first; EIO: the queue is halted, or was lost with the device in a reset or
+    /// suspend, after which a new one can be created; ENOENT: no such queue; ENODEV: the driver is unbound;
+    /// EFAULT: address cannot be read.
     IOC_WAIT: u32 = ioctl(1, 3, 32);
     /// Makes a range present in the mirror ahead of use. EFAULT: part of it cannot be had.
     IOC_PREFETCH: u32 = ioctl(1, 4, 24);
