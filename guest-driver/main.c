@@ -13,6 +13,7 @@
 #include "base/upward.h"
 #include "file/ctx.h"
 #include "file/fops.h"
+#include "file/queue.h"
 #include "hw/counters.h"
 #include "hw/device.h"
 #include "hw/irq.h"
@@ -142,11 +143,7 @@ static int ff_contexts_init(struct ff_device *ff)
 		dmam_alloc_coherent(ff->dev,
 				    FF_CONTEXTS * sizeof(struct ff_context),
 				    &ff->context_dma, GFP_KERNEL);
-	if (!ff->context_table)
-		return -ENOMEM;
-	writeq(ff->context_dma, ff->regs + FF_REG_CONTEXT_BASE);
-	writel(FF_CONTEXTS, ff->regs + FF_REG_CONTEXT_ENTRIES);
-	return 0;
+	return ff->context_table ? 0 : -ENOMEM;
 }
 
 /* Puts the device into a known state and gives it its tables and rings. */
@@ -166,10 +163,6 @@ static int ff_hardware_init(struct ff_device *ff)
 	/* The device goes by pages; a segment of a pinned buffer has any length. */
 	dma_set_max_seg_size(ff->dev, UINT_MAX);
 
-	/* Another kernel, or a driver before this one, may have left it on. */
-	ret = ff_control(ff, 0);
-	if (ret)
-		return dev_err_probe(ff->dev, ret, "does not stop\n");
 	ret = ff_contexts_init(ff);
 	if (ret)
 		return ret;
@@ -179,17 +172,42 @@ static int ff_hardware_init(struct ff_device *ff)
 	return ff_faults_init(ff);
 }
 
-static int ff_enable(struct ff_device *ff)
+/*
+ * Starts the device, which knows nothing: after a reset, or for the first time.
+ * Contexts, their page tables and what is pinned are in memory, and so are there
+ * again; the queues are not.
+ */
+static int ff_start(struct ff_device *ff)
 {
 	int ret;
 
+	ret = ff_control(ff, 0);
+	if (ret)
+		return dev_err_probe(ff->dev, ret, "does not stop\n");
+	writeq(ff->context_dma, ff->regs + FF_REG_CONTEXT_BASE);
+	writel(FF_CONTEXTS, ff->regs + FF_REG_CONTEXT_ENTRIES);
+	ff_commands_restart(ff);
+	ff_faults_restart(ff);
 	pci_set_master(ff->pdev);
 	ret = ff_control(ff, FF_CTRL_ENABLE);
-	if (ret)
-		return dev_err_probe(ff->dev, ret,
-				     "does not start, errors %#x\n",
-				     readl(ff->regs + FF_REG_ERRORS));
+	if (ret) {
+		dev_err_probe(ff->dev, ret, "does not start, errors %#x\n",
+			      readl(ff->regs + FF_REG_ERRORS));
+		ff_stop(ff);
+		return ret;
+	}
+	WRITE_ONCE(ff->lost, false);
 	return 0;
+}
+
+/* Stops it for a while: who waits for a queue, or makes one, is told that it is lost. */
+static void ff_pause(struct ff_device *ff)
+{
+	ff_stop(ff);
+	ff_lost(ff);
+	/* Who has not seen that has given its queue a number. */
+	synchronize_srcu(&ff->unplug);
+	ff_queues_lose(ff);
 }
 
 static void ff_debugfs_add(struct ff_device *ff)
@@ -225,9 +243,9 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_irqs_init(ff);
 	if (ret)
 		goto put;
-	ret = ff_enable(ff);
+	ret = ff_start(ff);
 	if (ret)
-		goto stop;
+		goto free_irqs;
 	ff_debugfs_add(ff);
 	ret = ff_misc_register(ff);
 	if (ret)
@@ -240,8 +258,8 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 remove_debugfs:
 	debugfs_remove(ff->debugfs);
-stop:
 	ff_stop(ff);
+free_irqs:
 	ff_irqs_fini(ff);
 put:
 	ida_free(&ff_instances, ff->instance);
@@ -249,7 +267,11 @@ put:
 	return ret;
 }
 
-/* Makes whoever is at work for a process give up. */
+/*
+ * Makes whoever is at work for a process give up. The device has stopped by then,
+ * so nobody waits for it, and who hears that it is gone may reuse the memory that
+ * it worked on.
+ */
 static void ff_unplug(struct ff_device *ff)
 {
 	struct ff_ctx *ctx;
@@ -266,9 +288,9 @@ static void ff_unplug(struct ff_device *ff)
 
 /*
  * Files may still be open if the driver is unbound by hand; the module stays
- * as long as they are. From the outside in: no new files, nobody at work for a
- * process, no fault read, no memory access; then the contexts are taken down,
- * which needs no device any more.
+ * as long as they are. From the outside in: no new files, no memory access, nobody
+ * who uses the device; then the contexts are taken down, which needs no device any
+ * more and waits for no process.
  */
 static void ff_remove(struct pci_dev *pdev)
 {
@@ -277,10 +299,12 @@ static void ff_remove(struct pci_dev *pdev)
 	ff_dmirror_remove(ff);
 	misc_deregister(&ff->misc);
 	debugfs_remove(ff->debugfs);
+	ff_stop(ff);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
-	ff_stop(ff);
 	ff_ctx_detach_all(ff);
+	/* Invalidations that had taken something out before. */
+	synchronize_srcu(&ff->unplug);
 	ff_irqs_fini(ff);
 	/* From here on the name can be used again, whatever is still open. */
 	ida_free(&ff_instances, ff->instance);
@@ -293,21 +317,36 @@ static void ff_shutdown(struct pci_dev *pdev)
 }
 
 /*
- * A reset takes page tables and queues from the device while programs are at
- * work. They are told that it is lost; what has been mapped is let go as usual.
+ * Suspend and reset take from the device all that it knows, and programs may be at
+ * work. Their queues are lost, which they are told; all else is in memory.
  */
 static void ff_reset_prepare(struct pci_dev *pdev)
 {
-	struct ff_device *ff = pci_get_drvdata(pdev);
+	ff_pause(pci_get_drvdata(pdev));
+}
 
-	dev_warn(ff->dev, "reset: unbind and bind the driver to use it again\n");
-	ff_stop(ff);
-	ff_lost(ff);
+static void ff_reset_done(struct pci_dev *pdev)
+{
+	ff_start(pci_get_drvdata(pdev));
 }
 
 static const struct pci_error_handlers ff_error_handlers = {
 	.reset_prepare = ff_reset_prepare,
+	.reset_done = ff_reset_done,
 };
+
+static int ff_suspend(struct device *dev)
+{
+	ff_pause(dev_get_drvdata(dev));
+	return 0;
+}
+
+static int ff_resume(struct device *dev)
+{
+	return ff_start(dev_get_drvdata(dev));
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(ff_pm_ops, ff_suspend, ff_resume);
 
 static const struct pci_device_id ff_ids[] = {
 	{ PCI_DEVICE(FF_PCI_VENDOR, FF_PCI_DEVICE) },
@@ -322,6 +361,7 @@ static struct pci_driver ff_driver = {
 	.remove = ff_remove,
 	.shutdown = ff_shutdown,
 	.err_handler = &ff_error_handlers,
+	.driver.pm = pm_sleep_ptr(&ff_pm_ops),
 };
 
 /* Who answers the calls of base/upward.h. */

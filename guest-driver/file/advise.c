@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "file/advise.h"
@@ -57,8 +58,20 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 			ret = -EINTR;
 		cond_resched();
 	}
-	ff_scratch_free(&ctx->mirror, scratch);
+	kfree(scratch);
 	return ret;
+}
+
+static int ff_advise_dont_need(struct ff_ctx *ctx, unsigned long start,
+			       unsigned long end)
+{
+	int section;
+
+	if (!ff_device_enter(ctx->ff, &section))
+		return -ENODEV;
+	ff_mirror_drop(&ctx->mirror, start, end);
+	ff_device_exit(ctx->ff, section);
+	return 0;
 }
 
 /* FF_IOC_ADVISE */
@@ -81,9 +94,7 @@ int ff_advise(struct ff_ctx *ctx, void *arg)
 		return ff_advise_will(ctx, start, end, HMM_PFN_REQ_FAULT |
 						       HMM_PFN_REQ_WRITE);
 	case FF_ADVISE_DONT_NEED:
-		if (start < end)
-			ff_mirror_drop(&ctx->mirror, start, end);
-		return 0;
+		return start < end ? ff_advise_dont_need(ctx, start, end) : 0;
 	default:
 		return -EINVAL;
 	}

@@ -2,10 +2,10 @@
 /*
  * Contexts: from open to close.
  *
- * A context ends in two steps. First the device forgets it: queues, service,
- * PASID, page table. Then the structure is freed. Both happen in a work item
- * when the file is closed, but if the driver is unbound before,
- * ff_ctx_detach_all() does the first.
+ * A context ends in two steps. First the device forgets it: queues, PASID, page
+ * table. Then its service ends and the structure is freed, which can take as long
+ * as a fault that is being served. Both happen in a work item when the file is
+ * closed, but if the driver is unbound before, ff_ctx_detach_all() does the first.
  */
 #include <linux/completion.h>
 #include <linux/cred.h>
@@ -37,13 +37,11 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 
 	mutex_lock(&ctx->detach);
 	if (!ctx->detached) {
-		/* Without queues no faults come, then nobody uses the mirror. */
 		ff_queues_destroy(ctx);
-		ff_service_stop(&ctx->service);
 		ff_ctx_entry_set(ctx, 0);
 		ff_resident_unmap(ctx);
 		ff_pins_release(ctx);
-		ff_mirror_close(&ctx->mirror);
+		ff_mirror_detach(&ctx->mirror);
 		ctx->detached = true;
 
 		ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
@@ -71,13 +69,49 @@ static void ff_ctx_end(struct work_struct *work)
 	struct ff_ctx *ctx = container_of(work, struct ff_ctx, end);
 
 	ff_ctx_detach(ctx);
+	ff_service_stop(&ctx->service);
+	ff_mirror_close(&ctx->mirror);
 	complete_all(&ctx->ended);
 	ff_ctx_put(ctx);
 }
 
+/* Makes a context known to the device. */
+static int ff_ctx_begin(struct ff_ctx *ctx)
+{
+	struct ff_device *ff = ctx->ff;
+	int ret;
+
+	ret = ff_mirror_open(&ctx->mirror, ff, current->mm);
+	if (ret)
+		return ret;
+	/* PASID 0 is never used, so that a zeroed record means nobody. */
+	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
+		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto close;
+	}
+	ret = ff_quota_context(ctx);
+	if (!ret)
+		ret = ff_service_start(&ctx->service);
+	if (ret)
+		goto erase;
+	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
+	ff_device_get(ff);
+	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
+	return 0;
+
+erase:
+	xa_erase(&ff->contexts, ctx->mirror.pasid);
+close:
+	ff_mirror_detach(&ctx->mirror);
+	ff_mirror_close(&ctx->mirror);
+	return ret;
+}
+
 /**
  * ff_ctx_create() - Make a context for the calling process
- * @ff: device; the caller holds its unplug side
+ * @ff: device
  * @mapping: of the file that is being opened
  *
  * Return: context; ERR_PTR(-EDQUOT) if its user has too many, ERR_PTR(-ENOSPC) if
@@ -87,7 +121,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping)
 {
 	struct ff_ctx *ctx;
-	int ret;
+	int section, ret;
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
@@ -106,31 +140,17 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 	ret = ff_service_init(&ctx->service, ff, &ctx->mirror);
 	if (ret)
 		goto free;
-	ret = ff_mirror_open(&ctx->mirror, ff, current->mm);
+	ret = ff_mirror_follow(current->mm);
 	if (ret)
 		goto free_service;
-
-	/* PASID 0 is never used, so that a zeroed record means nobody. */
-	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
-		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL_ACCOUNT);
-	if (ret) {
-		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto close;
+	ret = -ENODEV;
+	if (ff_device_enter(ff, &section)) {
+		ret = ff_ctx_begin(ctx);
+		ff_device_exit(ff, section);
 	}
-	ret = ff_quota_context(ctx);
 	if (!ret)
-		ret = ff_service_start(&ctx->service);
-	if (ret)
-		goto erase;
-	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
-	ff_device_get(ff);
-	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
-	return ctx;
+		return ctx;
 
-erase:
-	xa_erase(&ff->contexts, ctx->mirror.pasid);
-close:
-	ff_mirror_close(&ctx->mirror);
 free_service:
 	ff_service_free(&ctx->service);
 free:

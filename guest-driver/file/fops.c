@@ -20,15 +20,8 @@ static int ff_open(struct inode *inode, struct file *file)
 {
 	struct ff_device *ff =
 		container_of(file->private_data, struct ff_device, misc);
-	struct ff_ctx *ctx;
-	int unplug;
+	struct ff_ctx *ctx = ff_ctx_create(ff, file->f_mapping);
 
-	unplug = srcu_read_lock(&ff->unplug);
-	if (READ_ONCE(ff->unplugged))
-		ctx = ERR_PTR(-ENODEV);
-	else
-		ctx = ff_ctx_create(ff, file->f_mapping);
-	srcu_read_unlock(&ff->unplug, unplug);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	file->private_data = ctx;
@@ -69,22 +62,25 @@ static int ff_info(struct ff_ctx *ctx, void *arg)
  * struct ff_ioctl - An ioctl
  * @cmd: its number, which says how much to copy in and out
  * @call: carries it out on the copy
+ * @enter: call it between ff_device_enter() and ff_device_exit(); the others wait
+ *	for pages of the process, and do so themselves where they use the device
  */
 struct ff_ioctl {
 	unsigned int cmd;
 	int (*call)(struct ff_ctx *ctx, void *arg);
+	bool enter;
 };
 
 static const struct ff_ioctl ff_ioctls[] = {
 	{ FF_IOC_INFO, ff_info },
-	{ FF_IOC_QUEUE_CREATE, ff_queue_create },
-	{ FF_IOC_QUEUE_DESTROY, ff_queue_destroy },
+	{ FF_IOC_QUEUE_CREATE, ff_queue_create, true },
+	{ FF_IOC_QUEUE_DESTROY, ff_queue_destroy, true },
 	{ FF_IOC_WAIT, ff_queue_wait },
 	{ FF_IOC_PREFETCH, ff_prefetch },
 	{ FF_IOC_SNAPSHOT, ff_snapshot },
 	{ FF_IOC_ADVISE, ff_advise },
 	{ FF_IOC_REGISTER, ff_register },
-	{ FF_IOC_UNREGISTER, ff_unregister },
+	{ FF_IOC_UNREGISTER, ff_unregister, true },
 };
 
 union ff_ioctl_arg {
@@ -109,13 +105,28 @@ static const struct ff_ioctl *ff_ioctl_find(unsigned int cmd)
 	return NULL;
 }
 
+static int ff_ioctl_call(const struct ff_ioctl *ioctl, struct ff_ctx *ctx,
+			 void *arg)
+{
+	int section, ret;
+
+	if (!ioctl->enter)
+		return READ_ONCE(ctx->ff->unplugged) ? -ENODEV :
+			ioctl->call(ctx, arg);
+	if (!ff_device_enter(ctx->ff, &section))
+		return -ENODEV;
+	ret = ioctl->call(ctx, arg);
+	ff_device_exit(ctx->ff, section);
+	return ret;
+}
+
 static long ff_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 {
 	const struct ff_ioctl *ioctl = ff_ioctl_find(cmd);
 	void __user *pointer = (void __user *)user;
 	struct ff_ctx *ctx = file->private_data;
 	union ff_ioctl_arg arg = {};
-	int unplug, ret;
+	int ret;
 
 	if (!ioctl)
 		return -ENOTTY;
@@ -125,16 +136,7 @@ static long ff_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	    copy_from_user(&arg, pointer, _IOC_SIZE(cmd)))
 		return -EFAULT;
 
-	unplug = srcu_read_lock(&ctx->ff->unplug);
-	if (READ_ONCE(ctx->ff->unplugged))
-		ret = -ENODEV;
-	else
-		ret = ioctl->call(ctx, &arg);
-	srcu_read_unlock(&ctx->ff->unplug, unplug);
-	/* Who hears that the device is gone may reuse the memory it worked on. */
-	if (ret == -ENODEV)
-		ff_commands_wait_gone(ctx->ff);
-
+	ret = ff_ioctl_call(ioctl, ctx, &arg);
 	if (!ret && _IOC_DIR(cmd) & _IOC_READ &&
 	    copy_to_user(pointer, &arg, _IOC_SIZE(cmd)))
 		return -EFAULT;
@@ -144,15 +146,11 @@ static long ff_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 static int ff_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct ff_ctx *ctx = file->private_data;
-	int unplug, ret = -ENODEV;
 
 	if (current->mm != ctx->mirror.mm)
 		return -EPERM;
-	unplug = srcu_read_lock(&ctx->ff->unplug);
-	if (!READ_ONCE(ctx->ff->unplugged))
-		ret = ff_doorbell_mmap(ctx, vma);
-	srcu_read_unlock(&ctx->ff->unplug, unplug);
-	return ret;
+	return READ_ONCE(ctx->ff->unplugged) ? -ENODEV :
+		ff_doorbell_mmap(ctx, vma);
 }
 
 const struct file_operations ff_fops = {

@@ -137,23 +137,21 @@ static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
 /* --- Addresses ------------------------------------------------------------ */
 
 /* Enters frames that are contiguous and lie in one slot. */
-static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size,
-			struct list_head *tables)
+static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size)
 {
 	struct ff_mirror *mirror = &ctx->mirror;
 	unsigned int level;
 	u64 offset;
 	int ret;
 
-	ret = ff_tables_fill(&mirror->pgt, tables);
-	if (ret)
-		return ret;
 	level = ctx->ff->leaf_level && size == FF_SLOT_SIZE &&
 		IS_ALIGNED(entry & FF_PTE_ADDRESS, FF_SLOT_SIZE);
-	mutex_lock(&mirror->lock);
+	ret = ff_mirror_lock_to_map(mirror);
+	if (ret)
+		return ret;
 	for (offset = 0; offset < size && !ret; offset += FF_LEVEL_SIZE(level))
 		ret = ff_pgtable_map(&mirror->pgt, address + offset, level,
-				     entry + offset, tables);
+				     entry + offset, &mirror->spares);
 	mutex_unlock(&mirror->lock);
 	return ret;
 }
@@ -165,7 +163,6 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
 		    (pin->writable ? FF_PTE_WRITE : 0);
 	u64 address = pin->device, dma, left, size;
 	struct scatterlist *sg;
-	LIST_HEAD(tables);
 	unsigned int i;
 	int ret = 0;
 
@@ -174,13 +171,11 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
 		for (left = sg_dma_len(sg); left && !ret; left -= size) {
 			size = min(left, FF_SLOT_SIZE -
 					 (address & (FF_SLOT_SIZE - 1)));
-			ret = ff_pin_enter(ctx, address, flags | dma, size,
-					   &tables);
+			ret = ff_pin_enter(ctx, address, flags | dma, size);
 			address += size;
 			dma += size;
 		}
 	}
-	ff_tables_free(&ctx->mirror.pgt, &tables);
 	if (ret)
 		ff_resident_zap(ctx, pin->device, ff_pin_size(pin));
 	return ret;
@@ -190,7 +185,7 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
  * Finds the pin a device address and enters it there. From then on anybody may
  * unregister it, so the address is handed out here.
  */
-static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
+static int ff_pin_place(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 {
 	u64 offset = pin->start & (FF_SLOT_SIZE - 1);
 	unsigned long slots = DIV_ROUND_UP(offset + ff_pin_size(pin),
@@ -224,32 +219,42 @@ static void ff_pin_free(struct ff_ctx *ctx, struct ff_pin *pin)
 	kfree(pin);
 }
 
-/* Pins, maps for DMA, enters; undoes what it did if that fails. */
-static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
+/* Maps for DMA and enters; undoes what it did if that fails. */
+static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 {
 	struct device *dev = ctx->ff->dev;
 	int ret;
 
-	ret = ff_pin_pages_get(ctx, pin);
-	if (ret)
-		return ret;
 	/* The device and the process use it at once: no bounce buffers. */
 	ret = dma_map_sgtable(dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
 			      DMA_ATTR_REQUIRE_COHERENT);
 	if (ret)
-		goto put;
+		return ret;
 	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, pin->pages);
-	ret = ff_pin_map(ctx, pin, device);
-	if (ret)
-		goto unmap;
-	return 0;
-
-unmap:
+	ret = ff_pin_place(ctx, pin, device);
+	if (!ret)
+		return 0;
 	ff_count(&ctx->ff->counters, FF_COUNT_PAGES_PINNED, -(s64)pin->pages);
 	dma_unmap_sgtable(dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
 			  DMA_ATTR_REQUIRE_COHERENT);
-put:
-	ff_pin_pages_put(pin);
+	return ret;
+}
+
+/* To pin takes as long as who provides the pages likes, so that comes first. */
+static int ff_pin_start(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
+{
+	int section, ret;
+
+	ret = ff_pin_pages_get(ctx, pin);
+	if (ret)
+		return ret;
+	ret = -ENODEV;
+	if (ff_device_enter(ctx->ff, &section)) {
+		ret = ff_pin_map(ctx, pin, device);
+		ff_device_exit(ctx->ff, section);
+	}
+	if (ret)
+		ff_pin_pages_put(pin);
 	return ret;
 }
 

@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
@@ -87,7 +88,7 @@ int ff_prefetch(struct ff_ctx *ctx, void *arg)
 		return -ENOMEM;
 	ff_count(&ctx->ff->counters, FF_COUNT_PREFETCH_CALLS, 1);
 	ret = ff_prefetch_range(ctx, &span, PAGE_ALIGN(end), scratch);
-	ff_scratch_free(&ctx->mirror, scratch);
+	kfree(scratch);
 
 	if (ret && READ_ONCE(ctx->ff->unplugged))
 		return -ENODEV;

@@ -44,15 +44,12 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 	struct ff_command command;
 	int ret;
 
-	if (READ_ONCE(ff->lost))
-		return ERR_PTR(-EIO);
-
 	queue = ff_queue_alloc(&ctx->service);
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
 
 	mutex_lock(&ctx->service.lock);
-	ret = ff_queue_number(queue);
+	ret = READ_ONCE(ff->lost) ? -EIO : ff_queue_number(queue);
 	if (!ret) {
 		ret = ff_quota_queue(ctx);
 		if (ret)
@@ -178,6 +175,25 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 }
 
 /**
+ * ff_queues_lose() - The device has stopped and knows no queue any more
+ * @ff: device, lost
+ *
+ * A command that was under way cannot be begun again, so the queues do not come back
+ * with the device. They keep their numbers until they are destroyed, which is when
+ * nobody has their doorbells mapped any more.
+ */
+void ff_queues_lose(struct ff_device *ff)
+{
+	unsigned int id;
+
+	spin_lock(&ff->queue_lock);
+	for (id = 0; id < ff->nr_queues; id++)
+		if (ff->queues[id])
+			WRITE_ONCE(ff->queues[id]->halted, true);
+	spin_unlock(&ff->queue_lock);
+}
+
+/**
  * ff_queue_state() - Whether it makes sense to wait for a queue
  * @queue: queue
  *
@@ -191,9 +207,7 @@ int ff_queue_state(const struct ff_queue *queue)
 		return -ENODEV;
 	if (!READ_ONCE(queue->alive))
 		return -ENOENT;
-	if (READ_ONCE(queue->halted) || READ_ONCE(ff->lost))
-		return -EIO;
-	return 0;
+	return READ_ONCE(queue->halted) || READ_ONCE(ff->lost) ? -EIO : 0;
 }
 
 /*
@@ -288,11 +302,10 @@ static vm_fault_t ff_doorbell_fault(struct vm_fault *vmf)
 	struct ff_device *ff = ctx->ff;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	struct ff_queue *queue;
-	int unplug;
+	int section;
 
-	unplug = srcu_read_lock(&ff->unplug);
-	if (READ_ONCE(ff->unplugged))
-		goto out;
+	if (!ff_device_enter(ff, &section))
+		return ret;
 	mutex_lock(&ctx->service.lock);
 	queue = ff_queue_get(&ctx->service, vmf->pgoff);
 	if (queue) {
@@ -301,8 +314,7 @@ static vm_fault_t ff_doorbell_fault(struct vm_fault *vmf)
 		ff_queue_put(queue);
 	}
 	mutex_unlock(&ctx->service.lock);
-out:
-	srcu_read_unlock(&ff->unplug, unplug);
+	ff_device_exit(ff, section);
 	return ret;
 }
 

@@ -12,6 +12,7 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries);
 int ff_queue_state(const struct ff_queue *queue);
 void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue);
 void ff_queues_destroy(struct ff_ctx *ctx);
+void ff_queues_lose(struct ff_device *ff);
 
 int ff_queue_create(struct ff_ctx *ctx, void *arg);
 int ff_queue_destroy(struct ff_ctx *ctx, void *arg);

@@ -41,7 +41,7 @@ static void ff_resident_free(struct ff_device *ff, struct ff_resident *resident)
  *
  * It lasts until ff_resident_unmap().
  *
- * Return: 0, -ENOMEM, or as ff_pgtable_map().
+ * Return: 0, -ENOMEM, -ESHUTDOWN, or as ff_pgtable_map().
  */
 int ff_resident_map(struct ff_ctx *ctx, size_t size)
 {
@@ -49,7 +49,6 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 			  FF_PTE_WRITE;
 	struct ff_pgtable *pgt = &ctx->mirror.pgt;
 	struct ff_resident *resident;
-	LIST_HEAD(tables);
 	size_t offset;
 	int ret;
 
@@ -64,19 +63,16 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 		kfree(resident);
 		return -ENOMEM;
 	}
-	ret = ff_tables_fill(pgt, &tables);
+	ret = ff_mirror_lock_to_map(&ctx->mirror);
 	if (ret) {
-		ff_tables_free(pgt, &tables);
 		ff_resident_free(ctx->ff, resident);
 		return ret;
 	}
-
-	mutex_lock(&ctx->mirror.lock);
 	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE)
 		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
-				     flags | (resident->dma + offset), &tables);
+				     flags | (resident->dma + offset),
+				     &ctx->mirror.spares);
 	mutex_unlock(&ctx->mirror.lock);
-	ff_tables_free(pgt, &tables);
 	if (ret) {
 		ff_resident_zap(ctx, FF_RESIDENT_START, size);
 		ff_resident_free(ctx->ff, resident);

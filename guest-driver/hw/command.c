@@ -10,6 +10,8 @@
 #include <linux/dma-mapping.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
 #include <linux/pci.h>
 
 #include "hw/command.h"
@@ -25,11 +27,21 @@
  */
 #define FF_COMMAND_SPIN_NS	(20 * NSEC_PER_USEC)
 
-/*
- * A device that has not answered by then never will. Long, for an emulated one
- * may have to wait for its turn on a busy host.
- */
-#define FF_COMMAND_TIMEOUT	(60 * HZ)
+/* Entries that only a caller takes that may not sleep until there is room. */
+#define FF_COMMAND_RESERVE	64
+
+/* How long a caller waits that may not sleep: some sections of the device. */
+#define FF_COMMAND_POLL_NS	(10 * NSEC_PER_MSEC)
+
+/* Long, for an emulated device may have to wait for its turn on a busy host. */
+static unsigned int command_timeout = 30;
+module_param(command_timeout, uint, 0644);
+MODULE_PARM_DESC(command_timeout, "Seconds after which a device that carries out no command counts as lost");
+
+static unsigned long ff_command_patience(void)
+{
+	return clamp(READ_ONCE(command_timeout), 1U, 3600U) * HZ;
+}
 
 int ff_commands_init(struct ff_device *ff)
 {
@@ -49,9 +61,6 @@ int ff_commands_init(struct ff_device *ff)
 	commands->entries = memory + FF_RING_ENTRIES_OFFSET;
 	commands->done = memory + done;
 	commands->done_dma = commands->ring_dma + done;
-
-	writeq(commands->ring_dma, ff->regs + FF_REG_COMMAND_BASE);
-	writel(FF_COMMAND_ENTRIES, ff->regs + FF_REG_COMMAND_ENTRIES);
 	return 0;
 }
 
@@ -68,13 +77,24 @@ void ff_commands_gone(struct ff_device *ff)
 }
 
 /**
- * ff_commands_wait_gone() - Wait until the device reaches no memory
- * @ff: device that is being unbound, or is lost; the caller is not in its
- *	unplug side, for which unbinding waits first
+ * ff_commands_restart() - Begin anew with an empty queue
+ * @ff: device, stopped; it takes up its index from the header when it starts
+ *
+ * What was posted before counts as done: a device that stops forgets its queues and
+ * all translations.
  */
-void ff_commands_wait_gone(struct ff_device *ff)
+void ff_commands_restart(struct ff_device *ff)
 {
-	wait_event(ff->commands.wait, READ_ONCE(ff->commands.gone));
+	struct ff_commands *commands = &ff->commands;
+
+	spin_lock(&commands->lock);
+	commands->ring->head = cpu_to_le32(commands->tail);
+	commands->ring->tail = cpu_to_le32(commands->tail);
+	*commands->done = cpu_to_le64(commands->fence);
+	WRITE_ONCE(commands->gone, false);
+	spin_unlock(&commands->lock);
+	writeq(commands->ring_dma, ff->regs + FF_REG_COMMAND_BASE);
+	writel(FF_COMMAND_ENTRIES, ff->regs + FF_REG_COMMAND_ENTRIES);
 }
 
 /*
@@ -96,39 +116,51 @@ static void ff_command_timeout(struct ff_device *ff)
 	if (gone)
 		return;
 
-	dev_err(ff->dev, "commands are not carried out, device taken off the bus; unbind and bind the driver to reset it\n");
+	dev_err(ff->dev, "commands are not carried out, device taken off the bus; write 1 to its reset file in sysfs to use it again\n");
 	wake_up_all(&commands->wait);
 	ff_lost(ff);
 }
 
-static bool ff_command_room(struct ff_commands *commands)
+/* Whether @nr entries of the ring are free. */
+static bool ff_command_room(struct ff_commands *commands, u32 nr)
 {
 	u32 head = le32_to_cpu(READ_ONCE(commands->ring->head));
 
-	return commands->tail - head < FF_COMMAND_ENTRIES ||
+	return commands->tail - head <= FF_COMMAND_ENTRIES - nr ||
 	       READ_ONCE(commands->gone);
 }
 
-/* Posts @command; a WAIT gets the next fence as its value, which is returned. */
-static u64 ff_command_push(struct ff_device *ff,
-			   const struct ff_command *command)
+/* Takes the lock once there is room for an entry, which is rare not to be. */
+static void ff_commands_lock(struct ff_device *ff, bool may_sleep)
 {
 	struct ff_commands *commands = &ff->commands;
-	unsigned long deadline = jiffies + FF_COMMAND_TIMEOUT;
-	struct ff_command *entry;
-	u64 fence;
+	unsigned long deadline = jiffies + ff_command_patience();
+	u32 need = may_sleep ? FF_COMMAND_RESERVE + 1 : 1;
 
 	spin_lock(&commands->lock);
-	while (!ff_command_room(commands)) {
+	while (!ff_command_room(commands, need)) {
 		spin_unlock(&commands->lock);
 		/* What fills the ring may not have been rung for yet. */
 		ff_command_ring(ff);
 		if (time_after(jiffies, deadline))
 			ff_command_timeout(ff);
-		cpu_relax();
+		if (may_sleep)
+			usleep_range(50, 200);
+		else
+			cpu_relax();
 		spin_lock(&commands->lock);
 	}
+}
 
+/* Posts @command; a WAIT gets the next fence as its value, which is returned. */
+static u64 ff_command_push(struct ff_device *ff,
+			   const struct ff_command *command, bool may_sleep)
+{
+	struct ff_commands *commands = &ff->commands;
+	struct ff_command *entry;
+	u64 fence;
+
+	ff_commands_lock(ff, may_sleep);
 	entry = &commands->entries[commands->tail % FF_COMMAND_ENTRIES];
 	*entry = *command;
 	if (command->opcode == FF_CMD_WAIT)
@@ -144,7 +176,7 @@ static u64 ff_command_push(struct ff_device *ff,
 	return fence;
 }
 
-static u64 ff_command_push_wait(struct ff_device *ff, u8 flags)
+static u64 ff_command_push_wait(struct ff_device *ff, u8 flags, bool may_sleep)
 {
 	struct ff_command command = {
 		.opcode = FF_CMD_WAIT,
@@ -152,7 +184,7 @@ static u64 ff_command_push_wait(struct ff_device *ff, u8 flags)
 		.address = cpu_to_le64(ff->commands.done_dma),
 	};
 
-	return ff_command_push(ff, &command);
+	return ff_command_push(ff, &command, may_sleep);
 }
 
 /**
@@ -160,24 +192,50 @@ static u64 ff_command_push_wait(struct ff_device *ff, u8 flags)
  * @ff: device
  * @command: any but WAIT
  *
- * The device need not see it before ff_command_ring(). Does not sleep.
+ * The device need not see it before ff_command_ring(). Sleeps if the queue is full.
  */
 void ff_command_post(struct ff_device *ff, const struct ff_command *command)
 {
-	ff_command_push(ff, command);
+	ff_command_push(ff, command, true);
 }
 
 /**
- * ff_command_fence() - Mark a point in the queue
+ * ff_command_submit() - Have the device carry out a command
+ * @ff: device
+ * @command: any but WAIT
+ * @may_sleep: wait for room if need be; who may not has asked
+ *	ff_command_reserved() before
+ *
+ * Return: the fence that is passed when it is done.
+ */
+u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
+		      bool may_sleep)
+{
+	u64 fence;
+
+	ff_command_push(ff, command, may_sleep);
+	fence = ff_command_push_wait(ff, 0, may_sleep);
+	ff_command_ring(ff);
+	return fence;
+}
+
+/**
+ * ff_command_reserved() - Whether there is room for who may not sleep
  * @ff: device
  *
- * Does not sleep.
+ * The OOM reaper is one thread, and nobody else takes of the reserve, so what is
+ * there now is there when it posts.
  *
- * Return: what to wait for until all that was posted before is done.
+ * Return: true if a command can be submitted without sleeping.
  */
-u64 ff_command_fence(struct ff_device *ff)
+bool ff_command_reserved(struct ff_device *ff)
 {
-	return ff_command_push_wait(ff, 0);
+	bool room;
+
+	spin_lock(&ff->commands.lock);
+	room = ff_command_room(&ff->commands, 2);
+	spin_unlock(&ff->commands.lock);
+	return room;
 }
 
 /**
@@ -194,15 +252,14 @@ void ff_command_ring(struct ff_device *ff)
 /**
  * ff_command_passed() - Whether all before a fence is done
  * @ff: device
- * @fence: from ff_command_fence(), or 0, which is always passed
+ * @fence: from ff_command_submit(), or 0, which is always passed
  *
  * Return: true if so; what the device did before is then visible.
  */
 bool ff_command_passed(struct ff_device *ff, u64 fence)
 {
-	u64 done = le64_to_cpu(READ_ONCE(*ff->commands.done));
-
-	if (done < fence && !READ_ONCE(ff->commands.gone))
+	if (!READ_ONCE(ff->commands.gone) &&
+	    le64_to_cpu(READ_ONCE(*ff->commands.done)) < fence)
 		return false;
 	dma_rmb();
 	return true;
@@ -223,7 +280,7 @@ static bool ff_command_spin(struct ff_device *ff, u64 fence, u64 ns)
 /**
  * ff_command_wait() - Wait until all before a fence is done
  * @ff: device
- * @fence: from ff_command_fence()
+ * @fence: from ff_command_submit()
  *
  * Sleeps, but depends on nothing but the device: no memory, no lock, no work
  * item. It cannot be killed, for its callers hand out pages when it returns.
@@ -235,32 +292,31 @@ void ff_command_wait(struct ff_device *ff, u64 fence)
 
 	/* The queue is in order: a later WAIT that interrupts covers @fence. */
 	ff_count(&ff->counters, FF_COUNT_COMMAND_WAITS, 1);
-	ff_command_push_wait(ff, FF_WAIT_IRQ);
+	ff_command_push_wait(ff, FF_WAIT_IRQ, true);
 	ff_command_ring(ff);
 	if (!wait_event_timeout(ff->commands.wait, ff_command_passed(ff, fence),
-				FF_COMMAND_TIMEOUT))
+				ff_command_patience()))
 		ff_command_timeout(ff);
 }
 
 /**
- * ff_command_poll() - As ff_command_wait(), for callers that may not sleep
+ * ff_command_poll() - Wait for a moment, for callers that may not sleep
  * @ff: device
- * @fence: from ff_command_fence()
+ * @fence: from ff_command_submit()
+ *
+ * Return: whether the fence has passed.
  */
-void ff_command_poll(struct ff_device *ff, u64 fence)
+bool ff_command_poll(struct ff_device *ff, u64 fence)
 {
-	u64 timeout = jiffies64_to_nsecs(FF_COMMAND_TIMEOUT);
-
-	if (!ff_command_spin(ff, fence, timeout))
-		ff_command_timeout(ff);
+	return ff_command_spin(ff, fence, FF_COMMAND_POLL_NS);
 }
 
+/**
+ * ff_command_run() - Carry out a command from post to done
+ * @ff: device
+ * @command: any but WAIT
+ */
 void ff_command_run(struct ff_device *ff, const struct ff_command *command)
 {
-	u64 fence;
-
-	ff_command_post(ff, command);
-	fence = ff_command_fence(ff);
-	ff_command_ring(ff);
-	ff_command_wait(ff, fence);
+	ff_command_wait(ff, ff_command_submit(ff, command, true));
 }

@@ -13,7 +13,7 @@ struct ff_device;
 
 /**
  * struct ff_commands - The command queue of a device
- * @lock: orders posters; nothing is taken inside
+ * @lock: orders posters, and the restart; nothing is taken inside
  * @ring: header shared with the device
  * @entries: entries shared with the device
  * @done: where WAIT commands store their value
@@ -24,7 +24,7 @@ struct ff_device;
  * @fence: value of the last WAIT posted
  * @wait: woken when a WAIT with interrupt has been carried out
  * @gone: the device has stopped: it reaches no memory and answers no command,
- *	so every fence counts as passed
+ *	so every fence counts as passed, until it is started again
  */
 struct ff_commands {
 	spinlock_t lock; /* posters */
@@ -42,17 +42,17 @@ struct ff_commands {
 
 int ff_commands_init(struct ff_device *ff);
 void ff_commands_gone(struct ff_device *ff);
-void ff_commands_wait_gone(struct ff_device *ff);
+void ff_commands_restart(struct ff_device *ff);
 
 void ff_command_post(struct ff_device *ff, const struct ff_command *command);
-u64 ff_command_fence(struct ff_device *ff);
+u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
+		      bool may_sleep);
+bool ff_command_reserved(struct ff_device *ff);
 void ff_command_ring(struct ff_device *ff);
 
 bool ff_command_passed(struct ff_device *ff, u64 fence);
 void ff_command_wait(struct ff_device *ff, u64 fence);
-void ff_command_poll(struct ff_device *ff, u64 fence);
-
-/* Carries out one command from post to done. */
+bool ff_command_poll(struct ff_device *ff, u64 fence);
 void ff_command_run(struct ff_device *ff, const struct ff_command *command);
 
 #endif /* FF_COMMAND_H */

@@ -49,9 +49,9 @@ struct ff_vector {
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @dmirror: nodes for the kernel's HMM selftest, or NULL
- * @unplug: read side is held by all that uses the hardware for a process
- * @unplugged: the driver is being unbound
- * @lost: the device was reset, or taken off the bus as it did not answer
+ * @unplug: read side is held by all that uses the hardware; see ff_device_enter()
+ * @unplugged: the driver is being unbound, and the device has stopped
+ * @lost: the device has lost its state or does not answer, and was not started anew
  * @context_table: where the device finds page tables
  * @context_dma: its DMA address
  * @contexts: &struct ff_ctx by PASID
@@ -101,6 +101,36 @@ struct ff_device {
 	struct ff_counters counters;
 	struct dentry *debugfs;
 };
+
+/**
+ * ff_device_enter() - Begin to use the device, or memory that is mapped for it
+ * @ff: device
+ * @section: for ff_device_exit()
+ *
+ * Unbinding stops the device, so that nobody waits for it any more, and then waits
+ * until all have left. So nobody waits in between for what a process or a file
+ * system does: no page of a process is touched, and none faulted in.
+ *
+ * Return: false if the driver is being unbound, and the device has stopped.
+ */
+static inline bool ff_device_enter(struct ff_device *ff, int *section)
+{
+	*section = srcu_read_lock(&ff->unplug);
+	if (!READ_ONCE(ff->unplugged))
+		return true;
+	srcu_read_unlock(&ff->unplug, *section);
+	return false;
+}
+
+/**
+ * ff_device_exit() - Use the device no more
+ * @ff: device
+ * @section: from ff_device_enter()
+ */
+static inline void ff_device_exit(struct ff_device *ff, int section)
+{
+	srcu_read_unlock(&ff->unplug, section);
+}
 
 static inline wait_queue_head_t *ff_completion(struct ff_device *ff,
 					       unsigned int queue)

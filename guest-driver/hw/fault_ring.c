@@ -20,7 +20,6 @@ MODULE_PARM_DESC(fault_entries, "Entries of the fault queue, a power of two; a s
 int ff_faults_init(struct ff_device *ff)
 {
 	struct ff_fault_ring *faults = &ff->faults;
-	dma_addr_t dma;
 	void *memory;
 
 	if (!is_power_of_2(fault_entries) ||
@@ -34,15 +33,31 @@ int ff_faults_init(struct ff_device *ff)
 	faults->size = fault_entries;
 	memory = dmam_alloc_coherent(ff->dev, FF_RING_ENTRIES_OFFSET +
 				     faults->size * sizeof(struct ff_fault),
-				     &dma, GFP_KERNEL);
+				     &faults->dma, GFP_KERNEL);
 	if (!memory)
 		return -ENOMEM;
 	faults->ring = memory;
 	faults->entries = memory + FF_RING_ENTRIES_OFFSET;
-
-	writeq(dma, ff->regs + FF_REG_FAULT_BASE);
-	writel(faults->size, ff->regs + FF_REG_FAULT_ENTRIES);
 	return 0;
+}
+
+/**
+ * ff_faults_restart() - Begin anew with an empty fault queue
+ * @ff: device, stopped; it takes up its index from the header when it starts
+ *
+ * What is left in there is of queues that the device has forgotten.
+ */
+void ff_faults_restart(struct ff_device *ff)
+{
+	struct ff_fault_ring *faults = &ff->faults;
+
+	spin_lock(&ff->queue_lock);
+	memset(faults->ring, 0, sizeof(*faults->ring));
+	faults->head = 0;
+	faults->overflows = 0;
+	spin_unlock(&ff->queue_lock);
+	writeq(faults->dma, ff->regs + FF_REG_FAULT_BASE);
+	writel(faults->size, ff->regs + FF_REG_FAULT_ENTRIES);
 }
 
 /* Reads up to @tail. A wild tail costs a round of old records, not more. */

@@ -13,6 +13,7 @@ struct ff_device;
  * struct ff_fault_ring - The fault queue of a device
  * @ring: header shared with the device
  * @entries: entries shared with the device
+ * @dma: DMA address of @ring
  * @size: number of @entries
  * @head: next entry to read
  * @overflows: how often the device had found it full when it was last read
@@ -20,12 +21,14 @@ struct ff_device;
 struct ff_fault_ring {
 	struct ff_ring_header *ring;
 	struct ff_fault *entries;
+	dma_addr_t dma;
 	u32 size;
 	u32 head;
 	u32 overflows;
 };
 
 int ff_faults_init(struct ff_device *ff);
+void ff_faults_restart(struct ff_device *ff);
 void ff_faults_drain(struct ff_device *ff);
 
 #endif /* FF_FAULT_RING_H */

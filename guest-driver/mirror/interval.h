@@ -19,6 +19,7 @@ struct ff_mirror;
  *	side by side, but it is not worth more than one slot: the others wait
  *	at once instead of in the second pass.
  * @finish: for the second pass
+ * @section: of ff_device_enter(), from the first pass to the second
  * @start: where what was invalidated begins
  * @end: where it ends
  * @fence: what the second pass waits for
@@ -30,6 +31,7 @@ struct ff_window {
 	u64 flush;
 	unsigned long finishing;
 	struct mmu_interval_notifier_finish finish;
+	int section;
 	unsigned long start;
 	unsigned long end;
 	u64 fence;

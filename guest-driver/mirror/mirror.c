@@ -100,6 +100,19 @@ static void ff_mirror_writable(void *context, unsigned long frame,
 	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED, pages);
 }
 
+static u64 ff_mirror_post(struct ff_mirror *mirror, unsigned long start,
+			  unsigned long length, bool may_sleep)
+{
+	struct ff_command command = {
+		.opcode = FF_CMD_INVALIDATE,
+		.pasid = cpu_to_le32(mirror->pasid),
+		.address = cpu_to_le64(start),
+		.value = cpu_to_le64(length),
+	};
+
+	return ff_command_submit(mirror->ff, &command, may_sleep);
+}
+
 /**
  * ff_mirror_flush() - Post a flush of the device's TLBs
  * @mirror: mirror; who changed the page table still holds its lock
@@ -111,18 +124,7 @@ static void ff_mirror_writable(void *context, unsigned long frame,
 u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long length)
 {
-	struct ff_command command = {
-		.opcode = FF_CMD_INVALIDATE,
-		.pasid = cpu_to_le32(mirror->pasid),
-		.address = cpu_to_le64(start),
-		.value = cpu_to_le64(length),
-	};
-	u64 fence;
-
-	ff_command_post(mirror->ff, &command);
-	fence = ff_command_fence(mirror->ff);
-	ff_command_ring(mirror->ff);
-	return fence;
+	return ff_mirror_post(mirror, start, length, true);
 }
 
 /*
@@ -161,6 +163,72 @@ static void ff_mirror_settle(struct ff_mirror *mirror, unsigned long start,
 	ff_tables_free(&mirror->pgt, tables);
 }
 
+/* Takes out a range, under the mirror's lock. Returns the fence to wait for. */
+static u64 ff_mirror_take(struct ff_window *window,
+			  const struct mmu_notifier_range *range,
+			  unsigned long seq, struct ff_gather *gather)
+{
+	bool may_sleep = mmu_notifier_range_blockable(range);
+	struct ff_mirror *mirror = window->mirror;
+	u64 fence;
+
+	mmu_interval_set_seq(&window->notifier, seq);
+	ff_gather_init(gather, ff_mirror_writable, mirror);
+	if (!ff_break_keeps(range))
+		ff_pgtable_zap(&mirror->pgt,
+			       max(range->start, ff_window_start(window)),
+			       min(range->end, ff_window_end(window)), gather);
+	if (gather->pages) {
+		ff_count(&mirror->ff->counters, FF_COUNT_INVALIDATIONS_FLUSHED,
+			 1);
+		window->flush = ff_mirror_post(mirror, gather->start,
+					       gather->end - gather->start,
+					       may_sleep);
+	}
+	/* Where a test wants it not to wait, it does for tables all the same. */
+	fence = ff_break_flush && list_empty(&gather->tables) ? 0 :
+		window->flush;
+	trace_ff_invalidate(mirror->pasid, range, gather->pages, fence);
+	return fence;
+}
+
+/*
+ * For the OOM reaper, which must not sleep and tries again a little later if it is
+ * told that it would have to: if somebody holds the lock, if the command queue is
+ * full, or if the device does not answer at once. What has been taken out by then
+ * stays out, and tables stay until the mirror is detached, for to free one may sleep.
+ * Of a device that does not answer at all the others take care.
+ */
+static bool ff_mirror_invalidate_at_once(struct ff_window *window,
+					 const struct mmu_notifier_range *range,
+					 unsigned long seq)
+{
+	struct ff_mirror *mirror = window->mirror;
+	struct ff_device *ff = mirror->ff;
+	struct ff_gather gather;
+	bool passed;
+	u64 fence;
+
+	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE, 1);
+	if (!ff_command_reserved(ff) || !mutex_trylock(&mirror->lock)) {
+		ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE_REFUSED, 1);
+		return false;
+	}
+	fence = ff_mirror_take(window, range, seq, &gather);
+	passed = ff_command_poll(ff, fence);
+	list_splice(&gather.tables, &mirror->unlinked);
+	if (passed)
+		ff_dma_reap(&mirror->pgt, range->start, range->end,
+			    &mirror->unlinked);
+	mutex_unlock(&mirror->lock);
+	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE_REFUSED, !passed);
+	return passed;
+}
+
+/*
+ * The device is used whether it is being unbound or not, for the pages must not be
+ * kept: unbinding takes out the rest of them and then waits once more.
+ */
 static bool
 ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 			   const struct mmu_notifier_range *range,
@@ -169,58 +237,39 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 {
 	struct ff_window *window =
 		container_of(notifier, struct ff_window, notifier);
-	struct ff_mirror *mirror = window->mirror;
-	struct ff_counters *counters = &mirror->ff->counters;
-	bool blockable = mmu_notifier_range_blockable(range);
 	unsigned long start = max(range->start, ff_window_start(window));
 	unsigned long end = min(range->end, ff_window_end(window));
+	struct ff_mirror *mirror = window->mirror;
+	struct ff_device *ff = mirror->ff;
+	int section = srcu_read_lock(&ff->unplug);
 	struct ff_gather gather;
-	u64 fence, reaped = 0;
+	bool done = true;
+	u64 fence;
 
-	ff_count(counters, FF_COUNT_INVALIDATIONS, 1);
-	if (blockable) {
-		mutex_lock(&mirror->lock);
-	} else {
-		ff_count(counters, FF_COUNT_NONBLOCKABLE, 1);
-		if (!mutex_trylock(&mirror->lock)) {
-			ff_count(counters, FF_COUNT_NONBLOCKABLE_REFUSED, 1);
-			return false;
-		}
+	ff_count(&ff->counters, FF_COUNT_INVALIDATIONS, 1);
+	if (!mmu_notifier_range_blockable(range)) {
+		done = ff_mirror_invalidate_at_once(window, range, seq);
+		goto exit;
 	}
-
-	mmu_interval_set_seq(notifier, seq);
-	ff_gather_init(&gather, ff_mirror_writable, mirror);
-	if (!ff_break_keeps(range))
-		ff_pgtable_zap(&mirror->pgt, start, end, &gather);
-	if (gather.pages) {
-		ff_count(counters, FF_COUNT_INVALIDATIONS_FLUSHED, 1);
-		window->flush = ff_mirror_flush(mirror, gather.start,
-						gather.end - gather.start);
-	}
-	/* Where a test wants it not to wait, it does for tables all the same. */
-	fence = ff_break_flush && list_empty(&gather.tables) ? 0 : window->flush;
-	if (!blockable && mirror->pgt.translated) {
-		ff_command_poll(mirror->ff, fence);
-		reaped = ff_mirror_reap(mirror, start, end, &gather.tables);
-	}
+	mutex_lock(&mirror->lock);
+	fence = ff_mirror_take(window, range, seq, &gather);
 	mutex_unlock(&mirror->lock);
-	trace_ff_invalidate(mirror->pasid, range, gather.pages, fence);
-
-	if (!blockable) {
-		/* As long as the device takes for a section, no longer. */
-		ff_command_poll(mirror->ff, max(fence, reaped));
-		ff_tables_free(&mirror->pgt, &gather.tables);
-	} else if (ff_command_passed(mirror->ff, fence) ||
-		   test_and_set_bit_lock(0, &window->finishing)) {
+	if (ff_command_passed(ff, fence) ||
+	    test_and_set_bit_lock(0, &window->finishing)) {
 		ff_mirror_settle(mirror, start, end, fence, &gather.tables);
-	} else {
-		window->start = start;
-		window->end = end;
-		window->fence = fence;
-		list_splice(&gather.tables, &window->tables);
-		*finish = &window->finish;
+		goto exit;
 	}
+	window->section = section;
+	window->start = start;
+	window->end = end;
+	window->fence = fence;
+	list_splice(&gather.tables, &window->tables);
+	*finish = &window->finish;
 	return true;
+
+exit:
+	ff_device_exit(ff, section);
+	return done;
 }
 
 static void
@@ -228,10 +277,13 @@ ff_mirror_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 {
 	struct ff_window *window =
 		container_of(finish, struct ff_window, finish);
+	struct ff_device *ff = window->mirror->ff;
+	int section = window->section;
 
 	ff_mirror_settle(window->mirror, window->start, window->end,
 			 window->fence, &window->tables);
 	clear_bit_unlock(0, &window->finishing);
+	ff_device_exit(ff, section);
 }
 
 const struct mmu_interval_notifier_ops ff_mirror_ops = {
@@ -364,30 +416,72 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 /* --- Beginning and end ---------------------------------------------------- */
 
 /**
- * ff_mirror_open() - Make an empty mirror
- * @mirror: zeroed; pasid is set by the caller before anything is mapped
- * @ff: device
- * @mm: address space to follow
+ * ff_mirror_lock_to_map() - Take the lock, with tables at hand to map with
+ * @mirror: mirror; the caller is in a section of ff_device_enter()
+ *
+ * As many as one table of level 0 can need. They are allocated without the lock,
+ * which invalidations take in reclaim, by a thread of the process, which is charged.
+ *
+ * Return: 0 with the lock held, -ENOMEM, -ESHUTDOWN if the mirror closes.
+ */
+int ff_mirror_lock_to_map(struct ff_mirror *mirror)
+{
+	struct ff_table *table;
+	LIST_HEAD(tables);
+
+	mutex_lock(&mirror->lock);
+	while (!mirror->closing &&
+	       list_count_nodes(&mirror->spares) < FF_PGTABLE_SPARES) {
+		mutex_unlock(&mirror->lock);
+		table = ff_table_alloc(&mirror->pgt, GFP_KERNEL_ACCOUNT);
+		if (!table)
+			return -ENOMEM;
+		mutex_lock(&mirror->lock);
+		list_add(&table->link, &mirror->spares);
+	}
+	if (!mirror->closing)
+		return 0;
+	list_splice_init(&mirror->spares, &tables);
+	mutex_unlock(&mirror->lock);
+	ff_tables_free(&mirror->pgt, &tables);
+	return -ESHUTDOWN;
+}
+
+/**
+ * ff_mirror_follow() - Prepare to follow the calling process
+ * @mm: its address space
+ *
+ * The first notifier of an mm, and only that, gives way to any signal. This is the
+ * first, of no range, as mmu_interval_notifier_insert() would do it; so no fault
+ * fails because the process was stopped meanwhile. Waits for the mmap lock.
  *
  * Return: 0, -ENOMEM, or -ERESTARTSYS if a signal came.
+ */
+int ff_mirror_follow(struct mm_struct *mm)
+{
+	int ret = mmu_notifier_register(NULL, mm);
+
+	return ret == -EINTR ? -ERESTARTSYS : ret;
+}
+
+/**
+ * ff_mirror_open() - Make an empty mirror
+ * @mirror: zeroed; pasid is set by the caller before anything is mapped
+ * @ff: device; the caller is in a section of ff_device_enter()
+ * @mm: address space to follow, for which ff_mirror_follow() was called
+ *
+ * Return: 0 or -ENOMEM.
  */
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 		   struct mm_struct *mm)
 {
 	int ret;
 
-	/*
-	 * The first notifier of an mm, and only that, gives way to any signal. This
-	 * is the first, of no range, as mmu_interval_notifier_insert() would do it;
-	 * so no fault fails because the process was stopped meanwhile.
-	 */
-	ret = mmu_notifier_register(NULL, mm);
-	if (ret)
-		return ret == -EINTR ? -ERESTARTSYS : ret;
-
 	mirror->ff = ff;
 	mutex_init(&mirror->lock);
 	mutex_init(&mirror->adding);
+	INIT_LIST_HEAD(&mirror->spares);
+	INIT_LIST_HEAD(&mirror->unlinked);
 	/* Looked up without its lock while others add to it. */
 	mt_init_flags(&mirror->windows, MT_FLAGS_USE_RCU);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters,
@@ -405,26 +499,47 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 }
 
 /**
- * ff_mirror_close() - Let go of all pages and stop following the mm
- * @mirror: mirror that nobody uses; the device's context entry is invalid
+ * ff_mirror_detach() - Let go of all pages and of all that is mapped for the device
+ * @mirror: mirror; the device's context entry is invalid
  *
- * The notifiers stay until the device holds no translation any more, for they
- * are what keeps the pages.
+ * Who is still at work for it maps nothing any more. The notifiers stay, for they
+ * are what keeps the pages until the device holds no translation, and somebody may
+ * just be asking one.
+ */
+void ff_mirror_detach(struct ff_mirror *mirror)
+{
+	LIST_HEAD(tables);
+
+	mutex_lock(&mirror->lock);
+	mirror->closing = true;
+	mutex_unlock(&mirror->lock);
+	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
+	/* A walk that finds nothing has read the root, too. */
+	ff_command_wait(mirror->ff, ff_mirror_flush(mirror, 0, 0));
+	mutex_lock(&mirror->lock);
+	/* What an invalidation has taken out that has not come to this yet. */
+	ff_dma_reap(&mirror->pgt, 0, FF_PGTABLE_END, &tables);
+	list_splice_init(&mirror->unlinked, &tables);
+	list_splice_init(&mirror->spares, &tables);
+	mutex_unlock(&mirror->lock);
+	ff_tables_free(&mirror->pgt, &tables);
+	ff_pgtable_fini(&mirror->pgt);
+}
+
+/**
+ * ff_mirror_close() - Stop following the mm
+ * @mirror: mirror that was detached, and that nobody uses any more
  */
 void ff_mirror_close(struct ff_mirror *mirror)
 {
 	struct ff_window *window;
 	unsigned long index = 0;
 
-	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
-	/* A walk that finds nothing has read the root, too. */
-	ff_command_wait(mirror->ff, ff_mirror_flush(mirror, 0, 0));
 	mt_for_each(&mirror->windows, window, index, ULONG_MAX) {
 		mmu_interval_notifier_remove(&window->notifier);
 		kfree(window);
 		ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, -1);
 	}
 	mtree_destroy(&mirror->windows);
-	ff_pgtable_fini(&mirror->pgt);
 	mmdrop(mirror->mm);
 }

@@ -20,9 +20,11 @@ struct ff_window;
  * @pasid: name of the page table for the device
  * @lock: see the top of mirror/mirror.c
  * @pgt: page table, under @lock
+ * @spares: tables to map with, under @lock
+ * @unlinked: tables that nobody could wait to free, under @lock
  * @windows: &struct ff_window by address; they are only added until the end
  * @adding: held while one is
- * @closing: nothing more is to be mapped; who retries gives up
+ * @closing: nothing more is mapped once it is set under @lock; who retries gives up
  */
 struct ff_mirror {
 	struct ff_device *ff;
@@ -30,6 +32,8 @@ struct ff_mirror {
 	u32 pasid;
 	struct mutex lock; /* pgt; taken in notifiers */
 	struct ff_pgtable pgt;
+	struct list_head spares;
+	struct list_head unlinked;
 	struct maple_tree windows;
 	struct mutex adding; /* windows and their notifiers */
 	bool closing;
@@ -37,10 +41,13 @@ struct ff_mirror {
 
 extern const struct mmu_interval_notifier_ops ff_mirror_ops;
 
+int ff_mirror_follow(struct mm_struct *mm);
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 		   struct mm_struct *mm);
+void ff_mirror_detach(struct ff_mirror *mirror);
 void ff_mirror_close(struct ff_mirror *mirror);
 
+int ff_mirror_lock_to_map(struct ff_mirror *mirror);
 u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long length);
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,

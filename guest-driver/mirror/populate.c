@@ -96,7 +96,7 @@ static int ff_populate_program(const struct ff_window *window,
 			frame = (pfn & ~HMM_PFN_FLAGS) -
 				((address - start) >> PAGE_SHIFT);
 			ret = ff_dma_map(pgt, start, level, frame, flags,
-					 &scratch->tables);
+					 &window->mirror->spares);
 			if (ret != -EEXIST)
 				break;
 		}
@@ -155,53 +155,23 @@ static bool ff_populate_replenish(struct ff_mirror *mirror)
 	return true;
 }
 
-/* Returns -EBUSY if an invalidation came between. */
-static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
-			   struct ff_scratch *scratch)
+/* Enters what was found, or returns -EBUSY if an invalidation came between. */
+static int ff_populate_enter(struct ff_window *window,
+			     const struct ff_span *span,
+			     const struct hmm_range *range,
+			     struct ff_scratch *scratch)
 {
-	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
 	struct ff_mirror *mirror = window->mirror;
-	struct hmm_range range = {
-		.notifier = &window->notifier,
-		.start = span->start,
-		.end = span->end,
-		.hmm_pfns = scratch->pfns,
-	};
 	LIST_HEAD(tables);
-	unsigned long i;
+	int ret, section;
 	u64 fence = 0;
-	int ret;
 
-	if (span->prefetch) {
-		range.default_flags = span->request;
-	} else {
-		/* Anew for each try: the last one has left its results here. */
-		range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-		for (i = 0; i < pages; i++)
-			scratch->pfns[i] = span->request;
-	}
-
-	ret = ff_tables_fill(&mirror->pgt, &scratch->tables);
+	if (!ff_device_enter(mirror->ff, &section))
+		return -ESHUTDOWN;
+	ret = ff_mirror_lock_to_map(mirror);
 	if (ret)
-		return ret;
-
-	range.notifier_seq = mmu_interval_read_begin(range.notifier);
-	ret = mmap_read_lock_killable(mirror->mm);
-	if (ret)
-		return ret;
-	ret = hmm_range_fault(&range);
-	mmap_read_unlock(mirror->mm);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
-	ff_count(&mirror->ff->counters, span->prefetch ?
-		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
-	trace_ff_range_fault(mirror->pasid, span, ret);
-	if (ret)
-		return ret;
-	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
-
-	mutex_lock(&mirror->lock);
-	if (mmu_interval_read_retry(range.notifier, range.notifier_seq)) {
+		goto exit;
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
 		ret = -EBUSY;
 	} else if (!ff_mirror_reap_passed(mirror, window, span->start,
 					  span->end, &tables)) {
@@ -218,7 +188,50 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	mutex_unlock(&mirror->lock);
 	ff_command_wait(mirror->ff, fence);
 	ff_tables_free(&mirror->pgt, &tables);
+exit:
+	ff_device_exit(mirror->ff, section);
 	return ret;
+}
+
+/* Returns -EBUSY if an invalidation came between. */
+static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
+			   struct ff_scratch *scratch)
+{
+	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
+	struct ff_mirror *mirror = window->mirror;
+	struct hmm_range range = {
+		.notifier = &window->notifier,
+		.start = span->start,
+		.end = span->end,
+		.hmm_pfns = scratch->pfns,
+	};
+	unsigned long i;
+	int ret;
+
+	if (span->prefetch) {
+		range.default_flags = span->request;
+	} else {
+		/* Anew for each try: the last one has left its results here. */
+		range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+		for (i = 0; i < pages; i++)
+			scratch->pfns[i] = span->request;
+	}
+
+	range.notifier_seq = mmu_interval_read_begin(range.notifier);
+	ret = mmap_read_lock_killable(mirror->mm);
+	if (ret)
+		return ret;
+	ret = hmm_range_fault(&range);
+	mmap_read_unlock(mirror->mm);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
+	ff_count(&mirror->ff->counters, span->prefetch ?
+		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
+	trace_ff_range_fault(mirror->pasid, span, ret);
+	if (ret)
+		return ret;
+	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
+	return ff_populate_enter(window, span, &range, scratch);
 }
 
 /**
@@ -281,15 +294,5 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 
 struct ff_scratch *ff_scratch_alloc(void)
 {
-	struct ff_scratch *scratch = kzalloc_obj(*scratch, GFP_KERNEL_ACCOUNT);
-
-	if (scratch)
-		INIT_LIST_HEAD(&scratch->tables);
-	return scratch;
-}
-
-void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch)
-{
-	ff_tables_free(&mirror->pgt, &scratch->tables);
-	kfree(scratch);
+	return kmalloc_obj(struct ff_scratch, GFP_KERNEL_ACCOUNT);
 }

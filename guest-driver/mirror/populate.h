@@ -3,8 +3,6 @@
 #ifndef FF_POPULATE_H
 #define FF_POPULATE_H
 
-#include <linux/list.h>
-
 #include "mirror/mirror.h"
 
 /*
@@ -32,16 +30,13 @@ struct ff_span {
 
 /**
  * struct ff_scratch - What a caller of ff_populate() keeps between calls
- * @tables: spare tables
  * @pfns: array for hmm_range_fault()
  */
 struct ff_scratch {
-	struct list_head tables;
 	unsigned long pfns[FF_SPAN_PAGES];
 };
 
 struct ff_scratch *ff_scratch_alloc(void);
-void ff_scratch_free(struct ff_mirror *mirror, struct ff_scratch *scratch);
 
 bool ff_span_is_sound(const struct ff_span *span);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,

@@ -22,6 +22,7 @@
  */
 #include <linux/bug.h>
 #include <linux/dma-mapping.h>
+#include <linux/memremap.h>
 #include <linux/minmax.h>
 
 #include "base/counters.h"
@@ -81,11 +82,12 @@ static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
  * @level: 0, 1 or 2 for 4 KiB, 2 MiB or 1 GiB
  * @frame: first frame
  * @flags: of the leaf
- * @spares: from ff_tables_fill()
+ * @spares: at least FF_PGTABLE_SPARES tables
  *
  * If it is mapped already, permission is added to it.
  *
- * Return: as ff_pgtable_map(); -ENOMEM if DMA addresses or the memory for them
+ * Return: as ff_pgtable_map(); -EPERM for memory of another PCI device, which
+ * dma_map_phys() would take for RAM; -ENOMEM if DMA addresses or the memory for them
  * are used up, or if the device could not reach the frame without a bounce
  * buffer; -EIO if bus addresses are neither physical addresses nor mappings.
  */

@@ -134,7 +134,7 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
  * @address: aligned to the size of the leaf
  * @level: 0, 1 or 2 for 4 KiB, 2 MiB or 1 GiB
  * @entry: the leaf
- * @spares: from ff_tables_fill()
+ * @spares: at least FF_PGTABLE_SPARES tables
  *
  * A valid leaf is never replaced by one for another frame: that would need an
  * invalidation in between, and mmu notifiers see to it that there was one.

@@ -57,30 +57,6 @@ void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
 }
 
 /**
- * ff_tables_fill() - Allocate the tables that mapping may need
- * @pgt: page table
- * @spares: list, filled up to FF_PGTABLE_SPARES
- *
- * To be called before taking the lock that invalidation takes, for it
- * allocates; by a thread of the process, which is charged for them.
- *
- * Return: 0 or -ENOMEM.
- */
-int ff_tables_fill(struct ff_pgtable *pgt, struct list_head *spares)
-{
-	size_t have = list_count_nodes(spares);
-	struct ff_table *table;
-
-	for (; have < FF_PGTABLE_SPARES; have++) {
-		table = ff_table_alloc(pgt, GFP_KERNEL_ACCOUNT);
-		if (!table)
-			return -ENOMEM;
-		list_add(&table->link, spares);
-	}
-	return 0;
-}
-
-/**
  * ff_tables_free() - Free spare or unlinked tables
  * @pgt: page table
  * @tables: list, empty afterwards

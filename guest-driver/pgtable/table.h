@@ -107,7 +107,6 @@ static inline void ff_entry_set(struct ff_table *table, unsigned int index,
 
 struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp);
 void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table);
-int ff_tables_fill(struct ff_pgtable *pgt, struct list_head *spares);
 void ff_tables_free(struct ff_pgtable *pgt, struct list_head *tables);
 
 struct ff_table *ff_table_first(struct ff_pgtable *pgt, unsigned long address,

@@ -409,12 +409,16 @@ static void ff_group_respond(struct ff_service *service, struct ff_queue *queue,
 static void ff_batch_respond(struct ff_service *service, unsigned int nr)
 {
 	unsigned int i;
+	int section;
 
-	mutex_lock(&service->lock);
-	for (i = 0; i < service->nr_groups; i++)
-		ff_group_respond(service, service->groups[i], nr);
-	mutex_unlock(&service->lock);
-	ff_command_ring(service->ff);
+	if (ff_device_enter(service->ff, &section)) {
+		mutex_lock(&service->lock);
+		for (i = 0; i < service->nr_groups; i++)
+			ff_group_respond(service, service->groups[i], nr);
+		mutex_unlock(&service->lock);
+		ff_command_ring(service->ff);
+		ff_device_exit(service->ff, section);
+	}
 	for (i = 0; i < service->nr_groups; i++)
 		ff_queue_put(service->groups[i]);
 }

@@ -144,7 +144,6 @@ void ff_service_stop(struct ff_service *service)
 	 */
 	disable_work_sync(&service->retire);
 	ff_service_stop_thread(service);
-	ff_tables_free(&service->mirror->pgt, &service->scratch->tables);
 }
 
 /**

@@ -45,12 +45,16 @@ struct ff_dmirror_node {
 
 static int ff_dmirror_init(struct ff_dmirror *dmirror, struct ff_device *ff)
 {
-	int ret;
+	int section, ret;
 
 	dmirror->ctx = ff_ctx_create(ff, NULL);
 	if (IS_ERR(dmirror->ctx))
 		return PTR_ERR(dmirror->ctx);
-	ret = ff_dmirror_copy_init(dmirror);
+	ret = -ENODEV;
+	if (ff_device_enter(ff, &section)) {
+		ret = ff_dmirror_copy_init(dmirror);
+		ff_device_exit(ff, section);
+	}
 	if (ret)
 		ff_ctx_close(dmirror->ctx);
 	return ret;
@@ -62,15 +66,12 @@ static int ff_dmirror_open(struct inode *inode, struct file *file)
 		container_of(file->private_data, struct ff_dmirror_node, misc);
 	struct ff_device *ff = node->ff;
 	struct ff_dmirror *dmirror;
-	int unplug, ret = -ENODEV;
+	int ret;
 
 	dmirror = kzalloc_obj(*dmirror, GFP_KERNEL_ACCOUNT);
 	if (!dmirror)
 		return -ENOMEM;
-	unplug = srcu_read_lock(&ff->unplug);
-	if (!READ_ONCE(ff->unplugged))
-		ret = ff_dmirror_init(dmirror, ff);
-	srcu_read_unlock(&ff->unplug, unplug);
+	ret = ff_dmirror_init(dmirror, ff);
 	if (ret) {
 		kfree(dmirror);
 		return ret;
@@ -127,17 +128,18 @@ static int ff_dmirror_call(struct ff_dmirror *dmirror, unsigned int nr,
 			   struct ff_dmirror_cmd *cmd)
 {
 	struct ff_device *ff = dmirror->ctx->ff;
-	int unplug, ret = -ENODEV;
+	int section, ret;
 
 	if (!ff_dmirror_commands[nr])
 		return -EOPNOTSUPP;
-	unplug = srcu_read_lock(&ff->unplug);
-	if (!READ_ONCE(ff->unplugged))
-		ret = ff_dmirror_commands[nr](dmirror, cmd);
-	srcu_read_unlock(&ff->unplug, unplug);
-	/* Who hears that the device is gone may reuse the memory it worked on. */
-	if (ret == -ENODEV)
-		ff_commands_wait_gone(ff);
+	/*
+	 * The bounce buffer goes with the device, so unbinding waits for the caller's
+	 * pages here. That is for who loads the module with dmirror=1.
+	 */
+	if (!ff_device_enter(ff, &section))
+		return -ENODEV;
+	ret = ff_dmirror_commands[nr](dmirror, cmd);
+	ff_device_exit(ff, section);
 	return ret;
 }
 
