@@ -10,11 +10,13 @@
  */
 #include <linux/err.h>
 #include <linux/hugetlb.h>
+#include <linux/cache.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "hw/device.h"
 #include "mirror/interval.h"
+#include "mirror/invalidate.h"
 #include "mirror/mirror.h"
 
 /*
@@ -25,6 +27,10 @@
  * for each GiB in use.
  */
 #define FF_WINDOW_SIZE	SZ_64M
+
+/* How invalidations are answered; a test answers worse. */
+const struct mmu_interval_notifier_ops *ff_window_ops __ro_after_init =
+	&ff_mirror_ops;
 
 /*
  * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
@@ -61,7 +67,7 @@ static struct ff_window *ff_window_add(struct ff_mirror *mirror,
 	window->mirror = mirror;
 	INIT_LIST_HEAD(&window->tables);
 	ret = mmu_interval_notifier_insert(&window->notifier, mirror->mm, start,
-					   size, &ff_mirror_ops);
+					   size, ff_window_ops);
 	if (ret)
 		goto free;
 	ret = mtree_insert_range(&mirror->windows, start, start + size - 1,

@@ -48,6 +48,8 @@ static inline unsigned long ff_window_end(const struct ff_window *window)
 	return window->notifier.interval_tree.last + 1;
 }
 
+extern const struct mmu_interval_notifier_ops *ff_window_ops;
+
 struct ff_window *ff_window_get(struct ff_mirror *mirror,
 				unsigned long address);
 

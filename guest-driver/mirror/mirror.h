@@ -5,7 +5,6 @@
 
 #include <linux/hmm.h>
 #include <linux/maple_tree.h>
-#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 
 #include "pgtable/pgtable.h"
@@ -18,7 +17,7 @@ struct ff_window;
  * @ff: device
  * @mm: held by mmgrab(); its users come and go
  * @pasid: name of the page table for the device
- * @lock: see the top of mirror/mirror.c
+ * @lock: see "Locks" in mirror/mirror.c
  * @pgt: page table, under @lock
  * @spares: tables to map with, under @lock
  * @unlinked: tables that nobody could wait to free, under @lock
@@ -39,8 +38,6 @@ struct ff_mirror {
 	bool closing;
 };
 
-extern const struct mmu_interval_notifier_ops ff_mirror_ops;
-
 int ff_mirror_follow(struct mm_struct *mm);
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 		   struct mm_struct *mm);
@@ -48,8 +45,6 @@ void ff_mirror_detach(struct ff_mirror *mirror);
 void ff_mirror_close(struct ff_mirror *mirror);
 
 int ff_mirror_lock_to_map(struct ff_mirror *mirror);
-u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
-		    unsigned long length);
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
 			   const struct ff_window *window, unsigned long start,
 			   unsigned long end, struct list_head *tables);

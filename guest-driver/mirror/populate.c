@@ -2,7 +2,7 @@
 /*
  * Making pages present: hmm_range_fault() has the CPU side fault them in and
  * says where they are, and the device's page table learns it, unless an
- * invalidation came between. Locks and lifetimes are at the top of mirror/mirror.c.
+ * invalidation came between. Locks are at the top of mirror/mirror.c.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
@@ -13,6 +13,7 @@
 #include "base/upward.h"
 #include "hw/device.h"
 #include "mirror/interval.h"
+#include "mirror/invalidate.h"
 #include "mirror/populate.h"
 #include "pgtable/dma.h"
 #include "pgtable/leaf.h"

@@ -101,6 +101,7 @@ void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 	struct ff_queue *queue = id < ff->nr_queues ? ff->queues[id] : NULL;
 	struct ff_service *service;
 
+	lockdep_assert_held(&ff->queue_lock);
 	trace_ff_fault(fault);
 	if (!queue || !READ_ONCE(queue->alive) || READ_ONCE(ff->unplugged)) {
 		ff_count(&ff->counters, FF_COUNT_STALE_FAULTS, 1);

@@ -13,11 +13,13 @@
 
 #include "base/abi.h"
 #include "base/upward.h"
+#include "hw/device.h"
+#include "mirror/invalidate.h"
 #include "pgtable/dma.h"
 #include "service/collect.h"
 #include "testing/break.h"
 
-bool ff_break_dirty;
+static bool ff_break_dirty;
 module_param_named_unsafe(break_dirty, ff_break_dirty, bool, 0444);
 MODULE_PARM_DESC(break_dirty, "Do not mark pages dirty, and so lose data, to show that tests notice");
 
@@ -25,7 +27,7 @@ static bool ff_break_clean;
 module_param_named_unsafe(break_clean, ff_break_clean, bool, 0444);
 MODULE_PARM_DESC(break_clean, "Do not take out what is made clean, and so have the device write to it unnoticed, to show that tests notice");
 
-bool ff_break_flush;
+static bool ff_break_flush;
 module_param_named_unsafe(break_flush, ff_break_flush, bool, 0444);
 MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
 
@@ -36,22 +38,61 @@ static unsigned int ff_break_records;
 module_param_named_unsafe(break_records, ff_break_records, uint, 0444);
 MODULE_PARM_DESC(break_records, "Misread the last record of that many fault groups, to show what comes of a broken device");
 
-/**
- * ff_break_keeps() - Whether to leave out what an invalidation is to take out
- * @range: of the invalidation
- *
- * When a page is made clean the CPU still maps it, and whoever takes that away
- * invalidates once more, so the device reaches nothing that is not the process's.
- * Fork raises the same event, and must be heeded, or the device would write to
- * what is the child's: unlike those who clean, it holds mmap_lock for writing.
+static void ff_break_mark_dirty(unsigned long frame, unsigned long pages)
+{
+	/* What the device has written is lost. */
+}
+
+/*
+ * Whether to leave out what an invalidation is to take out. When a page is made
+ * clean the CPU still maps it, and whoever takes that away invalidates once more,
+ * so the device reaches nothing that is not the process's. Fork raises the same
+ * event, and must be heeded, or the device would write to what is the child's:
+ * unlike those who clean, it holds mmap_lock for writing.
  */
-bool ff_break_keeps(const struct mmu_notifier_range *range)
+static bool ff_break_keeps(const struct mmu_notifier_range *range)
 {
 	unsigned int seq;
 
 	return ff_break_clean && range->event == MMU_NOTIFY_PROTECTION_PAGE &&
 	       mmap_lock_speculate_try_begin(range->mm, &seq);
 }
+
+/* Without the zap for break_clean, without the wait for break_flush. */
+static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
+				const struct mmu_notifier_range *range,
+				unsigned long seq,
+				struct mmu_interval_notifier_finish **finish)
+{
+	struct ff_window *window =
+		container_of(notifier, struct ff_window, notifier);
+	struct ff_mirror *mirror = window->mirror;
+	bool keep = ff_break_keeps(range);
+	struct ff_gather gather;
+	u64 fence = 0;
+
+	if (!mmu_notifier_range_blockable(range) ||
+	    (!ff_break_flush && !keep))
+		return ff_mirror_ops.invalidate_start(notifier, range, seq,
+						      finish);
+	mutex_lock(&mirror->lock);
+	mmu_interval_set_seq(notifier, seq);
+	if (!keep) {
+		ff_window_zap(window, range->start, range->end, &gather);
+		fence = ff_window_flush(window, &gather, true);
+	}
+	mutex_unlock(&mirror->lock);
+	/* A table that is still walked would do worse than the test wants. */
+	if (!keep && !list_empty(&gather.tables)) {
+		ff_command_wait(mirror->ff, fence);
+		ff_tables_free(&mirror->pgt, &gather.tables);
+	}
+	return true;
+}
+
+static struct mmu_interval_notifier_ops ff_break_ops __ro_after_init = {
+	.invalidate_start = ff_break_invalidate,
+};
 
 /* Takes a record for one that makes no sense. */
 static void ff_break_collect(struct ff_device *ff, const struct ff_fault *fault)
@@ -69,4 +110,11 @@ void __init ff_break_init(void)
 {
 	if (ff_break_records)
 		static_call_update(ff_up_fault, ff_break_collect);
+	if (ff_break_dirty)
+		static_call_update(ff_mark_dirty, ff_break_mark_dirty);
+	if (ff_break_clean || ff_break_flush) {
+		ff_break_ops.invalidate_finish =
+			ff_mirror_ops.invalidate_finish;
+		ff_window_ops = &ff_break_ops;
+	}
 }

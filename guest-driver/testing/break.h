@@ -3,14 +3,6 @@
 #ifndef FF_BREAK_H
 #define FF_BREAK_H
 
-#include <linux/types.h>
-
-struct mmu_notifier_range;
-
-extern bool ff_break_dirty;
-extern bool ff_break_flush;
-
-bool ff_break_keeps(const struct mmu_notifier_range *range);
 void ff_break_init(void);
 
 #endif /* FF_BREAK_H */

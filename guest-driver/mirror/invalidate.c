@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Invalidation: the CPU's page table changes, and the device's follows.
+ */
+#include <linux/mmu_notifier.h>
+
+#include "base/trace.h"
+#include "hw/device.h"
+#include "mirror/interval.h"
+#include "mirror/invalidate.h"
+#include "pgtable/dma.h"
+
+/**
+ * DOC: Lifetime of a mapped page
+ *
+ * A page is mapped without a reference or a pin. An entry that is valid, seen
+ * under mirror->lock, means that no invalidation of its address has got past that
+ * lock since the CPU's page table was found to map the page; and mm drops neither
+ * the CPU's mapping nor its reference before the invalidation has returned. So a
+ * page found in the page table may be used until the lock is dropped.
+ *
+ * Behind an IOMMU the second pass takes the lock again, to undo the DMA mappings
+ * of what the first one took out (pgtable/dma.c). A page is then never freed while
+ * the IOMMU still lets the device reach it, if the IOMMU is strict
+ * (iommu.strict=1); otherwise that follows a little later, and that the device has
+ * flushed its TLBs has to do.
+ */
+
+/**
+ * DOC: Dirtying
+ *
+ * hmm_range_fault() reports a page as writable that is clean (after MADV_FREE, or
+ * swapped in and exclusive). Reclaim would drop what the device writes there, so
+ * the driver marks each page dirty whose writable entry it takes out: in the first
+ * pass, under the lock.
+ *
+ * The second pass would be too late. Another invalidation of the same address
+ * finds the entry gone and returns, and the page may be freed, or judged clean and
+ * dropped, while this one still waits for the flush.
+ *
+ * The first pass is not too early, although the device may write until the flush.
+ * To lose such a write, somebody must clear the mark before the flush is done. But
+ * all that clean a mapped page (folio_mkclean(), try_to_unmap(), MADV_FREE) first
+ * invalidate its address in every mm, and that waits for the last flush posted for
+ * the window, whoever posted it (&struct ff_window.flush). umem_odp.c can mark
+ * after the flush because it holds its mutex across both, which two passes rule out.
+ */
+static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
+{
+	unsigned long end = frame + pages;
+	struct folio *folio;
+
+	/* A joined leaf maps several. */
+	for (; frame < end; frame = folio_pfn(folio) + folio_nr_pages(folio)) {
+		folio = page_folio(pfn_to_page(frame));
+		folio_mark_dirty(folio);
+	}
+}
+DEFINE_STATIC_CALL(ff_mark_dirty, ff_frames_mark_dirty);
+
+static void ff_mirror_writable(void *context, unsigned long frame,
+			       unsigned long pages)
+{
+	struct ff_mirror *mirror = context;
+
+	static_call(ff_mark_dirty)(frame, pages);
+	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED, pages);
+}
+
+static u64 ff_mirror_post(struct ff_mirror *mirror, unsigned long start,
+			  unsigned long length, bool may_sleep)
+{
+	struct ff_command command = {
+		.opcode = FF_CMD_INVALIDATE,
+		.pasid = cpu_to_le32(mirror->pasid),
+		.address = cpu_to_le64(start),
+		.value = cpu_to_le64(length),
+	};
+
+	lockdep_assert_held(&mirror->lock);
+	return ff_command_submit(mirror->ff, &command, may_sleep);
+}
+
+/**
+ * ff_mirror_flush() - Post a flush of the device's TLBs
+ * @mirror: mirror; who changed the page table still holds its lock
+ * @start: first address
+ * @length: in bytes; 0 means all of the PASID
+ *
+ * Return: the fence that is passed when it is done.
+ */
+u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long length)
+{
+	return ff_mirror_post(mirror, start, length, true);
+}
+
+/**
+ * ff_window_zap() - Take out what is mapped of a range in one window
+ * @window: window; the mirror's lock is held
+ * @start: first address
+ * @end: end
+ * @gather: says what was taken out
+ */
+void ff_window_zap(struct ff_window *window, unsigned long start,
+		   unsigned long end, struct ff_gather *gather)
+{
+	struct ff_mirror *mirror = window->mirror;
+
+	lockdep_assert_held(&mirror->lock);
+	ff_gather_init(gather, ff_mirror_writable, mirror);
+	ff_pgtable_zap(&mirror->pgt, max(start, ff_window_start(window)),
+		       min(end, ff_window_end(window)), gather);
+}
+
+/**
+ * ff_window_flush() - Post the flush for what was taken out
+ * @window: window; the mirror's lock is still held
+ * @gather: from ff_window_zap()
+ * @may_sleep: see ff_command_submit()
+ *
+ * Return: the fence of the last flush in the window: who finds an entry gone
+ * waits for who took it out.
+ */
+u64 ff_window_flush(struct ff_window *window, const struct ff_gather *gather,
+		    bool may_sleep)
+{
+	if (gather->pages)
+		window->flush = ff_mirror_post(window->mirror, gather->start,
+					       gather->end - gather->start,
+					       may_sleep);
+	return window->flush;
+}
+
+/*
+ * What remains to be done when an invalidation has posted its flush. While it
+ * lasts nothing is mapped in its window, so what is stale in its range was taken
+ * out before @fence, by whom ever: none of it is left to mm's use when it ends.
+ * The DMA mappings are undone, and tables that become empty with them are freed
+ * after a flush of their own.
+ */
+static void ff_window_settle(struct ff_window *window, unsigned long start,
+			     unsigned long end, u64 fence,
+			     struct list_head *tables)
+{
+	struct ff_mirror *mirror = window->mirror;
+	LIST_HEAD(empty);
+
+	start = max(start, ff_window_start(window));
+	end = min(end, ff_window_end(window));
+	ff_command_wait(mirror->ff, fence);
+	if (mirror->pgt.translated) {
+		fence = 0;
+		scoped_guard(mutex, &mirror->lock) {
+			ff_dma_reap(&mirror->pgt, start, end, &empty);
+			if (!list_empty(&empty))
+				fence = ff_mirror_flush(mirror, start,
+							end - start);
+		}
+		list_splice(&empty, tables);
+		ff_command_wait(mirror->ff, fence);
+	}
+	ff_tables_free(&mirror->pgt, tables);
+}
+
+static void ff_invalidate_told(struct ff_mirror *mirror,
+			       const struct mmu_notifier_range *range,
+			       const struct ff_gather *gather, u64 fence)
+{
+	ff_count(&mirror->ff->counters, FF_COUNT_INVALIDATIONS_FLUSHED,
+		 gather->pages != 0);
+	trace_ff_invalidate(mirror->pasid, range, gather->pages, fence);
+}
+
+/*
+ * For the OOM reaper, which must not sleep and tries again a little later if it is
+ * told that it would have to: if somebody holds the lock, if the command queue is
+ * full, or if the device does not answer at once. What has been taken out by then
+ * stays out, and tables stay until the mirror is detached, for to free one may sleep.
+ * Of a device that does not answer at all the others take care.
+ */
+static bool ff_invalidate_at_once(struct ff_window *window,
+				  const struct mmu_notifier_range *range,
+				  unsigned long seq)
+{
+	struct ff_mirror *mirror = window->mirror;
+	struct ff_device *ff = mirror->ff;
+	struct ff_gather gather;
+	bool passed = false;
+	u64 fence;
+
+	guard(srcu)(&ff->unplug);
+	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE, 1);
+	if (ff_command_reserved(ff) && mutex_trylock(&mirror->lock)) {
+		mmu_interval_set_seq(&window->notifier, seq);
+		ff_window_zap(window, range->start, range->end, &gather);
+		fence = ff_window_flush(window, &gather, false);
+		ff_invalidate_told(mirror, range, &gather, fence);
+		passed = ff_command_poll(ff, fence);
+		list_splice(&gather.tables, &mirror->unlinked);
+		if (passed)
+			ff_dma_reap(&mirror->pgt,
+				    max(range->start, ff_window_start(window)),
+				    min(range->end, ff_window_end(window)),
+				    &mirror->unlinked);
+		mutex_unlock(&mirror->lock);
+	}
+	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE_REFUSED, !passed);
+	return passed;
+}
+
+/*
+ * Leaves the wait for the flush to the second pass, so that one invalidation of
+ * several windows waits for all of them at once. False if there is nothing to wait
+ * for, or another invalidation of the window has the slot.
+ */
+static bool ff_window_defer(struct ff_window *window, u64 fence,
+			    struct list_head *tables)
+{
+	if (ff_command_passed(window->mirror->ff, fence) ||
+	    test_and_set_bit_lock(0, &window->finishing))
+		return false;
+	window->fence = fence;
+	list_splice(tables, &window->tables);
+	return true;
+}
+
+/*
+ * The device is used whether it is being unbound or not, for the pages must not be
+ * kept: unbinding takes out the rest of them and then waits once more.
+ */
+static bool
+ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
+			   const struct mmu_notifier_range *range,
+			   unsigned long seq,
+			   struct mmu_interval_notifier_finish **finish)
+{
+	struct ff_window *window =
+		container_of(notifier, struct ff_window, notifier);
+	struct ff_mirror *mirror = window->mirror;
+	struct ff_device *ff = mirror->ff;
+	struct ff_gather gather;
+	int section;
+	u64 fence;
+
+	ff_count(&ff->counters, FF_COUNT_INVALIDATIONS, 1);
+	if (!mmu_notifier_range_blockable(range))
+		return ff_invalidate_at_once(window, range, seq);
+
+	section = srcu_read_lock(&ff->unplug);
+	mutex_lock(&mirror->lock);
+	mmu_interval_set_seq(notifier, seq);
+	ff_window_zap(window, range->start, range->end, &gather);
+	fence = ff_window_flush(window, &gather, true);
+	mutex_unlock(&mirror->lock);
+
+	ff_invalidate_told(mirror, range, &gather, fence);
+	if (ff_window_defer(window, fence, &gather.tables)) {
+		window->section = section;
+		window->start = range->start;
+		window->end = range->end;
+		*finish = &window->finish;
+	} else {
+		ff_window_settle(window, range->start, range->end, fence,
+				 &gather.tables);
+		ff_device_exit(ff, section);
+	}
+	return true;
+}
+
+static void
+ff_mirror_invalidate_finish(struct mmu_interval_notifier_finish *finish)
+{
+	struct ff_window *window =
+		container_of(finish, struct ff_window, finish);
+	struct ff_device *ff = window->mirror->ff;
+	int section = window->section;
+
+	ff_window_settle(window, window->start, window->end, window->fence,
+			 &window->tables);
+	clear_bit_unlock(0, &window->finishing);
+	ff_device_exit(ff, section);
+}
+
+const struct mmu_interval_notifier_ops ff_mirror_ops = {
+	.invalidate_start = ff_mirror_invalidate_start,
+	.invalidate_finish = ff_mirror_invalidate_finish,
+};
