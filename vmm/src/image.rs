@@ -14,16 +14,12 @@ const MANIFEST: &str = "manifest.json";
 /// Why there is no image to use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// None in the cache.
     #[error("no guest image in {}; run guest-image/build", .0.display())]
     Missing(PathBuf),
-    /// Named by the user, but not one.
     #[error("{} is no guest image (it has no {MANIFEST}); run guest-image/build", .0.display())]
     NotAnImage(PathBuf),
-    /// The manifest does not say what it should.
     #[error("cannot read {}", .0.display())]
     Manifest(PathBuf, #[source] io::Error),
-    /// A part of it is gone.
     #[error("the guest image lacks {}; run guest-image/build", .0.display())]
     Incomplete(PathBuf),
 }

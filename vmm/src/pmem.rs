@@ -25,44 +25,28 @@ pub struct Pmem {
 /// Why a file cannot be a guest's memory.
 #[derive(Debug, thiserror::Error)]
 pub enum PmemError {
-    /// It is not there, and nobody said how large it should be.
     #[error("{} is not there; to have it made, give its size: --pmem {},size=512M", .0.display(), .0.display())]
     Missing(PathBuf),
-    /// It is something else.
     #[error("{} is not a file, so it cannot be persistent memory", .0.display())]
     NotAFile(PathBuf),
-    /// Nobody may write to it.
     #[error("{} is read-only; a guest's persistent memory must be writable", .0.display())]
     ReadOnly(PathBuf),
-    /// The system says no.
     #[error("cannot open {} for persistent memory", .0.display())]
     Open(PathBuf, #[source] io::Error),
-    /// The file system has no room for it.
     #[error("there is no room for {} MiB of persistent memory in {}", bytes >> 20, path.display())]
     NoRoom {
-        /// The file.
         path: PathBuf,
-        /// Its wanted length.
         bytes: u64,
-        /// The system's reason.
         #[source]
         source: io::Error,
     },
-    /// A size that no guest can use.
     #[error(
         "persistent memory has {} MiB to {} GiB in steps of {} MiB; {} would have {bytes} bytes",
         MIN >> 20, MAX >> 30, STEP >> 20, path.display()
     )]
-    Size {
-        /// The file.
-        path: PathBuf,
-        /// Its size, or the one that was asked for.
-        bytes: u64,
-    },
-    /// Two guests would destroy each other's file system.
+    Size { path: PathBuf, bytes: u64 },
     #[error("{} is the persistent memory of another guest that runs", .0.display())]
     InUse(PathBuf),
-    /// It cannot be mapped.
     #[error("cannot map {} as memory", .0.display())]
     Map(PathBuf, #[source] io::Error),
 }

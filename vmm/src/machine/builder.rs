@@ -10,7 +10,7 @@ use super::functions::Functions;
 use super::interrupts::Interrupts;
 use super::memory::{self, Slots};
 use super::run::Machine;
-use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineEnds, MachineSpec};
+use super::spec::{GuestStreams, MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec};
 use super::vcpu::VcpuContext;
 use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::serial::{self, SerialLine, SerialPort};
@@ -51,7 +51,7 @@ impl Machine {
     }
 
     /// Makes a machine from its description; nothing runs yet.
-    pub fn build(spec: &MachineSpec, ports: MachineEnds) -> Result<Machine, MachineError> {
+    pub fn build(spec: &MachineSpec, ports: GuestStreams) -> Result<Machine, MachineError> {
         check(spec)?;
         let kvm = open_kvm()?;
         let supported = kvm

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A KVM machine with the accelerator in it: what a caller describes
-//! ([`MachineSpec`]), what it connects ([`MachineEnds`]), and how a run ends
+//! ([`MachineSpec`]), what it connects ([`GuestStreams`]), and how a run ends
 //! ([`MachineEnd`]).
 
 mod acpi;
@@ -29,4 +29,4 @@ pub use counters::Observer;
 pub use end::{MachineEnd, Stopper};
 pub use error::{Blame, MachineError};
 pub use run::Machine;
-pub use spec::{Initrd, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MachineEnds, MachineSpec};
+pub use spec::{GuestStreams, Initrd, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MachineSpec};

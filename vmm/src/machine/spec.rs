@@ -52,19 +52,19 @@ pub struct MachineSpec {
     pub plain_xsave: bool,
 }
 
-/// The machine's ends of its byte streams. A stream whose other end is closed
-/// reads as end of file and swallows what is written.
+/// One end of each of a guest's byte streams. For a machine, a stream whose other end
+/// is closed reads as end of file and swallows what is written.
 #[derive(Debug)]
-pub struct MachineEnds {
+pub struct GuestStreams {
     /// The serial line, COM1.
     pub serial: UnixStream,
-    /// Port `farfault.stdin`.
+    /// Read by the guest's command: port `farfault.stdin`.
     pub stdin: UnixStream,
-    /// Port `farfault.stdout`.
+    /// Written by it.
     pub stdout: UnixStream,
-    /// Port `farfault.stderr`.
+    /// Written by it.
     pub stderr: UnixStream,
-    /// Port `farfault.control`.
+    /// Lines to and from init: port `farfault.control`.
     pub control: UnixStream,
 }
 

@@ -24,13 +24,10 @@ const INNER_REQUEST: &str = "/farfault/request";
 /// Why the initrd cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    /// A member cannot be written.
     #[error("cannot pack the first guest's files")]
     Archive(#[from] ArchiveError),
-    /// The image's part cannot be read.
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// There is no memory for it.
     #[error("cannot hold the first guest's initrd in memory")]
     Memory(#[from] io::Error),
 }

@@ -7,7 +7,7 @@ mod disk;
 mod pmem_bars;
 mod qemu;
 
-use crate::machine::MachineEnds;
+use crate::machine::GuestStreams;
 use crate::pmem::PmemError;
 use crate::session::{RunEnd, Session, SessionResult, connect};
 use crate::stats::Recorder;
@@ -41,16 +41,12 @@ const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off ini
 /// Why nested mode does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum NestedError {
-    /// The first guest's files cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
-    /// A file cannot be persistent memory.
     #[error(transparent)]
     Pmem(#[from] PmemError),
-    /// QEMU does not start.
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
-    /// A system call failed on the way.
     #[error("cannot connect the first guest")]
     Connect(#[from] io::Error),
 }
@@ -99,7 +95,7 @@ impl FirstGuest {
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
         let (ends, ports) = connect()?;
-        let MachineEnds { serial, stdin, stdout, stderr, control } = ports;
+        let GuestStreams { serial, stdin, stdout, stderr, control } = ports;
         let inherited: [OwnedFd; 5] =
             [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
         let mut command = self.qemu.command();

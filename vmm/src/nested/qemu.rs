@@ -15,31 +15,17 @@ const OLDEST: u32 = 10;
 /// Why there is no QEMU to use.
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
-    /// None anywhere.
     #[error(
         "nested mode needs {NAME} {OLDEST} or newer: none in the image's tools tree or on PATH; \
          run guest-image/build, or name one with --qemu"
     )]
     Missing,
-    /// It cannot be run.
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] std::io::Error),
-    /// It is something else.
     #[error("{} does not say which QEMU it is: {why}", path.display())]
-    NotQemu {
-        /// Where it is.
-        path: PathBuf,
-        /// What it said instead.
-        why: String,
-    },
-    /// Too old.
+    NotQemu { path: PathBuf, why: String },
     #[error("{} is QEMU {version}; nested mode needs {OLDEST} or newer", path.display())]
-    Old {
-        /// Where it is.
-        path: PathBuf,
-        /// Which it is.
-        version: Version,
-    },
+    Old { path: PathBuf, version: Version },
 }
 
 /// A version of QEMU.

@@ -32,22 +32,16 @@ const PD: u64 = 0x3000;
 /// Why KVM cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// `/dev/kvm` cannot be opened.
     #[error("/dev/kvm: {}", reason(.0))]
     Open(kvm_ioctls::Error),
-    /// A step of making the probe guest failed.
     #[error("KVM refuses to make a probe guest ({0}): {1}")]
     Make(&'static str, kvm_ioctls::Error),
-    /// The probe guest's memory cannot be had.
     #[error("no memory for a probe guest: {0}")]
     Memory(String),
-    /// The guest ended otherwise than by giving its result.
     #[error("KVM cannot run what a stock kernel needs: {0}")]
     Ended(String),
-    /// The guest gave another result.
     #[error("KVM computes wrongly: the probe guest's result is {0:#x}, not {RESULT:#x}")]
     Result(u32),
-    /// The guest does not end.
     #[error("KVM's probe guest does not end")]
     Hang,
 }

@@ -26,21 +26,9 @@ pub enum ControlMessage {
     /// Init is up.
     Started,
     /// A named point in the workload, with the driver's counters there.
-    Mark {
-        /// Its name.
-        name: String,
-        /// The driver's counters.
-        driver: Counters,
-    },
+    Mark { name: String, driver: Counters },
     /// The command has ended.
-    Exit {
-        /// Its exit code.
-        code: u8,
-        /// The driver's counters at the end.
-        driver: Counters,
-        /// What the run inside a first guest counted.
-        inner: Option<Box<Report>>,
-    },
+    Exit { code: u8, driver: Counters, inner: Option<Box<Report>> },
     /// Init cannot go on.
     Error(String),
 }

@@ -9,7 +9,7 @@ mod streams;
 mod terminal;
 mod verdict;
 
-use crate::machine::MachineEnd;
+use crate::machine::{GuestStreams, MachineEnd};
 use crate::output;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
@@ -27,7 +27,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 use streams::InputEnd;
-pub use streams::{HostEnds, Stdio, connect};
+pub use streams::{Stdio, connect};
 use terminal::RawTerminal;
 use verdict::{GuestEvent, Verdict};
 pub use verdict::{RunEnd, SessionResult};
@@ -111,14 +111,14 @@ impl Session {
     /// Holds the session with one guest, from its start to its end.
     pub fn attend(
         &mut self,
-        ends: HostEnds,
+        ends: GuestStreams,
         guest: &dyn Guest,
         runner: Runner,
         recorder: &mut Recorder,
     ) -> io::Result<SessionResult> {
         self.attempt += 1;
         let log = Arc::new(Mutex::new(SerialLog::default()));
-        let HostEnds { serial, stdin, stdout, stderr, control } = ends;
+        let GuestStreams { serial, stdin, stdout, stderr, control } = ends;
         let winsize = control.try_clone()?;
         // An init that does not read must not hold us up.
         winsize.set_write_timeout(Some(Duration::from_secs(1)))?;

@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::exit;
-use crate::machine::MachineEnds;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -45,7 +44,7 @@ struct Seen {
 fn session(
     options: SessionOptions,
     input: &[u8],
-    machine: impl FnOnce(&MachineEnds, &Receiver<()>) -> MachineEnd + Send + 'static,
+    machine: impl FnOnce(&GuestStreams, &Receiver<()>) -> MachineEnd + Send + 'static,
 ) -> Seen {
     let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
     let (stdin, mut typist) = UnixStream::pair().expect("stdin");
@@ -215,7 +214,7 @@ fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let mut recorder = Recorder::new("nested");
     let (stop, _stopped) = mpsc::channel();
     let fake = Fake(stop);
-    let mut attempt = |end: fn(&MachineEnds)| {
+    let mut attempt = |end: fn(&GuestStreams)| {
         let (ends, ports) = connect().expect("sockets");
         let runner: Runner = Box::new(move || {
             end(&ports);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The byte streams between host and guest, and the threads that copy them.
 
-use crate::machine::MachineEnds;
+use crate::machine::GuestStreams;
 use crate::output::{wait_for, write_all};
 use nix::poll::PollFlags;
 use std::fs::File;
@@ -13,36 +13,21 @@ use std::os::unix::net::UnixStream;
 /// What ends a session when typed in raw mode: Ctrl-], as in telnet and virsh.
 const ESCAPE: u8 = 0x1d;
 
-/// Our ends of the guest's streams.
-#[derive(Debug)]
-pub struct HostEnds {
-    /// The serial line.
-    pub serial: UnixStream,
-    /// Read by the guest's command.
-    pub stdin: UnixStream,
-    /// Written by the guest's command.
-    pub stdout: UnixStream,
-    /// Written by the guest's command.
-    pub stderr: UnixStream,
-    /// Lines to and from init.
-    pub control: UnixStream,
-}
-
-/// Five connections: our ends and the machine's.
-pub fn connect() -> io::Result<(HostEnds, MachineEnds)> {
-    let (serial, serial_port) = UnixStream::pair()?;
-    let (stdin, stdin_port) = UnixStream::pair()?;
-    let (stdout, stdout_port) = UnixStream::pair()?;
-    let (stderr, stderr_port) = UnixStream::pair()?;
-    let (control, control_port) = UnixStream::pair()?;
-    let ports = MachineEnds {
-        serial: serial_port,
-        stdin: stdin_port,
-        stdout: stdout_port,
-        stderr: stderr_port,
-        control: control_port,
+/// Both ends of a guest's streams: ours and the machine's.
+pub fn connect() -> io::Result<(GuestStreams, GuestStreams)> {
+    let pair = UnixStream::pair;
+    let (serial, stdin, stdout, stderr, control) = (pair()?, pair()?, pair()?, pair()?, pair()?);
+    let streams = |[serial, stdin, stdout, stderr, control]: [UnixStream; 5]| GuestStreams {
+        serial,
+        stdin,
+        stdout,
+        stderr,
+        control,
     };
-    Ok((HostEnds { serial, stdin, stdout, stderr, control }, ports))
+    Ok((
+        streams([serial.0, stdin.0, stdout.0, stderr.0, control.0]),
+        streams([serial.1, stdin.1, stdout.1, stderr.1, control.1]),
+    ))
 }
 
 /// The program's own standard streams, unbuffered.

@@ -2,15 +2,10 @@
 //! The user's terminal: raw while the guest has it, and as it was on every
 //! way out.
 
-// The window size has no safe wrapper in the crates at hand.
-#![allow(unsafe_code)]
-
-use nix::libc;
 use nix::sys::termios::{self, SetArg, Termios};
+use rustix::termios::tcgetwinsize;
 use std::io::Stdin;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-
-nix::ioctl_read_bad!(get_window_size, libc::TIOCGWINSZ, libc::winsize);
+use std::os::fd::AsFd;
 
 /// A terminal in raw mode; dropping it restores what was.
 pub struct RawTerminal {
@@ -39,13 +34,11 @@ impl Drop for RawTerminal {
 
 /// Rows and columns of the terminal on standard input, if it is one.
 pub fn window_size() -> Option<(u16, u16)> {
-    size_of(std::io::stdin().as_fd())
+    size_of(std::io::stdin())
 }
 
-fn size_of(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes one winsize, and `size` is one that outlives the call.
-    unsafe { get_window_size(terminal.as_raw_fd(), &raw mut size) }.ok()?;
+fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(terminal).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
@@ -56,6 +49,6 @@ mod tests {
     #[test]
     fn what_is_no_terminal_has_no_size() {
         let file = std::fs::File::open("/dev/null").expect("/dev/null");
-        assert_eq!(size_of(file.as_fd()), None);
+        assert_eq!(size_of(file), None);
     }
 }
