@@ -199,10 +199,9 @@ fn a_bad_place_for_counts_is_known_before_the_run() {
     let full = shell(&image.run("--stats-json /dev/full"));
     assert_eq!(full.0, Some(69), "{}", full.2);
     assert!(full.2.contains("cannot write /dev/full: No space left"), "{}", full.2);
-    let read = format!(
-        "cat {fifo} & {}; code=$?; wait; exit $code",
-        image.run(&format!("--stats-json {fifo}"))
-    );
+    // A reader is there from the start; it reads when all is written.
+    let run = image.run(&format!("--stats-json {fifo}"));
+    let read = format!("exec 3<>{fifo}; {run}; code=$?; exec 4<{fifo} 3>&-; cat <&4; exit $code");
     let (status, stdout, _) = shell(&read);
     assert_eq!(status, Some(3));
     assert!(stdout.contains("\"faults\": 7"), "{stdout}");

@@ -124,19 +124,15 @@ fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Unusable> {
 fn enter_long_mode(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
     let mut sregs: kvm_sregs = vcpu.get_sregs()?;
     let segment = |selector, type_, db, l| kvm_segment {
-        base: 0,
         limit: 0xffff_ffff,
         selector,
         type_,
         present: 1,
-        dpl: 0,
         db,
         s: 1,
         l,
         g: 1,
-        avl: 0,
-        unusable: 0,
-        padding: 0,
+        ..Default::default()
     };
     sregs.cs = segment(0x10, 0xb, 0, 1);
     let data = segment(0x18, 0x3, 1, 0);

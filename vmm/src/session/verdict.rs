@@ -86,13 +86,8 @@ impl RunEnd {
 
     /// Whether the serial log says more about it.
     pub fn explained_by_serial(&self) -> bool {
-        match self {
-            RunEnd::Panicked | RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::TimedOut(_) => {
-                true
-            }
-            RunEnd::InitFailed(_) | RunEnd::Exit(_) | RunEnd::Signalled(_) => false,
-            RunEnd::Escaped | RunEnd::OutputFailed(_) | RunEnd::Failed(_) => false,
-        }
+        use RunEnd::{Lost, NeverStarted, Panicked, TimedOut};
+        matches!(self, Panicked | Lost(_) | NeverStarted(_) | TimedOut(_))
     }
 }
 

@@ -88,18 +88,11 @@ impl DriverState {
 
     /// Forgets everything the driver has said.
     pub fn reset(&mut self) {
-        self.status = 0;
-        self.driver_features = 0;
-        self.device_select = 0;
-        self.driver_select = 0;
-        self.config_vector = NO_VECTOR;
-        self.queue_select = 0;
-        for queue in &mut self.queues {
-            queue.ring.reset();
-            queue.vector = NO_VECTOR;
+        let (memory, msix) = (Arc::clone(&self.memory), Arc::clone(&self.msix));
+        if let Some(new) = DriverState::new(self.queues.len(), memory, msix) {
+            let (bus_master, generation) = (self.bus_master, self.generation + 1);
+            *self = DriverState { bus_master, generation, ..new };
         }
-        self.resetting = false;
-        self.generation += 1;
     }
 
     /// Whether the queues may be worked on.
