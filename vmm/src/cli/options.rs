@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: what the user may say.
 
-use super::values::{self, PmemFile, UserFile, Variable};
+use super::values::{self, PmemFile, UserFile};
 use crate::exit;
 use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -121,8 +121,9 @@ pub struct VmArgs {
     #[arg(long = "file", value_name = "HOST[:GUEST]", help_heading = "Command")]
     pub files: Vec<UserFile>,
     /// Set a variable for the command (repeatable)
-    #[arg(long = "env", short, value_name = "KEY=VALUE", help_heading = "Command")]
-    pub env: Vec<Variable>,
+    #[arg(long = "env", short, value_name = "KEY=VALUE", value_parser = values::variable,
+          help_heading = "Command")]
+    pub env: Vec<(String, String)>,
     /// Directory in which the command starts
     #[arg(long, value_name = "DIR", default_value = "/", help_heading = "Command")]
     pub cwd: String,

@@ -4,7 +4,7 @@
 
 use super::options::{Accel, VmArgs};
 use super::request::Request;
-use super::values::{self, Variable};
+use super::values;
 use crate::archive::{self, Archive, GuestCommand, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
@@ -66,11 +66,7 @@ impl Plan {
             (None, Some(image)) => of(image).map_err(Failure::host_lacks),
             (None, None) => Err(Failure::host_lacks("no guest image")),
         };
-        let mut env: BTreeMap<String, String> = args
-            .env
-            .iter()
-            .map(|variable| (variable.key.clone(), variable.value.clone()))
-            .collect();
+        let mut env: BTreeMap<_, _> = args.env.iter().cloned().collect();
         if raw && let Ok(term) = std::env::var("TERM") {
             env.entry("TERM".to_owned()).or_insert(term);
         }
@@ -191,7 +187,7 @@ impl Plan {
             files: Vec::new(),
             pmem: Vec::new(),
             pmem_parts: bars.inner_parts(),
-            env: self.command.env.iter().map(Variable::new).collect(),
+            env: self.command.env.clone().into_iter().collect(),
             stats: false,
             stats_json: Some(INNER_STATS.into()),
             quiet: self.request.vm.verbose == 0,

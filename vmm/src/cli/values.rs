@@ -51,32 +51,11 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         })
 }
 
-/// `KEY=VALUE` of the guest's environment.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Variable {
-    /// The part before the first `=`.
-    pub key: String,
-    /// All after it.
-    pub value: String,
-}
-
-impl Variable {
-    /// One that is known already.
-    pub fn new((key, value): (&String, &String)) -> Variable {
-        Variable { key: key.clone(), value: value.clone() }
-    }
-}
-
-impl FromStr for Variable {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Variable, String> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok(Variable { key: key.to_owned(), value: value.to_owned() })
-            }
-            _ => Err(format!("'{text}' is not KEY=VALUE")),
-        }
+/// Reads `KEY=VALUE` of the guest's environment.
+pub fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("'{text}' is not KEY=VALUE")),
     }
 }
 
@@ -206,10 +185,9 @@ mod tests {
 
     #[test]
     fn variables_keep_later_equal_signs() {
-        let variable = Variable { key: "A".into(), value: "b=c".into() };
-        assert_eq!("A=b=c".parse(), Ok(variable));
-        assert!("A".parse::<Variable>().is_err());
-        assert!("=A".parse::<Variable>().is_err());
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(variable("A").is_err());
+        assert!(variable("=A").is_err());
     }
 
     #[test]

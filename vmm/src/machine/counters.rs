@@ -51,11 +51,12 @@ impl Observer {
 
     /// The counters as of now.
     pub fn counters(&self) -> MachineCounters {
+        let [pio_exits, mmio_exits, other_exits, boot_exits] = self.exits.read();
         MachineCounters {
-            pio_exits: self.exits.pio(),
-            mmio_exits: self.exits.mmio(),
-            other_exits: self.exits.other(),
-            boot_exits: self.exits.at_start(),
+            pio_exits,
+            mmio_exits,
+            other_exits,
+            boot_exits,
             ioeventfd_doorbells: self.accelerator.doorbells_rung(),
             msix_sent: self.accelerator.messages_sent(),
             dma_faults: self.iommu.as_ref().map_or(0, |iommu| iommu.faults()),

@@ -56,28 +56,14 @@ impl Exits {
     /// Remembers the count until now as what starting the guest took. Only the
     /// first call does.
     pub fn mark_started(&self) {
-        let now = self.pio() + self.mmio();
-        let _ = self.at_start.compare_exchange(0, now, Relaxed, Relaxed);
+        let [pio, mmio, ..] = self.read();
+        let _ = self.at_start.compare_exchange(0, pio + mmio, Relaxed, Relaxed);
     }
 
-    /// Port accesses.
-    pub fn pio(&self) -> u64 {
-        self.pio.load(Relaxed)
-    }
-
-    /// Memory accesses.
-    pub fn mmio(&self) -> u64 {
-        self.mmio.load(Relaxed)
-    }
-
-    /// Exits that were no accesses.
-    pub fn other(&self) -> u64 {
-        self.other.load(Relaxed)
-    }
-
-    /// Accesses of both kinds until [`Exits::mark_started`].
-    pub fn at_start(&self) -> u64 {
-        self.at_start.load(Relaxed)
+    /// Port accesses, memory accesses, exits that were neither, and accesses of both
+    /// kinds until [`Exits::mark_started`].
+    pub fn read(&self) -> [u64; 4] {
+        [&self.pio, &self.mmio, &self.other, &self.at_start].map(|count| count.load(Relaxed))
     }
 
     /// A table of places, the most frequent first.
@@ -113,8 +99,7 @@ mod tests {
         exits.mark_started();
         exits.count(Access::MemoryRead, 0xe000_0000);
         exits.mark_started();
-        assert_eq!((exits.pio(), exits.mmio(), exits.other()), (2, 2, 1));
-        assert_eq!(exits.at_start(), 3);
+        assert_eq!(exits.read(), [2, 2, 1, 3]);
     }
 
     #[test]
@@ -122,7 +107,7 @@ mod tests {
         let exits = Exits::default();
         (0..2 * PLACES as u64).for_each(|address| exits.count(Access::MemoryRead, address));
         assert_eq!(exits.histogram().lines().count(), PLACES);
-        assert_eq!(exits.mmio(), 2 * PLACES as u64);
+        assert_eq!(exits.read()[1], 2 * PLACES as u64);
     }
 
     #[test]
