@@ -14,13 +14,13 @@ mod speeds;
 mod table;
 
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::memory;
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::{BAD_USAGE, FAILED};
+use farfault_guest_programs::{ktap, memory};
 use std::process::ExitCode;
 use table::Table;
 
-const USAGE: &str = "measure [--mib M] sizes|prefetch|lengths|permits|speeds...";
+const USAGE: &str = "measure [--mib M] sizes|prefetch|lengths|permits|speeds... | --test-permits";
 
 /// Makes a table out of buffers of so many bytes.
 type Measure = fn(usize) -> Result<Table, Failure>;
@@ -39,13 +39,17 @@ fn main() -> ExitCode {
         println!("usage: {USAGE}\n\nPrints tables of what memory shared with the device costs.");
         return ExitCode::SUCCESS;
     }
-    let (bytes, wanted) = match read(&mut options) {
+    let permits = options.switch("--test-permits");
+    let (bytes, wanted) = match read(&mut options, permits) {
         Ok(read) => read,
         Err(failure) => {
             eprintln!("measure: {failure}; usage: {USAGE}");
             return ExitCode::from(BAD_USAGE);
         }
     };
+    if permits {
+        return ktap::run(permits::tests(bytes));
+    }
     for measure in wanted {
         match memory::allow_huge_pages().map_err(Failure::from).and_then(|()| measure(bytes)) {
             Ok(table) => println!("{table}"),
@@ -58,14 +62,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read(options: &mut Options) -> Result<(usize, Vec<Measure>), Failure> {
+fn read(options: &mut Options, permits: bool) -> Result<(usize, Vec<Measure>), Failure> {
     let mib: usize = within("--mib", options.option("--mib", 64)?, 4..=1 << 14)?;
     let mut wanted = Vec::new();
     while let Some(name) = options.operand::<String>("TABLE")? {
         let found = TABLES.iter().find(|(known, _)| *known == name);
         wanted.push(found.ok_or_else(|| format!("there is no table '{name}'"))?.1);
     }
-    if wanted.is_empty() {
+    if wanted.is_empty() != permits {
         return Err("say which table".into());
     }
     Ok((mib << 20, wanted))

@@ -9,28 +9,119 @@ use crate::compaction::{self, LowMemory};
 use crate::table::Table;
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_guest_programs::children::{Child, Signpost};
+use farfault_guest_programs::ktap::{Outcome, Trial, expect};
 use farfault_guest_programs::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, memory_file};
 use farfault_guest_programs::pagemap::{Entry, Pagemap};
 use farfault_guest_programs::{Failure, pins};
 use nix::errno::Errno;
 use nix::libc;
+use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-/// Does something to memory in use, and says what came of it.
-type Row = fn(&mut Scene) -> Result<String, Failure>;
+/// What came of something.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// So many pages of all, and what became of them.
+    Share {
+        some: usize,
+        all: usize,
+        what: &'static str,
+    },
+    Count(u64),
+    Words(String),
+}
 
-const ROWS: [(&str, Row); 9] = [
-    ("pages pinned", pages_pinned),
-    ("reclaim (MADV_PAGEOUT)", reclaim),
-    ("migration (soft offline of a page)", migrate),
-    ("compaction (compact_memory)", compact),
-    ("collapse (MADV_COLLAPSE)", collapse),
-    ("munmap", unmap),
-    ("fork, both alive", fork),
-    ("discard (MADV_DONTNEED), written anew", discard),
-    ("file truncated", truncate),
+/// What must come of it.
+enum Wanted {
+    NoPage,
+    NearlyAllPages,
+    Nothing,
+    EveryPage,
+    Words(&'static str),
+}
+
+/// Something that is done to memory in use.
+struct Row {
+    name: &'static str,
+    run: fn(&mut Scene) -> Result<Found, Failure>,
+    /// With which backing it tells the mirror from pinned memory.
+    tells: &'static [Backing],
+    mirror: Wanted,
+    pinned: Wanted,
+}
+
+const BOTH: &[Backing] = &Backing::ALL;
+/// Compaction leaves huge pages where they are: they are what it makes room for. Nor is
+/// there anything to collapse, and a file in memory has small pages.
+const SMALL: &[Backing] = &[Backing::Small];
+
+#[rustfmt::skip]
+const ROWS: [Row; 9] = [
+    Row { name: "pages pinned", run: pages_pinned, tells: BOTH,
+        mirror: Wanted::Nothing, pinned: Wanted::EveryPage },
+    Row { name: "reclaim (MADV_PAGEOUT)", run: reclaim, tells: BOTH,
+        mirror: Wanted::NearlyAllPages, pinned: Wanted::NoPage },
+    Row { name: "migration (soft offline of a page)", run: migrate, tells: BOTH,
+        mirror: Wanted::Words("moved"), pinned: Wanted::Words("refused (EBUSY)") },
+    Row { name: "compaction (compact_memory)", run: compact, tells: SMALL,
+        mirror: Wanted::NearlyAllPages, pinned: Wanted::NoPage },
+    Row { name: "collapse (MADV_COLLAPSE)", run: collapse, tells: SMALL,
+        mirror: Wanted::Words("collapsed"), pinned: Wanted::Words("refused (EAGAIN)") },
+    Row { name: "munmap", run: unmap, tells: BOTH,
+        mirror: Wanted::Words("memory comes back, the device is refused"),
+        pinned: Wanted::Words("memory stays taken, the device still has it") },
+    Row { name: "fork, both alive", run: fork, tells: BOTH,
+        mirror: Wanted::Words("all shared until written, the device follows the parent"),
+        pinned: Wanted::Words("all copied at once, the device follows the parent") },
+    Row { name: "discard (MADV_DONTNEED), written anew", run: discard, tells: BOTH,
+        mirror: Wanted::Words("the device sees it"),
+        pinned: Wanted::Words("the device sees what is gone") },
+    Row { name: "file truncated", run: truncate, tells: SMALL,
+        mirror: Wanted::Words("the device is refused; grown again, the device sees it"),
+        pinned: Wanted::Words("the device still has what was cut off; grown again, the device sees what is gone") },
 ];
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share { some: 0, what, .. } => write!(f, "none {what}"),
+            Self::Share { some, all, what } if some == all => write!(f, "all {what}"),
+            Self::Share { some, all, what } => {
+                write!(f, "{} % {what}", (some * 100 / all).clamp(1, 99))
+            }
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether `found` is that, with a buffer of so many pages.
+    fn is(&self, found: &Found, pages: usize) -> bool {
+        match (self, found) {
+            (Self::NoPage, Found::Share { some, .. }) => *some == 0,
+            // All but a few of 100.
+            (Self::NearlyAllPages, Found::Share { some, all, .. }) => some * 100 >= all * 95,
+            (Self::Nothing, Found::Count(count)) => *count == 0,
+            (Self::EveryPage, Found::Count(count)) => *count == pages as u64,
+            (Self::Words(words), Found::Words(found)) => found == words,
+            _ => false,
+        }
+    }
+}
+
+impl Row {
+    fn find(&self, backing: Backing, mode: Mode, bytes: usize) -> Result<Found, Failure> {
+        (self.run)(&mut Scene::new(backing, mode, backing.fresh(bytes)?)?)
+    }
+
+    fn judge(&self, backing: Backing, mode: Mode, bytes: usize) -> Outcome {
+        let found = self.find(backing, mode, bytes)?;
+        let wanted = if mode == Mode::Pinned { &self.pinned } else { &self.mirror };
+        expect(&format!("it is right that: {found}"), wanted.is(&found, bytes / PAGE))
+    }
+}
 
 /// A buffer that the device has written to.
 struct Scene {
@@ -48,18 +139,31 @@ const WRITTEN: u8 = 7;
 pub fn measure(bytes: usize) -> Result<Table, Failure> {
     let head = ["while the device uses it", "backing"];
     let mut table = Table::new(&[&head[..], &Mode::NAMES[..]].concat());
-    for (name, row) in ROWS {
+    for row in &ROWS {
         for backing in Backing::ALL {
-            let mut cells = vec![name.to_owned(), backing.name().to_owned()];
+            let mut cells = vec![row.name.to_owned(), backing.name().to_owned()];
             for mode in Mode::ALL {
-                let told = |failure| format!("{name}, {backing:?}, {mode:?}: {failure}");
-                let scene = Scene::new(backing, mode, backing.fresh(bytes)?);
-                cells.push(scene.and_then(|mut scene| row(&mut scene)).map_err(told)?);
+                let told = |why| format!("{}, {backing:?}, {mode:?}: {why}", row.name);
+                cells.push(row.find(backing, mode, bytes).map_err(told)?.to_string());
             }
             table.row(cells);
         }
     }
     Ok(table)
+}
+
+/// A test for each cell of the table that tells the mirror from pinned memory.
+pub fn tests(bytes: usize) -> Vec<Trial<'static>> {
+    let mut trials = Vec::new();
+    for row in &ROWS {
+        for &backing in row.tells {
+            for (mode, way) in Mode::ALL.into_iter().zip(Mode::NAMES) {
+                let name = format!("{}, {}, {way}", row.name, backing.name());
+                trials.push(Trial::new(name, move || row.judge(backing, mode, bytes)));
+            }
+        }
+    }
+    trials
 }
 
 impl Scene {
@@ -89,66 +193,65 @@ impl Scene {
 
     /// The first byte, as the device sees it; none if it is refused.
     fn seen_by_device(&mut self) -> Result<Option<u8>, Failure> {
-        let target = Region::anonymous(PAGE)?;
+        Ok(self.copied_by_device(1)?.map(|copy| copy[0]))
+    }
+
+    /// The first `length` bytes, likewise.
+    fn copied_by_device(&mut self, length: usize) -> Result<Option<Region>, Failure> {
+        let target = Region::anonymous(length.next_multiple_of(PAGE))?;
         let completion = self.rig.run(Descriptor {
             opcode: abi::OP_COPY as u8,
             source: self.buffer.address,
             destination: target.address(),
-            length: 1,
+            length: length as u64,
             ..Descriptor::default()
         })?;
-        Ok((completion.status == abi::STATUS_OK).then(|| target[0]))
+        Ok((completion.status == abi::STATUS_OK).then_some(target))
     }
 
     /// Contents are as they were, for CPU and device.
     fn is_unharmed(&mut self) -> Result<(), Failure> {
-        let device = self.seen_by_device()?;
+        let length = self.region()?.len();
+        let device = self.copied_by_device(length)?;
+        let device = device.is_some_and(|all| all.iter().all(|&byte| byte == WRITTEN));
         let cpu = self.region()?.iter().all(|&byte| byte == WRITTEN);
-        if cpu && device == Some(WRITTEN) {
-            return Ok(());
-        }
-        Err(format!("contents were lost: CPU {cpu}, device {device:?}").into())
+        expect(&format!("contents are whole: CPU {cpu}, device {device}"), cpu && device)
     }
 }
 
-/// How many pages of all, in words.
-fn share(some: usize, all: usize) -> String {
-    match some {
-        0 => "none".to_owned(),
-        _ if some == all => "all".to_owned(),
-        _ => format!("{} %", (some * 100 / all).clamp(1, 99)),
-    }
+fn words(words: impl Into<String>) -> Result<Found, Failure> {
+    Ok(Found::Words(words.into()))
 }
 
-fn pages_pinned(scene: &mut Scene) -> Result<String, Failure> {
+fn pages_pinned(scene: &mut Scene) -> Result<Found, Failure> {
     let pinned = pins::in_system()? - scene.pinned_before;
     let charged = pins::of_process()?;
     if pinned != charged {
         return Err(format!("{pinned} pages pinned, {charged} charged").into());
     }
-    Ok(pinned.to_string())
+    Ok(Found::Count(pinned))
 }
 
-fn reclaim(scene: &mut Scene) -> Result<String, Failure> {
+fn reclaim(scene: &mut Scene) -> Result<Found, Failure> {
     // Pages that were just made are put where reclaim finds them.
     fs::write("/proc/sys/vm/drop_caches", "1")?;
     scene.region()?.advise(libc::MADV_PAGEOUT)?;
     let frames = scene.frames()?;
     let gone = frames.iter().filter(|&&frame| frame == 0).count();
     scene.is_unharmed()?;
-    Ok(format!("{} reclaimed", share(gone, frames.len())))
+    Ok(Found::Share { some: gone, all: frames.len(), what: "reclaimed" })
 }
 
 /// Has the kernel move a page elsewhere and retire its frame.
-fn migrate(scene: &mut Scene) -> Result<String, Failure> {
+fn migrate(scene: &mut Scene) -> Result<Found, Failure> {
     const MADV_SOFT_OFFLINE: i32 = 101;
     let before = scene.frames()?;
     let result = scene.region()?.advise_range(0, PAGE, MADV_SOFT_OFFLINE);
     let moved = scene.frames()?[0] != before[0];
     scene.is_unharmed()?;
     match (result, moved) {
-        (Ok(()), true) => Ok("moved".to_owned()),
-        (Err(error), false) => Ok(format!("refused ({error:?})")),
+        (Ok(()), true) => words("moved"),
+        (Err(error), false) => words(format!("refused ({error:?})")),
         (result, moved) => Err(format!("{result:?}, moved: {moved}").into()),
     }
 }
@@ -158,7 +261,7 @@ const COMPACTIONS: usize = 8;
 
 /// Compaction fills what is free at the end of memory with what lies at its start.
 /// So it is done to a buffer at the start, with room at the end.
-fn compact(scene: &mut Scene) -> Result<String, Failure> {
+fn compact(scene: &mut Scene) -> Result<Found, Failure> {
     let length = scene.region()?.len();
     let low = LowMemory::left_for(length)?;
     let buffer = low.buffer(|| scene.backing.fresh(length))?;
@@ -176,13 +279,13 @@ fn compact(scene: &mut Scene) -> Result<String, Failure> {
         }
     }
     scene.is_unharmed()?;
-    Ok(format!("{} moved", share(moved, before.len())))
+    Ok(Found::Share { some: moved, all: before.len(), what: "moved" })
 }
 
 /// How often a collapse is asked for, at most.
 const COLLAPSES: usize = 100;
 
-fn collapse(scene: &mut Scene) -> Result<String, Failure> {
+fn collapse(scene: &mut Scene) -> Result<Found, Failure> {
     let before = scene.frames()?;
     // Where huge pages were declined before.
     scene.region()?.advise(libc::MADV_HUGEPAGE)?;
@@ -198,13 +301,13 @@ fn collapse(scene: &mut Scene) -> Result<String, Failure> {
     let moved = scene.frames()? != before;
     scene.is_unharmed()?;
     match (result, moved) {
-        (Ok(()), true) => Ok("collapsed".to_owned()),
-        (Ok(()), false) => Ok("nothing to do".to_owned()),
-        (Err(error), _) => Ok(format!("refused ({error:?})")),
+        (Ok(()), true) => words("collapsed"),
+        (Ok(()), false) => words("nothing to do"),
+        (Err(error), _) => words(format!("refused ({error:?})")),
     }
 }
 
-fn unmap(scene: &mut Scene) -> Result<String, Failure> {
+fn unmap(scene: &mut Scene) -> Result<Found, Failure> {
     let frames = scene.frames()?;
     scene.region = None;
     let held = held(&frames)?;
@@ -212,9 +315,13 @@ fn unmap(scene: &mut Scene) -> Result<String, Failure> {
         Some(_) => "the device still has it",
         None => "the device is refused",
     };
-    // Somebody else may have got a frame that came back.
-    let memory = if held * 2 < frames.len() { "memory comes back" } else { "memory stays taken" };
-    Ok(format!("{memory}, {device}"))
+    // Somebody else may have got a few frames that came back.
+    let memory = match held * 100 / frames.len() {
+        0..=5 => "memory comes back",
+        95.. => "memory stays taken",
+        _ => "some of the memory comes back",
+    };
+    words(format!("{memory}, {device}"))
 }
 
 /// How many of these frames hold memory of a process.
@@ -230,7 +337,7 @@ fn held(frames: &[u64]) -> Result<usize, Failure> {
     Ok(held)
 }
 
-fn fork(scene: &mut Scene) -> Result<String, Failure> {
+fn fork(scene: &mut Scene) -> Result<Found, Failure> {
     let (looked, forked) = (Signpost::new()?, Signpost::new()?);
     let region = scene.region.take().ok_or("the region is gone")?;
     let child = Child::start(|| {
@@ -252,30 +359,30 @@ fn fork(scene: &mut Scene) -> Result<String, Failure> {
     let copied = if shared == 0 {
         "all copied at once".to_owned()
     } else {
-        format!("{} shared until written", share(shared, entries.len()))
+        let (all, what) = (entries.len(), "shared until written");
+        Found::Share { some: shared, all, what }.to_string()
     };
     let device = if agreed { "follows the parent" } else { "lost the parent" };
-    Ok(format!("{copied}, the device {device}"))
+    words(format!("{copied}, the device {device}"))
 }
 
-fn discard(scene: &mut Scene) -> Result<String, Failure> {
+fn discard(scene: &mut Scene) -> Result<Found, Failure> {
     scene.region()?.advise(MADV_DONTNEED)?;
     scene.region()?.fill(WRITTEN + 1);
-    told_apart(scene)
+    words(told_apart(scene)?)
 }
 
-fn told_apart(scene: &mut Scene) -> Result<String, Failure> {
+fn told_apart(scene: &mut Scene) -> Result<&'static str, Failure> {
     Ok(match scene.seen_by_device()? {
         Some(byte) if byte == WRITTEN + 1 => "the device sees it",
         Some(WRITTEN) => "the device sees what is gone",
         Some(_) => "the device sees neither",
         None => "the device is refused",
-    }
-    .to_owned())
+    })
 }
 
 /// With a file in memory in place of the region, small pages whatever the backing.
-fn truncate(scene: &mut Scene) -> Result<String, Failure> {
+fn truncate(scene: &mut Scene) -> Result<Found, Failure> {
     let length = scene.region()?.len();
     let file: File = memory_file(length as u64)?;
     let region = Region::of_file(&file, length, Sharing::Shared, Access::Write)?;
@@ -287,5 +394,5 @@ fn truncate(scene: &mut Scene) -> Result<String, Failure> {
     };
     file.set_len(length as u64)?;
     scene.region()?[0] = WRITTEN + 1;
-    Ok(format!("{device}; grown again, {}", told_apart(&mut scene)?))
+    words(format!("{device}; grown again, {}", told_apart(&mut scene)?))
 }
