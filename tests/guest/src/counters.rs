@@ -37,9 +37,12 @@ pub fn get(name: &str) -> Result<u64, Failure> {
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
 }
 
-const GAUGES: [&str; 5] = ["contexts", "queues", "notifiers", "table_pages", "dma_mappings"];
+/// What there is now, of things that are given back when the last file is closed; the
+/// first ones go with their context, wherever the device looks meanwhile.
+pub const GAUGES: [&str; 6] =
+    ["contexts", "queues", "notifiers", "table_pages", "dma_mappings", "pages_pinned"];
 
-/// Contexts, queues, notifiers, pages of tables, DMA mappings.
+/// Their values.
 pub type Gauges = [u64; GAUGES.len()];
 
 /// What there is now of things that are made and given back.
@@ -73,8 +76,7 @@ pub fn await_gauges(before: Gauges) -> Result<(), Failure> {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
-            let what = "contexts, queues, notifiers, table pages and DMA mappings";
-            return Err(format!("{what} stay at {now:?}, were {before:?}").into());
+            return Err(format!("{GAUGES:?} stay at {now:?}, were {before:?}").into());
         }
         std::thread::yield_now();
     }

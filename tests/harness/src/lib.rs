@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the project's tests share: reading KTAP, running `farfault`, judging a
-//! guest's kernel log and the driver's gauges, and checking the shape of the source tree.
+//! guest's kernel log, and checking the shape of the source tree.
 
-pub mod gauges;
 pub mod hmm_selftests;
 pub mod imports;
 pub mod kernel_log;

@@ -3,13 +3,16 @@
 //! change, a sign in each cell.
 
 use crate::ktap::{self, Case, Outcome};
+use crate::run::host_file;
+use std::collections::BTreeSet;
+use tempfile::NamedTempFile;
 
 /// How a diagnostic begins that says who refused something.
 const REFUSED: &str = "refused: ";
 /// How one begins that says that the kernel's own bug was met.
 const BUG: &str = "bug of the kernel: ";
 /// How one begins that says what was not done while commands were under way.
-const AT_REST: &str = "at rest only: ";
+pub const AT_REST: &str = "at rest only: ";
 /// How the reason begins why a cell makes no sense.
 const SENSELESS: &str = "not applicable: ";
 
@@ -33,6 +36,27 @@ write-protected by userfaultfd). Each cell is a test of what device and CPU see,
 how many far faults that takes, and that no write or addition is lost;
 `tests/guest/src/bin/matrix` has them. `scripts/matrix --row ROW --column COLUMN` runs one.
 ";
+
+/// How a guest is booted for the matrix, and the disks of its persistent memory. For all
+/// rows it has room for pages of 1 GiB.
+///
+/// # Errors
+/// If there is no place for the disks.
+pub fn machine(all_rows: bool) -> Result<(Vec<String>, [NamedTempFile; 2]), String> {
+    let disks = [host_file()?, host_file()?];
+    let size: &[&str] = match all_rows {
+        true => &["--memory=8G", "--cmdline-append=hugepagesz=1G hugepages=5"],
+        false => &["--memory=2G"],
+    };
+    let fixed = ["--cpus=2", "--timeout=3600"].iter().chain(size);
+    let mut options: Vec<String> = fixed.map(|option| (*option).to_owned()).collect();
+    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.path().display())));
+    Ok((options, disks))
+}
+
+/// How the reason begins why a cell was tried in vain: not for good, as it depends on what
+/// the kernel chose to do.
+const IN_VAIN: &str = "not applicable: compaction has moved none";
 
 /// What a cell shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +146,34 @@ impl Matrix {
         lines.join("\n") + "\n"
     }
 
+    /// Where `page`, as [`markdown`](Self::markdown) has made it, says something else of a
+    /// cell that was run here, or of what the guest's `list` names.
+    #[must_use]
+    pub fn outdated(&self, page: &str, list: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        let (rows, columns) = (rows_of(page), columns_of(page));
+        for (what, title, known) in [
+            ("row", "rows:", rows.iter().map(|row| row.0.as_str()).collect::<BTreeSet<_>>()),
+            ("column", "columns:", columns.iter().map(String::as_str).collect()),
+        ] {
+            let there = listed(list, title);
+            told.extend(there.symmetric_difference(&known).map(|name| format!("{what} {name}")));
+        }
+        for case in &self.cases {
+            let Some((row, column)) = case.name.split_once('/') else { continue };
+            let in_vain =
+                matches!(&case.outcome, Outcome::Skipped(why) if why.starts_with(IN_VAIN));
+            let place = columns.iter().position(|name| name == column);
+            let cells = rows.iter().find(|(name, _)| name == row).map(|(_, cells)| cells);
+            let said = place.and_then(|place| cells?.get(place)).map_or("nothing", String::as_str);
+            let found = Sign::of(case).text();
+            if said != found && !in_vain {
+                told.push(format!("{}: {found}, the page says {said}", case.name));
+            }
+        }
+        told
+    }
+
     /// How many cells there are of each sort, and whether that is as it must be.
     #[must_use]
     pub fn summary(&self) -> (String, bool) {
@@ -193,13 +245,41 @@ impl Matrix {
 
     /// What cells tell that did well: bugs of the kernel that they have got round, and what
     /// they have not done while commands were under way.
-    fn told(&self, sort: &str) -> Vec<String> {
+    #[must_use]
+    pub fn told(&self, sort: &str) -> Vec<String> {
         let of = |case: &Case| {
             let told = case.diagnostics.iter().filter_map(|line| line.strip_prefix(sort));
             told.map(|told| format!("{}: {told}", case.name)).collect::<Vec<_>>()
         };
         self.cases.iter().flat_map(of).collect()
     }
+}
+
+/// Names below `title`, one a line, as `matrix --list` prints them.
+fn listed<'l>(list: &'l str, title: &str) -> BTreeSet<&'l str> {
+    let lines = list.lines().skip_while(|line| *line != title).skip(1);
+    lines.map_while(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect()
+}
+
+/// The rows of a page: name, and signs.
+fn rows_of(page: &str) -> Vec<(String, Vec<String>)> {
+    let row = |line: &str| {
+        let (name, cells) = line.strip_prefix("| `")?.split_once("` |")?;
+        let cells = cells
+            .trim()
+            .trim_end_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('*').to_owned());
+        Some((name.to_owned(), cells.collect()))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+/// Its columns, in the order of their numbers.
+fn columns_of(page: &str) -> Vec<String> {
+    let line = page.lines().find_map(|line| line.strip_prefix("Columns: "));
+    let names = line.unwrap_or_default().trim_end_matches('.').split(", ");
+    names.filter_map(|name| Some(name.split_once(' ')?.1.to_owned())).collect()
 }
 
 /// Adds `name` unless it is there.
@@ -238,6 +318,19 @@ mod tests {
         assert!(text.contains("\n- stack/free: 2 children\n"), "{text}");
         assert!(text.contains("\n- stack/free: it stays whole\n"), "{text}");
         assert!(text.contains("\nColumns: 1 munmap, 2 free.\n"), "{text}");
+    }
+
+    #[test]
+    fn a_page_that_is_not_current_is_noticed() {
+        let matrix = Matrix::read(OUTPUT).expect("cells");
+        let list = "rows:\n  thp   2 MiB\n  heap  by brk\n  stack of a thread\n\
+            columns:\n  munmap all\n  free  MADV_FREE\n";
+        let page = matrix.markdown();
+        assert!(matrix.outdated(&page, list).is_empty(), "{:?}", matrix.outdated(&page, list));
+        let other = page.replace("| `heap` | - |", "| `heap` | ok |");
+        assert_eq!(matrix.outdated(&other, list), ["heap/munmap: -, the page says ok"]);
+        let more = list.replace("columns:", "  new   row\ncolumns:");
+        assert_eq!(matrix.outdated(&page, &more), ["row new"]);
     }
 
     #[test]

@@ -1,26 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Makes a table of a run of the matrix, and judges the run: `farfault-matrix OUTPUT
-//! [MARKDOWN]`. OUTPUT has what the guest printed in its steps `matrix`, `gauges` and
-//! `log`; the page in Markdown is written to MARKDOWN. See scripts/matrix.
+//! Runs the matrix in a guest, prints it as a table, and judges the run. See
+//! scripts/matrix.
 
-use farfault_tests::matrix::Matrix;
-use farfault_tests::run::{Section, section};
-use farfault_tests::{gauges, kernel_log};
+use farfault_tests::kernel_log;
+use farfault_tests::matrix::{self, Matrix};
+use farfault_tests::run::{Farfault, Section, Step, script_of, section};
 use std::process::ExitCode;
+
+/// Exit code for a wrong command line; the guest's programs have one of their own.
+const BAD_USAGE: u8 = 64;
+const BAD_USAGE_IN_GUEST: i32 = 2;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let (output, markdown) = match words.as_slice() {
-        [output] => (output, None),
-        [output, markdown] => (output, Some(markdown)),
-        _ => {
-            eprintln!("farfault-matrix: usage: farfault-matrix OUTPUT [MARKDOWN]");
-            return ExitCode::from(64);
+    let (mut markdown, mut ktap, mut cells) = (None, None, String::new());
+    for pair in words.chunks(2) {
+        match pair {
+            [option, file] if option == "--markdown" => markdown = Some(file),
+            [option, file] if option == "--ktap" => ktap = Some(file),
+            [option, name] if option == "--row" || option == "--column" => {
+                cells.push_str(&format!(" {option} {name}"));
+            }
+            _ => {
+                eprintln!("matrix: '{}': see --help", pair.join(" "));
+                return ExitCode::from(BAD_USAGE);
+            }
         }
-    };
-    match report(output, markdown) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    }
+    match run(&cells, ktap).and_then(|told| report(&told, markdown)) {
+        Ok(code) => code,
         Err(why) => {
             eprintln!("matrix: {why}");
             ExitCode::FAILURE
@@ -28,11 +36,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the guest printed, which is left in the file `ktap` as well.
+fn run(cells: &str, ktap: Option<&String>) -> Result<String, String> {
+    let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
+    let steps =
+        [step("matrix", &format!("matrix{cells}")), step("gauges", "leaks"), step("log", "dmesg")];
+    let (options, _disks) = matrix::machine(true)?;
+    let finished = Farfault::from_environment()?.script(&options, &script_of(&steps, ""))?;
+    if let Some(file) = ktap {
+        std::fs::write(file, &finished.stdout).map_err(|error| format!("{file}: {error}"))?;
+    }
+    match finished.code {
+        Some(0) => Ok(finished.stdout),
+        code => Err(format!("the guest ended with {code:?}:\n{}", finished.stderr)),
+    }
+}
+
 /// Prints the table; gives whether nothing has failed.
-fn report(output: &str, markdown: Option<&String>) -> Result<bool, String> {
-    let told = std::fs::read(output).map_err(|error| format!("{output}: {error}"))?;
-    let told = String::from_utf8_lossy(&told);
-    let cells = step(&told, "matrix")?;
+fn report(told: &str, markdown: Option<&String>) -> Result<ExitCode, String> {
+    let cells = step(told, "matrix")?;
+    if cells.code == Some(BAD_USAGE_IN_GUEST) {
+        eprint!("{}", cells.output);
+        return Ok(ExitCode::from(BAD_USAGE));
+    }
     let matrix = Matrix::read(&cells.output)?;
     println!("{}", matrix.text());
     let (summary, mut passed) = matrix.summary();
@@ -40,12 +66,12 @@ fn report(output: &str, markdown: Option<&String>) -> Result<bool, String> {
         let page = format!("{}\nmatrix: {summary}\n", matrix.markdown());
         std::fs::write(file, page).map_err(|error| format!("{file}: {error}"))?;
     }
-    for failure in matrix.failures().into_iter().chain(complaints(&told, &cells)) {
+    for failure in matrix.failures().into_iter().chain(complaints(told, &cells)) {
         passed = false;
         println!("FAILED {failure}");
     }
     println!("matrix: {summary}");
-    Ok(passed)
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What is wrong beside single cells.
@@ -57,11 +83,8 @@ fn complaints(told: &str, cells: &Section) -> Vec<String> {
         None => found.push("the guest ended before its matrix".to_owned()),
     }
     match step(told, "gauges") {
-        Ok(gauges) => {
-            let left = gauges::not_at_zero(&gauges.output);
-            found
-                .extend(left.iter().map(|gauge| format!("the driver's {gauge} are not back at 0")));
-        }
+        Ok(gauges) if gauges.code == Some(0) => {}
+        Ok(gauges) => found.push(gauges.output),
         Err(why) => found.push(why),
     }
     match step(told, "log") {

@@ -9,7 +9,7 @@ use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::file_mapping::{Advice, Answer, FileMapping};
-use farfault_guest_programs::memory::PAGE;
+use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::RawQueue;
 use nix::fcntl::FallocateFlags;
@@ -66,8 +66,11 @@ pub struct Exercise {
     queue: Option<RawQueue>,
     /// Linux 7.2 warns (fs/dax.c:452) when a system call moves or copies blocks of a file
     /// that xfs has mapped with DAX, whoever has touched the mapping: it takes the page from
-    /// the file before it takes it from page tables.
-    must_unmap: bool,
+    /// the file before it takes it from page tables. That is so where blocks are shared with
+    /// another file, or mapped by huge pages.
+    may_warn: bool,
+    /// Whether blocks have been shared.
+    shares: bool,
     _no_zeroing: Option<NoZeroing>,
     manner: Manner,
     /// What the file system does.
@@ -85,7 +88,8 @@ impl Exercise {
         let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
         let offered = Subject::abilities(folder)?;
         Ok(Exercise {
-            must_unmap: mapping.synchronous && offered.reflink && !manner.keep_mapped,
+            may_warn: mapping.synchronous && offered.reflink && !manner.keep_mapped,
+            shares: false,
             _no_zeroing: if zeroes_wrongly { NoZeroing::new(folder)? } else { None },
             mapping,
             subject,
@@ -123,9 +127,11 @@ impl Exercise {
         if let Some(range) = &watched {
             self.look_at(range)?;
         }
-        if operation.copies_blocks() && self.must_unmap {
+        let huge = self.manner.most >= HUGE_PAGE;
+        if self.may_warn && operation.copies_blocks() && (self.shares || huge) {
             self.mapping.advise(0..self.manner.most, Advice::Unmap)?;
         }
+        self.shares |= operation.shares_blocks();
         self.act(operation, random)?;
         if let Some(range) = &watched {
             self.look_at(range).map_err(|why| format!("right behind it, {why}"))?;

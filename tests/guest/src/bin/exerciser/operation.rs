@@ -171,6 +171,11 @@ impl Operation {
     pub fn copies_blocks(&self) -> bool {
         matches!(self, Self::Write(_) | Self::Truncate(_) | Self::Punch(_) | Self::Zero(_))
     }
+
+    /// Whether files have the same blocks afterwards.
+    pub fn shares_blocks(&self) -> bool {
+        matches!(self, Self::Clone(..) | Self::Save(_) | Self::Restore(_))
+    }
 }
 
 impl Sizes {

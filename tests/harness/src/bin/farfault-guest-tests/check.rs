@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One thing that was looked at, and what was found.
 
+use farfault_tests::kernel_log;
 use farfault_tests::ktap::{self, Outcome};
 use farfault_tests::run::{Finished, Section, section};
-use farfault_tests::{gauges, kernel_log};
+
+/// The step behind all others: it fails if the driver has not given back all that it had.
+pub const LEAKS: (&str, &str) = ("gauges", "leaks");
 
 /// How a check came out.
 #[derive(Debug)]
@@ -108,18 +111,6 @@ pub fn clean_log(finished: &Finished, step: &str) -> Result<(), String> {
     ensure(complaints.is_empty(), || {
         format!("{}\n--- the log's end\n{}", complaints.join("\n"), tail(&log))
     })
-}
-
-/// The step `gauges` printed the driver's counters, and all that can leak is back at 0.
-pub fn gauges(finished: &Finished) -> Result<(), String> {
-    gauges_of(finished, "gauges")
-}
-
-/// As [`gauges`], for a step of another name.
-pub fn gauges_of(finished: &Finished, step: &str) -> Result<(), String> {
-    let output = found(finished, step)?.output;
-    let left = gauges::not_at_zero(&output);
-    ensure(left.is_empty(), || format!("{} not 0:\n{output}", left.join(", ")))
 }
 
 /// What the step printed, or how the guest ended before.

@@ -5,32 +5,74 @@
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a long run.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
+
+pub const SCENARIO: Scenario = Scenario { name: "exerciser", run };
 
 const OPERATIONS: u64 = 1500;
 const OPERATIONS_LONG: u64 = 100_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;
 
-/// On a file that is large enough for DAX to map it by huge pages, so many times fewer.
-const LARGE_SHARE: u64 = 5;
+/// A file system: its name, which is its folder too, its disk, and what is done on it.
+struct FileSystem {
+    name: &'static str,
+    disk: &'static str,
+    runs: &'static [Run],
+}
+
+/// A run of the exerciser: what its step is called behind the file system's name, its
+/// options, and how many times fewer operations it does.
+struct Run {
+    suffix: &'static str,
+    options: &'static str,
+    share: u64,
+    reflink: bool,
+}
+
+const fn whole(reflink: bool) -> Run {
+    Run { suffix: "", options: "", share: 1, reflink }
+}
+
+/// On a file that is large enough for DAX to map it by huge pages.
 /// Without reflinks: of such a file with blocks that are shared, xfs of Linux 7.2 loses a
 /// zeroing, or refuses to collapse a range, with and without a device (operation 1547 with
 /// `--seed 3`, and 867 with `--seed 1`, also with `--cpu-only`).
-const LARGE: &str = "--file-size 8388608 --without reflink";
+const LARGE: Run = Run {
+    suffix: "-large",
+    options: "--file-size 8388608 --without reflink",
+    share: 5,
+    reflink: false,
+};
 
-/// A file system: its name, which is its folder too, and its disk.
-const FILE_SYSTEMS: [(&str, &str); 5] = [
-    ("ext4-dax", "/dev/pmem0"),
-    ("xfs-dax", "/dev/pmem1"),
-    ("ext4", "/dev/ram0"),
-    ("xfs", "/dev/ram1"),
-    ("tmpfs", "tmpfs"),
+/// As long as no block is shared, the mapping stays in page tables whatever is done.
+const MAPPED: Run = Run { suffix: "", options: "--without reflink", share: 2, reflink: false };
+const SHARED: Run = Run { suffix: "-reflink", options: "", share: 2, reflink: true };
+
+const FILE_SYSTEMS: [FileSystem; 5] = [
+    FileSystem { name: "ext4-dax", disk: "/dev/pmem0", runs: &[whole(false), LARGE] },
+    FileSystem { name: "xfs-dax", disk: "/dev/pmem1", runs: &[MAPPED, SHARED, LARGE] },
+    FileSystem { name: "ext4", disk: "/dev/ram0", runs: &[whole(false)] },
+    FileSystem { name: "xfs", disk: "/dev/ram1", runs: &[whole(true)] },
+    FileSystem { name: "tmpfs", disk: "tmpfs", runs: &[whole(false)] },
 ];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+impl FileSystem {
+    fn is_dax(&self) -> bool {
+        self.disk.starts_with("/dev/pmem")
+    }
+
+    /// Each run with its step, and the number of its operations.
+    fn steps(&self, operations: u64) -> impl Iterator<Item = (&Run, String, u64)> {
+        self.runs.iter().map(move |run| {
+            (run, format!("{}{}", self.name, run.suffix), operations.div_ceil(run.share))
+        })
+    }
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
     let (first, second) = (host_file()?, host_file()?);
     let options = [
@@ -44,48 +86,43 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     Ok(checks(&finished, operations))
 }
 
-fn is_dax(name: &str) -> bool {
-    name.ends_with("-dax")
-}
-
-fn large(operations: u64) -> u64 {
-    operations.div_ceil(LARGE_SHARE)
-}
-
 fn steps(operations: u64, seed: u64) -> Vec<Step> {
     let step = |name: &str, command: String| Step { name: name.to_owned(), command };
     let mut steps = vec![step("disks", "prepare disks".to_owned())];
-    for (name, disk) in FILE_SYSTEMS {
-        let exercise = format!("exerciser /{name} --operations {operations} --seed {seed}");
-        steps.push(step(name, format!("prepare {name} {disk} /{name} && {exercise}")));
-        if is_dax(name) {
-            let operations = large(operations);
-            let exercise =
-                format!("exerciser /{name} {LARGE} --operations {operations} --seed {seed}");
-            steps.push(step(&format!("{name}-large"), exercise));
+    for system in &FILE_SYSTEMS {
+        let FileSystem { name, disk, .. } = system;
+        steps.push(step(&format!("{name}-made"), format!("prepare {name} {disk} /{name}")));
+        for (run, called, operations) in system.steps(operations) {
+            let options = run.options;
+            let command =
+                format!("exerciser /{name} {options} --operations {operations} --seed {seed}");
+            steps.push(step(&called, command));
         }
         steps.push(step(&format!("{name}-end"), format!("umount /{name}")));
     }
-    steps.push(step("gauges", COUNTERS.to_owned()));
+    steps.push(step(LEAKS.0, LEAKS.1.to_owned()));
     steps.push(step("log", "dmesg".to_owned()));
     steps
 }
 
 fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
     let mut checks = vec![Check::new("disks", succeeded(finished, "disks"))];
-    for (name, _) in FILE_SYSTEMS {
-        checks.push(Check::new(name, exercised(finished, name, name, operations)));
-        if is_dax(name) {
-            let step = format!("{name}-large");
-            let result = exercised(finished, name, &step, large(operations));
+    for system in &FILE_SYSTEMS {
+        let name = system.name;
+        let made = succeeded(finished, &format!("{name}-made"));
+        checks.push(Check::new(format!("{name}::is made"), made));
+        for (run, step, operations) in system.steps(operations) {
+            let result = exercised(finished, system, run, &step, operations);
             checks.push(Check::new(&step, result));
-            checks.push(Check::new(format!("{step}::by huge pages"), huge(finished, &step)));
+            if run.suffix == LARGE.suffix {
+                checks.push(Check::new(format!("{step}::by huge pages"), huge(finished, &step)));
+            }
         }
         let end = succeeded(finished, &format!("{name}-end"));
         checks.push(Check::new(format!("{name}::can be unmounted"), end));
     }
     checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks
 }
@@ -104,7 +141,13 @@ fn count(line: &str, name: &str) -> Option<u64> {
 }
 
 /// It was done to the end, by CPU and device, with all that the file system is there for.
-fn exercised(finished: &Finished, name: &str, step: &str, operations: u64) -> Result<(), String> {
+fn exercised(
+    finished: &Finished,
+    system: &FileSystem,
+    run: &Run,
+    step: &str,
+    operations: u64,
+) -> Result<(), String> {
     succeeded(finished, step)?;
     let line = summary(finished, step)?;
     println!("note: {step}: {line}");
@@ -112,12 +155,13 @@ fn exercised(finished: &Finished, name: &str, step: &str, operations: u64) -> Re
         let there = line.split_whitespace().any(|word| word == pair);
         ensure(there, || format!("no {pair} in: {line}"))
     };
+    let on_disk = system.disk.starts_with("/dev/");
     says("verified=yes".to_owned())?;
     says(format!("operations={operations}"))?;
-    says(format!("map_sync={}", is_dax(name)))?;
-    says(format!("reflink={}", step.starts_with("xfs") && step == name))?;
-    says(format!("collapse={}", name != "tmpfs"))?;
-    says(format!("insert={}", name != "tmpfs"))?;
+    says(format!("map_sync={}", system.is_dax()))?;
+    says(format!("reflink={}", run.reflink))?;
+    says(format!("collapse={on_disk}"))?;
+    says(format!("insert={on_disk}"))?;
     says("punch=true".to_owned())?;
     for (what, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
         ensure(count(&line, what).is_some_and(|value| value >= operations / share), || {

@@ -17,32 +17,34 @@ mod pmem;
 mod programs;
 mod races;
 mod refusals;
+mod scenario;
 mod selftests;
 
 use check::{Check, Verdict};
 use farfault_tests::run::Farfault;
 use libtest_mimic::{Arguments, Trial};
+use scenario::Scenario;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Boots something and says what came of it, or why it could not be begun.
-type Run = fn(&Farfault) -> Result<Vec<Check>, String>;
-
 /// One at a time: on two CPUs, two emulated guests side by side take longer than one after
 /// the other.
-const SCENARIOS: [(&str, Run); 11] = [
-    ("refusals", refusals::run),
-    ("programs", programs::run),
-    ("selftests", selftests::run),
-    ("out-of-memory", out_of_memory::run),
-    ("measurements", measurements::run),
-    ("iommu", iommu::run),
-    ("exerciser", exerciser::run),
-    ("pmem", pmem::run),
-    ("matrix", matrix::run),
-    ("machines", machines::run),
-    ("races", races::run),
+const SCENARIOS: &[Scenario] = &[
+    refusals::SCENARIO,
+    programs::SCENARIO,
+    selftests::SCENARIO,
+    out_of_memory::SCENARIO,
+    measurements::SCENARIO,
+    iommu::SCENARIO,
+    exerciser::SCENARIO,
+    pmem::SCENARIO,
+    matrix::SCENARIO,
+    machines::SCENARIO,
+    races::SCENARIO,
 ];
+
+/// Exit code for a wrong command line.
+const BAD_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -56,22 +58,24 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut chosen = SCENARIOS.to_vec();
-    chosen.retain(|(name, _)| name.contains(&wanted));
+    let chosen: Vec<_> = SCENARIOS.iter().filter(|one| one.name.contains(&wanted)).collect();
     if chosen.is_empty() {
-        eprintln!("farfault-guest-tests: no scenario is called {wanted}");
-        return ExitCode::FAILURE;
+        let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        let known = known.join(", ");
+        eprintln!("farfault-guest-tests: no scenario is called '{wanted}'; there are: {known}");
+        return ExitCode::from(BAD_USAGE);
     }
     let trials = chosen
         .into_iter()
-        .flat_map(|(name, run)| {
-            checks(&farfault, name, run).into_iter().map(move |c| trial(name, c))
+        .flat_map(|scenario| {
+            checks(&farfault, scenario).into_iter().map(|c| trial(scenario.name, c))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn checks(farfault: &Farfault, name: &str, run: Run) -> Vec<Check> {
+fn checks(farfault: &Farfault, scenario: &Scenario) -> Vec<Check> {
+    let Scenario { name, run } = scenario;
     eprintln!("farfault-guest-tests: {name}");
     let start = Instant::now();
     let checks = run(farfault).unwrap_or_else(|why| vec![Check::new("can be begun", Err(why))]);

@@ -8,10 +8,15 @@
 //! Behind it, the cells that look for lost data are run on drivers that have been
 //! told to lose it, and must fail for that reason.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap_but, not_applicable};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{
+    Check, LEAKS, clean_log, ensure, exit_code, found, ktap_but, not_applicable, succeeded,
+};
+use crate::scenario::Scenario;
 use farfault_tests::ktap::{self as reader, Outcome};
-use farfault_tests::run::{Farfault, Finished, Step, host_file, is_long, script_of};
+use farfault_tests::matrix::{AT_REST, Matrix, machine};
+use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+
+pub const SCENARIO: Scenario = Scenario { name: "matrix", run };
 
 /// The rows of a run that is not long.
 const ROWS: &str = "anonymous,thp,private-file,file-ext4,memfd,uffd-missing";
@@ -59,36 +64,37 @@ impl Loss {
     }
 }
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
     let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
-    let mut steps = vec![step("matrix", &format!("matrix{rows}"))];
-    steps.push(step("gauges", COUNTERS));
+    let mut steps = vec![step("list", "matrix --list"), step("matrix", &format!("matrix{rows}"))];
+    steps.push(step(LEAKS.0, LEAKS.1));
     steps.extend(LOSSES.iter().map(|loss| step(&loss.name(), &loss.command())));
     steps.push(step("log", "dmesg"));
-    let disks = [host_file()?, host_file()?];
-    let mut options = ["--cpus=2", "--timeout=3600"].map(str::to_owned).to_vec();
-    options.extend(memory().map(str::to_owned));
-    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.path().display())));
+    let (options, _disks) = machine(is_long())?;
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     Ok(checks(&finished))
 }
 
-/// With room for pages of 1 GiB where all rows are run; it is used only for them.
-fn memory() -> [&'static str; 2] {
-    match is_long() {
-        true => ["--memory=8G", "--cmdline-append=hugepagesz=1G hugepages=5"],
-        false => ["--memory=2G", "--cmdline-append="],
-    }
-}
-
 fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = ktap_but(finished, "matrix", not_applicable);
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("guest-driver/matrix.md is current", current(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.extend(LOSSES.iter().map(|loss| Check::new(loss.name(), is_noticed(finished, loss))));
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks
+}
+
+/// The page says of each cell what was found here, and has all that there is.
+fn current(finished: &Finished) -> Result<(), String> {
+    let matrix = Matrix::read(&found(finished, "matrix")?.output)?;
+    for told in matrix.told(AT_REST) {
+        println!("note: matrix: at rest only: {told}");
+    }
+    let page = include_str!("../../../../../guest-driver/matrix.md");
+    let outdated = matrix.outdated(page, &found(finished, "list")?.output);
+    ensure(outdated.is_empty(), || format!("run scripts/matrix: {}", outdated.join("\n")))
 }
 
 /// The cell fails, and for the reason that it is there for.

@@ -2,18 +2,20 @@
 //! What mirrored memory costs and permits, beside pinned memory. Counts and
 //! states in the tables of the program `measure` are tests, times are not.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, succeeded};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::markdown::Markdown;
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+
+pub const SCENARIO: Scenario = Scenario { name: "measurements", run };
 
 /// What takes a moment, and is part of every run.
 const STEPS: [(&str, &str); 6] = [
     ("swap", "prepare swap"),
     ("sizes", "measure --mib 1024 sizes"),
-    ("permits", "measure --mib 4 permits"),
+    ("permits", "measure --mib 4 --test-permits"),
     ("lengths", "measure --mib 4 lengths"),
-    ("gauges", COUNTERS),
+    LEAKS,
     ("log", "dmesg"),
 ];
 
@@ -21,89 +23,12 @@ const STEPS: [(&str, &str); 6] = [
 const LONG: [(&str, &str); 2] =
     [("prefetch", "measure --mib 256 prefetch"), ("speeds", "measure --mib 8 speeds")];
 
-/// What `measure permits` must find with buffers of either backing.
-struct Permit {
-    row: &'static str,
-    backings: &'static [&'static str],
-    /// In both of the mirror's columns.
-    mirror: &'static str,
-    pinned: &'static str,
-}
-
-const BOTH: &[&str] = &["4 KiB", "2 MiB"];
-const SMALL: &[&str] = &["4 KiB"];
-const LARGE: &[&str] = &["2 MiB"];
-
-/// "nearly all" is all but a few of 100.
-const PERMITS: [Permit; 11] = [
-    Permit { row: "pages pinned", backings: BOTH, mirror: "0", pinned: "1024" },
-    Permit {
-        row: "reclaim (MADV_PAGEOUT)",
-        backings: BOTH,
-        mirror: "nearly all reclaimed",
-        pinned: "none reclaimed",
-    },
-    Permit {
-        row: "migration (soft offline of a page)",
-        backings: BOTH,
-        mirror: "moved",
-        pinned: "refused (EBUSY)",
-    },
-    Permit {
-        row: "compaction (compact_memory)",
-        backings: SMALL,
-        mirror: "nearly all moved",
-        pinned: "none moved",
-    },
-    // Compaction leaves huge pages where they are: they are what it makes room for.
-    Permit {
-        row: "compaction (compact_memory)",
-        backings: LARGE,
-        mirror: "none moved",
-        pinned: "none moved",
-    },
-    Permit {
-        row: "collapse (MADV_COLLAPSE)",
-        backings: SMALL,
-        mirror: "collapsed",
-        pinned: "refused (EAGAIN)",
-    },
-    Permit {
-        row: "collapse (MADV_COLLAPSE)",
-        backings: LARGE,
-        mirror: "nothing to do",
-        pinned: "nothing to do",
-    },
-    Permit {
-        row: "munmap",
-        backings: BOTH,
-        mirror: "memory comes back, the device is refused",
-        pinned: "memory stays taken, the device still has it",
-    },
-    Permit {
-        row: "fork, both alive",
-        backings: BOTH,
-        mirror: "all shared until written, the device follows the parent",
-        pinned: "all copied at once, the device follows the parent",
-    },
-    Permit {
-        row: "discard (MADV_DONTNEED), written anew",
-        backings: BOTH,
-        mirror: "the device sees it",
-        pinned: "the device sees what is gone",
-    },
-    Permit {
-        row: "file truncated",
-        backings: BOTH,
-        mirror: "the device is refused; grown again, the device sees it",
-        pinned: "the device still has what was cut off; grown again, the device sees what is gone",
-    },
-];
+const BACKINGS: [&str; 2] = ["4 KiB", "2 MiB"];
 
 /// Bytes of tables per GiB: of 2 MiB pages, and of 4 KiB pages.
 const SIZES: [(&str, u64); 2] = [("2 MiB", 8 << 10), ("4 KiB", (21 << 20) / 10)];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let all: Vec<_> =
         if is_long() { LONG.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
     let steps: Vec<Step> = all
@@ -124,17 +49,7 @@ fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {
         Ok(section) => Markdown::read(&section.output),
         Err(_) => Markdown::default(),
     };
-    let permits = table("permits");
-    for Permit { row, backings, mirror, pinned } in PERMITS {
-        for backing in backings {
-            for (way, words) in
-                [("mirror", mirror), ("mirror, prefetched", mirror), ("pinned", pinned)]
-            {
-                let cell = permits.cell(&[row, backing], way);
-                checks.push(Check::new(format!("{row}, {backing}, {way}"), holds(cell, words)));
-            }
-        }
-    }
+    checks.extend(ktap(finished, "permits"));
     let sizes = table("sizes");
     for (backing, most) in SIZES {
         let size = sizes.number(&[backing], "bytes of tables per GiB").and_then(|bytes| {
@@ -154,7 +69,7 @@ fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {
     }
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks
 }
 
@@ -174,7 +89,7 @@ fn calls_for(lengths: &Markdown) -> Vec<Check> {
 fn prefetch_calls(prefetch: &Markdown) -> Vec<Check> {
     let mut checks = Vec::new();
     for memory in ["fresh", "present"] {
-        for backing in BOTH {
+        for backing in BACKINGS {
             let calls = prefetch.cell(&[memory, backing], "calls per GiB, less retries");
             checks
                 .push(Check::new(format!("calls per GiB, {memory}, {backing}"), is(calls, "512")));
@@ -186,7 +101,7 @@ fn prefetch_calls(prefetch: &Markdown) -> Vec<Check> {
 fn who_faults(speeds: &Markdown) -> Vec<Check> {
     let mut checks = Vec::new();
     for command in ["copy", "fill", "histogram", "saxpy"] {
-        for backing in BOTH {
+        for backing in BACKINGS {
             let number = |way, column| speeds.number(&[command, backing, way], column);
             let result = number("mirror", "page requests").and_then(|faults| {
                 let pinned = number("pinned", "pages pinned")?;
@@ -209,19 +124,6 @@ fn who_faults(speeds: &Markdown) -> Vec<Check> {
         }
     }
     checks
-}
-
-/// The cell is `words`; where those begin with "nearly all", 95 of 100 will do.
-fn holds(cell: Result<&str, String>, words: &str) -> Result<(), String> {
-    let Some(what) = words.strip_prefix("nearly all ") else { return is(cell, words) };
-    cell.and_then(|cell| {
-        let share = match cell.strip_suffix(what).map(str::trim) {
-            Some("all") => 100,
-            Some(share) => share.strip_suffix(" %").and_then(|n| n.parse().ok()).unwrap_or(0),
-            None => 0,
-        };
-        ensure(share >= 95, || format!("'{cell}', not '{words}'"))
-    })
 }
 
 fn is(cell: Result<&str, String>, wanted: &str) -> Result<(), String> {

@@ -2,10 +2,12 @@
 //! A device that fills more memory than there is: the process that it works for
 //! is killed, and nobody else.
 
-use crate::check::{Check, ensure, exit_code, found, succeeded};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, ensure, exit_code, found, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
+
+pub const SCENARIO: Scenario = Scenario { name: "out-of-memory", run };
 
 /// Exit code of a program that was ended by SIGKILL.
 const KILLED: i32 = 137;
@@ -39,7 +41,7 @@ done
 echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let step =
         |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
     let mut steps = vec![step("prepare", PREPARE)];
@@ -48,7 +50,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     steps.push(step("log", "dmesg -c"));
     steps.push(step("firm", &format!("( {FIRM}\n)")));
     steps.push(step("work afterwards", "saxpy 100000"));
-    steps.push(step("gauges", COUNTERS));
+    steps.push(step(LEAKS.0, LEAKS.1));
     steps.push(step("log-firm", "dmesg"));
     let options = ["--cpus=2", "--memory=512M", "--timeout=400"].map(str::to_owned);
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
@@ -61,7 +63,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
     checks.push(Check::new("who cannot be killed is told", told(finished)));
     checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
     checks.push(Check::new("only who asked is killed", victims(finished)));
-    checks.push(Check::new("gauges are back at zero", crate::check::gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks
 }

@@ -4,10 +4,13 @@
 //! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
 use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 use std::fs::File;
 use std::path::Path;
 use tempfile::NamedTempFile;
+
+pub const SCENARIO: Scenario = Scenario { name: "pmem", run };
 
 /// A file system on persistent memory.
 struct FileSystem {
@@ -39,7 +42,7 @@ const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 /// What a run ends with if its guest is gone.
 const GUEST_GONE: i32 = 120;
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let files = [host_file()?, host_file()?];
     let as_they_are: Vec<String> = files.iter().map(pmem).collect();
     let sized: Vec<String> = as_they_are

@@ -2,10 +2,12 @@
 //! One boot in which the guest's programs run one after another: workloads,
 //! test programs, counts, the module's life, and the kernel log at the end.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of};
 use serde_json::Value;
+
+pub const SCENARIO: Scenario = Scenario { name: "programs", run };
 
 /// What prints KTAP.
 const KTAP: [(&str, &str); 8] = [
@@ -27,7 +29,7 @@ const PLAIN: [(&str, &str); 9] = [
     ("stress", "stress --processes 3 --queues 2 --commands 150 --seed 1"),
     ("touch", "first-touch --mib 64 --mark"),
     ("module", MODULE),
-    ("gauges", COUNTERS),
+    LEAKS,
     ("log", "dmesg"),
     ("broken", BROKEN),
 ];
@@ -53,7 +55,7 @@ saxpy 1000 || exit 1
 dmesg | grep 'queue 0 halted: its faults make no sense'
 cat /sys/kernel/debug/farfault/*/counters";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let steps: Vec<Step> = KTAP
         .iter()
         .chain(&PLAIN)
@@ -84,7 +86,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
     }
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.push(Check::new("a broken device costs a queue", broken(finished)));
     checks.extend(fault_counts(&finished.stats));
     checks.push(Check::new("submission costs no exit", submission(&finished.stats)));

@@ -8,11 +8,13 @@
 //!
 //! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, gauges, ktap, succeeded};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::ktap as reader;
 use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of, seed};
 use std::collections::BTreeSet;
+
+pub const SCENARIO: Scenario = Scenario { name: "races", run };
 
 /// Changes of each kind.
 const CHANGES: u64 = 2000;
@@ -68,7 +70,7 @@ const BOOTS: [Boot; 2] = [
     },
 ];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let (changes, seed) = (how_many("FARFAULT_RACES", CHANGES, CHANGES_LONG)?, seed()?);
     let mut checks = Vec::new();
     for Boot { group, broken } in &BOOTS {
@@ -92,7 +94,7 @@ fn boot(
     let mut steps = vec![
         step("list", "races --list"),
         step("races", &races),
-        step("gauges", COUNTERS),
+        step(LEAKS.0, LEAKS.1),
         step("log", "dmesg"),
     ];
     for Broken { parameter, change, changes, .. } in broken {
@@ -121,7 +123,7 @@ fn checks(finished: &Finished, group: &str, broken: &[Broken]) -> Vec<Check> {
     checks.push(Check::new("every change was done", all_done(finished, group)));
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     for broken in broken {
         let Broken { parameter, .. } = broken;
         let load = succeeded(finished, &format!("load-{parameter}"));

@@ -3,7 +3,10 @@
 //! code before anything is booted.
 
 use crate::check::{Check, exit_code, one_line};
+use crate::scenario::Scenario;
 use farfault_tests::run::Farfault;
+
+pub const SCENARIO: Scenario = Scenario { name: "refusals", run };
 
 const BAD_USAGE: i32 = 64;
 const HOST_LACKS: i32 = 69;
@@ -65,7 +68,7 @@ const CASES: [(&str, &[&str], i32, &str); 13] = [
     ),
 ];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let check = |(name, words, code, complaint): &(&str, &[&str], i32, &str)| {
         let finished = farfault.run(words)?;
         let refused = exit_code(&finished, *code).and_then(|()| one_line(&finished, complaint));

@@ -3,25 +3,24 @@
 //! boot what that test does not try: hostile use of its nodes, and the driver
 //! going away below them.
 
-use crate::check::{
-    Check, Verdict, clean_log, ensure, exit_code, found, gauges, gauges_of, ktap, succeeded,
-};
-use farfault_tests::gauges::COUNTERS;
+use crate::check::{Check, LEAKS, Verdict, clean_log, ensure, exit_code, found, ktap, succeeded};
+use crate::scenario::Scenario;
 use farfault_tests::hmm_selftests::{self, Row};
 use farfault_tests::ktap::Outcome;
 use farfault_tests::run::{Farfault, Finished, Step};
+
+pub const SCENARIO: Scenario = Scenario { name: "selftests", run };
 
 /// Our own test program, run between the two.
 const PROGRAM: &str = "dmirror";
 
 /// What else is run there.
-const PLAIN: [(&str, &str); 4] =
-    [("module", MODULE), ("unbind", UNBIND), ("gauges", COUNTERS), ("log", "dmesg")];
+const PLAIN: [(&str, &str); 4] = [("module", MODULE), ("unbind", UNBIND), LEAKS, ("log", "dmesg")];
 
 /// When the kernel's module is there in place of our nodes: our device beside that one.
 const AFTER: [(&str, &str); 3] = [
     ("device-private", "insmod /lib/modules/farfault.ko && device-private"),
-    ("gauges-after", COUNTERS),
+    ("gauges-after", "leaks"),
     ("log-after", "dmesg"),
 ];
 
@@ -52,7 +51,7 @@ for round in 1 2 3; do
 done
 hmm-tests -V hmm_device_coherent -t anon_write";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
     let step = |(name, command): &(&str, &str)| Step {
         name: (*name).to_owned(),
@@ -72,9 +71,9 @@ fn checks(finished: &Finished, release: &str) -> Vec<Check> {
     }
     checks.push(Check::new("exit code", exit_code(finished, 0)));
     checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", gauges(finished)));
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.extend(ktap(finished, "device-private"));
-    let gauges = gauges_of(finished, "gauges-after");
+    let gauges = succeeded(finished, "gauges-after");
     checks.push(Check::new("gauges are back at zero beside the control", gauges));
     checks.push(Check::new("log is clean beside the control", clean_log(finished, "log-after")));
     match rows(finished) {

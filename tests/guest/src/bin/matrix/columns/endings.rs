@@ -9,7 +9,7 @@ use crate::model::STAMP;
 use crate::rig::Rig;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, exit_now};
-use farfault_guest_programs::counters;
+use farfault_guest_programs::counters::{self, GAUGES};
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -29,13 +29,13 @@ pub const EXECUTED_CODE: i32 = 7;
 /// Nanoseconds that this may take.
 const PATIENCE: u64 = 15_000_000_000;
 
-/// What must go away with a process. Not its tables, and DMA mappings: this process
+/// So many of the gauges must go away with a process. Not its tables, and DMA mappings: this process
 /// may have some more by then, as an engine that is slow looks once more at a ring
 /// which the fork has taken from it. They are counted when the last process has ended.
-const GAUGES: [&str; 3] = ["contexts", "queues", "notifiers"];
+const OWN: usize = 3;
 
 fn gauges() -> Result<Vec<u64>, Failure> {
-    GAUGES.iter().map(|name| counters::get(name)).collect()
+    Ok(counters::gauges()?[..OWN].to_vec())
 }
 
 /// Has a child map memory of its own of the same kind, and end; then everything
@@ -58,7 +58,7 @@ fn ends(cell: &mut Cell<'_>, end: fn() -> Outcome) -> Outcome {
     while gauges()?.iter().zip(&before).any(|(now, before)| now > before) {
         if calls::now()? > deadline {
             let now = gauges()?;
-            let told = format!("{GAUGES:?} are {now:?} after the end, were {before:?}");
+            let told = format!("{:?} are {now:?} after the end, were {before:?}", &GAUGES[..OWN]);
             return Err(told.into());
         }
         std::thread::yield_now();
