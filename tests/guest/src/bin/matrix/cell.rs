@@ -8,8 +8,7 @@ use crate::environment::{Environment, drain};
 use crate::load::UnderWay;
 use crate::model::{Access, Holds, Kind, Mapped, PAGE, Sample, Subject, stamp};
 use crate::rig::Rig;
-use crate::row::{Part, Row};
-use crate::rules::Rule;
+use crate::row::{Part, Row, Rule};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use nix::Result as Called;
@@ -17,7 +16,7 @@ use nix::errno::Errno;
 use std::time::Duration;
 
 /// How often a change is asked for that the kernel declines for the moment.
-const TRIES: u32 = 200;
+const TRIES: u32 = 50;
 /// Between two of them.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -72,6 +71,8 @@ pub struct Cell<'a> {
     pub subject: Subject,
     /// Whether commands are under way while the memory is changed.
     pub under_way: bool,
+    /// Whether the kernel may decline the change then.
+    pub declined: bool,
     generation: u64,
 }
 
@@ -86,7 +87,8 @@ impl<'a> Cell<'a> {
     ) -> Result<Self, Failure> {
         let subject = (row.make)(environment, row, length.max(row.length))?;
         let cpu = Cpu::new()?;
-        Ok(Self { environment, row, rule, rig, cpu, subject, under_way, generation: 100 })
+        let (declined, generation) = (false, 100);
+        Ok(Self { environment, row, rule, rig, cpu, subject, under_way, declined, generation })
     }
 
     /// A cell like this one, with memory of its own, for a child.
@@ -171,26 +173,25 @@ impl<'a> Cell<'a> {
     /// rest; gives whether the kernel did not refuse. Again, as long as somebody holds a
     /// page just then.
     pub fn page_out(&mut self, at_rest: bool) -> Result<bool, Failure> {
-        let must_go = at_rest && self.row.is_reclaimed();
         self.subject.whole = false;
         let done = self.insist(|subject| {
             drain().map_err(|_| Errno::EIO)?;
             calls::advise(subject.span, MADV_PAGEOUT)?;
-            let left = must_go && frames(subject).map_err(|_| Errno::EIO)?.iter().any(|f| *f != 0);
+            let left = at_rest && frames(subject).map_err(|_| Errno::EIO)?.iter().any(|f| *f != 0);
             if left { Err(Errno::EAGAIN) } else { Ok(()) }
         });
         expect("pages are taken out of the page table", done != Err(Errno::EAGAIN))?;
         self.was_done(done)
     }
 
-    /// Whether the kernel did it, or refused it as it must. While commands are under way
-    /// they may make pages busy or dirty each time it looks: then it need not.
+    /// Whether the kernel did it, or refused it as it must. Some changes it need not make
+    /// while commands make pages busy or dirty each time it looks.
     pub fn was_done(&mut self, done: Called<()>) -> Result<bool, Failure> {
         if let Rule::Refused(errno) = self.rule {
             expect_equal("the kernel's refusal", &done, &Err(errno))?;
             return Ok(false);
         }
-        if self.under_way && done == Err(Errno::EAGAIN) {
+        if self.under_way && self.declined && done == Err(Errno::EAGAIN) {
             println!("# at rest only: not done while commands were under way");
             self.subject.whole = false;
             return Ok(false);

@@ -2,6 +2,8 @@
 //! What a column of the matrix is: something that is done.
 
 use crate::cell::Cell;
+use crate::model::Kind;
+use crate::row::Rule;
 use farfault_guest_programs::ktap::Outcome;
 
 pub struct Column {
@@ -11,6 +13,10 @@ pub struct Column {
     pub length: u64,
     /// Whether it is done once more while commands are under way.
     pub under_way: bool,
+    /// Whether the kernel may decline it for as long as commands use the pages.
+    pub declined: bool,
+    /// Kinds of memory for which it is not what it is for others.
+    pub rules: &'static [(&'static [Kind], Rule)],
     pub run: fn(&mut Cell<'_>) -> Outcome,
 }
 
@@ -22,7 +28,15 @@ impl Column {
         about: &'static str,
         run: fn(&mut Cell<'_>) -> Outcome,
     ) -> Self {
-        Self { name, about, length: 0, under_way: true, run }
+        Self { name, about, length: 0, under_way: true, declined: false, rules: &[], run }
+    }
+
+    pub const fn but(self, rules: &'static [(&'static [Kind], Rule)]) -> Self {
+        Self { rules, ..self }
+    }
+
+    pub const fn declined(self) -> Self {
+        Self { declined: true, ..self }
     }
 
     pub const fn quiet(self) -> Self {

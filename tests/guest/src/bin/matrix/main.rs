@@ -44,9 +44,13 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == columns::EXECUTED) {
         return ExitCode::from(columns::EXECUTED_CODE as u8);
     }
+    if words.first().is_some_and(|word| word == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     match Request::read(words) {
         Err(why) => {
-            eprintln!("matrix: {why}; {USAGE}");
+            eprintln!("matrix: {why}; see --help");
             ExitCode::from(BAD_USAGE)
         }
         Ok(request) if request.list => {
@@ -116,14 +120,21 @@ fn run(request: &Request) -> Result<ExitCode, Failure> {
 mod tests {
     use super::*;
 
+    /// No matter in which order they stand, one rule at most is for a cell.
     #[test]
-    fn rules_are_for_rows_and_columns_that_exist() {
-        let (named_rows, named_columns) = rules::names();
-        for name in named_rows {
-            assert!(rows::all().any(|row| row.name == name), "row {name}");
+    fn rules_are_for_columns_that_exist_and_said_once() {
+        for row in rows::all() {
+            let named: Vec<_> = row.rules.iter().flat_map(|rule| rule.0.iter().copied()).collect();
+            for (place, name) in named.iter().enumerate() {
+                assert!(columns::all().any(|column| column.name == *name), "{}: {name}", row.name);
+                assert!(!named[..place].contains(name), "{}: {name} twice", row.name);
+            }
         }
-        for name in named_columns {
-            assert!(columns::all().any(|column| column.name == name), "column {name}");
+        for column in columns::all() {
+            let kinds: Vec<_> = column.rules.iter().flat_map(|rule| rule.0.iter()).collect();
+            for (place, kind) in kinds.iter().enumerate() {
+                assert!(!kinds[..place].contains(kind), "{}: {kind:?} twice", column.name);
+            }
         }
     }
 

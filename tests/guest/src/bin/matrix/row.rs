@@ -5,12 +5,29 @@ use crate::calls::Span;
 use crate::environment::Environment;
 use crate::model::{Access, Kind, PAGE, Subject};
 use farfault_guest_programs::Failure;
+use nix::errno::Errno;
+
+/// What becomes of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The change is made.
+    Runs,
+    /// The kernel refuses it; the device then still sees what is there.
+    Refused(Errno),
+    /// There is nothing to try, and why.
+    Senseless(&'static str),
+}
+
+/// Columns, by name, and what becomes of their cells.
+pub type Rules = &'static [(&'static [&'static str], Rule)];
 
 /// A kind of memory, and how to make a piece of it.
 pub struct Row {
     pub name: &'static str,
     pub about: &'static str,
     pub kind: Kind,
+    /// Where it is not as others of its kind.
+    pub rules: Rules,
     /// Whether a write is seen in the file, or by a child after a fork.
     pub shared: bool,
     /// Bytes of a subject, unless a column asks for more.
@@ -40,6 +57,7 @@ impl Row {
             name,
             about,
             kind,
+            rules: &[],
             shared: false,
             length: 16 * PAGE,
             leaf: PAGE,
@@ -51,14 +69,8 @@ impl Row {
         }
     }
 
-    /// Whether reclaim takes its pages: not the zero page, one that several map, one of a
-    /// driver's, or persistent memory.
-    pub fn is_reclaimed(&self) -> bool {
-        match self.kind {
-            Kind::Device | Kind::Pageless => false,
-            Kind::Dax => !self.shared,
-            _ => !["zero-page", "ksm-merged"].contains(&self.name),
-        }
+    pub const fn but(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     pub const fn shared(self) -> Self {

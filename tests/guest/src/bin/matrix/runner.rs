@@ -6,8 +6,8 @@ use crate::column::Column;
 use crate::environment::Environment;
 use crate::model::GIGANTIC;
 use crate::rig::Rig;
-use crate::row::Row;
-use crate::rules::{Rule, rule};
+use crate::row::{Row, Rule};
+use crate::rules::rule;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, Skip, Trial};
 
@@ -30,7 +30,7 @@ pub fn trial<'a>(environment: &'a Environment, row: &'a Row, column: &'a Column)
 }
 
 fn attempt(environment: &Environment, row: &Row, column: &Column) -> Outcome {
-    let rule = rule(row, column.name);
+    let rule = rule(row, column);
     if let Rule::Senseless(why) = rule {
         return Err(Box::new(Skip(format!("not applicable: {why}"))));
     }
@@ -42,6 +42,7 @@ fn attempt(environment: &Environment, row: &Row, column: &Column) -> Outcome {
             continue;
         }
         let mut cell = Cell::new(environment, &mut rig, row, rule, column.length, under_way)?;
+        cell.declined = column.declined;
         closed = cell.subject.is_closed();
         (column.run)(&mut cell).map_err(|why| match under_way {
             true if !why.is::<Skip>() => {

@@ -8,6 +8,7 @@ use crate::cpu::frames;
 use crate::environment::set;
 use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE, Subject};
 use crate::row::Part;
+use crate::row::Rule::{Refused, Senseless};
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::{Failure, signals};
@@ -15,12 +16,29 @@ use nix::Result as Called;
 use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
-    Column::new("dontneed", "MADV_DONTNEED", dontneed),
-    Column::new("free", "MADV_FREE", free),
-    Column::new("pageout", "MADV_PAGEOUT", pageout),
-    Column::new("collapse", "MADV_COLLAPSE", collapse).at_least(HUGE),
-    Column::new("split", "a huge page is split", split).at_least(HUGE),
-    Column::new("hwpoison", "MADV_HWPOISON of a page", poison),
+    Column::new("dontneed", "MADV_DONTNEED", dontneed)
+        .but(&[(&[Kind::Pageless], Refused(Errno::EINVAL))]),
+    Column::new("free", "MADV_FREE", free).but(&[(
+        &[Kind::Disk, Kind::Shmem, Kind::Dax, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+        Refused(Errno::EINVAL),
+    )]),
+    Column::new("pageout", "MADV_PAGEOUT", pageout).declined().but(&[
+        (&[Kind::Hugetlb, Kind::Pageless], Refused(Errno::EINVAL)),
+        (&[Kind::Dax], Senseless("persistent memory is not paged out")),
+        (&[Kind::Device], Senseless("pages of a driver are not swapped")),
+    ]),
+    Column::new("collapse", "MADV_COLLAPSE", collapse).at_least(HUGE).declined().but(&[
+        (&[Kind::Hugetlb, Kind::Device, Kind::Dax], Refused(Errno::EINVAL)),
+        (&[Kind::Pageless], Senseless("there is no place for a huge page")),
+    ]),
+    Column::new("split", "a huge page is split", split).at_least(HUGE).but(&[
+        (&[Kind::Hugetlb], Senseless("hugetlb pages are not split")),
+        (&[Kind::Dax, Kind::Device, Kind::Pageless], Senseless("there is no folio to be split")),
+    ]),
+    Column::new("hwpoison", "MADV_HWPOISON of a page", poison).but(&[
+        (&[Kind::Pageless], Refused(Errno::EFAULT)),
+        (&[Kind::Device], Refused(Errno::EBUSY)),
+    ]),
 ];
 
 /// A driver that has mapped pages once does not map them again.
@@ -58,7 +76,7 @@ fn pageout(cell: &mut Cell<'_>) -> Outcome {
 
 fn collapse(cell: &mut Cell<'_>) -> Outcome {
     // While a handler maps pages the kernel may say of them that it is no use at all.
-    let meanwhile = cell.under_way && cell.row.name == "uffd-minor";
+    let meanwhile = cell.under_way && cell.row.kind == Kind::Shmem && !cell.row.prefetched;
     cell.change(&Change {
         part: Part::Whole,
         act: if meanwhile { collapse_in_time } else { collapse_now },
@@ -148,7 +166,9 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
             Span { start: start / length * length, length }
         }
         // All samples lie in the one page.
-        _ if cell.row.name == "ksm-merged" => cell.subject.span,
+        _ if before[BAD] != 0 && before.iter().all(|frame| *frame == before[BAD]) => {
+            cell.subject.span
+        }
         _ => Span { start, length: PAGE },
     };
     let done = cell.insist(|_| calls::advise(Span { start, length: PAGE }, MADV_HWPOISON));

@@ -5,9 +5,10 @@ use crate::calls;
 use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::{file_in, needed};
+use crate::environment::file_in;
 use crate::model::{Access, Holds, Kind, STAMP, Subject, TALLY};
 use crate::row::Part;
+use crate::row::Rule::{Refused, Senseless};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::memory::{memory_file, unnamed_file};
@@ -18,14 +19,23 @@ use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::libc;
 use nix::sys::statfs::fstatfs;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 pub const COLUMNS: &[Column] = &[
-    Column::new("truncate", "the file is cut to three quarters, and made longer", truncate),
-    Column::new("punch-hole", "a hole in the middle half of the file", punch),
-    Column::new("collapse-range", "a quarter is taken out of the file", collapse_range),
-    Column::new("writeback", "msync and fsync", writeback),
-    Column::new("reflink", "another file shares the blocks", reflink),
+    Column::new("truncate", "the file is cut to three quarters, and made longer", truncate)
+        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
+    Column::new("punch-hole", "a hole in the middle half of the file", punch)
+        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
+    Column::new("collapse-range", "a quarter is taken out of the file", collapse_range).but(&[
+        (&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file")),
+        (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP)),
+    ]),
+    Column::new("writeback", "msync and fsync", writeback)
+        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
+    Column::new("reflink", "another file shares the blocks", reflink).but(&[
+        (&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file")),
+        (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP)),
+    ]),
 ];
 
 fn file(subject: &Subject) -> Result<&File> {
@@ -169,16 +179,23 @@ fn words_in(file: &File, subject: &Subject, place: u64) -> std::result::Result<V
     Ok(words)
 }
 
-/// An empty file beside that of the subject.
+/// An empty file on the file system that the subject's is on.
 fn clone_of(cell: &Cell<'_>) -> std::result::Result<File, Failure> {
-    let on_xfs = cell.row.name.contains("xfs");
-    match cell.row.kind {
-        Kind::Disk if on_xfs => file_in(needed(&cell.environment.xfs)?, 0),
-        Kind::Disk => file_in(needed(&cell.environment.ext4)?, 0),
-        Kind::Dax if on_xfs => file_in(needed(&cell.environment.dax_xfs)?, 0),
-        Kind::Dax => file_in(needed(&cell.environment.dax_ext4)?, 0),
-        Kind::Hugetlb => Ok(calls::huge_memory_file(0)?),
-        _ if ["memfd", "uffd-minor"].contains(&cell.row.name) => Ok(memory_file(0)?),
-        _ => Ok(unnamed_file(0)?),
+    let wanted = file(&cell.subject)?.metadata()?.dev();
+    let environment = cell.environment;
+    let folders =
+        [&environment.ext4, &environment.xfs, &environment.dax_ext4, &environment.dax_xfs];
+    let on_disks = folders.into_iter().flatten().map(|folder| file_in(folder, 0));
+    let in_memory = [
+        unnamed_file(0).map_err(Failure::from),
+        memory_file(0).map_err(Failure::from),
+        calls::huge_memory_file(0).map_err(Failure::from),
+    ];
+    for file in on_disks.chain(in_memory) {
+        let file = file?;
+        if file.metadata()?.dev() == wanted {
+            return Ok(file);
+        }
     }
+    Err("there is no second file on this file system".into())
 }

@@ -12,17 +12,35 @@ use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
 use crate::environment::{ONLY_SWAP, drain, drop_caches, needed};
+use crate::model::Kind;
 use crate::model::{Holds, Mapped, STAMP};
+use crate::row::Rule::Senseless;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::pagemap::Pagemap;
 use std::os::unix::fs::FileExt;
 
 pub const COLUMNS: &[Column] = &[
-    Column::new("free-write", "MADV_FREE, the device writes, MADV_PAGEOUT", free).quiet(),
-    Column::new("swapin-write", "swapped in by a read, written, swapped out", swap_in).quiet(),
-    Column::new("hole-write", "a hole is read, written, and paged out", hole).quiet(),
-    Column::new("sync-write", "written after msync, and read from the disk", sync).quiet(),
+    Column::new("free-write", "MADV_FREE, the device writes, MADV_PAGEOUT", free).quiet().but(&[(
+        &[Kind::Disk, Kind::Shmem, Kind::Dax, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+        Senseless("MADV_FREE is for anonymous pages"),
+    )]),
+    Column::new("swapin-write", "swapped in by a read, written, swapped out", swap_in).quiet().but(
+        &[(
+            &[Kind::Disk, Kind::Dax, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+            Senseless("it is not swapped"),
+        )],
+    ),
+    Column::new("hole-write", "a hole is read, written, and paged out", hole).quiet().but(&[(
+        &[Kind::Anonymous, Kind::Disk, Kind::Dax, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+        Senseless("no hole is read without a page for it"),
+    )]),
+    Column::new("sync-write", "written after msync, and read from the disk", sync).quiet().but(&[
+        (
+            &[Kind::Anonymous, Kind::Shmem, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+            Senseless("there is no disk"),
+        ),
+    ]),
 ];
 
 /// Nanoseconds that it may take until what was swapped out is on the disk.

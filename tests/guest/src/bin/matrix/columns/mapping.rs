@@ -8,8 +8,10 @@ use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::model::{Holds, Kind, Mapped, Sample, Subject, offsets};
 use crate::row::Part;
+use crate::row::Rule::Refused;
 use farfault_guest_programs::ktap::Outcome;
 use nix::Result;
+use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
     Column::new("munmap", "munmap of all", |cell| munmap(cell, Part::Whole)),
@@ -17,9 +19,13 @@ pub const COLUMNS: &[Column] = &[
     Column::new("munmap-middle", "munmap of the middle half", |cell| munmap(cell, Part::Middle)),
     Column::new("munmap-tail", "munmap of the last quarter", |cell| munmap(cell, Part::Tail)),
     Column::new("mremap-move", "mremap to another place", |cell| remap(cell, relocate)),
-    Column::new("mremap-grow", "mremap to twice the length", |cell| remap(cell, grow)),
+    Column::new("mremap-grow", "mremap to twice the length", |cell| remap(cell, grow)).but(&[
+        (&[Kind::Hugetlb], Refused(Errno::EINVAL)),
+        (&[Kind::Pageless], Refused(Errno::EFAULT)),
+    ]),
     Column::new("mremap-shrink", "mremap to three quarters", shrink),
-    Column::new("mremap-dontunmap", "mremap that leaves the old place", |cell| remap(cell, leave)),
+    Column::new("mremap-dontunmap", "mremap that leaves the old place", |cell| remap(cell, leave))
+        .but(&[(&[Kind::Hugetlb, Kind::Pageless], Refused(Errno::EINVAL))]),
     Column::new("mprotect-read", "mprotect to reading only, and back", protect_read),
     Column::new("mprotect-none", "mprotect to no access, and back", protect_none),
 ];

@@ -2,21 +2,32 @@
 //! Columns in which pages go elsewhere, and contents do not change.
 
 use crate::calls::{self, MADV_SOFT_OFFLINE, Span};
-use crate::cell::{Cell, Change, Effect, Mirror};
+use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
 use crate::environment::{drain, set};
 use crate::ksm;
+use crate::model::Kind;
 use crate::model::{Access, PAGE};
-use crate::row::Part;
-use farfault_guest_programs::ktap::{Outcome, expect};
+use crate::row::Rule::{Refused, Senseless};
+use farfault_guest_programs::ktap::{Outcome, Skip, expect};
 use nix::errno::Errno;
 
 pub const COLUMNS: &[Column] = &[
-    Column::new("migrate", "pages are migrated (MADV_SOFT_OFFLINE)", migrate),
+    Column::new("migrate", "pages are migrated (MADV_SOFT_OFFLINE)", migrate).declined().but(&[
+        (&[Kind::Dax, Kind::Device], Refused(Errno::EIO)),
+        (&[Kind::Pageless], Refused(Errno::EFAULT)),
+    ]),
     Column::new("compact", "memory is compacted", compact),
-    Column::new("swap", "swapped out, and in by the CPU", swap),
-    Column::new("ksm", "KSM merges all its pages", merge).quiet(),
+    Column::new("swap", "swapped out, and in by the CPU", swap).declined().but(&[
+        (&[Kind::Hugetlb, Kind::Pageless], Refused(Errno::EINVAL)),
+        (&[Kind::Dax], Senseless("persistent memory is not paged out")),
+        (&[Kind::Device], Senseless("pages of a driver are not swapped")),
+    ]),
+    Column::new("ksm", "KSM merges all its pages", merge).quiet().but(&[(
+        &[Kind::Disk, Kind::Shmem, Kind::Dax, Kind::Hugetlb, Kind::Device, Kind::Pageless],
+        Senseless("KSM merges anonymous pages only"),
+    )]),
 ];
 
 /// Taking a page frame out of use migrates what is in it: the one way to have a
@@ -44,16 +55,26 @@ fn migrate(cell: &mut Cell<'_>) -> Outcome {
     cell.look_at_all(commands)
 }
 
+/// Which pages it moves, the kernel decides: where it has moved none, nothing was tried.
 fn compact(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |subject, _| {
-            subject.whole = false;
-            set("/proc/sys/vm/compact_memory", "1").map_err(|_| Errno::EIO)
-        },
-        effect: Effect::Keeps,
-        mirror: Mirror::AsCpu,
-    })
+    cell.map()?;
+    let before = frames(&cell.subject)?;
+    let commands = cell.start_commands()?;
+    cell.subject.whole = false;
+    set("/proc/sys/vm/compact_memory", "1")?;
+    let after = frames(&cell.subject)?;
+    let moved = before.iter().zip(&after).filter(|(old, new)| **new != 0 && old != new).count();
+    println!("# compaction moved {moved} of the pages that are looked at");
+    cell.look_at_mirror(&before)?;
+    let at_rest = commands.is_none();
+    cell.look_at_all(commands)?;
+    match moved {
+        0 if at_rest => {
+            let why = "not applicable: compaction has moved none of its pages";
+            Err(Box::new(Skip(why.to_owned())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn swap(cell: &mut Cell<'_>) -> Outcome {

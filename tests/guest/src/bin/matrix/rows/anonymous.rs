@@ -10,10 +10,13 @@ use crate::environment::{Environment, drain, needed, set};
 use crate::ksm;
 use crate::model::{Access, HUGE, Holds, Kind, LINK, Mapped, PAGE, Sample, Subject};
 use crate::row::Row;
+use crate::row::Rule::{Refused, Senseless};
+use crate::rows::LOSSES;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::pagemap::Pagemap;
+use nix::errno::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const ROWS: &[Row] = &[
@@ -21,18 +24,47 @@ pub const ROWS: &[Row] = &[
     Row::new("thp", "2 MiB pages", Kind::Anonymous, huge).sized(2 * HUGE, HUGE),
     Row::new("mthp", "64 KiB folios, mapped by 4 KiB", Kind::Anonymous, medium)
         .sized(32 * PAGE, 16 * PAGE),
-    Row::new("zero-page", "read before anybody wrote", Kind::Anonymous, untouched).read_first(),
-    Row::new("mlocked", "locked in memory", Kind::Anonymous, locked),
+    Row::new("zero-page", "read before anybody wrote", Kind::Anonymous, untouched)
+        .read_first()
+        .but(&[
+            (&["swapin-write"], Senseless("the zero page is not swapped")),
+            (&["collapse"], Refused(Errno::EINVAL)),
+            (
+                &["hwpoison", "migrate", "pageout", "swap", "ksm"],
+                Senseless("the zero page is one for all, and stays"),
+            ),
+            (&["split"], Senseless("nothing huge can be made of it")),
+        ]),
+    Row::new("mlocked", "locked in memory", Kind::Anonymous, locked).but(&[
+        (LOSSES, Senseless("nothing but anonymous matters here")),
+        (&["dontneed", "free", "pageout", "swap"], Refused(Errno::EINVAL)),
+    ]),
     Row::new("swapped-out", "on swap when it is changed", Kind::Anonymous, swappable)
         .prepared(swap_out),
-    Row::new("ksm-merged", "one page for all, by KSM", Kind::Anonymous, merged).read_first(),
+    Row::new("ksm-merged", "one page for all, by KSM", Kind::Anonymous, merged).read_first().but(
+        &[
+            (LOSSES, Senseless("nothing but anonymous matters here")),
+            (&["collapse"], Refused(Errno::EAGAIN)),
+            (&["pageout", "swap"], Senseless("a page that is shared is not paged out")),
+            (&["ksm"], Senseless("it is merged already")),
+            (&["split"], Senseless("nothing huge can be made of it")),
+        ],
+    ),
     Row::new("soft-dirty", "writes to it are tracked", Kind::Anonymous, tracked)
         .prepared(track)
         .checked(is_tracked),
     Row::new("stack", "of the main thread", Kind::Anonymous, stack),
     Row::new("heap", "by brk", Kind::Anonymous, heap),
-    Row::new("guard-pages", "some pages are guards", Kind::Anonymous, guarded),
-    Row::new("prot-none", "mapped without access", Kind::Anonymous, closed),
+    Row::new("guard-pages", "some pages are guards", Kind::Anonymous, guarded).but(&[
+        (LOSSES, Senseless("nothing but anonymous matters here")),
+        (&["collapse"], Refused(Errno::EINVAL)),
+        (&["split"], Senseless("nothing huge can be made of it")),
+    ]),
+    Row::new("prot-none", "mapped without access", Kind::Anonymous, closed).but(&[
+        (LOSSES, Senseless("nothing but anonymous matters here")),
+        (&["hwpoison", "migrate"], Refused(Errno::EFAULT)),
+        (&["ksm"], Senseless("no two of its pages can be made equal")),
+    ]),
 ];
 
 /// Anonymous memory of `length` bytes, with `advice`, that nobody has touched.

@@ -7,41 +7,80 @@ use crate::calls::{
 use crate::environment::{Environment, allow_gigantic_pages, drop_caches, file_in, needed};
 use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
 use crate::row::Row;
+use crate::row::Rule::{Refused, Runs, Senseless};
+use crate::rows::FILE;
 use crate::rows::anonymous::written;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::memory_file;
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 pub const ROWS: &[Row] = &[
-    Row::new("private-file", "page cache mapped privately", Kind::Disk, private).read_first(),
-    Row::new("private-file-cow", "private copies of a file's pages", Kind::Disk, private),
-    Row::new("file-ext4", "shared, page cache of ext4", Kind::Disk, on_ext4).shared(),
+    Row::new("private-file", "page cache mapped privately", Kind::Disk, private).read_first().but(
+        &[
+            (&["sync-write"], Senseless("the disk is not written to")),
+            (&["reflink"], Refused(Errno::EOPNOTSUPP)),
+        ],
+    ),
+    Row::new("private-file-cow", "private copies of a file's pages", Kind::Disk, private).but(&[
+        (&["swapin-write", "ksm"], Runs),
+        (&["sync-write"], Senseless("the disk is not written to")),
+        (&["collapse"], Refused(Errno::EINVAL)),
+        (&["reflink"], Refused(Errno::EOPNOTSUPP)),
+        (&["split"], Senseless("nothing huge can be made of it")),
+    ]),
+    Row::new("file-ext4", "shared, page cache of ext4", Kind::Disk, on_ext4)
+        .shared()
+        .but(&[(&["reflink"], Refused(Errno::EOPNOTSUPP))]),
     Row::new("file-xfs", "shared, page cache of xfs", Kind::Disk, on_xfs).shared(),
     Row::new("file-tmpfs", "shared, of tmpfs", Kind::Shmem, on_tmpfs).shared(),
-    Row::new("sysv-shm", "shared, of System V", Kind::Shmem, of_system_v).shared(),
+    Row::new("sysv-shm", "shared, of System V", Kind::Shmem, of_system_v)
+        .shared()
+        .but(&[(FILE, Senseless("there is no file"))]),
     Row::new("memfd", "shared, of no file system", Kind::Shmem, of_memfd).shared(),
-    Row::new("dax-ext4", "shared, persistent memory of ext4", Kind::Dax, dax_ext4).shared(),
+    Row::new("dax-ext4", "shared, persistent memory of ext4", Kind::Dax, dax_ext4)
+        .shared()
+        .but(&[(&["reflink"], Refused(Errno::EOPNOTSUPP))]),
     Row::new("dax-xfs", "shared, persistent memory of xfs", Kind::Dax, dax_xfs).shared(),
     Row::new("dax-pmd", "of ext4, mapped by 2 MiB", Kind::Dax, dax_ext4)
         .sized(2 * HUGE, HUGE)
-        .shared(),
+        .shared()
+        .but(&[(&["reflink"], Refused(Errno::EOPNOTSUPP))]),
     Row::new("dax-xfs-pmd", "of xfs, mapped by 2 MiB", Kind::Dax, dax_xfs)
         .sized(2 * HUGE, HUGE)
         .shared(),
-    Row::new("dax-sync", "with MAP_SYNC", Kind::Dax, dax_synchronous).shared(),
+    Row::new("dax-sync", "with MAP_SYNC", Kind::Dax, dax_synchronous)
+        .shared()
+        .but(&[(&["reflink"], Refused(Errno::EOPNOTSUPP))]),
     Row::new("dax-xfs-sync", "of xfs, with MAP_SYNC", Kind::Dax, dax_xfs_synchronous).shared(),
-    Row::new("dax-private", "private copies of its pages", Kind::Dax, dax_ext4),
-    Row::new("dax-xfs-private", "of xfs, private copies", Kind::Dax, dax_xfs),
+    Row::new("dax-private", "private copies of its pages", Kind::Dax, dax_ext4).but(&[
+        (&["swapin-write", "migrate", "pageout", "swap"], Runs),
+        (&["sync-write"], Senseless("the disk is not written to")),
+        (&["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
+        (&["reflink"], Refused(Errno::EOPNOTSUPP)),
+    ]),
+    Row::new("dax-xfs-private", "of xfs, private copies", Kind::Dax, dax_xfs).but(&[
+        (&["swapin-write", "migrate", "pageout", "swap"], Runs),
+        (&["sync-write"], Senseless("the disk is not written to")),
+        (&["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
+    ]),
     Row::new("hugetlb", "private hugetlb pages of 2 MiB", Kind::Hugetlb, huge)
-        .sized(4 * HUGE, HUGE),
+        .sized(4 * HUGE, HUGE)
+        .but(&[(FILE, Senseless("there is no file"))]),
     Row::new("hugetlb-file", "shared, a file of them", Kind::Hugetlb, huge_file)
         .sized(4 * HUGE, HUGE)
         .shared(),
     Row::new("hugetlb-1g", "a private hugetlb page of 1 GiB", Kind::Hugetlb, gigantic)
-        .sized(GIGANTIC, GIGANTIC),
+        .sized(GIGANTIC, GIGANTIC)
+        .but(&[
+            (FILE, Senseless("there is no file")),
+            (&["munmap-front", "munmap-middle", "munmap-tail"], Refused(Errno::EINVAL)),
+            (&["mremap-shrink"], Senseless("its one page is not cut")),
+            (&["migrate"], Senseless("each page that is moved leaves 1 GiB out of use")),
+        ]),
 ];
 
 /// Maps `file`, after giving it its words.

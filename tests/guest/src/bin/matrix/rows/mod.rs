@@ -8,6 +8,11 @@ mod userfault;
 
 use crate::row::Row;
 
+/// Columns for which there has to be a file.
+const FILE: &[&str] = &["truncate", "punch-hole", "collapse-range", "writeback", "reflink"];
+/// Columns that end in reclaim of what only the device wrote.
+const LOSSES: &[&str] = &["free-write", "swapin-write", "hole-write", "sync-write"];
+
 /// All of them, in the order in which they are printed.
 pub fn all() -> impl Iterator<Item = &'static Row> {
     [anonymous::ROWS, files::ROWS, devices::ROWS, userfault::ROWS].into_iter().flatten()

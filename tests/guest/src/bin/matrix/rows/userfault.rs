@@ -5,6 +5,8 @@ use crate::calls::{self, MAP_SHARED, READ_WRITE, Source, Span};
 use crate::environment::Environment;
 use crate::model::{HUGE, Kind, Mapped, PAGE, STAMP, Sample, Subject, offsets, stamp};
 use crate::row::Row;
+use crate::row::Rule::{Refused, Senseless};
+use crate::rows::LOSSES;
 use crate::rows::anonymous::{fresh, written};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::expect;
@@ -18,7 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const ROWS: &[Row] = &[
     Row::new("uffd-missing", "pages that a handler fills", Kind::Anonymous, missing)
         .faulted()
-        .checked(handler_was_asked),
+        .checked(handler_was_asked)
+        .but(&[
+            (LOSSES, Senseless("nothing but anonymous matters here")),
+            (&["collapse"], Refused(Errno::EBUSY)),
+            (&["split"], Senseless("nothing huge can be made of it")),
+        ]),
     Row::new("uffd-minor", "page cache that a handler maps", Kind::Shmem, minor)
         .shared()
         .faulted()
@@ -26,7 +33,12 @@ pub const ROWS: &[Row] = &[
     Row::new("uffd-wp", "write-protected until a handler allows it", Kind::Anonymous, protected)
         .read_first()
         .faulted()
-        .checked(handler_was_asked),
+        .checked(handler_was_asked)
+        .but(&[
+            (LOSSES, Senseless("nothing but anonymous matters here")),
+            (&["collapse"], Refused(Errno::EINVAL)),
+            (&["split"], Senseless("nothing huge can be made of it")),
+        ]),
 ];
 
 /// Faults that the handlers of this process have served.
