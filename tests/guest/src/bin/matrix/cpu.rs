@@ -3,8 +3,8 @@
 
 use crate::calls::{self, Pipe};
 use crate::model::{Sample, Subject};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::pagemap::Pagemap;
+use farfault_guest_programs::{Failure, memory};
 use nix::Result as Called;
 
 /// Loads and stores of one process.
@@ -19,6 +19,10 @@ impl Cpu {
 
     pub fn load(&self, address: u64) -> Called<u64> {
         calls::load(&self.pipe, address).map(u64::from_le_bytes)
+    }
+
+    pub fn page(&self, address: u64) -> Called<[u8; memory::PAGE]> {
+        calls::load(&self.pipe, address)
     }
 
     pub fn store(&self, address: u64, value: u64) -> Called<()> {

@@ -4,7 +4,7 @@
 
 use crate::cell::Cell;
 use crate::cpu::frames;
-use crate::model::{Access, Holds, Mapped, STAMP, SUM, Sample};
+use crate::model::{Access, Holds, Mapped, STAMP, SUM, Sample, TALLY};
 use crate::rig::{Answer, Batch};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use nix::errno::Errno;
@@ -21,7 +21,23 @@ impl Cell<'_> {
         self.device_writes_again("second write by the device")?;
         self.cpu_reads("read by the CPU of what the device wrote")?;
         self.cpu_writes()?;
-        self.device_reads_again("read by the device of what the CPU wrote")
+        self.device_reads_again("read by the device of what the CPU wrote")?;
+        self.whole_pages()
+    }
+
+    /// Device and CPU see the same in all of a page, and nothing but what was put there.
+    fn whole_pages(&mut self) -> Outcome {
+        const USED: usize = TALLY as usize + 8;
+        for sample in self.subject.samples.iter().filter(|sample| sample.is_there()) {
+            let (device, cpu) = (self.rig.page(sample.at)?, self.cpu.page(sample.at)?);
+            let differs = device.iter().zip(&cpu).position(|(device, cpu)| device != cpu);
+            let told = format!("the page at {:#x} differs at byte {differs:?}", sample.at);
+            expect(&told, differs.is_none())?;
+            let stray = cpu.iter().skip(USED).position(|byte| *byte != 0);
+            let told = format!("byte {stray:?} behind the words at {:#x} is not 0", sample.at);
+            expect(&told, stray.is_none())?;
+        }
+        Ok(())
     }
 
     pub fn device_reads(&mut self, when: &str) -> Outcome {

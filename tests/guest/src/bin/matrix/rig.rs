@@ -96,6 +96,22 @@ impl Rig {
         Ok(Batch { answers, faults })
     }
 
+    /// The whole page at `address`, as the device reads it.
+    pub fn page(&mut self, address: u64) -> Result<[u8; PAGE], Failure> {
+        let command = Descriptor {
+            opcode: abi::OP_COPY as u8,
+            source: address,
+            destination: self.landing.start,
+            length: PAGE as u64,
+            ..Descriptor::default()
+        };
+        let (records, _) = self.run(&[command])?;
+        match answer(&records[0], 0)? {
+            Ok(_) => Ok(self.cpu.page(self.landing.start)?),
+            Err(at) => Err(format!("the page at {address:#x} is refused at {at:#x}").into()),
+        }
+    }
+
     /// Stores of words.
     pub fn store(&mut self, words: &[(u64, u64)]) -> Result<Batch, Failure> {
         let commands = words.iter().map(|&(destination, operand)| Descriptor {
