@@ -17,6 +17,7 @@ use farfault_guest_programs::program::{Program, Summary};
 use nix::errno::Errno;
 use nix::libc;
 use std::arch::x86_64::{__cpuid, _fxrstor64, _fxsave64};
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{mem, thread};
@@ -36,23 +37,24 @@ fn main() -> ExitCode {
     PROGRAM.run(
         |options| within("--count", options.option("--count", 100_000)?, 1..=1 << 40),
         |count: u64| {
-            contend(0, 1, count)?;
-            contend(1, 0, count)?;
-            Ok(Summary::new(true).with("elements", 2 * count))
+            let kept = contend(0, 1, count)? & contend(1, 0, count)?;
+            Ok(Summary::new(kept).with("elements", 2 * count))
         },
     )
 }
 
-/// CPU `leaver` executes CPUID, which a hypervisor must intercept, `count` times.
-fn contend(leaver: usize, restorer: usize, count: u64) -> Result<(), Failure> {
+/// CPU `leaver` executes CPUID, which a hypervisor must intercept, `count` times. Whether
+/// the registers of the other one held meanwhile what it restored.
+fn contend(leaver: usize, restorer: usize, count: u64) -> Result<bool, Failure> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let restoring = scope.spawn(|| {
             stay_on(restorer)?;
+            let mut kept = true;
             while !done.load(Ordering::Relaxed) {
-                restore();
+                kept &= restore();
             }
-            Ok::<_, Failure>(())
+            Ok::<_, Failure>(kept)
         });
         let left = stay_on(leaver);
         if left.is_ok() {
@@ -61,12 +63,16 @@ fn contend(leaver: usize, restorer: usize, count: u64) -> Result<(), Failure> {
             }
         }
         done.store(true, Ordering::Relaxed);
-        left.and(restoring.join().map_err(|_| "a thread panicked")?)
+        left?;
+        restoring.join().map_err(|_| "a thread panicked")?
     })
 }
 
-fn restore() {
-    let mut area = Area([0; 512]);
+/// Where XMM registers lie in an area.
+const REGISTERS: Range<usize> = 160..416;
+
+fn restore() -> bool {
+    let (mut area, mut after) = (Area([0; 512]), Area([0; 512]));
     // SAFETY: every x86-64 CPU has the instruction, and the area is large and
     // aligned enough.
     unsafe { _fxsave64(area.0.as_mut_ptr()) };
@@ -74,6 +80,9 @@ fn restore() {
         // SAFETY: as above; what is restored is what is there.
         unsafe { _fxrstor64(area.0.as_ptr()) };
     }
+    // SAFETY: as above.
+    unsafe { _fxsave64(after.0.as_mut_ptr()) };
+    area.0[REGISTERS] == after.0[REGISTERS]
 }
 
 /// Binds the calling thread.

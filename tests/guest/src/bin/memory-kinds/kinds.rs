@@ -103,7 +103,7 @@ pub fn heap() -> Outcome {
 
 static TEXT: [u8; 4096] = [b'x'; 4096];
 
-pub fn program_text_and_data() -> Outcome {
+pub fn constants_of_the_program() -> Outcome {
     let mut queue = queue()?;
     expect_equal("words of a constant", &queue.word_count(&TEXT)?, &1)?;
     let mut read = [0; 4096];

@@ -20,7 +20,7 @@ const TESTS: &[Test] = tests![
     kinds::shared_file,
     kinds::stack,
     kinds::heap,
-    kinds::program_text_and_data,
+    kinds::constants_of_the_program,
     sharing::shared_file_is_read_back,
     sharing::private_file_is_left_alone,
     sharing::a_child_sees_shared_memory,

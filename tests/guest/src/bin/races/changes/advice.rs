@@ -8,6 +8,7 @@ use crate::stage::{Change, Stage};
 use crate::system::Vmstat;
 use farfault_guest_programs::memory::{self, Access};
 use farfault_guest_programs::{Failure, setup};
+use nix::errno::Errno;
 use nix::libc;
 
 /// Those that processes do, too.
@@ -132,9 +133,11 @@ impl Change for Collapse {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.collapsed = !self.collapsed;
         if self.collapsed {
-            // The kernel may decline, as pages are in use by somebody for a moment.
-            let _ = stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE);
-            return Ok(());
+            return match stage.arena.advise(0..LARGE, libc::MADV_COLLAPSE) {
+                // The kernel may decline, as pages are in use by somebody for a moment.
+                Ok(()) | Err(Errno::EAGAIN | Errno::EBUSY | Errno::ENOMEM) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            };
         }
         let mut pages = stage.choose();
         pages.start += usize::from(pages.len() == LARGE);
