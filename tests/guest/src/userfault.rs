@@ -82,11 +82,13 @@ mod ioctls {
     nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
     nix::ioctl_read!(uffdio_wake, 0xaa, 0x02, Range);
     nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
+    nix::ioctl_readwrite!(uffdio_move, 0xaa, 0x05, Copy);
     nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, Protect);
     nix::ioctl_readwrite!(uffdio_continue, 0xaa, 0x07, Continue);
 }
 use ioctls::{
-    uffdio_api, uffdio_continue, uffdio_copy, uffdio_register, uffdio_wake, uffdio_writeprotect,
+    uffdio_api, uffdio_continue, uffdio_copy, uffdio_move, uffdio_register, uffdio_wake,
+    uffdio_writeprotect,
 };
 
 const API: u64 = 0xaa;
@@ -152,6 +154,16 @@ impl Userfault {
         let mut copy = Copy { destination: page, source, length: PAGE, mode: 0, copied: 0 };
         // SAFETY: fills a page that nobody has seen yet.
         unsafe { uffdio_copy(self.file.as_raw_fd(), &raw mut copy) }.map(drop)
+    }
+
+    /// Brings a missing page by moving another one, at `from`, which is missing then.
+    ///
+    /// # Errors
+    /// As the kernel answers; EAGAIN and EBUSY if somebody has it in hand.
+    pub fn move_page(&self, from: u64, page: u64) -> nix::Result<()> {
+        let mut order = Copy { destination: page, source: from, length: PAGE, mode: 0, copied: 0 };
+        // SAFETY: fills a page that nobody has seen yet, and nothing borrows the other one.
+        unsafe { uffdio_move(self.file.as_raw_fd(), &raw mut order) }.map(drop)
     }
 
     /// Protects pages from being written, or lets them be written again.

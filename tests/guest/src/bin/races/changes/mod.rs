@@ -7,6 +7,7 @@ mod files;
 mod forks;
 mod kernel;
 mod mappings;
+mod moves;
 mod poison;
 mod userfaults;
 
@@ -28,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Kind> {
         blocks::KINDS,
         kernel::KINDS,
         userfaults::KINDS,
+        moves::KINDS,
     ]
     .into_iter()
     .flatten()
