@@ -9,6 +9,7 @@ mod kernel;
 mod mappings;
 mod moves;
 mod poison;
+mod remote;
 mod userfaults;
 
 use crate::kind::Kind;
@@ -29,6 +30,7 @@ pub fn all() -> impl Iterator<Item = &'static Kind> {
         blocks::KINDS,
         kernel::KINDS,
         userfaults::KINDS,
+        remote::KINDS,
         moves::KINDS,
     ]
     .into_iter()
