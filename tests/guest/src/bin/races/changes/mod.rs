@@ -10,6 +10,7 @@ mod mappings;
 mod moves;
 mod poison;
 mod remote;
+mod swapoff;
 mod userfaults;
 
 use crate::kind::Kind;
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Kind> {
         blocks::KINDS,
         kernel::KINDS,
         userfaults::KINDS,
+        swapoff::KINDS,
         remote::KINDS,
         moves::KINDS,
     ]
