@@ -17,6 +17,7 @@ mod pmem;
 mod programs;
 mod races;
 mod refusals;
+mod removal;
 mod scenario;
 mod selftests;
 
@@ -41,6 +42,7 @@ const SCENARIOS: &[Scenario] = &[
     matrix::SCENARIO,
     machines::SCENARIO,
     races::SCENARIO,
+    removal::SCENARIO,
 ];
 
 /// Exit code for a wrong command line.

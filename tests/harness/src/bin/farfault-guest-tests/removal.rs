@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The PCI function is removed while programs use the device, and found again by a
+//! rescan: who used it is told, nothing is left, and it works as before.
+
+use crate::check::{Check, LEAKS, clean_log, exit_code, succeeded};
+use crate::scenario::Scenario;
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+
+pub const SCENARIO: Scenario = Scenario { name: "removal", run };
+
+/// How often it goes, each time under load of another kind.
+const LOADS: [(&str, &str); 3] = [
+    ("saxpy", "while saxpy 1000000; do :; done"),
+    ("stress", "while stress --processes 2 --queues 2 --commands 5000; do :; done"),
+    ("races", "while races --change munmap,dontneed --changes 100000; do :; done"),
+];
+
+/// The load ends by itself, with an error, within the time that each has.
+const REMOVE: &str = "\
+( LOAD ) >/run/load 2>&1 &
+load=$!
+until grep -q '^queues [1-9]' /sys/kernel/debug/farfault/*/counters; do :; done
+function=$(cd /sys/bus/pci/drivers/farfault && echo 0000:*)
+echo 1 >/sys/bus/pci/devices/$function/remove || exit 1
+test ! -e /dev/farfault0 || { echo 'the node is still there'; exit 1; }
+wait $load
+cat /run/load
+echo 1 >/sys/bus/pci/rescan || exit 1
+until test -e /dev/farfault0; do :; done
+saxpy 10000";
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let step =
+        |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
+    let remove =
+        |(name, load): &(&str, &str)| step(name, &format!("( {}\n)", REMOVE.replace("LOAD", load)));
+    let mut steps: Vec<Step> = LOADS.iter().map(remove).collect();
+    steps.push(step(LEAKS.0, LEAKS.1));
+    steps.push(step("log", "dmesg"));
+    let options = ["--cpus=2", "--memory=1G", "--timeout=300"].map(str::to_owned);
+    Ok(checks(&farfault.script(&options, &script_of(&steps, ""))?))
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks: Vec<Check> = LOADS
+        .iter()
+        .map(|(name, _)| Check::new(format!("removed under {name}"), succeeded(finished, name)))
+        .collect();
+    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
+    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks
+}
