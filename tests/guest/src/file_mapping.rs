@@ -6,9 +6,9 @@
 //! device is given addresses.
 #![allow(unsafe_code, reason = "raw mappings, and addresses for the device")]
 
-use crate::Failure;
 use crate::memory::{HUGE_PAGE, PAGE};
 use crate::raw_queue::RawQueue;
+use crate::{Failure, commands};
 use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_client::raw::{Kernel, uapi};
 use nix::errno::Errno;
@@ -98,7 +98,7 @@ impl FileMapping {
     ) -> Result<Answer, Failure> {
         let source = self.address(offset, bytes.len())?;
         let destination = bytes.as_mut_ptr().expose_provenance() as u64;
-        self.command(queue, abi::OP_COPY, Descriptor { source, destination, ..of(bytes.len()) })
+        self.run(queue, commands::copy(source, destination, bytes.len() as u64))
     }
 
     /// Has the device copy to `offset`.
@@ -113,7 +113,7 @@ impl FileMapping {
     ) -> Result<Answer, Failure> {
         let destination = self.address(offset, bytes.len())?;
         let source = bytes.as_ptr().expose_provenance() as u64;
-        self.command(queue, abi::OP_COPY, Descriptor { source, destination, ..of(bytes.len()) })
+        self.run(queue, commands::copy(source, destination, bytes.len() as u64))
     }
 
     /// Has the device set all bytes of `range` to `value`.
@@ -127,9 +127,8 @@ impl FileMapping {
         value: u8,
     ) -> Result<Answer, Failure> {
         let destination = self.address(range.start, range.len())?;
-        let operand = u64::from_le_bytes([value; 8]);
-        let operands = Descriptor { destination, operand, ..of(range.len()) };
-        self.command(queue, abi::OP_FILL, operands)
+        let word = u64::from_le_bytes([value; 8]);
+        self.run(queue, commands::fill(destination, range.len() as u64, word))
     }
 
     /// Has the device say where what is at `offset` first differs from `bytes`;
@@ -145,7 +144,8 @@ impl FileMapping {
     ) -> Result<Answer, Failure> {
         let source = self.address(offset, bytes.len())?;
         let destination = bytes.as_ptr().expose_provenance() as u64;
-        self.command(queue, abi::OP_COMPARE, Descriptor { source, destination, ..of(bytes.len()) })
+        let length = bytes.len() as u64;
+        self.run(queue, commands::command(abi::OP_COMPARE, source, destination, length))
     }
 
     /// Has the device add `value` to the u64 at `offset`; the result is the old one.
@@ -159,7 +159,7 @@ impl FileMapping {
         value: u64,
     ) -> Result<Answer, Failure> {
         let destination = self.address(offset, 8)?;
-        self.command(queue, abi::OP_FETCH_ADD, Descriptor { destination, operand: value, ..of(0) })
+        self.run(queue, commands::add(destination, value))
     }
 
     /// How many times 2 MiB of the file are one entry of the CPU's page table, and mapped
@@ -204,14 +204,7 @@ impl FileMapping {
         Ok(())
     }
 
-    fn command(
-        &self,
-        queue: &mut RawQueue,
-        opcode: u32,
-        operands: Descriptor,
-    ) -> Result<Answer, Failure> {
-        // Opcodes are defined as u32 for C's sake and fit the descriptor's byte.
-        let command = Descriptor { opcode: opcode as u8, ..operands };
+    fn run(&self, queue: &mut RawQueue, command: Descriptor) -> Result<Answer, Failure> {
         // SAFETY: the operands are inside the mapping, into which there are no
         // references, and a buffer that the caller has borrowed until this returns.
         let completion = unsafe { queue.run(command) }?;
@@ -261,10 +254,6 @@ pub enum Advice {
     Unmap,
     /// To be reclaimed.
     PageOut,
-}
-
-fn of(length: usize) -> Descriptor {
-    Descriptor { length: length as u64, ..Descriptor::default() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub use farfault_workloads::{Failure, children, marks, memory, options, program, random, views};
 
+pub mod commands;
 pub mod counters;
 pub mod dmirror;
 pub mod file_mapping;

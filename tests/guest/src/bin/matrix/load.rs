@@ -8,8 +8,8 @@ use crate::mill::Mill;
 use crate::model::{Access, MARK, PAGE, STAMP, Subject, TALLY, stamp};
 use crate::rig::{Answer, LINE, Rig, answer};
 use crate::walk::Walk;
-use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::descriptor::{Completion, Descriptor};
+use farfault_guest_programs::{Failure, commands};
 use nix::Result as Called;
 use std::ops::RangeInclusive;
 
@@ -98,26 +98,9 @@ impl Load {
 fn command(work: Work, number: usize, at: u64, landing: Span) -> Descriptor {
     let at = at + offset(work);
     match work {
-        Work::Read => Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source: at,
-            destination: landing.start + number as u64 * LINE,
-            length: LINE,
-            ..Descriptor::default()
-        },
-        Work::Write => Descriptor {
-            opcode: abi::OP_FILL as u8,
-            destination: at,
-            length: 8,
-            operand: mark(number),
-            ..Descriptor::default()
-        },
-        Work::Add => Descriptor {
-            opcode: abi::OP_FETCH_ADD as u8,
-            destination: at,
-            operand: 1,
-            ..Descriptor::default()
-        },
+        Work::Read => commands::copy(at, landing.start + number as u64 * LINE, LINE),
+        Work::Write => commands::store(at, mark(number)),
+        Work::Add => commands::add(at, 1),
     }
 }
 

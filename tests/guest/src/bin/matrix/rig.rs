@@ -9,10 +9,9 @@ use crate::model::Access;
 use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_client::raw::uapi::{PREFETCH_WRITE, Prefetch};
 use farfault_client::raw::{DeviceFile, Kernel};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::memory::PAGE;
 use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::{Failure, commands, counters};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,13 +80,8 @@ impl Rig {
     /// Loads of the word at each address; a line of 64 bytes is what moves.
     pub fn load(&mut self, addresses: &[u64]) -> Result<Batch, Failure> {
         let place = |line: usize| self.landing.start + line as u64 * LINE;
-        let commands = addresses.iter().enumerate().map(|(line, &source)| Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source,
-            destination: place(line),
-            length: LINE,
-            ..Descriptor::default()
-        });
+        let lines = addresses.iter().enumerate();
+        let commands = lines.map(|(line, &source)| commands::copy(source, place(line), LINE));
         let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
         let mut answers = Vec::new();
         for (line, record) in records.iter().enumerate() {
@@ -98,13 +92,7 @@ impl Rig {
 
     /// The whole page at `address`, as the device reads it.
     pub fn page(&mut self, address: u64) -> Result<[u8; PAGE], Failure> {
-        let command = Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source: address,
-            destination: self.landing.start,
-            length: PAGE as u64,
-            ..Descriptor::default()
-        };
+        let command = commands::copy(address, self.landing.start, PAGE as u64);
         let (records, _) = self.run(&[command])?;
         match answer(&records[0], 0)? {
             Ok(_) => Ok(self.cpu.page(self.landing.start)?),
@@ -114,13 +102,7 @@ impl Rig {
 
     /// Stores of words.
     pub fn store(&mut self, words: &[(u64, u64)]) -> Result<Batch, Failure> {
-        let commands = words.iter().map(|&(destination, operand)| Descriptor {
-            opcode: abi::OP_FILL as u8,
-            destination,
-            length: 8,
-            operand,
-            ..Descriptor::default()
-        });
+        let commands = words.iter().map(|&(place, word)| commands::store(place, word));
         let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
         let answers = records.iter().map(|record| answer(record, 0)).collect::<Result<_, _>>()?;
         Ok(Batch { answers, faults })
@@ -128,12 +110,7 @@ impl Rig {
 
     /// Atomic additions; they give what was there before.
     pub fn add(&mut self, addresses: &[u64], operand: u64) -> Result<Batch, Failure> {
-        let commands = addresses.iter().map(|&destination| Descriptor {
-            opcode: abi::OP_FETCH_ADD as u8,
-            destination,
-            operand,
-            ..Descriptor::default()
-        });
+        let commands = addresses.iter().map(|&place| commands::add(place, operand));
         let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
         let answers = records.iter().map(|record| answer(record, record.result));
         Ok(Batch { answers: answers.collect::<Result<_, _>>()?, faults })
@@ -142,14 +119,8 @@ impl Rig {
     /// Starts loads that nobody waits for.
     pub fn abandon(&mut self, addresses: &[u64]) {
         for &source in addresses {
-            let command = Descriptor {
-                opcode: abi::OP_WORD_COUNT as u8,
-                source,
-                length: 8,
-                ..Descriptor::default()
-            };
             // SAFETY: it only reads.
-            unsafe { self.queue.submit(&command) };
+            unsafe { self.queue.submit(&commands::word_count(source, 8)) };
         }
     }
 

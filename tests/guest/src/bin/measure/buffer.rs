@@ -6,6 +6,7 @@ use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_client::raw::uapi::{PREFETCH_WRITE, Prefetch, REGISTER_WRITE, Register, Unregister};
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::commands;
 use farfault_guest_programs::memory::Region;
 use farfault_guest_programs::raw_queue::RawQueue;
 use std::path::Path;
@@ -68,7 +69,7 @@ impl Rig {
         let mut rig = Self { queue: RawQueue::new(&device, 16)?, device };
         // Every entry and record of the ring, so that later counts are of the buffers alone.
         for _ in 0..16 {
-            rig.done(Descriptor { opcode: abi::OP_NOP as u8, ..Descriptor::default() })?;
+            rig.done(commands::nop())?;
         }
         Ok(rig)
     }
@@ -127,24 +128,12 @@ impl Buffer {
 
     /// A command that fills it with a byte.
     pub fn fill(&self, byte: u8) -> Descriptor {
-        Descriptor {
-            opcode: abi::OP_FILL as u8,
-            destination: self.address,
-            length: self.length,
-            operand: u64::from_le_bytes([byte; 8]),
-            ..Descriptor::default()
-        }
+        commands::fill(self.address, self.length, u64::from_le_bytes([byte; 8]))
     }
 
     /// A command that copies all of it to `target`.
     pub fn copy_to(&self, target: &Self) -> Descriptor {
-        Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source: self.address,
-            destination: target.address,
-            length: self.length,
-            ..Descriptor::default()
-        }
+        commands::copy(self.address, target.address, self.length)
     }
 }
 

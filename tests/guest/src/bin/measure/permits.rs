@@ -7,12 +7,12 @@
 use crate::buffer::{Backing, Buffer, Mode, Rig};
 use crate::compaction::{self, LowMemory};
 use crate::table::Table;
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
+use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::ktap::{Outcome, Trial, expect};
 use farfault_guest_programs::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, memory_file};
 use farfault_guest_programs::pagemap::{Entry, Pagemap};
-use farfault_guest_programs::{Failure, pins};
+use farfault_guest_programs::{Failure, commands, pins};
 use nix::errno::Errno;
 use nix::libc;
 use std::fmt;
@@ -199,13 +199,8 @@ impl Scene {
     /// The first `length` bytes, likewise.
     fn copied_by_device(&mut self, length: usize) -> Result<Option<Region>, Failure> {
         let target = Region::anonymous(length.next_multiple_of(PAGE))?;
-        let completion = self.rig.run(Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source: self.buffer.address,
-            destination: target.address(),
-            length: length as u64,
-            ..Descriptor::default()
-        })?;
+        let command = commands::copy(self.buffer.address, target.address(), length as u64);
+        let completion = self.rig.run(command)?;
         Ok((completion.status == abi::STATUS_OK).then_some(target))
     }
 

@@ -4,6 +4,7 @@
 use crate::buffer::{Backing, Buffer, Mode, Rig};
 use crate::table::{Table, best};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
+use farfault_guest_programs::commands;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::{Failure, counters, pins};
 use std::time::Instant;
@@ -106,12 +107,7 @@ fn descriptor(command: &str, from: &Buffer, to: &Buffer, counts: &Region) -> Des
     match command {
         "copy" => from.copy_to(to),
         "fill" => to.fill(3),
-        "histogram" => Descriptor {
-            opcode: abi::OP_HISTOGRAM as u8,
-            source: from.address,
-            destination: counts.address(),
-            ..Descriptor::default()
-        },
+        "histogram" => commands::command(abi::OP_HISTOGRAM, from.address, counts.address(), 0),
         _ => Descriptor {
             opcode: abi::OP_SAXPY as u8,
             operand: u64::from(2_f32.to_bits()),

@@ -11,7 +11,7 @@ use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_guest_programs::memory::{MADV_DONTFORK, PAGE, Region};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::RawQueue;
-use farfault_guest_programs::{Failure, views};
+use farfault_guest_programs::{Failure, commands, views};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -142,13 +142,8 @@ impl<'a> Accessor<'a> {
 
     /// Has the device copy whole pages of `template` into the arena.
     pub fn put(&mut self, template: &Region, pages: Range<usize>) -> Result<(), Failure> {
-        let completion = self.run(Descriptor {
-            opcode: abi::OP_COPY as u8,
-            source: template.address(),
-            destination: self.arena.address(0, pages.start),
-            length: (pages.len() * PAGE) as u64,
-            ..Descriptor::default()
-        })?;
+        let (target, length) = (self.arena.address(0, pages.start), (pages.len() * PAGE) as u64);
+        let completion = self.run(commands::copy(template.address(), target, length))?;
         if completion.status == abi::STATUS_OK {
             return Ok(());
         }
@@ -241,36 +236,19 @@ impl<'a> Accessor<'a> {
             (first..first + count).map(|page| self.ledger.before(place, page)).collect();
         let here = self.arena.address(place, first);
         let word = |word: usize| here + word as u64 * 8;
-        let flags = if last { abi::DESC_IRQ as u8 } else { 0 };
-        let own = Descriptor { flags, length: 8, ..Descriptor::default() };
         let descriptor = match act {
-            Act::Read { .. } => Descriptor {
-                opcode: abi::OP_COPY as u8,
-                source: here,
-                destination: self.copies[slot].address(),
-                length: (count * PAGE) as u64,
-                ..own
-            },
+            Act::Read { .. } => {
+                commands::copy(here, self.copies[slot].address(), (count * PAGE) as u64)
+            }
             Act::Compare { page } => {
                 let stamp = self.ledger.stamp_of(page, before[0].generation());
                 views::words_mut(&mut self.copies[slot])[0] = stamp;
-                let source = self.copies[slot].address();
-                Descriptor { opcode: abi::OP_COMPARE as u8, source, destination: here, ..own }
+                commands::command(abi::OP_COMPARE, self.copies[slot].address(), here, 8)
             }
-            Act::Add { .. } => Descriptor {
-                opcode: abi::OP_FETCH_ADD as u8,
-                destination: word(layout::sum(self.number)),
-                operand: 1,
-                length: 0,
-                ..own
-            },
-            Act::Mail { value, .. } => Descriptor {
-                opcode: abi::OP_FILL as u8,
-                destination: word(layout::mail(self.number)),
-                operand: value,
-                ..own
-            },
+            Act::Add { .. } => commands::add(word(layout::sum(self.number)), 1),
+            Act::Mail { value, .. } => commands::store(word(layout::mail(self.number)), value),
         };
+        let descriptor = if last { commands::interrupting(descriptor) } else { descriptor };
         // SAFETY: it touches the arena, which nobody borrows, and this queue's copies,
         // which are looked at once it has ended.
         let index = unsafe { self.queue.post(descriptor) };

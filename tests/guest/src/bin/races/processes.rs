@@ -8,8 +8,6 @@ use crate::kind::Kind;
 use crate::race;
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::Outcome;
@@ -18,6 +16,7 @@ use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::RawQueue;
 use farfault_guest_programs::userfault::{Mode, Userfault};
 use farfault_guest_programs::views;
+use farfault_guest_programs::{Failure, commands};
 use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -219,15 +218,9 @@ fn parked(memory: &Region, pages: usize) -> Result<Vec<RawQueue>, Failure> {
     let mut queues = Vec::new();
     for number in 0..PARKED {
         let mut queue = RawQueue::new(&device, 4)?;
-        let descriptor = Descriptor {
-            opcode: abi::OP_FILL as u8,
-            destination: memory.address() + (number * pages * PAGE) as u64,
-            length: (pages * PAGE) as u64,
-            operand: 1,
-            ..Descriptor::default()
-        };
+        let first = memory.address() + (number * pages * PAGE) as u64;
         // SAFETY: nobody looks at the memory; the process is killed.
-        unsafe { queue.post(descriptor) };
+        unsafe { queue.post(commands::fill(first, (pages * PAGE) as u64, 1)) };
         queue.ring();
         queues.push(queue);
     }

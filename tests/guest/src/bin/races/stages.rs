@@ -6,13 +6,13 @@
 use crate::processes::{Done, Trial};
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -106,20 +106,14 @@ fn live(ending: Ending, ready: &Signpost, go: &Signpost, end: &Signpost) -> Outc
     let memory = Region::small_pages(PAGES * PAGE)?;
     let mut queue = RawQueue::new(&device, 4)?;
     // SAFETY: it does nothing. The ring's own faults are over then.
-    unsafe { queue.run(Descriptor { opcode: abi::OP_NOP as u8, ..Descriptor::default() }) }?;
+    unsafe { queue.run(commands::nop()) }?;
     ready.reach()?;
     go.wait()?;
-    let fill = Descriptor {
-        opcode: abi::OP_FILL as u8,
-        flags: abi::DESC_IRQ as u8,
-        destination: memory.address(),
-        length: memory.len() as u64,
-        operand: u64::from_ne_bytes([1; 8]),
-        ..Descriptor::default()
-    };
+    let ones = u64::from_ne_bytes([1; 8]);
+    let fill = commands::fill(memory.address(), memory.len() as u64, ones);
     // SAFETY: the memory stays until the queue is gone, and is looked at when the
     // command has ended.
-    let index = unsafe { queue.post(fill) };
+    let index = unsafe { queue.post(commands::interrupting(fill)) };
     queue.ring();
     end.wait()?;
     match ending {

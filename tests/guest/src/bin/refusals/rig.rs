@@ -95,27 +95,13 @@ impl Rig {
     }
 }
 
+pub use farfault_guest_programs::commands::{command, copy, fill, word_count};
+
 /// A context of this process.
 pub fn open() -> Result<Arc<DeviceFile>, Failure> {
     let path = Path::new(farfault_client::Device::PATH);
     let file = DeviceFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(Arc::new(file))
-}
-
-pub fn copy(source: u64, destination: u64, length: u64) -> Descriptor {
-    command(abi::OP_COPY, source, destination, length)
-}
-
-pub fn fill(destination: u64, length: u64, operand: u64) -> Descriptor {
-    Descriptor { operand, ..command(abi::OP_FILL, 0, destination, length) }
-}
-
-pub fn word_count(source: u64, length: u64) -> Descriptor {
-    command(abi::OP_WORD_COUNT, source, 0, length)
-}
-
-pub fn command(opcode: u32, source: u64, destination: u64, length: u64) -> Descriptor {
-    Descriptor { opcode: opcode as u8, source, destination, length, ..Descriptor::default() }
 }
 
 /// Two pages, each with a node that links to the other; the CPU has not touched

@@ -10,10 +10,10 @@ use crate::oracle::Finding;
 use crate::stage::{Change, Stage};
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::Child;
 use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::{Failure, commands};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -113,14 +113,9 @@ fn add_once(arena: &Arena, page: usize, word: usize) -> Result<(), Failure> {
     let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
     let mut queue = RawQueue::new(&device, 4)?;
     let before = arena.peek(page, word);
-    let descriptor = Descriptor {
-        opcode: abi::OP_FETCH_ADD as u8,
-        destination: arena.address(0, page) + word as u64 * 8,
-        operand: 1,
-        ..Descriptor::default()
-    };
+    let command = commands::add(arena.address(0, page) + word as u64 * 8, 1);
     // SAFETY: the arena is borrowed by nobody.
-    let completion = unsafe { queue.run(descriptor) }?;
+    let completion = unsafe { queue.run(command) }?;
     let after = arena.peek(page, word);
     if (completion.status, completion.result, after) == (abi::STATUS_OK, before, before + 1) {
         return Ok(());
