@@ -8,7 +8,7 @@ use crate::check::{
 };
 use crate::scenario::Scenario;
 use farfault_tests::hmm_selftests;
-use farfault_tests::run::{Farfault, Finished, Step, marked, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, marked, script_of, seed};
 use serde_json::Value;
 
 pub const SCENARIO: Scenario = Scenario { name: "iommu", run };
@@ -29,7 +29,7 @@ const KTAP: [(&str, &str); 4] = [
 const PLAIN: [(&str, &str); 5] = [
     ("group", "cat /sys/bus/pci/devices/0000:00:01.0/iommu_group/type"),
     ("saxpy", "saxpy 1000000"),
-    ("stress", "stress --processes 2 --queues 2 --commands 150 --seed 1"),
+    ("stress", "stress --processes 2 --queues 2 --commands 150 --seed SEED"),
     LEAKS,
     ("log", "dmesg"),
 ];
@@ -41,8 +41,11 @@ const BROKEN: [(&str, &str); 2] = [
 ];
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let step =
-        |(name, command): &(&str, &str)| Step { name: (*name).into(), command: (*command).into() };
+    let seed = seed()?.to_string();
+    let step = |(name, command): &(&str, &str)| Step {
+        name: (*name).into(),
+        command: command.replace("SEED", &seed),
+    };
     let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
     let made = hmm_selftests::from_environment()?;
     let mut options =

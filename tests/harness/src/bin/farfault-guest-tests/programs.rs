@@ -4,7 +4,7 @@
 
 use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
 use crate::scenario::Scenario;
-use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of, seed};
 use serde_json::Value;
 
 pub const SCENARIO: Scenario = Scenario { name: "programs", run };
@@ -26,7 +26,7 @@ const PLAIN: [(&str, &str); 9] = [
     ("saxpy", "saxpy 1000000"),
     ("wordcount", "wordcount /text"),
     ("chase", "chase 20000"),
-    ("stress", "stress --processes 3 --queues 2 --commands 150 --seed 1"),
+    ("stress", "stress --processes 3 --queues 2 --commands 150 --seed SEED"),
     ("touch", "first-touch --mib 64 --mark"),
     ("module", MODULE),
     LEAKS,
@@ -56,13 +56,14 @@ dmesg | grep 'queue 0 halted: its faults make no sense'
 cat /sys/kernel/debug/farfault/*/counters";
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let seed = seed()?.to_string();
     let steps: Vec<Step> = KTAP
         .iter()
         .chain(&PLAIN)
         .map(|(name, command)| Step {
             name: (*name).to_owned(),
             // A subshell, so that a step's `exit` ends only the step.
-            command: format!("( {command}\n)"),
+            command: format!("( {}\n)", command.replace("SEED", &seed)),
         })
         .collect();
     // A text that is surely there: this program's own source, many times over.
