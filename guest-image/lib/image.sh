@@ -3,8 +3,9 @@
 # The image: everything that a guest boots from, in one directory. Sourced by
 # build.
 
-# How many images are kept, counting the newest first.
+# How many images, and target directories of checkouts, are kept, the newest first.
 kept_images=12
+kept_targets=3
 
 image_path() {
 	local inputs
@@ -28,9 +29,9 @@ make_image() {
 	done
 	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
 	ln "$kernel/usr/lib/modules/$release/vmlinuz" "$kernel/vmlinux" "$part/"
-	write_manifest "$1" "$(tools_path)" "$kernel" >"$part/manifest.json"
+	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/vmlinu* >"$part/manifest.json"
 	rm -rf "$part/build"
-	mv "$part" "$1"
+	finish "$part" "$1"
 }
 
 # The driver is built from a copy: no product may be left in the checkout.
@@ -42,8 +43,10 @@ build_driver() {
 }
 
 write_manifest() {
-	local image=$1 tree=$2 kernel
+	local image=$1 tree=$2 kernel sizes
 	kernel=$(readlink -f "$3")
+	shift 3
+	sizes=$(stat -c '"%n": %s' "$@" | sed 's|"[^"]*/|"|' | paste -sd ,)
 	cat <<-END
 		{
 		  "kernel_release": "$(cat "$kernel/release")",
@@ -53,7 +56,8 @@ write_manifest() {
 		  "qemu": "usr/bin/qemu-system-x86_64",
 		  "image_hash": "${image##*-}",
 		  "tools_hash": "${tree##*-}",
-		  "compiler": "$(compiler)"
+		  "compiler": "$(compiler)",
+		  "sizes": {$sizes}
 		}
 	END
 }
@@ -62,12 +66,17 @@ write_manifest() {
 # them needs and nobody, also in another checkout, has used for a week.
 forget_old() {
 	local path
-	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
-	ls -dt "$cache"/image-* | tail -n "+$((kept_images + 1))" | while read -r path; do
-		discard "$path"
-	done
+	keep_newest $kept_images "$cache"/image-*
+	keep_newest $kept_targets "$cache"/target*
 	find "$cache" -maxdepth 1 -type d \( -name 'tools-*' -o -name 'kernel-*' \) -mtime +7 | while read -r path; do
 		grep -qF "\"$path\"" "$cache"/image-*/manifest.json || discard "$path"
 	done
 	find "$cache" -maxdepth 1 -xtype l -name 'kernel-*' -delete
+}
+
+# keep_newest NUMBER PATH...
+keep_newest() {
+	local path
+	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
+	ls -dt "${@:2}" 2>/dev/null | tail -n "+$(($1 + 1))" | while read -r path; do discard "$path"; done
 }

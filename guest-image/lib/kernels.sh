@@ -7,17 +7,17 @@
 ensure_kernel() {
 	local link release version tree wanted
 	link=$(kernel_path)
-	[ ! -e "$link/release" ] || return 0
+	! is_whole "$link" || return 0
 	IFS=, read -ra wanted < <(kernel_wanted)
 	step "asking the archive for kernel $(kernel_wanted)" ask_archive "$cache/choice.part" "${wanted[@]}"
 	read -r release version <"$cache/choice.part"
 	discard "$cache/choice.part"
 	tree=$(kernel_tree "$version")
-	if [ ! -e "$tree/release" ]; then
+	if ! is_whole "$tree"; then
+		need_room 1000
 		step "making the tree of kernel $release (about 55 MB to download)" \
 			"$here/in-tools" "$here/kernel/make-tree" "$cache/kernel.part" "$release" "$version"
-		discard "$tree"
-		mv "$cache/kernel.part" "$tree"
+		finish "$cache/kernel.part" "$tree"
 	fi
 	ln -sfn "${tree##*/}" "$link"
 }
@@ -33,6 +33,7 @@ ensure_source() {
 		"$here/in-tools" "$here/kernel/fetch-source" "$cache/source.part"
 	mv "$cache/source.part" "$source"
 	discard "$cache/source.part.packages"
+	seal "$(kernel_path)"
 }
 
 # The kernel's own checks of sources, where make finds them: the header packages
@@ -50,4 +51,5 @@ ensure_checkpatch() {
 	cp "$cache"/checkpatch.part/*[!l] "$scripts/"
 	mv "$cache/checkpatch.part/checkpatch.pl" "$scripts/"
 	discard "$cache/checkpatch.part"
+	seal "$(kernel_path)"
 }

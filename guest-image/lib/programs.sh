@@ -1,34 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # shellcheck shell=bash disable=SC2154 # common.sh and build set what is not set here
-# Rust programs: the guest's and the VMM, with the host's cargo if it will do,
-# else with that of the tools tree. Sourced by build.
-
-target=x86_64-unknown-linux-gnu
-
-# What compiles, in one line: part of the hash of the image.
-compiler() {
-	if host_rust; then
-		# rustup picks the toolchain by the current directory.
-		(cd "$repo" && rustc --version)
-	else
-		echo tools
-	fi
-}
-
-# A cargo that is new enough, and a C library to link with statically?
-host_rust() {
-	local wanted have
-	if [ -z "${host_rust_will_do:-}" ]; then
-		host_rust_will_do=no
-		wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repo/Cargo.toml")
-		have=$(cd "$repo" && cargo --version 2>/dev/null | cut -d ' ' -f 2) || have=
-		if [ -n "$have" ] && [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ] &&
-			[[ $(cc -print-file-name=libc.a 2>/dev/null) == /* ]]; then
-			host_rust_will_do=yes
-		fi
-	fi
-	[ "$host_rust_will_do" = yes ]
-}
+# Rust programs: the guest's and the VMM. Sourced by build.
 
 # folders HOW: those that guest-image/programs lists so. packages HOW: their names.
 folders() { sed -n "s/^\($1\)  *\([^ #]*\)$/\2/p" "$here/programs"; }
@@ -41,18 +13,16 @@ packages() {
 # paths to LIST. Flags of the caller's environment would displace ours, which
 # make programs static.
 build_programs() {
-	local list=$1 run=() package packages=()
+	local list=$1 package packages=()
 	shift
 	for package in "$@"; do packages+=(-p "$package"); done
-	export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
-	host_rust || run=("$here/in-tools")
-	(cd "$repo" && "$here/lib/own-target" "${run[@]}" env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET \
-		cargo build --locked --release --bins --target $target "${packages[@]}" --message-format json-render-diagnostics) |
+	(cd "$repo" && with_rust env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_TARGET \
+		cargo build --locked --release --bins --target "$target" "${packages[@]}" --message-format json-render-diagnostics) |
 		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' >"$list"
 }
 
 # install_vmm IMAGE: the VMM is beside the image, but its sources are no part of
-# the image's hash.
+# the image's hash. A link that stays where it is leads to the newest.
 install_vmm() {
 	local image=$1 list=$cache/vmm.part program
 	step "building farfault" build_programs "$list" farfault
@@ -62,4 +32,5 @@ install_vmm() {
 		mv "$image/farfault.part" "$image/farfault"
 	fi
 	discard "$list"
+	ln -sfn "${image##*/}/farfault" "$cache/farfault"
 }

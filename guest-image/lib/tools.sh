@@ -3,43 +3,48 @@
 # The tools tree: made once, then used through in-tools. Sourced by build.
 
 ensure_tools() {
-	local tree
+	local tree wanted
 	tree=$(tools_path)
-	[ ! -d "$tree" ] || return 0
-	need mmdebstrap mmdebstrap
-	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+	! is_whole "$tree" || return 0
+	may_mount
+	wanted=(mmdebstrap mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring)
+	[ "$(id -u)" = 0 ] || wanted+=(newuidmap uidmap)
+	need "${wanted[@]}"
+	[ "$(id -u)" = 0 ] || grep -qE "^($(id -un)|$(id -u)):" /etc/subuid ||
+		lacking "$(id -un) has no user ids to give to a tree: run 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)' as root"
+	need_room 2500
 	step "making the tools tree from Debian packages (about 350 MB to download)" \
 		"$here/tools/make-tree" "$tree.part"
-	mv "$tree.part" "$tree"
+	finish "$tree.part" "$tree"
 }
 
-# need FILE-OR-COMMAND PACKAGE: installs a package of the host if it is missing.
+# May we mount? Without root, in a user namespace that makes us root in there.
+may_mount() {
+	namespaces=(--mount)
+	[ "$(id -u)" = 0 ] || namespaces+=(--user --map-root-user)
+	unshare "${namespaces[@]}" true 2>/dev/null && return
+	[ "$(id -u)" != 0 ] ||
+		lacking "root may not mount here, for lack of CAP_SYS_ADMIN: start the container with --privileged, or run as a user where user namespaces are allowed"
+	lacking "this user may make no user namespace: run as root, or have root allow them (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
+}
+
+# need FILE-OR-COMMAND PACKAGE...: installs packages of the host that are missing.
 need() {
-	local thing=$1 package=$2 sudo=()
-	if [ -e "$thing" ] || command -v "$thing" >/dev/null; then return 0; fi
-	command -v apt-get >/dev/null || die "needs $package, and this is no system with apt: install it by hand"
+	local missing=() sudo=()
+	while [ $# -gt 0 ]; do
+		[ -e "$1" ] || command -v "$1" >/dev/null || missing+=("$2")
+		shift 2
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	command -v apt-get >/dev/null || lacking "needs ${missing[*]}, and this is no system with apt: install them by hand"
 	if [ "$(id -u)" != 0 ]; then
 		sudo=(sudo)
-		may_sudo || die "needs $package: run 'apt-get install $package' as root"
+		may_sudo || lacking "needs ${missing[*]}: run 'apt-get install ${missing[*]}' as root"
 	fi
-	step "installing $package" install_package "$package" "${sudo[@]}"
+	# A new machine has no package lists yet, an old one has stale ones.
+	step "installing ${missing[*]}" "${sudo[@]}" sh -c 'apt-get install -y --no-install-recommends "$@" ||
+		{ apt-get update && apt-get install -y --no-install-recommends "$@"; }' sh "${missing[@]}"
 }
 
 # Without a password, or with somebody there to type it.
 may_sudo() { command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
-
-install_package() {
-	local package=$1
-	shift
-	# A new machine has no package lists yet, an old one has stale ones.
-	"$@" apt-get install -y --no-install-recommends "$package" ||
-		{ "$@" apt-get update && "$@" apt-get install -y --no-install-recommends "$package"; }
-}
-
-# Files in there may be the tree's, and read-only folders.
-discard() {
-	local path
-	for path in "$@"; do
-		[ ! -e "$path" ] || { chmod -R u+w "$path" && rm -rf --one-file-system "$path"; }
-	done
-}
