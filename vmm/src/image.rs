@@ -2,6 +2,7 @@
 //! Finds the guest image that guest-image/build left in the cache.
 
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -20,7 +21,7 @@ pub enum ImageError {
     NotAnImage(PathBuf),
     #[error("cannot read {}", .0.display())]
     Manifest(PathBuf, #[source] io::Error),
-    #[error("the guest image lacks {}; run guest-image/build", .0.display())]
+    #[error("the guest image lacks a whole {}; run guest-image/build", .0.display())]
     Incomplete(PathBuf),
 }
 
@@ -32,6 +33,8 @@ pub struct Manifest {
     pub kernel_release: String,
     /// The tools tree that the image was made with.
     pub tools: Option<PathBuf>,
+    /// How many bytes its parts have, by name.
+    pub sizes: HashMap<String, u64>,
 }
 
 /// A guest image.
@@ -111,7 +114,11 @@ impl Image {
 
     fn part(&self, name: &str) -> Result<PathBuf, ImageError> {
         let path = self.directory.join(name);
-        if path.is_file() { Ok(path) } else { Err(ImageError::Incomplete(path)) }
+        let whole = fs::metadata(&path).is_ok_and(|status| {
+            let size = status.len();
+            status.is_file() && *self.manifest.sizes.get(name).unwrap_or(&size) == size
+        });
+        if whole { Ok(path) } else { Err(ImageError::Incomplete(path)) }
     }
 }
 
@@ -143,8 +150,11 @@ mod tests {
     fn make(cache: &Path, name: &str, age: u64) -> PathBuf {
         let image = cache.join(name);
         fs::create_dir(&image).expect("an image");
-        fs::write(image.join(MANIFEST), br#"{"kernel_release":"7.2","extra":[]}"#)
-            .expect("written");
+        fs::write(
+            image.join(MANIFEST),
+            br#"{"kernel_release":"7.2","sizes":{"vmlinux":5},"extra":[]}"#,
+        )
+        .expect("written");
         let manifest = File::options().append(true).open(image.join(MANIFEST)).expect("opened");
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
         manifest.set_modified(time).expect("dated");
@@ -178,12 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_part_is_named() {
+    fn a_lost_or_damaged_part_is_named() {
         let cache = scratch("part");
         let image = Image::find(Some(&make(&cache, "image-x", 0))).expect("an image");
-        let error = image.kernel().expect_err("no kernel");
-        assert!(chain(&error).contains("image-x/vmlinux; run guest-image/build"), "{error}");
-        fs::write(image.directory.join("vmlinux"), b"").expect("written");
+        for part in [None, Some("cut")] {
+            part.map(|text| fs::write(image.directory.join("vmlinux"), text).expect("written"));
+            let error = image.kernel().expect_err("no kernel");
+            assert!(chain(&error).contains("image-x/vmlinux; run guest-image/build"), "{error}");
+        }
+        fs::write(image.directory.join("vmlinux"), "whole").expect("written");
         assert!(image.kernel().is_ok());
         fs::remove_dir_all(cache).expect("removed");
     }
