@@ -276,15 +276,16 @@ impl Place {
         })
     }
 
-    /// Gives advice that the kernel may decline.
-    pub fn advise(&self, advice: Gentle) {
+    /// Gives advice that the kernel may decline; says whether it did not.
+    #[must_use]
+    pub fn advise(&self, advice: Gentle) -> bool {
         let advice = match advice {
             Gentle::Cold => libc::MADV_COLD,
             Gentle::PageOut => libc::MADV_PAGEOUT,
             Gentle::Collapse => libc::MADV_COLLAPSE,
         };
         // SAFETY: no contents change, whatever is mapped there by now.
-        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice) };
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice) == 0 }
     }
 }
 

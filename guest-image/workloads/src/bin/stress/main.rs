@@ -61,25 +61,32 @@ fn main() -> ExitCode {
     )
 }
 
+/// A step has at most so many commands, and the kernel may decline some.
+const STIRRED: u64 = 100;
+
 fn work(plan: Plan) -> Result<Summary, Failure> {
     let mut shared = Region::shared_anonymous(PAGE)?;
-    let [commands, bytes, meddlings, ..] = views::atomics(&mut shared) else {
-        return Err("a page holds more than three words".into());
+    let [commands, bytes, meddlings, stirrings, ..] = views::atomics(&mut shared) else {
+        return Err("a page holds more than four words".into());
     };
-    let totals = Totals { commands, bytes, meddlings };
+    let totals = Totals { commands, bytes, meddlings, stirrings };
     let children: Result<Vec<_>, _> =
         (0..plan.processes).map(|process| Child::start(|| run(plan, process, &totals))).collect();
     let ended: Vec<_> = children?.into_iter().map(Child::succeed).collect();
 
     let failed = ended.iter().filter(|end| end.is_err()).count();
     let done = totals.commands.load(Ordering::Relaxed);
-    let verified = failed == 0 && done == plan.processes * plan.queues * plan.commands;
+    let stirred = totals.stirrings.load(Ordering::Relaxed);
+    let all_done = done == plan.processes * plan.queues * plan.commands;
+    // One in so many commands, at least, has pages stirred unless told otherwise.
+    let verified = failed == 0 && all_done && (plan.calm || stirred >= done / STIRRED);
     Ok(Summary::new(verified)
         .with("processes", plan.processes)
         .with("queues", plan.processes * plan.queues)
         .with("commands", done)
         .with("bytes", totals.bytes.load(Ordering::Relaxed))
         .with("meddlings", totals.meddlings.load(Ordering::Relaxed))
+        .with("stirrings", stirred)
         .with("failed", failed)
         .with("seed", plan.seed))
 }

@@ -15,33 +15,32 @@ const SCRIBBLES: u32 = 16;
 /// Exit code of a child whose memory did not keep still.
 const MOVED: i32 = 3;
 
-/// Does one of these things, and has the CPU write.
+/// Does one of these things, and has the CPU write; says whether the kernel did it.
 pub fn stir(
     places: &[(Place, Kind)],
     margins: &mut [Margins<'_>],
     random: &mut Random,
-) -> Result<(), Failure> {
-    match random.below(6) {
+) -> Result<bool, Failure> {
+    let done = match random.below(6) {
         0 => advise(places, Gentle::Cold, random),
         1 => advise(places, Gentle::PageOut, random),
         2 => advise(places, Gentle::Collapse, random),
-        3 => compact(),
-        _ => fork(places)?,
-    }
+        // Has the kernel move pages together, whosever they are, if it will.
+        3 => std::fs::write("/proc/sys/vm/compact_memory", "1").is_ok(),
+        _ => {
+            fork(places)?;
+            true
+        }
+    };
     for _ in 0..SCRIBBLES {
         margins.iter_mut().for_each(|margin| margin.scribble(random));
     }
-    Ok(())
+    Ok(done)
 }
 
-fn advise(places: &[(Place, Kind)], advice: Gentle, random: &mut Random) {
+fn advise(places: &[(Place, Kind)], advice: Gentle, random: &mut Random) -> bool {
     let (place, _) = places[random.below(places.len())];
-    place.advise(advice);
-}
-
-/// Has the kernel move pages together, whosever they are, if it will.
-fn compact() {
-    let _ = std::fs::write("/proc/sys/vm/compact_memory", "1");
+    place.advise(advice)
 }
 
 /// Shares all pages with a child. What it has to itself must not change any

@@ -8,4 +8,6 @@ pub struct Totals<'a> {
     pub commands: &'a AtomicU64,
     pub bytes: &'a AtomicU64,
     pub meddlings: &'a AtomicU64,
+    /// What the kernel was asked to do to pages in use, and did.
+    pub stirrings: &'a AtomicU64,
 }

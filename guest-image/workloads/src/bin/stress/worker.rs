@@ -40,7 +40,7 @@ impl Worker {
         while done < commands && !pace.is_over() {
             let (count, bytes) = match self.random.below(8) {
                 0 => self.chase()?,
-                _ => self.round(commands - done)?,
+                _ => self.round(commands - done, totals)?,
             };
             done += count;
             totals.commands.fetch_add(count, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Worker {
     }
 
     /// Several commands under way at once, on pairs of buffers.
-    fn round(&mut self, most: u64) -> Result<(u64, u64), Failure> {
+    fn round(&mut self, most: u64, totals: &Totals<'_>) -> Result<(u64, u64), Failure> {
         let random = &mut self.random;
         random.shuffle(&mut self.buffers);
         let pairs =
@@ -79,7 +79,7 @@ impl Worker {
         let bytes = steps.iter().map(|(step, ..)| step.bytes()).sum();
 
         let disturbs = self.disturbs;
-        let mut stirred = Ok(());
+        let mut stirred = Ok(false);
         let wrong = self.queue.scope(|scope| {
             let (mut checks, mut margins) = (Vec::new(), Vec::new());
             for (step, left, right) in steps {
@@ -98,7 +98,7 @@ impl Worker {
             }
             Ok(wrong)
         })?;
-        stirred?;
+        totals.stirrings.fetch_add(stirred?.into(), Ordering::Relaxed);
         match wrong {
             None => Ok((count, bytes)),
             Some(step) => Err(format!("device and CPU disagree on {step:?}").into()),
