@@ -4,6 +4,7 @@
 use crate::arena::{Arena, Backing};
 use crate::oracle::Ledger;
 use crate::stage::Change;
+use crate::system::Vmstat;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Set {
     pub arena: Arena,
     pub ledger: Arc<Ledger>,
     pub change: Box<dyn Change>,
+    /// What the kernel must have counted once it is over.
+    pub counted: Vmstat,
 }
 
 impl Set {
@@ -37,7 +40,13 @@ impl Set {
         change: impl Change + 'static,
     ) -> Result<Self, Failure> {
         let arena = Arena::new(backing, pages)?;
-        Ok(Self { arena, ledger: Arc::new(ledger), change: Box::new(change) })
+        let counted = Vmstat::default();
+        Ok(Self { arena, ledger: Arc::new(ledger), change: Box::new(change), counted })
+    }
+
+    /// The same if these counters of /proc/vmstat have moved when it is over.
+    pub fn counted(self, names: &[&'static str]) -> Result<Self, Failure> {
+        Ok(Self { counted: Vmstat::of(names)?, ..self })
     }
 }
 

@@ -36,7 +36,10 @@ pub fn run(
     let mut set = (kind.make)(salt)?;
     let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
     let result = contend(&device, &mut set, changes, seed, progress);
-    result.and_then(|done| set.change.finish().map(|()| done))
+    let done = result?;
+    set.change.finish()?;
+    set.counted.have_moved()?;
+    Ok(done)
 }
 
 fn contend(

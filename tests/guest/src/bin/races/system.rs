@@ -6,6 +6,7 @@ use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
 
 /// Counters of /proc/vmstat, and what they were at first.
+#[derive(Default)]
 pub struct Vmstat {
     first: Vec<(&'static str, u64)>,
 }

@@ -5,7 +5,6 @@ use crate::arena::Backing;
 use crate::kind::{Kind, LARGE, SMALL, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
-use crate::system::Vmstat;
 use farfault_guest_programs::memory::{self, Access};
 use farfault_guest_programs::{Failure, setup};
 use nix::errno::Errno;
@@ -33,18 +32,18 @@ fn free(salt: u64) -> Result<Set, Failure> {
 
 fn page_out(salt: u64) -> Result<Set, Failure> {
     setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, PageOut { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+    Set::new(salt, Backing::Small, SMALL, PageOut)?.counted(&["pswpout", "pswpin"])
 }
 
 fn swap_in(salt: u64) -> Result<Set, Failure> {
     setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, SwapIn { swapped: Vmstat::of(&["pswpout", "pswpin"])? })
+    Set::new(salt, Backing::Small, SMALL, SwapIn)?.counted(&["pswpout", "pswpin"])
 }
 
 fn collapse(salt: u64) -> Result<Set, Failure> {
     memory::allow_huge_pages()?;
-    let moved = Vmstat::of(&["thp_collapse_alloc", "thp_split_pmd"])?;
-    Set::new(salt, Backing::Huge, LARGE, Collapse { collapsed: false, moved })
+    let change = Collapse { collapsed: false };
+    Set::new(salt, Backing::Huge, LARGE, change)?.counted(&["thp_collapse_alloc", "thp_split_pmd"])
 }
 
 /// MADV_DONTNEED.
@@ -75,9 +74,7 @@ impl Change for Free {
 }
 
 /// MADV_PAGEOUT to swap, and back in by the device: for reading, then writing.
-struct PageOut {
-    swapped: Vmstat,
-}
+struct PageOut;
 
 impl Change for PageOut {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -94,16 +91,10 @@ impl Change for PageOut {
         stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
         stage.probe.seen(0, page)
     }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.swapped.have_moved()
-    }
 }
 
 /// MADV_PAGEOUT to swap, and back in by the CPU: for reading, then the device writes.
-struct SwapIn {
-    swapped: Vmstat,
-}
+struct SwapIn;
 
 impl Change for SwapIn {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -116,17 +107,12 @@ impl Change for SwapIn {
         stage.arena.advise(page..page + 1, libc::MADV_PAGEOUT)?;
         stage.probe.seen(0, page)
     }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.swapped.have_moved()
-    }
 }
 
 /// MADV_COLLAPSE to a huge page, and the next time a change of some of it, by which it
 /// is split.
 struct Collapse {
     collapsed: bool,
-    moved: Vmstat,
 }
 
 impl Change for Collapse {
@@ -154,9 +140,5 @@ impl Change for Collapse {
         stage.arena.map(pages.clone(), false)?;
         stage.rights(&pages, Right::Allowed);
         stage.fill(&pages)
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.moved.have_moved()
     }
 }

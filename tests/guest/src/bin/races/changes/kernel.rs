@@ -7,7 +7,7 @@ use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, STAMPS};
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
-use crate::system::{Vmstat, offer_unpoison, unpoison};
+use crate::system::{offer_unpoison, unpoison};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::{MADV_DONTNEED, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
@@ -29,23 +29,22 @@ const TRIES: usize = 1000;
 const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
 fn compact(salt: u64) -> Result<Set, Failure> {
-    let change = Compact { scattered: scattered()?, moved: Vmstat::of(&["pgmigrate_success"])? };
+    let change = Compact { scattered: scattered()?, pagemap: Pagemap::own()?, moved: false };
     Set::new(salt, Backing::Small, SMALL, change)
 }
 
 fn migrate(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
-    let moved = Vmstat::of(&["pgmigrate_success"])?;
-    Set::new(salt, Backing::Small, SMALL, Migrate { pagemap: Pagemap::own()?, moved })
+    let change = Migrate { pagemap: Pagemap::own()? };
+    Set::new(salt, Backing::Small, SMALL, change)?.counted(&["pgmigrate_success"])
 }
 
 fn merge(salt: u64) -> Result<Set, Failure> {
     let merging = Merging::start()?;
-    let broken = Vmstat::of(&["cow_ksm"])?;
     let ledger = Ledger::new(salt, SMALL).with_calm(PAIRS);
-    let set = Set::with(ledger, Backing::Small, SMALL, Merge { broken, merging })?;
+    let set = Set::with(ledger, Backing::Small, SMALL, Merge { merging })?;
     set.arena.advise(0..SMALL, libc::MADV_MERGEABLE)?;
-    Ok(set)
+    set.counted(&["cow_ksm"])
 }
 
 fn scattered() -> Result<Region, Failure> {
@@ -59,8 +58,11 @@ fn scattered() -> Result<Region, Failure> {
 
 /// Compaction of all memory.
 struct Compact {
+    /// Room for pages to move to, and pages that are in the way.
     scattered: Region,
-    moved: Vmstat,
+    pagemap: Pagemap,
+    /// Whether a page that the device uses was among those that moved.
+    moved: bool,
 }
 
 impl Change for Compact {
@@ -70,19 +72,21 @@ impl Change for Compact {
         if stage.random.below(8) == 0 {
             self.scattered = scattered()?;
         }
+        let address = stage.arena.address(0, page);
+        let before = self.pagemap.entry(address)?.frame();
         fs::write("/proc/sys/vm/compact_memory", "1")?;
+        self.moved |= self.pagemap.entry(address)?.frame() != before;
         stage.probe.seen(0, page)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.moved.have_moved()
+        if self.moved { Ok(()) } else { Err("compaction has moved no page of these".into()) }
     }
 }
 
 /// Migration of a page, whose frame is taken out of use for that, and put back.
 struct Migrate {
     pagemap: Pagemap,
-    moved: Vmstat,
 }
 
 impl Change for Migrate {
@@ -110,15 +114,10 @@ impl Change for Migrate {
         unpoison(before)?;
         stage.probe.seen(0, page)
     }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.moved.have_moved()
-    }
 }
 
 /// Writes to one of two pages that are equal, by CPU and device.
 struct Merge {
-    broken: Vmstat,
     merging: Merging,
 }
 
@@ -146,10 +145,6 @@ impl Change for Merge {
             }
             _ => self.merging.await_scan(),
         }
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.broken.have_moved()
     }
 }
 

@@ -4,7 +4,6 @@
 use crate::arena::Backing;
 use crate::kind::{Kind, SMALL, Set};
 use crate::stage::{Change, Stage};
-use crate::system::Vmstat;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::setup::{self, ZRAM};
 use nix::libc;
@@ -13,13 +12,11 @@ pub const KINDS: &[Kind] = &[Kind::of_pages("swapoff", swap_off).halved()];
 
 fn swap_off(salt: u64) -> Result<Set, Failure> {
     setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, SwapOff { swapped: Vmstat::of(&["pswpout"])? })
+    Set::new(salt, Backing::Small, SMALL, SwapOff)?.counted(&["pswpout"])
 }
 
 /// MADV_PAGEOUT; and swapoff, which takes far longer, where the change is looked at closely.
-struct SwapOff {
-    swapped: Vmstat,
-}
+struct SwapOff;
 
 impl Change for SwapOff {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -35,9 +32,5 @@ impl Change for SwapOff {
         let seen = stage.probe.seen(0, page);
         setup::swap_on(ZRAM)?;
         seen
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.swapped.have_moved()
     }
 }
