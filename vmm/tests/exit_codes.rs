@@ -67,14 +67,15 @@ fn shell(script: &str) -> (Option<i32>, String, String) {
 }
 
 /// The table of exit codes: how to get each, and what is said of it.
-const TABLE: [(&str, &str, i32, &str); 9] = [
+const TABLE: [(&str, &str, i32, &str); 10] = [
     ("answers", "", 3, ""),
     ("answers", "--bogus", 64, "unexpected argument '--bogus'"),
     ("answers", "--kernel /nowhere", 64, "cannot read /nowhere: "),
     ("answers", "--image /nowhere", 69, "run guest-image/build"),
     ("does-not-boot", "", 69, "QEMU ended with code 1: qemu: no such  [2Jkernel"),
     ("dies-late", "", 70, "QEMU ended with code 1: qemu: out of memory"),
-    ("panics-always", "", 120, "the guest's kernel panicked"),
+    ("panics-always", "", 120, "the guest panicked"),
+    ("powers-off", "", 121, "the guest switched itself off before its command had ended"),
     ("never-answers", "--boot-timeout 0.1", 124, "did not answer within 0.1 s"),
     ("hangs", "--boot-timeout 0.1 --timeout 0.1", 124, "timed out after "),
 ];

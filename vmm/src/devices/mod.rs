@@ -3,6 +3,7 @@
 //! it off, and a virtio console for the guest's byte streams. A device
 //! *returns* what should happen to the machine; it never reaches up.
 
+pub mod panic;
 mod ports;
 pub mod power;
 pub mod serial;

@@ -12,6 +12,8 @@ pub enum PowerRequest {
     PowerOff,
     /// Reset.
     Reset,
+    /// The guest's kernel panics.
+    Panicked,
 }
 
 /// A device behind a range of I/O ports.

@@ -5,7 +5,7 @@
 
 use super::error::MachineError;
 use super::layout;
-use crate::devices::{power, serial};
+use crate::devices::{panic, power, serial};
 use crate::pci::ECAM_SIZE;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
@@ -136,6 +136,7 @@ fn dsdt(window_64: Option<Range<u64>>) -> impl Aml {
     Name::new("_S5_".into(), &Package::new(vec![&off, &off, &0u8, &0u8])).to_aml_bytes(&mut dsdt);
     host_bridge(&mut dsdt, window_64);
     com1(&mut dsdt);
+    panic_port(&mut dsdt);
     dsdt.update_checksum();
     dsdt
 }
@@ -195,6 +196,22 @@ fn com1(sink: &mut Sdt) {
                         &Interrupt::new(true, true, false, false, serial::IRQ),
                     ]),
                 ),
+            ],
+        )],
+    )
+    .to_aml_bytes(sink);
+}
+
+/// What Linux's pvpanic driver looks for.
+fn panic_port(sink: &mut Sdt) {
+    let port = IO::new(panic::PORT, panic::PORT, 1, 1);
+    Scope::new(
+        Path::new("\\_SB_"),
+        vec![&Device::new(
+            "PEVT".into(),
+            vec![
+                &Name::new("_HID".into(), &"QEMU0001"),
+                &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&port])),
             ],
         )],
     )

@@ -13,6 +13,7 @@ use super::run::Machine;
 use super::spec::{GuestStreams, MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec};
 use super::vcpu::VcpuContext;
 use super::{acpi, boot, cpuid, kernel, layout};
+use crate::devices::panic::{self, PanicPort};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 use crate::iommu::{Iommu, Unit};
@@ -26,6 +27,9 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 /// The address port of PCI's old way to configuration space. This machine has
 /// only the new one (ECAM), but a kernel looks for old chipsets through the
 /// old one early in its boot, and writes here before each of a hundred reads.
+/// The old one is not offered, for every kernel would take it then for all below
+/// 256, at two exits an access. Kernels up to 6.1 say "No config space access
+/// function found", and use ECAM when they have read the ACPI namespace.
 const OLD_CONFIG_ADDRESS: u16 = 0xcf8;
 
 /// Each page of persistent memory costs 64 bytes of RAM, and a guest wants to use
@@ -81,6 +85,8 @@ impl Machine {
         io.add(serial::BASE, serial::COUNT, port);
         io.add(power::BASE, power::COUNT, Arc::new(power::Power));
         io.add(power::KEYBOARD_COMMAND, 1, Arc::new(power::KeyboardReset));
+        let panic_port = Arc::new(PanicPort::default());
+        io.add(panic::PORT, 1, Arc::clone(&panic_port) as _);
 
         interrupts.ignore_writes(OLD_CONFIG_ADDRESS)?;
 
@@ -113,6 +119,7 @@ impl Machine {
             accelerator,
             serial: line,
             console,
+            panic_port,
             observer,
             end,
             _slots: slots,

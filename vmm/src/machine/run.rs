@@ -8,6 +8,7 @@ use super::event_loop::{EventLoop, Shared};
 use super::memory::Slots;
 use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::{Accelerator, DoorbellLine};
+use crate::devices::panic::PanicPort;
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
 use kvm_ioctls::VcpuFd;
@@ -21,6 +22,7 @@ pub struct Machine {
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) serial: SerialLine,
     pub(super) console: Console,
+    pub(super) panic_port: Arc<PanicPort>,
     pub(super) observer: Observer,
     pub(super) end: Arc<EndLatch>,
     pub(super) _slots: Slots,
@@ -66,7 +68,10 @@ impl Machine {
         for engine in engines {
             let _ = engine.join();
         }
-        let ending = self.end.outcome()?;
+        let ending = match self.end.outcome()? {
+            MachineEnd::Reset if self.panic_port.was_found() => MachineEnd::Reboot,
+            ending => ending,
+        };
         console.lock().begin_flush();
         events.run_until(|| {
             let flushed = console.lock().is_flushed() && serial.lock().is_flushed();

@@ -108,6 +108,10 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
                 PowerRequest::None => None,
                 PowerRequest::PowerOff => Some(MachineEnd::PowerOff),
                 PowerRequest::Reset => Some(MachineEnd::Reset),
+                PowerRequest::Panicked => {
+                    context.end.note_panic();
+                    None
+                }
             });
         }
         VcpuExit::MmioRead(address, data) => {
@@ -124,7 +128,7 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         }
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Ok(Some(MachineEnd::Reset)),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => {
-            return Ok(Some(MachineEnd::TripleFault));
+            return Ok(Some(MachineEnd::Panic));
         }
         VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
         VcpuExit::InternalError => {

@@ -125,6 +125,8 @@ fn judge(
     match status {
         _ if stopped => Ok(MachineEnd::Stopped),
         Ok(WaitStatus::Exited(_, 0)) => Ok(MachineEnd::PowerOff),
+        // It was told to end so, and says nothing then.
+        Ok(WaitStatus::Exited(_, 1)) if why.is_empty() => Ok(MachineEnd::Panic),
         Ok(WaitStatus::Exited(_, code)) => Err(format!("QEMU ended with code {code}{why}")),
         Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("QEMU was killed by {signal}{why}")),
         Ok(other) => Err(format!("QEMU ended with {other:?}{why}")),
@@ -146,6 +148,7 @@ mod tests {
     fn ends_are_told_apart() {
         let run = |script| start(script).expect("started").runner()();
         assert_eq!(run("exit 0"), Ok(MachineEnd::PowerOff));
+        assert_eq!(run("exit 1"), Ok(MachineEnd::Panic));
         assert_eq!(
             run("echo 'q: warning: w' >&2; echo 'q: no such machine' >&2; exit 1"),
             Err("QEMU ended with code 1: q: no such machine".to_owned())

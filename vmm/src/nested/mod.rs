@@ -80,7 +80,7 @@ impl FirstGuest {
         let disk = disk::pack(&self.initrd, &self.inner)?;
         let pmem = self.bars.open()?;
         let first = self.attempt(&disk, &pmem, session, recorder)?;
-        if first.started || !matches!(first.end, RunEnd::Panicked | RunEnd::Lost(_)) {
+        if first.started || !matches!(first.end, RunEnd::Lost(_)) {
             return Ok(first);
         }
         recorder.retried();
@@ -125,6 +125,7 @@ impl FirstGuest {
         let mib = (self.guest_memory + FIRST_GUEST_MEMORY) >> 20;
         let mut words: Vec<OsString> = [
             "-nodefaults -no-user-config -display none -no-reboot",
+            "-device pvpanic -action panic=exit-failure",
             "-machine q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off",
             "-accel tcg,thread=multi -cpu EPYC-Rome -smp 3",
         ]

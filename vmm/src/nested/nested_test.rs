@@ -2,6 +2,7 @@
 //! First guests played by a script in QEMU's place.
 
 use super::*;
+use crate::machine::MachineEnd;
 use crate::session::{SessionOptions, Stdio};
 use serde_json::Value;
 use std::fs;
@@ -82,14 +83,14 @@ fn a_panic_before_init_is_tried_again_once_and_counted() {
     assert_eq!((seen.result.end, seen.boots), (RunEnd::Exit(3), 2));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
     let seen = run("panics-always");
-    assert_eq!((seen.result.end, seen.boots), (RunEnd::Panicked, 2));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Lost(MachineEnd::Panic), 2));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 1);
 }
 
 #[test]
 fn a_panic_after_init_is_not_tried_again() {
     let seen = run("panics-late");
-    assert_eq!((seen.result.end, seen.boots), (RunEnd::Panicked, 1));
+    assert_eq!((seen.result.end, seen.boots), (RunEnd::Lost(MachineEnd::Panic), 1));
     assert_eq!(seen.report["boots"]["retried_before_pid1"], 0);
 }
 

@@ -209,9 +209,7 @@ impl Session {
         let output = shown.then(|| self.stdio.error.try_clone()).transpose()?;
         self.spawn("serial log", move |tell| {
             streams::read_all(&mut serial, |bytes| {
-                if log.lock().push(bytes) {
-                    tell(GuestEvent::Panicked);
-                }
+                log.lock().push(bytes);
                 if let Some(output) = &output {
                     // A lost copy of the log is no reason to lose the run.
                     let _ = output::write_all(output, bytes);

@@ -147,15 +147,26 @@ fn a_mark_is_counted_and_answered() {
 }
 
 #[test]
-fn a_panic_ends_the_run_with_the_serial_log() {
+fn a_panic_shows_the_serial_log() {
     let seen = session(OPTIONS, b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         say(&ports.serial, "[1.0] Kernel panic - not syncing: oh no\r\n");
-        MachineEnd::Reset
+        MachineEnd::Panic
     });
-    assert_eq!(seen.result.end, RunEnd::Panicked);
+    assert_eq!(seen.result.end, RunEnd::Lost(MachineEnd::Panic));
     assert_eq!(seen.result.end.code(), exit::GUEST_LOST);
     assert_eq!(seen.result.serial_tail, ["[1.0] Kernel panic - not syncing: oh no"]);
+}
+
+#[test]
+fn the_words_of_a_panic_are_none() {
+    let seen = session(OPTIONS, b"", |ports, _| {
+        say(&ports.control, "{\"started\":true}\n");
+        say(&ports.serial, "Kernel panic - not syncing: says a test\r\n");
+        say(&ports.control, "{\"exit\":3}\n");
+        MachineEnd::PowerOff
+    });
+    assert_eq!(seen.result.end, RunEnd::Exit(3));
 }
 
 #[test]
@@ -214,16 +225,16 @@ fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let mut recorder = Recorder::new("nested");
     let (stop, _stopped) = mpsc::channel();
     let fake = Fake(stop);
-    let mut attempt = |end: fn(&GuestStreams)| {
+    let mut attempt = |end: fn(&GuestStreams) -> MachineEnd| {
         let (ends, ports) = connect().expect("sockets");
-        let runner: Runner = Box::new(move || {
-            end(&ports);
-            Ok(MachineEnd::PowerOff)
-        });
+        let runner: Runner = Box::new(move || Ok(end(&ports)));
         session.attend(ends, &fake, runner, &mut recorder).expect("result")
     };
-    let first = attempt(|ports| say(&ports.serial, "Kernel panic - not syncing: early\n"));
-    assert_eq!((first.end, first.started), (RunEnd::Panicked, false));
-    let second = attempt(|ports| say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n"));
+    let first = attempt(|_| MachineEnd::Panic);
+    assert_eq!((first.end, first.started), (RunEnd::Lost(MachineEnd::Panic), false));
+    let second = attempt(|ports| {
+        say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n");
+        MachineEnd::PowerOff
+    });
     assert_eq!((second.end, second.started), (RunEnd::Exit(0), true));
 }

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 const OUTPUT_STREAMS: u8 = 4;
 /// How long a guest may take to switch itself off once its command has ended.
 const POWER_OFF: Duration = Duration::from_secs(30);
-/// How long a panicked guest may go on printing why.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long a machine may take to stop when asked to.
 const STOP: Duration = Duration::from_secs(10);
 /// How many lines that are no messages are reported.
@@ -28,8 +26,6 @@ pub enum GuestEvent {
     Control(Result<ControlMessage, String>),
     /// A thread of ours has panicked.
     ThreadDied(&'static str),
-    /// Its kernel panicked.
-    Panicked,
     /// One of its output streams ended.
     Closed,
     /// The machine is no more.
@@ -45,8 +41,8 @@ pub enum GuestEvent {
 pub enum RunEnd {
     /// The command ended with this code.
     Exit(u8),
-    /// The guest's kernel panicked.
-    Panicked,
+    /// The guest switched itself off or restarted before its command had ended.
+    SwitchedOff(MachineEnd),
     /// The guest went without a word about its command.
     Lost(MachineEnd),
     /// Init could not go on.
@@ -70,7 +66,8 @@ impl RunEnd {
     pub fn code(&self) -> u8 {
         match self {
             RunEnd::Exit(code) => *code,
-            RunEnd::Panicked | RunEnd::Lost(_) | RunEnd::InitFailed(_) => exit::GUEST_LOST,
+            RunEnd::SwitchedOff(_) => exit::SWITCHED_OFF,
+            RunEnd::Lost(_) | RunEnd::InitFailed(_) => exit::GUEST_LOST,
             RunEnd::NeverStarted(_) | RunEnd::TimedOut(_) => exit::TIMED_OUT,
             RunEnd::Signalled(signal) => u8::try_from(128 + *signal as i32).unwrap_or(u8::MAX),
             RunEnd::Escaped => 0,
@@ -86,8 +83,7 @@ impl RunEnd {
 
     /// Whether the serial log says more about it.
     pub fn explained_by_serial(&self) -> bool {
-        use RunEnd::{Lost, NeverStarted, Panicked, TimedOut};
-        matches!(self, Panicked | Lost(_) | NeverStarted(_) | TimedOut(_))
+        matches!(self, RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::TimedOut(_))
     }
 }
 
@@ -95,20 +91,10 @@ impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunEnd::Exit(code) => write!(f, "the command ended with code {code}"),
-            RunEnd::Panicked => f.write_str("the guest's kernel panicked"),
-            RunEnd::Lost(MachineEnd::PowerOff) => {
-                f.write_str("the guest switched itself off without an exit code")
+            RunEnd::SwitchedOff(ending) => {
+                write!(f, "the guest {ending} before its command had ended")
             }
-            RunEnd::Lost(MachineEnd::Reset) => f.write_str("the guest reset itself"),
-            RunEnd::Lost(MachineEnd::TripleFault) => {
-                f.write_str("the guest ended in a triple fault")
-            }
-            RunEnd::Lost(MachineEnd::NotRunnable { rip }) => {
-                write!(f, "the guest runs code at {rip:#x} that cannot be run: there is no memory")
-            }
-            RunEnd::Lost(MachineEnd::Stopped) => {
-                f.write_str("the guest stopped without an exit code")
-            }
+            RunEnd::Lost(ending) => write!(f, "the guest {ending}"),
             RunEnd::InitFailed(why) => write!(f, "the guest's init cannot go on: {why}"),
             RunEnd::NeverStarted(limit) => write!(
                 f,
@@ -201,7 +187,6 @@ impl Verdict {
                     Some(RunEnd::Failed(format!("internal error: the thread '{name}' died")));
                 self.given_up = true;
             }
-            GuestEvent::Panicked => self.decide(RunEnd::Panicked, LAST_WORDS, now),
             GuestEvent::Closed => self.open = self.open.saturating_sub(1),
             GuestEvent::Ended(how) => self.machine_ended(how.clone()),
             GuestEvent::OutputGone(_, error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -253,6 +238,11 @@ impl Verdict {
     pub fn result(self, serial_tail: Vec<String>) -> SessionResult {
         let end = match (self.end, self.ended) {
             (Some(end), _) => end,
+            (None, Some(Ok(ending @ (MachineEnd::PowerOff | MachineEnd::Reboot))))
+                if self.started =>
+            {
+                RunEnd::SwitchedOff(ending)
+            }
             (None, Some(Ok(ending))) => RunEnd::Lost(ending),
             (None, Some(Err(why))) => RunEnd::Failed(why),
             (None, None) => RunEnd::Failed("the machine does not stop".to_owned()),

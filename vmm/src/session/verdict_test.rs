@@ -58,7 +58,7 @@ fn an_exit_line_read_after_the_machines_end_counts() {
 
 #[test]
 fn a_guest_that_goes_without_a_word_is_lost() {
-    for ending in [MachineEnd::PowerOff, MachineEnd::Reset, MachineEnd::TripleFault] {
+    for ending in [MachineEnd::Panic, MachineEnd::Reset, MachineEnd::TripleFault] {
         let (mut verdict, now) = verdict(None);
         verdict.note(&started(), now);
         end(&mut verdict, Ok(ending), now);
@@ -70,17 +70,18 @@ fn a_guest_that_goes_without_a_word_is_lost() {
 }
 
 #[test]
-fn a_panic_gets_its_last_words_and_then_a_stop() {
-    let (mut verdict, now) = verdict(None);
-    verdict.note(&GuestEvent::Panicked, now);
-    assert!(!verdict.wants_stop());
-    assert_eq!(verdict.deadline(), Some(now + LAST_WORDS));
-    verdict.deadline_passed(now + LAST_WORDS);
-    assert!(verdict.wants_stop());
-    assert!(!verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    let end = verdict.result(Vec::new()).end;
-    assert_eq!((end.code(), end), (exit::GUEST_LOST, RunEnd::Panicked));
+fn a_guest_that_switches_itself_off_or_restarts_has_a_code_of_its_own() {
+    for ending in [MachineEnd::PowerOff, MachineEnd::Reboot] {
+        let ended = |started_before: bool| {
+            let (mut verdict, now) = verdict(None);
+            if started_before {
+                verdict.note(&started(), now);
+            }
+            end(&mut verdict, Ok(ending), now);
+            verdict.result(Vec::new()).end.code()
+        };
+        assert_eq!((ended(true), ended(false)), (exit::SWITCHED_OFF, exit::GUEST_LOST));
+    }
 }
 
 #[test]
@@ -172,7 +173,6 @@ fn a_second_signal_gives_no_more_time() {
 fn the_first_reason_stands() {
     let (mut verdict, now) = verdict(None);
     verdict.note(&GuestEvent::Control(Ok(ControlMessage::Error("no driver".into()))), now);
-    verdict.note(&GuestEvent::Panicked, now);
     verdict.note(&exit(0), now);
     end(&mut verdict, Ok(MachineEnd::Reset), now);
     let end = verdict.result(Vec::new()).end;
