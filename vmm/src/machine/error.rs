@@ -29,8 +29,8 @@ pub enum MachineError {
     #[error("{} is damaged: {reason}", path.display())]
     DamagedKernel { path: PathBuf, reason: String },
     #[error(
-        "{} MiB of memory are too little: {what} needs {} MiB",
-        have >> 20, need.div_ceil(1 << 20)
+        "{} MiB of memory are too little: {what} needs {} MiB (--memory {}M)",
+        have >> 20, need.div_ceil(1 << 20), need.div_ceil(MEMORY_STEP) * (MEMORY_STEP >> 20)
     )]
     TooSmall { what: &'static str, have: u64, need: u64 },
     #[error(

@@ -3,8 +3,9 @@
 //! as the 64-bit boot protocol of Linux/x86 wants them.
 
 use super::error::MachineError;
+use super::initrd;
 use super::layout;
-use super::spec::{Initrd, MachineSpec};
+use super::spec::MachineSpec;
 use crate::pci::ECAM_SIZE;
 use linux_loader::configurator::linux::LinuxBootConfigurator;
 use linux_loader::configurator::{BootConfigurator, BootParams};
@@ -31,9 +32,6 @@ const LOADER_UNDEFINED: u8 = 0xff;
 /// Where the 64-bit entry point of a bzImage is.
 const BZIMAGE_ENTRY_64: u64 = 0x200;
 const LOADED_HIGH_AND_64_BIT: u16 = 1;
-/// The highest address for an initrd that any kernel accepts.
-const INITRD_MAX: u64 = 0x7fff_ffff;
-const PAGE: u64 = 4096;
 
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
@@ -52,7 +50,7 @@ struct Loaded {
 /// Loads everything and returns the address to begin at.
 pub fn load(memory: &GuestMemoryMmap, spec: &MachineSpec, rsdp: u64) -> Result<u64, MachineError> {
     let mut loaded = load_kernel(memory, spec)?;
-    let initrd = load_initrd(memory, spec, loaded.end)?;
+    let initrd = initrd::load(memory, spec, loaded.end)?;
     write_command_line(memory, &spec.cmdline)?;
     loaded.header.type_of_loader = LOADER_UNDEFINED;
     loaded.header.cmd_line_ptr = layout::COMMAND_LINE as u32;
@@ -179,65 +177,6 @@ fn fits(what: &'static str, spec: &MachineSpec, need: u64) -> Result<(), Machine
         return Ok(());
     }
     Err(MachineError::TooSmall { what, have: spec.memory, need })
-}
-
-/// Places the archives one after the other as high as kernels accept them,
-/// far from where a kernel decompresses.
-fn load_initrd(
-    memory: &GuestMemoryMmap,
-    spec: &MachineSpec,
-    kernel_end: u64,
-) -> Result<Range<u64>, MachineError> {
-    let mut sizes = Vec::new();
-    for archive in &spec.initrd {
-        sizes.push(match archive {
-            Initrd::Bytes(bytes) => bytes.len() as u64,
-            Initrd::File(path) => {
-                std::fs::metadata(path).map_err(|source| initrd_unreadable(path, source))?.len()
-            }
-        });
-    }
-    // A kernel looks for the next archive at the next multiple of 4.
-    let size: u64 = sizes.iter().map(|size| size.next_multiple_of(4)).sum();
-    if size == 0 {
-        return Ok(0..0);
-    }
-    let top = spec.memory.min(layout::LOW_RAM_END).min(INITRD_MAX + 1);
-    let need = kernel_end.saturating_add(size).saturating_add(PAGE);
-    let start = top.checked_sub(size).map(|start| start & !(PAGE - 1));
-    let start = start.filter(|start| *start >= kernel_end).ok_or(MachineError::TooSmall {
-        what: "this kernel with its initrd",
-        have: spec.memory,
-        need,
-    })?;
-    let mut next = start;
-    for (archive, size) in spec.initrd.iter().zip(sizes) {
-        place(memory, archive, size, next)?;
-        next += size.next_multiple_of(4);
-    }
-    Ok(start..start + size)
-}
-
-fn place(
-    memory: &GuestMemoryMmap,
-    archive: &Initrd,
-    size: u64,
-    address: u64,
-) -> Result<(), MachineError> {
-    let outside = |_| MachineError::Internal("the initrd lies outside memory");
-    match archive {
-        Initrd::Bytes(bytes) => memory.write_slice(bytes, GuestAddress(address)).map_err(outside),
-        Initrd::File(path) => {
-            let mut file = File::open(path).map_err(|source| initrd_unreadable(path, source))?;
-            memory
-                .read_exact_volatile_from(GuestAddress(address), &mut file, size as usize)
-                .map_err(|error| initrd_unreadable(path, std::io::Error::other(error)))
-        }
-    }
-}
-
-fn initrd_unreadable(path: &Path, source: std::io::Error) -> MachineError {
-    MachineError::Read { what: "initrd", path: path.to_path_buf(), source }
 }
 
 fn write_command_line(memory: &GuestMemoryMmap, added: &str) -> Result<(), MachineError> {

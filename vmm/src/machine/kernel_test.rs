@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::machine::error::Blame;
+use crate::machine::spec::Initrd;
 use crate::pmem::Pmem;
 use farfault_device_model::Config;
 use std::fs;
@@ -213,12 +214,12 @@ fn a_kernel_larger_than_memory_says_how_much_it_needs() {
     let elf = Scratch::new("large-elf", &elf(62, 16 * MIB, 200 * MIB, b"kernel"));
     assert_eq!(
         error(&spec(&elf.0)).to_string(),
-        "128 MiB of memory are too little: this kernel needs 216 MiB"
+        "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
     );
     let bzimage = Scratch::new("large-bzimage", &bzimage(1, (200 * MIB) as u32));
     assert_eq!(
         error(&spec(&bzimage.0)).to_string(),
-        "128 MiB of memory are too little: this kernel needs 216 MiB"
+        "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
     );
 }
 
@@ -234,7 +235,24 @@ fn an_initrd_that_does_not_fit_says_so() {
     let mut spec = spec(&file.0);
     spec.initrd = vec![Initrd::Bytes(vec![0; 13 << 20])];
     let error = error(&spec);
-    assert!(matches!(error, MachineError::TooSmall { what: "this kernel with its initrd", .. }));
+    assert!(matches!(
+        error,
+        MachineError::TooSmall { what: "this kernel with its initrd and files, unpacked", .. }
+    ));
+}
+
+#[test]
+fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
+    let file = Scratch::new("unpacked-initrd", &elf(62, 16 * MIB, 40 * MIB, b"kernel"));
+    let mut spec = spec(&file.0);
+    spec.initrd = vec![Initrd::Bytes(vec![0; 40 << 20])];
+    let error = error(&spec);
+    assert_eq!(error.blame(), Blame::User);
+    assert_eq!(
+        error.to_string(),
+        "128 MiB of memory are too little: this kernel with its initrd and files, unpacked \
+         needs 139 MiB (--memory 140M)"
+    );
 }
 
 #[test]

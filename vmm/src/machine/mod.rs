@@ -15,6 +15,7 @@ mod event_loop;
 mod exits;
 mod footprint;
 mod functions;
+mod initrd;
 mod internal_error;
 mod interrupts;
 mod kernel;
