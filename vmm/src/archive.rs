@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Where init looks for its orders.
 const COMMAND_PATH: &str = "farfault/command";
+/// Where init finds the user's files, which it puts in their places: the kernel, which has
+/// no mercy on what is there, would make a folder of a link.
+const FILES_PATH: &str = "farfault/files";
 
 /// What init does once it is up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +32,8 @@ pub struct GuestCommand {
     pub tty: bool,
     /// What this guest is for.
     pub role: Role,
+    /// Whether the guest driver is loaded.
+    pub driver: bool,
     /// Parameters for the guest driver, as `modprobe` takes them.
     pub driver_params: String,
     /// Whether a mark waits until the host has answered it.
@@ -90,6 +95,11 @@ impl<W: Write> Archive<W> {
     pub fn bytes(&mut self, guest: &str, mode: u32, data: &[u8]) -> Result<(), ArchiveError> {
         let name = self.parents(guest)?;
         self.member(&name, ModeFileType::Regular, mode, data)
+    }
+
+    /// Adds a file or directory of the user's that init is to put at `guest`.
+    pub fn user_file(&mut self, host: &Path, guest: &str) -> Result<(), ArchiveError> {
+        self.path(host, &format!("{FILES_PATH}/{guest}"))
     }
 
     /// Adds `host`, a file or a whole directory, under the name `guest`.

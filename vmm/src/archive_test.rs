@@ -37,6 +37,7 @@ fn command() -> GuestCommand {
         cwd: "/".into(),
         tty: false,
         role: Role::Guest,
+        driver: true,
         driver_params: String::new(),
         mark_ack: true,
     }
@@ -53,7 +54,7 @@ fn the_command_is_json_in_its_place() {
         serde_json::from_slice::<serde_json::Value>(&found[1].2).expect("JSON"),
         serde_json::json!({
             "argv": ["saxpy", "1000"], "env": {"K": "V"}, "cwd": "/", "tty": false,
-            "role": "guest", "driver_params": "", "mark_ack": true
+            "role": "guest", "driver": true, "driver_params": "", "mark_ack": true
         })
     );
 }
@@ -77,6 +78,19 @@ fn files_directories_and_links_come_back_as_they_were() {
     assert_eq!(short[3], ("opt/there/link", 0o120777, b"data".as_slice()));
     assert_eq!(short[4], ("followed", 0o100750, b"12345".as_slice()));
     assert_eq!(short.len(), 5);
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn the_users_files_are_left_for_init() {
+    let dir = scratch("user");
+    fs::write(dir.join("x"), b"x").expect("written");
+    let mut archive = Archive::new(Vec::new());
+    archive.user_file(&dir.join("x"), "/usr/bin/x").expect("a file");
+    let found = members(&archive.finish().expect("finished"));
+    let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
+    let folders = ["farfault", "farfault/files", "farfault/files/usr", "farfault/files/usr/bin"];
+    assert_eq!(names, [&folders[..], &["farfault/files/usr/bin/x"]].concat());
     fs::remove_dir_all(dir).expect("removed");
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The control port: a JSON object per line, each way.
 
+use crate::console;
 use crate::counters::Counters;
 use crate::failure::{Doing, Failure};
 use crate::ports::{self, Ports};
@@ -90,7 +91,7 @@ pub fn listen(reader: File, mut serve: impl FnMut(Request)) {
         match line {
             Ok(line) => match parse(&line) {
                 Ok(request) => serve(request),
-                Err(error) => eprintln!("farfault-init: control line '{line}' ignored: {error}"),
+                Err(error) => console::say(&format!("control line '{line}' ignored: {error}")),
             },
             Err(_) => return,
         }

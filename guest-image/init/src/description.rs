@@ -25,6 +25,9 @@ pub struct Description {
     pub tty: bool,
     /// What this guest is for.
     pub role: Role,
+    /// Whether the driver is loaded.
+    #[serde(default = "yes")]
+    pub driver: bool,
     /// Parameters of farfault.ko.
     #[serde(default)]
     pub driver_params: String,
@@ -49,10 +52,17 @@ fn root() -> String {
     "/".to_owned()
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Description {
     /// Reads the description at `path`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Failure> {
         let path = path.as_ref();
+        if !path.exists() {
+            return Err(Failure::Incomplete);
+        }
         Self::parse(&failure::read(path)?, path)
     }
 
@@ -77,13 +87,14 @@ mod tests {
     #[test]
     fn a_full_description_is_read() {
         let json = r#"{"argv":["saxpy","1000"],"env":{"K":"V"},"cwd":"/tmp","tty":true,
-            "role":"l1","driver_params":"window=8","mark_ack":true,"later":[1]}"#;
+            "role":"l1","driver":false,"driver_params":"window=8","mark_ack":true,"later":[1]}"#;
         let expected = Description {
             argv: vec!["saxpy".into(), "1000".into()],
             env: [("K".to_owned(), "V".to_owned())].into(),
             cwd: "/tmp".into(),
             tty: true,
             role: Role::L1,
+            driver: false,
             driver_params: "window=8".into(),
             mark_ack: true,
         };
@@ -95,8 +106,8 @@ mod tests {
         let read = parse(r#"{"argv":["true"],"role":"guest"}"#);
         assert_eq!(read.as_ref().map(|d| d.cwd.as_str()), Ok("/"));
         assert_eq!(
-            read.as_ref().map(|d| (d.tty, d.mark_ack, d.role)),
-            Ok((false, false, Role::Guest))
+            read.as_ref().map(|d| (d.tty, d.mark_ack, d.driver, d.role)),
+            Ok((false, false, true, Role::Guest))
         );
     }
 

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// Why init cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Options of its configuration that init cannot do without.
+    #[error("the kernel lacks {lacks}")]
+    Kernel { lacks: String },
     /// A file system that everything else needs.
     #[error("cannot mount {kind} on {target}: {errno}")]
     Mount { kind: &'static str, target: &'static str, errno: Errno },
@@ -17,6 +20,9 @@ pub enum Failure {
     /// The orders are not what init understands.
     #[error("{path} is no command description: {error}")]
     Description { path: PathBuf, error: serde_json::Error },
+    /// What comes last in the initramfs has not been unpacked.
+    #[error("the initramfs is not complete: the guest has too little memory for it")]
+    Incomplete,
     /// A command description without a command.
     #[error("the command description names no program")]
     EmptyCommand,
@@ -26,6 +32,9 @@ pub enum Failure {
     /// A parameter that the driver does not have.
     #[error("farfault.ko has no parameter '{name}' (--driver-params); it has {known}")]
     NoParameter { name: String, known: String },
+    /// The module's kernel is not the one that runs.
+    #[error("{path} is not for this kernel (--no-driver does without the driver)", path = .path.display())]
+    Foreign { path: PathBuf },
     /// The module is in, but its probe failed.
     #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
     Unbound { node: &'static str },

@@ -6,10 +6,14 @@
 //! control port if that is open, the console gets the same line, and the power
 //! goes off.
 
+mod console;
 mod control;
 mod counters;
 mod description;
 mod failure;
+mod files;
+mod kernel;
+mod loopback;
 mod marks;
 mod modules;
 mod mounts;
@@ -45,33 +49,38 @@ fn main() -> ExitCode {
     }
 }
 
-/// The guest's whole life but its end.
-fn work() -> Result<(), Failure> {
-    let reaper = Reaper::new()?;
+/// The guest's whole life but its end; how that shall be.
+fn work() -> Result<RebootMode, Failure> {
     mounts::mount_all()?;
+    files::place()?;
+    modules::load_listed()?;
+    kernel::check()?;
+    let reaper = Reaper::new()?;
     let ports = Ports::find()?;
     let control = Arc::new(Control::open(&ports)?);
     control.send(&Message::Started { started: true })?;
-    match run::run(&ports, &control, &reaper) {
-        Ok(ended) => control.send(&ended),
-        Err(failure) => {
-            control.send(&Message::Error { error: failure.to_string() })?;
-            Err(failure)
-        }
-    }
+    run::run(&ports, &control, &reaper).or_else(|failure| {
+        control.send(&Message::Error { error: failure.to_string() })?;
+        Err(failure)
+    })
 }
 
-/// Powers off, and never returns: without process 1 the kernel panics.
-fn end(outcome: std::thread::Result<Result<(), Failure>>) -> ! {
-    // A panic has printed itself.
-    if let Ok(Err(failure)) = outcome {
-        eprintln!("farfault-init: {failure}");
-    }
+/// Ends the machine, and never returns: without process 1 the kernel panics.
+fn end(outcome: std::thread::Result<Result<RebootMode, Failure>>) -> ! {
+    let how = match outcome {
+        Ok(Ok(how)) => how,
+        Ok(Err(failure)) => {
+            console::say(&failure);
+            RebootMode::RB_POWER_OFF
+        }
+        // It has printed itself.
+        Err(_) => RebootMode::RB_POWER_OFF,
+    };
     nix::unistd::sync();
-    for how in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
+    for how in [how, RebootMode::RB_AUTOBOOT] {
         match reboot(how).doing("end the machine") {
             Ok(never) => match never {},
-            Err(failure) => eprintln!("farfault-init: {failure}"),
+            Err(failure) => console::say(&failure),
         }
     }
     loop {

@@ -1,27 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Kernel modules: those that the image lists for its role, and the driver.
+//! Kernel modules: those that are listed for this kernel, and the driver.
 //!
-//! The image has worked out the order, so that the guest needs no modprobe.
-//! A line of the list is a path.
+//! Who packs them has worked out the order, so that the guest needs no modprobe.
+//! A line of the list is the name of a file beside it.
 
-use crate::failure::{self, Failure};
+use crate::failure::{self, Doing, Failure};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::Path;
 
-const LIST: &str = "/farfault/modules";
+/// Each kernel has its modules in a folder of its release, and the list is there.
+const FOLDER: &str = "/lib/modules";
+const LIST: &str = "at-boot";
 const DRIVER: &str = "/lib/modules/farfault.ko";
 const DRIVER_NODE: &str = "/dev/farfault0";
 const PCI_DEVICES: &str = "/sys/bus/pci/devices";
 const VENDOR: &str = "0x1234";
 const DEVICE: &str = "0xfa17";
 
-/// Loads the modules that the image lists.
+/// Loads the modules that are listed for the kernel that runs, if any are.
 pub fn load_listed() -> Result<(), Failure> {
-    let list = failure::read(LIST)?;
-    paths(&String::from_utf8_lossy(&list)).try_for_each(|path| load(path, ""))
+    let release = nix::sys::utsname::uname().doing("ask the kernel for its release")?;
+    let folder = Path::new(FOLDER).join(release.release());
+    if !folder.join(LIST).exists() {
+        return Ok(());
+    }
+    let list = failure::read(folder.join(LIST))?;
+    names(&String::from_utf8_lossy(&list)).try_for_each(|name| load(&folder.join(name), ""))
 }
 
 /// Loads the guest driver if the machine has the device.
@@ -34,7 +41,7 @@ pub fn load_driver(params: &str) -> Result<(), Failure> {
     if let Some(name) = unknown(params, &known) {
         return Err(Failure::NoParameter { name, known: known.join(", ") });
     }
-    load(DRIVER, params)?;
+    load(Path::new(DRIVER), params)?;
     if Path::new(DRIVER_NODE).exists() {
         Ok(())
     } else {
@@ -47,17 +54,20 @@ pub fn require_kvm() -> Result<(), Failure> {
     if Path::new("/dev/kvm").exists() { Ok(()) } else { Err(Failure::NoKvm) }
 }
 
-fn paths(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().map(str::trim).filter(|path| !path.is_empty())
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(str::trim).filter(|name| !name.is_empty())
 }
 
-fn load(path: &str, params: &str) -> Result<(), Failure> {
+fn load(path: &Path, params: &str) -> Result<(), Failure> {
     let file = File::open(path).map_err(|error| Failure::File {
         action: "open",
         path: path.into(),
         error,
     })?;
-    let refused = |errno| Failure::Module { path: path.into(), params: params.into(), errno };
+    let refused = |errno| match errno {
+        Errno::ENOEXEC => Failure::Foreign { path: path.into() },
+        _ => Failure::Module { path: path.into(), params: params.into(), errno },
+    };
     let parameters = CString::new(params).map_err(|_| refused(Errno::EINVAL))?;
     finit_module(&file, &parameters, ModuleInitFlags::empty()).map_err(refused)
 }
@@ -93,9 +103,9 @@ mod tests {
 
     #[test]
     fn the_list_keeps_its_order() {
-        let list = "/lib/modules/kvm.ko\n\n  /lib/modules/kvm-amd.ko \n/a";
-        let expected = ["/lib/modules/kvm.ko", "/lib/modules/kvm-amd.ko", "/a"];
-        assert_eq!(paths(list).collect::<Vec<_>>(), expected);
+        let list = "kvm.ko\n\n  kvm-amd.ko \na";
+        let expected = ["kvm.ko", "kvm-amd.ko", "a"];
+        assert_eq!(names(list).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub fn mount_all() -> Result<(), Failure> {
             Ok(()) => {}
             // devtmpfs is there already when the kernel mounts it itself.
             Err(Errno::EBUSY) => {}
+            // It lacks the file system, and is told of all that it lacks at once.
+            Err(Errno::ENODEV) => {}
             Err(errno) if *needed => return Err(Failure::Mount { kind, target, errno }),
             Err(_) => {}
         }

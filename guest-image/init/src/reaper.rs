@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Waits for processes: PID 1 inherits every orphan and must bury them all.
+//! Waits for processes: PID 1 inherits every orphan and must bury them all. And
+//! hears from them: `halt`, `poweroff` and `reboot` send it a signal each.
 
 use crate::failure::{Doing, Failure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -16,9 +18,27 @@ use std::time::{Duration, Instant};
 /// under nested emulation.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What busybox's applets send to process 1, and what the kernel does for Ctrl-Alt-Del.
+/// A machine that is halted is switched off: nobody could tell it from one that sleeps.
+const REQUESTS: [(Signal, RebootMode); 4] = [
+    (Signal::SIGUSR1, RebootMode::RB_POWER_OFF),
+    (Signal::SIGUSR2, RebootMode::RB_POWER_OFF),
+    (Signal::SIGTERM, RebootMode::RB_AUTOBOOT),
+    (Signal::SIGINT, RebootMode::RB_AUTOBOOT),
+];
+
+/// How the wait for a command ends.
+#[derive(Debug, PartialEq)]
+pub enum Ended {
+    /// The command has ended with this code.
+    Command(i32),
+    /// A process wants the machine to end.
+    Machine(RebootMode),
+}
+
 /// Learns of every child that ends.
 pub struct Reaper {
-    deaths: SignalFd,
+    signals: SignalFd,
 }
 
 impl Reaper {
@@ -26,23 +46,26 @@ impl Reaper {
     pub fn new() -> Result<Self, Failure> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        mask.thread_block().doing("block SIGCHLD")?;
+        REQUESTS.iter().for_each(|(signal, _)| mask.add(*signal));
+        mask.thread_block().doing("block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self { deaths: SignalFd::with_flags(&mask, flags).doing("wait for SIGCHLD")? })
+        Ok(Self { signals: SignalFd::with_flags(&mask, flags).doing("wait for signals")? })
     }
 
-    /// Buries whoever ends until `child` does; its exit code, which is 128 and
-    /// the signal's number if it was killed.
-    pub fn await_exit(&self, child: Pid) -> Result<i32, Failure> {
+    /// Buries whoever ends until `child` does, or the machine is to end. An exit code
+    /// is 128 and the signal's number if the child was killed.
+    pub fn await_exit(&self, child: Pid) -> Result<Ended, Failure> {
         loop {
             while let Some(status) = next_death()? {
                 if status.pid() == Some(child)
                     && let Some(code) = exit_code(status)
                 {
-                    return Ok(code);
+                    return Ok(Ended::Command(code));
                 }
             }
-            self.sleep(PollTimeout::NONE);
+            if let Some(mode) = self.sleep(PollTimeout::NONE) {
+                return Ok(Ended::Machine(mode));
+            }
         }
     }
 
@@ -66,11 +89,21 @@ impl Reaper {
         }
     }
 
-    fn sleep(&self, timeout: PollTimeout) {
+    /// Sleeps until a signal comes; how the machine is to end, if it says that.
+    fn sleep(&self, timeout: PollTimeout) -> Option<RebootMode> {
         // A failed wait is an early look at who has died.
-        let _ = poll(&mut [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)], timeout);
-        while matches!(self.deaths.read_signal(), Ok(Some(_))) {}
+        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout);
+        let mut asked = None;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            asked = asked.or_else(|| request(signal.ssi_signo));
+        }
+        asked
     }
+}
+
+fn request(number: u32) -> Option<RebootMode> {
+    let mut requests = REQUESTS.iter();
+    requests.find(|(signal, _)| *signal as u32 == number).map(|(_, mode)| *mode)
 }
 
 /// A child that has died, if any.
@@ -111,6 +144,19 @@ fn survivors() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_ends_the_wait_for_a_command() {
+        // On a thread: its mask is the test's own, and so is a signal to it.
+        let waited = std::thread::spawn(|| {
+            let reaper = Reaper::new().unwrap();
+            nix::sys::signal::raise(Signal::SIGTERM).unwrap();
+            reaper.sleep(PollTimeout::from(1000u16))
+        });
+        assert_eq!(waited.join().unwrap(), Some(RebootMode::RB_AUTOBOOT));
+        assert_eq!(request(Signal::SIGUSR1 as u32), Some(RebootMode::RB_POWER_OFF));
+        assert_eq!(request(Signal::SIGCHLD as u32), None);
+    }
 
     #[test]
     fn exit_codes_are_a_shells() {

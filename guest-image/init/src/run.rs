@@ -5,11 +5,12 @@ use crate::control::{self, Control, Message, Request};
 use crate::description::{self, Description, Role};
 use crate::failure::Failure;
 use crate::ports::Ports;
-use crate::reaper::Reaper;
+use crate::reaper::{Ended, Reaper};
 use crate::streams::Streams;
 use crate::terminal::Terminal;
-use crate::{counters, marks, modules, pmem, session};
+use crate::{console, counters, loopback, marks, modules, pmem, session};
 use nix::errno::Errno;
+use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -23,13 +24,10 @@ const STATS: &str = "/run/stats.json";
 const ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/bin:/usr/bin:/sbin:/usr/sbin"), ("HOME", "/root"), ("TERM", "linux")];
 
-/// Runs the command and says how it ended.
-pub fn run<'a>(
-    ports: &Ports,
-    control: &Arc<Control>,
-    reaper: &Reaper,
-) -> Result<Message<'a>, Failure> {
+/// Runs the command and tells the host how it ended; how the machine is to end then.
+pub fn run(ports: &Ports, control: &Arc<Control>, reaper: &Reaper) -> Result<RebootMode, Failure> {
     let description = Description::read(description::PATH)?;
+    loopback::bring_up()?;
     prepare(&description)?;
     check_folder(&description.cwd)?;
     marks::serve(Arc::clone(control), description.mark_ack)?;
@@ -39,19 +37,28 @@ pub fn run<'a>(
     let child = Pid::from_raw(child.id().cast_signed());
     obey(control, child, joined.terminal.take())?;
 
-    let exit = reaper.await_exit(child)?;
+    let ended = reaper.await_exit(child)?;
     // Whatever the command left behind may hold the streams open.
     reaper.end_all()?;
     joined.drain();
-    Ok(Message::Exit { exit, driver: counters::read(), stats: stats() })
+    match ended {
+        Ended::Command(exit) => {
+            control.send(&Message::Exit { exit, driver: counters::read(), stats: stats() })?;
+            Ok(RebootMode::RB_POWER_OFF)
+        }
+        Ended::Machine(mode) => Ok(mode),
+    }
 }
 
 fn prepare(description: &Description) -> Result<(), Failure> {
-    modules::load_listed()?;
     match description.role {
         Role::Guest | Role::Shell => {
             pmem::load()?;
-            modules::load_driver(&description.driver_params)
+            if description.driver {
+                modules::load_driver(&description.driver_params)
+            } else {
+                Ok(())
+            }
         }
         Role::L1 => modules::require_kvm(),
     }
@@ -109,13 +116,13 @@ fn pass_on(number: i32, command: Pid) {
     };
     match Signal::try_from(number).and_then(send) {
         Ok(()) => {}
-        Err(errno) => eprintln!("farfault-init: cannot send signal {number}: {errno}"),
+        Err(errno) => console::say(&format!("cannot send signal {number}: {errno}")),
     }
 }
 
 fn stats() -> Option<serde_json::Value> {
     let text = fs::read(STATS).ok()?;
     serde_json::from_slice(&text)
-        .inspect_err(|error| eprintln!("farfault-init: {STATS} is not JSON: {error}"))
+        .inspect_err(|error| console::say(&format!("{STATS} is not JSON: {error}")))
         .ok()
 }

@@ -2,6 +2,7 @@
 //! A pseudo terminal for a command that wants one.
 #![allow(unsafe_code)] // setting a window size is an ioctl, which nix offers as an unsafe function only
 
+use crate::console;
 use crate::failure::{Doing, Failure};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use std::fs::File;
@@ -33,7 +34,7 @@ impl Terminal {
         // only reads the one `Winsize` that the pointer refers to.
         let outcome = unsafe { set_window_size(self.master.as_raw_fd(), &raw const size) };
         if let Err(errno) = outcome {
-            eprintln!("farfault-init: cannot resize the terminal to {rows}x{columns}: {errno}");
+            console::say(&format!("cannot resize the terminal to {rows}x{columns}: {errno}"));
         }
     }
 }

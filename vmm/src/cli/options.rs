@@ -84,6 +84,9 @@ pub struct VmArgs {
     /// Words added to the kernel's command line
     #[arg(long, value_name = "WORDS", help_heading = "Guest", allow_hyphen_values = true)]
     pub cmdline_append: Option<String>,
+    /// Load no driver: for a kernel that the image's is not built for
+    #[arg(long, help_heading = "Guest", conflicts_with = "driver_params")]
+    pub no_driver: bool,
     /// Parameters of the guest driver, as modprobe takes them
     #[arg(long, value_name = "WORDS", help_heading = "Guest")]
     pub driver_params: Option<String>,

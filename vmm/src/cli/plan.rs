@@ -79,6 +79,7 @@ impl Plan {
                 cwd: args.cwd.clone(),
                 tty: raw && role == Role::Shell && !args.console,
                 role,
+                driver: !args.no_driver,
                 driver_params: args.driver_params.clone().unwrap_or_default(),
                 mark_ack: true,
             },
@@ -130,7 +131,7 @@ impl Plan {
     fn extra(&self) -> Result<Vec<u8>, Failure> {
         let mut archive = Archive::new(Vec::new());
         for (host, guest) in self.files_of(false) {
-            archive.path(&host, &guest).map_err(Failure::usage)?;
+            archive.user_file(&host, &guest).map_err(Failure::usage)?;
         }
         archive.command(&self.command).map_err(Failure::vmm)?;
         archive.finish().map_err(Failure::vmm)

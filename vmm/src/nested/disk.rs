@@ -72,7 +72,7 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     archive.path(&inner.kernel, INNER_KERNEL)?;
     archive.bytes(INNER_INITRD, 0o644, &inner.initrd)?;
     for (host, guest) in &inner.files {
-        archive.path(host, guest)?;
+        archive.user_file(host, guest)?;
     }
     if let Some(request) = &inner.request {
         archive.bytes(INNER_REQUEST, 0o600, request.as_bytes())?;
@@ -83,6 +83,7 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
         cwd: "/".to_owned(),
         tty: inner.tty,
         role: Role::L1,
+        driver: false,
         driver_params: String::new(),
         mark_ack: false,
     })?;
