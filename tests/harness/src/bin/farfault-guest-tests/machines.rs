@@ -16,32 +16,95 @@ const BOOT_EXITS: u64 = 600;
 /// Private memory of the VMM outside guest RAM.
 const PRIVATE_KIB: u64 = 8 << 10;
 
-/// A boot: its name, options, guest command, and the exit code it must have. One that ends
-/// by itself shows its kernel log too.
-const BOOTS: [(&str, &str, &str, i32); 12] = [
-    ("elf", "--kernel=/farfault/kernel", "true", 0),
-    ("bzimage-and-own-exit-code", "--kernel=/vmlinuz", "(exit 37)", 37),
-    (
+/// A boot of a guest inside the first one.
+pub struct Boot<'a> {
+    pub name: &'a str,
+    pub options: &'a str,
+    /// What the guest's shell runs.
+    pub script: &'a str,
+    /// The exit code that it must have. One that ends by itself shows its kernel log too.
+    pub code: i32,
+    /// What must be in its output.
+    pub says: &'a str,
+}
+
+const fn boot<'a>(name: &'a str, options: &'a str, script: &'a str) -> Boot<'a> {
+    Boot { name, options, script, code: 0, says: "" }
+}
+
+const fn ends<'a>(name: &'a str, script: &'a str, code: i32, says: &'a str) -> Boot<'a> {
+    Boot { name, options: "", script, code, says }
+}
+
+const BOOTS: [Boot; 19] = [
+    boot("elf", "--kernel=/farfault/kernel", "true"),
+    Boot { code: 37, ..boot("bzimage-and-own-exit-code", "--kernel=/vmlinuz", "(exit 37)") },
+    boot(
         "four-cpus-and-memory-around-the-hole",
         "--cpus=4 --memory=4G",
         "test $(nproc) = 4 && saxpy 10000",
-        0,
     ),
-    ("smallest", "--memory=128M", "saxpy 10000", 0),
-    ("fpu-storm", "--cpus=2", "fpu-storm", 0),
-    ("panic", "", "echo c > /proc/sysrq-trigger", GUEST_DIED),
-    ("reboot", "", "echo b > /proc/sysrq-trigger", GUEST_DIED),
-    ("never-answers", "--boot-timeout=10 --cmdline-append=rdinit=/bin/sh", "true", TIMED_OUT),
-    ("runs-where-nothing-is", "--kernel=/bare/runs-where-nothing-is", "true", GUEST_DIED),
-    ("reads-a-port-four-times", "--kernel=/bare/reads-a-port-four-times", "true", GUEST_DIED),
-    ("spins", "--kernel=/bare/spins --boot-timeout=2", "true", TIMED_OUT),
-    ("time-limit", "--timeout=5 --cmdline-append=loglevel=7", "sleep 1000", TIMED_OUT),
+    boot("smallest", "--memory=128M", "saxpy 10000"),
+    boot("fpu-storm", "--cpus=2", "fpu-storm"),
+    // A file of the user's leaves what is there, loopback is up, and words are no panic.
+    boot(
+        "surroundings",
+        "--file=/bin/busybox:/usr/bin/nproc",
+        "env true && test -L /usr/bin && ping -c 1 127.0.0.1 >/dev/null && \
+         echo Kernel panic - not syncing >/dev/ttyS0",
+    ),
+    ends("panic", "echo c > /proc/sysrq-trigger", GUEST_DIED, "the guest panicked"),
+    ends("restart-at-once", "echo b > /proc/sysrq-trigger", SWITCHED_OFF, "restarted before"),
+    ends("reboot", "reboot; sleep 1000", SWITCHED_OFF, "restarted before its command"),
+    ends("poweroff", "poweroff; sleep 1000", SWITCHED_OFF, "switched itself off before"),
+    ends("halt", "halt; sleep 1000", SWITCHED_OFF, "switched itself off before"),
+    Boot {
+        options: "--kernel=/bare/runs-where-nothing-is",
+        ..ends("runs-where-nothing-is", "true", GUEST_DIED, "at 0x38000000 that cannot be run")
+    },
+    Boot {
+        options: "--kernel=/bare/runs-into-a-bar",
+        ..ends("runs-into-a-bar", "true", GUEST_DIED, "cannot be run: there is no memory")
+    },
+    Boot {
+        options: "--kernel=/bare/reads-a-port-four-times",
+        ..ends("reads-a-port-four-times", "true", GUEST_DIED, "switched itself off")
+    },
+    Boot {
+        options: "--kernel=/bare/spins --boot-timeout=2",
+        ..ends("spins", "true", TIMED_OUT, "")
+    },
+    Boot {
+        options: "--cmdline-append=initcall_blacklist=virtio_console_init,af_unix_init",
+        ..ends("lacks-options", "true", GUEST_DIED, "lacks CONFIG_UNIX, CONFIG_VIRTIO_CONSOLE")
+    },
+    Boot {
+        options: "--memory=128M --file=/farfault/kernel:/x",
+        ..ends("fits-only-packed", "true", BAD_USAGE, "MiB (--memory ")
+    },
+    Boot {
+        options: "--boot-timeout=10 --cmdline-append=rdinit=/bin/sh",
+        ..ends("never-answers", "true", TIMED_OUT, "  | ")
+    },
+    Boot {
+        options: "--timeout=5 --cmdline-append=loglevel=7",
+        ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | ")
+    },
 ];
 /// Kernels of a few instructions, which begin in long mode with the first GiB mapped.
 #[rustfmt::skip]
-const BARE: [(&str, &[u8]); 3] = [
+const BARE: [(&str, &[u8]); 4] = [
     ("runs-where-nothing-is", &[
         0xb8, 0x00, 0x00, 0x00, 0x38,             // mov eax, 0x38000000
+        0xff, 0xe0,                               // jmp rax
+    ]),
+    // The boot's page directory, at 0xb000, gets the first BAR at 0.
+    ("runs-into-a-bar", &[
+        0xb8, 0x83, 0x00, 0x00, 0xc0,             // mov eax, 0xc0000083
+        0x48, 0xa3, 0x00, 0xb0, 0, 0, 0, 0, 0, 0, // mov [0xb000], rax
+        0x0f, 0x20, 0xd8,                         // mov rax, cr3
+        0x0f, 0x22, 0xd8,                         // mov cr3, rax
+        0x31, 0xc0,                               // xor eax, eax
         0xff, 0xe0,                               // jmp rax
     ]),
     ("reads-a-port-four-times", &[
@@ -61,36 +124,72 @@ const BARE: [(&str, &[u8]); 3] = [
     ]),
     ("spins", &[0xeb, 0xfe]),                     // jmp $
 ];
-/// Exit codes of `farfault` for guests that are not heard of again.
+/// Exit codes of `farfault` for guests that do not end with their command.
+const BAD_USAGE: i32 = 64;
 const GUEST_DIED: i32 = 120;
+const SWITCHED_OFF: i32 = 121;
 const TIMED_OUT: i32 = 124;
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let steps: Vec<Step> = BOOTS
-        .iter()
-        .map(|(name, options, script, _)| Step {
-            name: (*name).to_owned(),
-            command: format!(
-                "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
-                 --stats-json=/run/boot.json {} -- sh -c '{script}; code=$?; dmesg; exit $code'",
-                with_defaults(options),
-            ),
-        })
-        .collect();
+    let bare = bare_kernels().map_err(|error| format!("cannot write kernels: {error}"))?;
+    let files = [
+        format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
+        format!("--file={}:/bare", bare.path().display()),
+    ];
+    let finished = boot_all(farfault, &BOOTS, &files)?;
+    let mut checks = ends_of(&finished, &BOOTS);
+    for Boot { name, .. } in BOOTS.iter().filter(|boot| boot.code == 0 || boot.code == 37) {
+        checks.push(Check::new(format!("{name}::log is clean"), clean_log(&finished, name)));
+    }
+    for name in ["elf", "bzimage-and-own-exit-code"] {
+        let limits = [("boot_exits", BOOT_EXITS), ("private_kib", PRIVATE_KIB)];
+        for (counter, limit) in limits {
+            let result = at_most(&finished, name, counter, limit);
+            checks.push(Check::new(format!("{name}::{counter}"), result));
+        }
+    }
+    Ok(checks)
+}
+
+/// Boots a first guest that is given files by `options`, and the others one after another in it.
+pub fn boot_all(
+    farfault: &Farfault,
+    boots: &[Boot],
+    options: &[String],
+) -> Result<Finished, String> {
+    let steps = boots.iter().map(|Boot { name, options, script, .. }| Step {
+        name: (*name).to_owned(),
+        command: format!(
+            "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
+             --stats-json=/run/boot.json {} -- sh -c '{script}; code=$?; dmesg; exit $code'",
+            with_defaults(options),
+        ),
+    });
     let script = script_of(
-        &steps,
+        &steps.collect::<Vec<_>>(),
         "echo '@@ begin NAME-stats'\ncat /run/boot.json\nrm -f /run/boot.json\necho '@@ end NAME-stats 0'",
     );
-    let bare = bare_kernels().map_err(|error| format!("cannot write kernels: {error}"))?;
-    let options = [
-        format!("--file={}:/bare", bare.path().display()),
-        "--in-first-guest".to_owned(),
-        "--memory=4G".to_owned(),
-        "--timeout=600".to_owned(),
-        format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
-    ];
-    let finished = farfault.script(&options, &script)?;
-    Ok(checks(&finished))
+    let all = ["--in-first-guest", "--memory=4G", "--timeout=900"].map(str::to_owned);
+    farfault.script(&[&all, options].concat(), &script)
+}
+
+/// Exit codes and words.
+pub fn ends_of(finished: &Finished, boots: &[Boot]) -> Vec<Check> {
+    let end = |boot: &Boot| {
+        code(finished, boot.name, boot.code).and_then(|()| says(finished, boot.name, boot.says))
+    };
+    boots.iter().map(|boot| Check::new(boot.name, end(boot))).collect()
+}
+
+/// What a boot says itself goes before what all boots have.
+fn with_defaults(options: &str) -> String {
+    let mut words = options.to_owned();
+    for (option, default) in [("--kernel", "/farfault/kernel"), ("--timeout", "90")] {
+        if !options.contains(option) {
+            words.push_str(&format!(" {option}={default}"));
+        }
+    }
+    words
 }
 
 fn bare_kernels() -> io::Result<TempDir> {
@@ -111,46 +210,6 @@ fn elf(code: &[u8]) -> Vec<u8> {
     file.resize(1024, 0);
     file.extend(code);
     file
-}
-
-/// What a boot says itself goes before what all boots have.
-fn with_defaults(options: &str) -> String {
-    let mut words = options.to_owned();
-    for (option, default) in [("--kernel", "/farfault/kernel"), ("--timeout", "90")] {
-        if !options.contains(option) {
-            words.push_str(&format!(" {option}={default}"));
-        }
-    }
-    words
-}
-
-fn checks(finished: &Finished) -> Vec<Check> {
-    let mut checks = Vec::new();
-    for (name, _, _, wanted) in BOOTS {
-        checks.push(Check::new(name, code(finished, name, wanted)));
-        if ![GUEST_DIED, TIMED_OUT].contains(&wanted) {
-            let clean = clean_log(finished, name);
-            checks.push(Check::new(format!("{name}::log is clean"), clean));
-        }
-    }
-    checks.push(Check::new("panic says so", says(finished, "panic", "panic")));
-    for (name, words) in [
-        ("runs-where-nothing-is", "at 0x38000000"),
-        ("reads-a-port-four-times", "switched itself off"),
-    ] {
-        checks.push(Check::new(format!("{name} says so"), says(finished, name, words)));
-    }
-    checks.push(Check::new("a time limit shows the log", says(finished, "time-limit", "  | ")));
-    let shown = says(finished, "never-answers", "  | ");
-    checks.push(Check::new("a guest that never answers shows its log", shown));
-    for name in ["elf", "bzimage-and-own-exit-code"] {
-        let limits = [("boot_exits", BOOT_EXITS), ("private_kib", PRIVATE_KIB)];
-        for (counter, limit) in limits {
-            let result = at_most(finished, name, counter, limit);
-            checks.push(Check::new(format!("{name}::{counter}"), result));
-        }
-    }
-    checks
 }
 
 fn code(finished: &Finished, name: &str, wanted: i32) -> Result<(), String> {

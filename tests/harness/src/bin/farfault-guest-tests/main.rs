@@ -12,6 +12,7 @@ mod iommu;
 mod machines;
 mod matrix;
 mod measurements;
+mod older_kernels;
 mod out_of_memory;
 mod pmem;
 mod programs;
@@ -41,6 +42,7 @@ const SCENARIOS: &[Scenario] = &[
     pmem::SCENARIO,
     matrix::SCENARIO,
     machines::SCENARIO,
+    older_kernels::SCENARIO,
     races::SCENARIO,
     removal::SCENARIO,
 ];
