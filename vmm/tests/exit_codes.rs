@@ -102,7 +102,7 @@ fn output_that_is_lost_is_no_success() {
     let cases = [
         (image.run("") + " >/dev/full", 69, format!("cannot write to standard output{full}")),
         (warns.run("") + " 2>/dev/full", 69, String::new()),
-        (format!("{} | true; exit ${{PIPESTATUS[0]}}", image.run("")), 141, String::new()),
+        (format!("exec 3> >(:); wait $!; {} >&3", image.run("")), 141, String::new()),
         (
             image.run("--dry-run") + " >/dev/full",
             69,

@@ -189,13 +189,14 @@ impl Verdict {
             }
             GuestEvent::Closed => self.open = self.open.saturating_sub(1),
             GuestEvent::Ended(how) => self.machine_ended(how.clone()),
-            GuestEvent::OutputGone(_, error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.stop_as(RunEnd::Signalled(Signal::SIGPIPE), now);
-            }
             GuestEvent::OutputGone(name, error) => {
                 // A command that succeeded has not when its output is lost.
                 self.end = self.end.take().filter(|end| !matches!(end, RunEnd::Exit(_)));
-                self.stop_as(RunEnd::OutputFailed(format!("cannot write to {name}: {error}")), now);
+                let end = match error.kind() {
+                    io::ErrorKind::BrokenPipe => RunEnd::Signalled(Signal::SIGPIPE),
+                    _ => RunEnd::OutputFailed(format!("cannot write to {name}: {error}")),
+                };
+                self.stop_as(end, now);
             }
             GuestEvent::Escaped => self.stop_as(RunEnd::Escaped, now),
         }

@@ -137,6 +137,7 @@ fn a_machine_that_does_not_stop_is_given_up() {
 #[test]
 fn a_lost_output_ends_the_run_like_sigpipe() {
     let (mut verdict, now) = verdict(None);
+    verdict.note(&exit(0), now);
     verdict.note(&gone(Errno::EPIPE), now);
     assert!(verdict.wants_stop());
     end(&mut verdict, Ok(MachineEnd::Stopped), now);
