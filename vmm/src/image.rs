@@ -192,7 +192,9 @@ mod tests {
         let cache = scratch("part");
         let image = Image::find(Some(&make(&cache, "image-x", 0))).expect("an image");
         for part in [None, Some("cut")] {
-            part.map(|text| fs::write(image.directory.join("vmlinux"), text).expect("written"));
+            if let Some(text) = part {
+                fs::write(image.directory.join("vmlinux"), text).expect("written");
+            }
             let error = image.kernel().expect_err("no kernel");
             assert!(chain(&error).contains("image-x/vmlinux; run guest-image/build"), "{error}");
         }
