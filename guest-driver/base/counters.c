@@ -51,6 +51,7 @@ static const char * const ff_counter_names[] = {
 	[FF_COUNT_QUEUES] = "queues",
 	[FF_COUNT_NOTIFIERS] = "notifiers",
 	[FF_COUNT_TABLE_PAGES] = "table_pages",
+	[FF_COUNT_DMA_UNMAPS] = "dma_unmaps",
 	[FF_COUNT_DMA_MAPPINGS] = "dma_mappings",
 	[FF_COUNT_PAGES_PINNED] = "pages_pinned",
 };

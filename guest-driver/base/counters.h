@@ -61,6 +61,7 @@ struct dentry;
  * @FF_COUNT_QUEUES: user-mode queues there are now
  * @FF_COUNT_NOTIFIERS: interval notifiers there are now
  * @FF_COUNT_TABLE_PAGES: page-table pages there are now
+ * @FF_COUNT_DMA_UNMAPS: times that DMA mappings were undone, one or many at once
  * @FF_COUNT_DMA_MAPPINGS: DMA mappings there are now, which have to be undone
  * @FF_COUNT_PAGES_PINNED: 4 KiB pages of registered buffers there are now
  * @FF_COUNTERS_NR: number of counters
@@ -110,6 +111,7 @@ enum ff_counter {
 	FF_COUNT_QUEUES,
 	FF_COUNT_NOTIFIERS,
 	FF_COUNT_TABLE_PAGES,
+	FF_COUNT_DMA_UNMAPS,
 	FF_COUNT_DMA_MAPPINGS,
 	FF_COUNT_PAGES_PINNED,
 	FF_COUNTERS_NR

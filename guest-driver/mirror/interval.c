@@ -65,6 +65,8 @@ static struct ff_window *ff_window_add(struct ff_mirror *mirror,
 	if (!window)
 		return ERR_PTR(-ENOMEM);
 	window->mirror = mirror;
+	window->dma.start = start;
+	window->dma.size = size;
 	INIT_LIST_HEAD(&window->tables);
 	ret = mmu_interval_notifier_insert(&window->notifier, mirror->mm, start,
 					   size, ff_window_ops);

@@ -6,6 +6,8 @@
 #include <linux/mmu_notifier.h>
 #include <linux/types.h>
 
+#include "pgtable/dma.h"
+
 struct ff_mirror;
 
 /**
@@ -13,6 +15,7 @@ struct ff_mirror;
  * @notifier: registered as long as the window is in &struct ff_mirror.windows, and
  *	then the only one for its addresses
  * @mirror: whose window it is
+ * @dma: where its leaves are for the IOMMU
  * @flush: fence of the last flush posted for an address in the window, under
  *	mirror->lock; who finds an entry already gone waits for it
  * @finishing: bit 0 says that the members below are in use. Invalidations run
@@ -28,6 +31,7 @@ struct ff_mirror;
 struct ff_window {
 	struct mmu_interval_notifier notifier;
 	struct ff_mirror *mirror;
+	struct ff_dma_space dma;
 	u64 flush;
 	unsigned long finishing;
 	struct mmu_interval_notifier_finish finish;

@@ -20,10 +20,8 @@
  * page found in the page table may be used until the lock is dropped.
  *
  * Behind an IOMMU the second pass takes the lock again, to undo the DMA mappings
- * of what the first one took out (pgtable/dma.c). A page is then never freed while
- * the IOMMU still lets the device reach it, if the IOMMU is strict
- * (iommu.strict=1); otherwise that follows a little later, and that the device has
- * flushed its TLBs has to do.
+ * of what the first one took out (pgtable/dma.c). That waits for the IOMMU, so a
+ * page is never freed while the IOMMU still lets the device reach it.
  */
 
 /**
@@ -152,7 +150,8 @@ static void ff_window_settle(struct ff_window *window, unsigned long start,
 	if (mirror->pgt.translated) {
 		fence = 0;
 		scoped_guard(mutex, &mirror->lock) {
-			ff_dma_reap(&mirror->pgt, start, end, &empty);
+			ff_dma_reap(&mirror->pgt, &window->dma, start, end,
+				    &empty);
 			if (!list_empty(&empty))
 				fence = ff_mirror_flush(mirror, start,
 							end - start);
@@ -199,7 +198,7 @@ static bool ff_invalidate_at_once(struct ff_window *window,
 		passed = ff_command_poll(ff, fence);
 		list_splice(&gather.tables, &mirror->unlinked);
 		if (passed)
-			ff_dma_reap(&mirror->pgt,
+			ff_dma_reap(&mirror->pgt, &window->dma,
 				    max(range->start, ff_window_start(window)),
 				    min(range->end, ff_window_end(window)),
 				    &mirror->unlinked);

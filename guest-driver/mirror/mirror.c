@@ -69,7 +69,7 @@
  * Return: false if something in the window is still to be flushed.
  */
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
-			   const struct ff_window *window, unsigned long start,
+			   struct ff_window *window, unsigned long start,
 			   unsigned long end, struct list_head *tables)
 {
 	lockdep_assert_held(&mirror->lock);
@@ -77,7 +77,7 @@ bool ff_mirror_reap_passed(struct ff_mirror *mirror,
 		return true;
 	if (!ff_command_passed(mirror->ff, window->flush))
 		return false;
-	ff_dma_reap(&mirror->pgt, start, end, tables);
+	ff_dma_reap(&mirror->pgt, &window->dma, start, end, tables);
 	return true;
 }
 
@@ -268,6 +268,8 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
  */
 void ff_mirror_detach(struct ff_mirror *mirror)
 {
+	struct ff_window *window;
+	unsigned long index = 0;
 	LIST_HEAD(tables);
 	u64 fence;
 
@@ -280,7 +282,11 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	ff_command_wait(mirror->ff, fence);
 	mutex_lock(&mirror->lock);
 	/* What an invalidation has taken out that has not come to this yet. */
-	ff_dma_reap(&mirror->pgt, 0, FF_PGTABLE_END, &tables);
+	mt_for_each(&mirror->windows, window, index, ULONG_MAX) {
+		ff_dma_reap(&mirror->pgt, &window->dma, ff_window_start(window),
+			    ff_window_end(window), &tables);
+		ff_dma_space_free(&mirror->pgt, &window->dma);
+	}
 	list_splice_init(&mirror->unlinked, &tables);
 	list_splice_init(&mirror->spares, &tables);
 	mutex_unlock(&mirror->lock);

@@ -46,7 +46,7 @@ void ff_mirror_close(struct ff_mirror *mirror);
 
 int ff_mirror_lock_to_map(struct ff_mirror *mirror);
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
-			   const struct ff_window *window, unsigned long start,
+			   struct ff_window *window, unsigned long start,
 			   unsigned long end, struct list_head *tables);
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end);

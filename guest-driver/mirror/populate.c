@@ -66,7 +66,7 @@ static bool ff_span_is_together(const struct ff_pgtable *pgt,
 }
 
 /* Enters what hmm_range_fault() found. Returns 0, or an error of ff_dma_map(). */
-static int ff_populate_program(const struct ff_window *window,
+static int ff_populate_program(struct ff_window *window,
 			       const struct ff_span *span,
 			       struct ff_scratch *scratch)
 {
@@ -96,8 +96,8 @@ static int ff_populate_program(const struct ff_window *window,
 			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 			frame = (pfn & ~HMM_PFN_FLAGS) -
 				((address - start) >> PAGE_SHIFT);
-			ret = ff_dma_map(pgt, start, level, frame, flags,
-					 &window->mirror->spares);
+			ret = ff_dma_map(pgt, &window->dma, start, level, frame,
+					 flags, &window->mirror->spares);
 			if (ret != -EEXIST)
 				break;
 		}

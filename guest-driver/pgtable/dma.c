@@ -13,6 +13,11 @@
  * does not tell the frame, which has to be marked dirty, so each table keeps the
  * frames beside the entries.
  *
+ * Each undoing waits for the IOMMU to forget what it has cached, so it is done for
+ * many leaves at once: a range of addresses has DMA addresses in a row, &struct
+ * ff_dma_space, and neighbours that are stale are undone together. What lies
+ * between two such runs costs one wait more.
+ *
  * A mapping is undone in the size in which it was made. So leaves that are
  * mappings are as large as the CPU's, and are neither joined nor split: of one
  * that is invalidated in part all goes, and the rest faults in again.
@@ -35,12 +40,87 @@
 /* Physical addresses whatever the IOMMU, to show that tests notice. */
 bool ff_dma_bypass;
 
-static void ff_dma_undo(struct ff_pgtable *pgt, dma_addr_t dma,
-			unsigned int level)
+/**
+ * struct ff_dma_run - Neighbours that are undone together
+ * @pgt: page table
+ * @space: where they are
+ * @start: first address
+ * @end: end; equal to @start if there is none
+ */
+struct ff_dma_run {
+	struct ff_pgtable *pgt;
+	struct ff_dma_space *space;
+	unsigned long start;
+	unsigned long end;
+};
+
+static void ff_dma_run_undo(struct ff_dma_run *run)
 {
-	dma_unmap_phys(pgt->dev, dma, FF_LEVEL_SIZE(level), DMA_BIDIRECTIONAL,
-		       FF_DMA_ATTRS);
+	if (run->start == run->end)
+		return;
+	dma_iova_unlink(run->pgt->dev, &run->space->iova,
+			run->start - run->space->start, run->end - run->start,
+			DMA_BIDIRECTIONAL, FF_DMA_ATTRS);
+	ff_count(run->pgt->counters, FF_COUNT_DMA_UNMAPS, 1);
+	run->start = run->end;
+}
+
+/* Undoes a mapping, or puts it to its neighbours for ff_dma_run_undo(). */
+static void ff_dma_undo(struct ff_dma_run *run, unsigned long address,
+			dma_addr_t dma, size_t size)
+{
+	struct ff_dma_space *space = run->space;
+	struct ff_pgtable *pgt = run->pgt;
+
 	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, -1);
+	if (!dma_use_iova(&space->iova) ||
+	    dma != space->iova.addr + (address - space->start)) {
+		dma_unmap_phys(pgt->dev, dma, size, DMA_BIDIRECTIONAL,
+			       FF_DMA_ATTRS);
+		ff_count(pgt->counters, FF_COUNT_DMA_UNMAPS, 1);
+		return;
+	}
+	if (address != run->end) {
+		ff_dma_run_undo(run);
+		run->start = address;
+	}
+	run->end = address + size;
+}
+
+/* Returns a DMA address, or DMA_MAPPING_ERROR. */
+static dma_addr_t ff_dma_make(struct ff_pgtable *pgt,
+			      struct ff_dma_space *space,
+			      unsigned long address, phys_addr_t phys,
+			      size_t size)
+{
+	unsigned long offset = address - space->start;
+
+	if (!pgt->translated ||
+	    (!dma_use_iova(&space->iova) &&
+	     !dma_iova_try_alloc(pgt->dev, &space->iova, 0, space->size)))
+		return dma_map_phys(pgt->dev, phys, size, DMA_BIDIRECTIONAL,
+				    FF_DMA_ATTRS);
+	if (dma_iova_link(pgt->dev, &space->iova, phys, offset, size,
+			  DMA_BIDIRECTIONAL, FF_DMA_ATTRS))
+		return DMA_MAPPING_ERROR;
+	if (dma_iova_sync(pgt->dev, &space->iova, offset, size)) {
+		dma_iova_unlink(pgt->dev, &space->iova, offset, size,
+				DMA_BIDIRECTIONAL, FF_DMA_ATTRS);
+		return DMA_MAPPING_ERROR;
+	}
+	return space->iova.addr + offset;
+}
+
+/**
+ * ff_dma_space_free() - Give back the DMA addresses of a range
+ * @pgt: page table
+ * @space: space in which nothing is mapped any more
+ */
+void ff_dma_space_free(struct ff_pgtable *pgt, struct ff_dma_space *space)
+{
+	if (dma_use_iova(&space->iova))
+		dma_iova_free(pgt->dev, &space->iova);
+	space->iova = (struct dma_iova_state) {};
 }
 
 /**
@@ -75,9 +155,23 @@ static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
 	       table->frames[index] != frame;
 }
 
+/* Whether smaller leaves are where one of @level would go. */
+static bool ff_dma_is_divided(struct ff_pgtable *pgt, unsigned long address,
+			      unsigned int level)
+{
+	struct ff_table *table = ff_table_find(pgt, address, level);
+	u64 entry;
+
+	if (!pgt->translated || !table)
+		return false;
+	entry = ff_entry(table, ff_index(address, level));
+	return entry & FF_PTE_VALID && !(entry & FF_PTE_LEAF);
+}
+
 /**
  * ff_dma_map() - Enter a leaf for a frame
  * @pgt: page table
+ * @space: of addresses that the whole leaf lies in
  * @address: aligned to the size of the leaf
  * @level: 0, 1 or 2 for 4 KiB, 2 MiB or 1 GiB
  * @frame: first frame
@@ -91,10 +185,11 @@ static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
  * are used up, or if the device could not reach the frame without a bounce
  * buffer; -EIO if bus addresses are neither physical addresses nor mappings.
  */
-int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
-	       unsigned int level, unsigned long frame, u64 flags,
-	       struct list_head *spares)
+int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
+	       unsigned long address, unsigned int level, unsigned long frame,
+	       u64 flags, struct list_head *spares)
 {
+	struct ff_dma_run run = { .pgt = pgt, .space = space };
 	size_t size = FF_LEVEL_SIZE(level);
 	struct ff_table *table;
 	dma_addr_t dma;
@@ -115,8 +210,9 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 		return ff_pgtable_map(pgt, address, level, old | flags, spares);
 	}
 
-	dma = dma_map_phys(pgt->dev, PFN_PHYS(frame), size, DMA_BIDIRECTIONAL,
-			   FF_DMA_ATTRS);
+	if (ff_dma_is_divided(pgt, address, level))
+		return -EEXIST;
+	dma = ff_dma_make(pgt, space, address, PFN_PHYS(frame), size);
 	if (dma_mapping_error(pgt->dev, dma))
 		return -ENOMEM;
 	if (!pgt->translated)
@@ -132,16 +228,18 @@ int ff_dma_map(struct ff_pgtable *pgt, unsigned long address,
 	if (!ret && WARN_ON_ONCE(!table))
 		ret = -EIO;
 	if (ret) {
-		ff_dma_undo(pgt, dma, level);
+		ff_dma_undo(&run, address, dma, size);
+		ff_dma_run_undo(&run);
 		return ret;
 	}
 	table->frames[ff_index(address, level)] = frame;
 	return 0;
 }
 
-static void ff_dma_reap_table(struct ff_pgtable *pgt, struct ff_table *table,
+static void ff_dma_reap_table(struct ff_dma_run *run, struct ff_table *table,
 			      unsigned long start, unsigned long end)
 {
+	size_t size = FF_LEVEL_SIZE(table->level);
 	unsigned int index = ff_table_from(table, start);
 	unsigned int last = ff_table_to(table, end);
 	u64 entry;
@@ -150,25 +248,29 @@ static void ff_dma_reap_table(struct ff_pgtable *pgt, struct ff_table *table,
 		entry = ff_entry(table, index);
 		if (!ff_entry_is_stale(entry))
 			continue;
-		ff_dma_undo(pgt, entry & FF_PTE_ADDRESS, table->level);
+		ff_dma_undo(run, table->start + index * size,
+			    entry & FF_PTE_ADDRESS, size);
 		ff_entry_set(table, index, 0);
 		table->used--;
-		pgt->stale--;
+		run->pgt->stale--;
 	}
 }
 
 /**
  * ff_dma_reap() - Undo the DMA mappings of what was taken out
  * @pgt: page table
+ * @space: of addresses that the range lies in
  * @start: first address
  * @end: end
  * @tables: tables that became empty are added to it, to be freed after a flush
  *
  * To be called when the flush that followed the zap has passed. Does not sleep.
  */
-void ff_dma_reap(struct ff_pgtable *pgt, unsigned long start,
-		 unsigned long end, struct list_head *tables)
+void ff_dma_reap(struct ff_pgtable *pgt, struct ff_dma_space *space,
+		 unsigned long start, unsigned long end,
+		 struct list_head *tables)
 {
+	struct ff_dma_run run = { .pgt = pgt, .space = space };
 	struct ff_table *table, *next;
 	int level;
 
@@ -176,9 +278,10 @@ void ff_dma_reap(struct ff_pgtable *pgt, unsigned long start,
 		table = ff_table_first(pgt, start, level);
 		for (; table && table->start < end; table = next) {
 			next = ff_table_next(table);
-			ff_dma_reap_table(pgt, table, start, end);
+			ff_dma_reap_table(&run, table, start, end);
 			if (!table->used)
 				ff_table_unlink(pgt, table, tables);
 		}
 	}
+	ff_dma_run_undo(&run);
 }
