@@ -20,6 +20,7 @@ const TESTS: &[Test] = &[
     Test { name: "a_huge_page_goes_as_a_whole", run: a_huge_page_goes_as_a_whole },
     Test { name: "what_was_written_is_kept", run: what_was_written_is_kept },
     Test { name: "what_is_given_up_is_unmapped", run: what_is_given_up_is_unmapped },
+    Test { name: "neighbours_are_unmapped_at_once", run: neighbours_are_unmapped_at_once },
     Test { name: "the_end_unmaps_all", run: the_end_unmaps_all },
 ];
 
@@ -132,6 +133,27 @@ fn what_is_given_up_is_unmapped() -> Outcome {
     let half = PAGES / 2;
     let given = change(|| Ok(device.advise(&region[..half * PAGE], Advice::DontNeed)?))?;
     expect_equal("mappings given up", &given, &-(half as i64))
+}
+
+/// 2 MiB and 512 MiB of 4 KiB leaves: each time that mappings are undone the IOMMU is waited
+/// for, so it is done once for each of the driver's intervals of 64 MiB, not for each page.
+fn neighbours_are_unmapped_at_once() -> Outcome {
+    const INTERVAL: usize = 64 << 20;
+    for length in [2 << 20, 512 << 20] {
+        let (device, region) = (device()?, Region::small_pages(length)?);
+        // To be read only: of all these pages there is but one, that of zeroes.
+        let made = change(|| Ok(device.prefetch(&region[..])?))?;
+        expect_equal("mappings made", &made, &((length / PAGE) as i64))?;
+        let before = counters::get("dma_unmaps")?;
+        let taken = change(|| Ok(region.advise(MADV_DONTNEED)?))?;
+        expect_equal("mappings when madvise() has returned", &taken, &-made)?;
+        let unmaps = counters::get("dma_unmaps")? - before;
+        expect(
+            &format!("{} pages are unmapped in {unmaps} turns", length / PAGE),
+            unmaps <= length.div_ceil(INTERVAL) as u64 + 1,
+        )?;
+    }
+    Ok(())
 }
 
 fn the_end_unmaps_all() -> Outcome {

@@ -9,6 +9,7 @@
 mod check;
 mod exerciser;
 mod iommu;
+mod lifecycle;
 mod machines;
 mod matrix;
 mod measurements;
@@ -38,6 +39,7 @@ const SCENARIOS: &[Scenario] = &[
     out_of_memory::SCENARIO,
     measurements::SCENARIO,
     iommu::SCENARIO,
+    lifecycle::SCENARIO,
     exerciser::SCENARIO,
     pmem::SCENARIO,
     matrix::SCENARIO,

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! How many queues and contexts one opener can have.
+
+use crate::sysfs::Parameter;
+use farfault_client::Device;
+use farfault_client::raw::DeviceFile;
+use farfault_guest_programs::children::Child;
+use farfault_guest_programs::ktap::{Outcome, expect_equal};
+use farfault_guest_programs::raw_queue::RawQueue;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::stat::{Mode, fchmod, stat};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+const NOBODY: libc::uid_t = 65534;
+/// The device in its folder: a user may not pass the root folder on the way there.
+const FOLDER: &str = "/dev";
+const NODE: &str = "farfault0";
+
+fn open(path: &str) -> nix::Result<Arc<DeviceFile>> {
+    let file = DeviceFile::open(Path::new(path));
+    file.map(Arc::new).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
+/// How often `make` goes well, and why it does not any more.
+fn count<T>(mut make: impl FnMut() -> nix::Result<T>) -> (usize, Errno) {
+    let mut made = Vec::new();
+    loop {
+        match make() {
+            Ok(one) => made.push(one),
+            Err(error) => return (made.len(), error),
+        }
+    }
+}
+
+/// Does `work` in [`FOLDER`] as a user without privileges, whom the device is open to.
+fn as_nobody(work: impl FnOnce() -> Outcome) -> Outcome {
+    let path = Path::new(Device::PATH);
+    let mode = Mode::from_bits_truncate(stat(path)?.st_mode);
+    let node = File::open(path)?;
+    fchmod(&node, mode | Mode::S_IROTH | Mode::S_IWOTH)?;
+    let child = Child::start(|| {
+        nix::unistd::chdir(FOLDER)?;
+        // SAFETY: changes what this process may do, and no memory.
+        Errno::result(unsafe { libc::setuid(NOBODY) })?;
+        work()
+    })?;
+    let ended = child.succeed();
+    fchmod(&node, mode)?;
+    ended
+}
+
+pub fn queues_of_a_context() -> Outcome {
+    let _limit = Parameter::set("context_queues", 3)?;
+    let device = open(Device::PATH)?;
+    expect_equal("queues", &count(|| RawQueue::new(&device, 2)), &(3, Errno::EMFILE))?;
+    let other = open(Device::PATH)?;
+    RawQueue::new(&other, 2).map(drop).map_err(Into::into)
+}
+
+pub fn queues_of_a_user() -> Outcome {
+    let _limit = Parameter::set("user_queues", 3)?;
+    as_nobody(|| {
+        let devices = [open(NODE)?, open(NODE)?];
+        let mut turn = devices.iter().cycle();
+        let (made, error) =
+            count(|| turn.next().map_or(Err(Errno::EINVAL), |device| RawQueue::new(device, 2)));
+        expect_equal("queues in two contexts", &(made, error), &(3, Errno::EDQUOT))
+    })?;
+    // It is no limit for who may lift limits.
+    let device = open(Device::PATH)?;
+    let _queues =
+        [0; 4].map(|_| RawQueue::new(&device, 2)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(())
+}
+
+pub fn contexts_of_a_user() -> Outcome {
+    // The node is open once more, to change its mode; that is another user's.
+    let _limit = Parameter::set("user_contexts", 3)?;
+    as_nobody(|| expect_equal("contexts", &count(|| open(NODE)), &(3, Errno::EDQUOT)))?;
+    let _contexts =
+        [0; 4].map(|_| open(Device::PATH)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(())
+}

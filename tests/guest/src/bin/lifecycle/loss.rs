@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device loses all that it knows: queues are lost, and their owners told; what is in
+//! memory, and contexts opened afterwards, go on.
+
+use crate::sysfs::{self, Parameter, forbid_bus_mastering, write};
+use farfault_client::Device;
+use farfault_client::raw::DeviceFile;
+use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
+use farfault_guest_programs::memory::{PAGE, Region};
+use farfault_guest_programs::raw_queue::RawQueue;
+use nix::errno::Errno;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+const PAGES: usize = 16;
+
+/// A context whose device has filled memory and is at work for ever.
+struct Rig {
+    device: Arc<DeviceFile>,
+    queue: RawQueue,
+    memory: Region,
+    busy: RawQueue,
+    endless: u32,
+    _list: Region,
+}
+
+impl Rig {
+    fn new() -> Result<Self, Failure> {
+        let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+        let mut rig = Self {
+            queue: RawQueue::new(&device, 4)?,
+            memory: Region::small_pages(PAGES * PAGE)?,
+            busy: RawQueue::new(&device, 4)?,
+            endless: 0,
+            _list: Region::small_pages(PAGE)?,
+            device,
+        };
+        rig.fill(1)?;
+        // A node that is its own successor.
+        let node = rig._list.address();
+        rig._list[..8].copy_from_slice(&node.to_ne_bytes());
+        let chase = Descriptor {
+            opcode: abi::OP_CHASE as u8,
+            flags: abi::DESC_IRQ as u8,
+            source: node,
+            length: u64::MAX,
+            operand2: 8,
+            ..Descriptor::default()
+        };
+        // SAFETY: it reads a page that is there as long as the queue.
+        rig.endless = unsafe { rig.busy.post(chase) };
+        rig.busy.ring();
+        Ok(rig)
+    }
+
+    fn fill(&mut self, value: u8) -> Outcome {
+        let fill = Descriptor {
+            opcode: abi::OP_FILL as u8,
+            destination: self.memory.address(),
+            length: self.memory.len() as u64,
+            operand: u64::from_ne_bytes([value; 8]),
+            ..Descriptor::default()
+        };
+        // SAFETY: the memory is looked at when the command has ended.
+        let done: Completion = unsafe { self.queue.run(fill) }?;
+        expect_equal("status", &done.status, &abi::STATUS_OK)?;
+        expect("all of it is written", self.memory.iter().all(|&byte| byte == value))
+    }
+
+    /// The device was lost and is there again.
+    fn judge(mut self) -> Outcome {
+        let ended = self.busy.finish(self.endless).map(|done| done.status);
+        expect_equal("the command that was under way", &ended, &Err(Errno::EIO))?;
+        let never = self.queue.ring.record_address(0);
+        let waited = self.queue.wait(never, u64::MAX >> 1, 0);
+        expect_equal("a wait for the queue that was idle", &waited, &Err(Errno::EIO))?;
+        self.queue.destroy()?;
+        self.queue = RawQueue::new(&self.device, 4)?;
+        self.fill(2)?;
+        drop(self);
+        Rig::new()?.fill(3)
+    }
+}
+
+pub fn reset() -> Outcome {
+    let rig = Rig::new()?;
+    sysfs::reset()?;
+    rig.judge()
+}
+
+/// Others submit, create queues and fault meanwhile: each call ends, well or with EIO.
+pub fn reset_while_it_works() -> Outcome {
+    let fine = |result: Outcome| match result {
+        Err(why) if !why.to_string().contains("EIO") => Err(why),
+        _ => Ok(()),
+    };
+    thread::scope(|scope| {
+        let workers = [0, 1].map(|_| {
+            scope.spawn(move || -> Result<(), String> {
+                for value in 0..40 {
+                    let turn = Rig::new().and_then(|mut rig| rig.fill(value));
+                    fine(turn).map_err(|why| why.to_string())?;
+                }
+                Ok(())
+            })
+        });
+        for _ in 0..10 {
+            sysfs::reset()?;
+        }
+        for worker in workers {
+            worker.join().map_err(|_| "a worker panicked")??;
+        }
+        Rig::new()?.fill(4)
+    })
+}
+
+/// It does not answer: who waits is let go in a time that is known.
+pub fn off_the_bus() -> Outcome {
+    let rig = Rig::new()?;
+    let _timeout = Parameter::set("command_timeout", 1)?;
+    forbid_bus_mastering()?;
+    // Whatever becomes of it, the driver has to wait for the device here.
+    let created = RawQueue::new(&rig.device, 4).map(drop);
+    expect("it is created or refused", matches!(created, Ok(()) | Err(Errno::EIO)))?;
+    let ended = rig.busy.finish(rig.endless).map(|done| done.status);
+    expect_equal("the command that was under way", &ended, &Err(Errno::EIO))?;
+    let refused = RawQueue::new(&rig.device, 4).map(drop);
+    expect_equal("a new queue meanwhile", &refused, &Err(Errno::EIO))?;
+    sysfs::reset()?;
+    rig.judge()
+}
+
+/// To disk, and back from what is written there, in one go.
+pub fn hibernated() -> Outcome {
+    if fs::read_to_string("/proc/swaps")?.lines().count() < 2 {
+        return Err(Skip("there is no swap".to_owned()).into());
+    }
+    let rig = Rig::new()?;
+    write("/sys/power/disk", "test_resume")?;
+    write("/sys/power/state", "disk")?;
+    rig.judge()
+}

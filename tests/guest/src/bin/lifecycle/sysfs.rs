@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device and its driver in sysfs.
+
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::ktap::Outcome;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+const DRIVER: &str = "/sys/bus/pci/drivers/farfault";
+const PARAMETERS: &str = "/sys/module/farfault/parameters";
+
+/// Offset of the command register in configuration space, and its bus master bit.
+const COMMAND: u64 = 4;
+const BUS_MASTER: u8 = 1 << 2;
+
+/// Writes `text` to the file at `path`.
+pub fn write(path: &str, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|error| format!("{path}: {error}").into())
+}
+
+/// PCI address of the device, which the driver is bound to.
+pub fn device() -> Result<String, Failure> {
+    let entries = fs::read_dir(DRIVER).map_err(|error| format!("{DRIVER}: {error}"))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut devices = names.filter(|name| name.contains(':'));
+    devices.next().ok_or_else(|| "the driver has no device".into())
+}
+
+/// Unbinds or binds the driver.
+pub fn bind(what: &str, device: &str) -> Outcome {
+    write(&format!("{DRIVER}/{what}"), device)
+}
+
+/// Has the kernel reset the device.
+pub fn reset() -> Outcome {
+    write(&format!("{DRIVER}/{}/reset", device()?), "1")
+}
+
+/// Takes the device off the bus behind the driver's back.
+pub fn forbid_bus_mastering() -> Outcome {
+    let path = PathBuf::from(DRIVER).join(device()?).join("config");
+    let config = File::options().read(true).write(true).open(path)?;
+    let mut command = [0];
+    config.read_exact_at(&mut command, COMMAND)?;
+    config.write_all_at(&[command[0] & !BUS_MASTER], COMMAND)?;
+    Ok(())
+}
+
+/// A parameter of the module that has another value until this is dropped.
+pub struct Parameter {
+    path: String,
+    before: String,
+}
+
+impl Parameter {
+    pub fn set(name: &str, value: u32) -> Result<Self, Failure> {
+        let path = format!("{PARAMETERS}/{name}");
+        let before = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        write(&path, &value.to_string())?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Parameter {
+    fn drop(&mut self) {
+        // It could be written before.
+        let _ = write(&self.path, &self.before);
+    }
+}
