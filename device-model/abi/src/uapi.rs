@@ -4,8 +4,6 @@
 //! A descriptor of `/dev/farfault0` is a context: one PASID, one mirror of the
 //! address space that opened it. Calls from another address space fail with
 //! EPERM. A doorbell page is mapped at the offset that creating the queue gives.
-//! Opening it fails with EDQUOT if the user has too many contexts, and with
-//! ENOSPC if no PASID is free.
 
 use crate::describe::{Section, constants, layout};
 
@@ -17,7 +15,8 @@ const fn ioctl(direction: u32, number: u32, size: usize) -> u32 {
 constants! { CONSTANTS;
     /// Version of this interface, in [`Info::version`].
     UAPI_VERSION: u32 = 1;
-    /// Fills in an [`Info`].
+    /// Fills in an [`Info`]. (Opening the device fails with EDQUOT if the user has too many contexts and
+    /// lacks CAP_SYS_RESOURCE, with ENOSPC if no PASID is free.)
     IOC_INFO: u32 = ioctl(2, 0, 32);
     /// Binds a ring in the caller's memory to a user-mode queue. EMFILE: the context has too many; EDQUOT:
     /// its user has, and lacks CAP_SYS_RESOURCE; ENOSPC: no queue is free; EIO: the device is lost.
