@@ -37,7 +37,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps: Vec<Step> = LOADS.iter().map(remove).collect();
     steps.push(step(LEAKS.0, LEAKS.1));
     steps.push(step("log", "dmesg"));
-    let options = ["--cpus=2", "--memory=1G", "--timeout=300"].map(str::to_owned);
+    let options = ["--cpus=2", "--memory=1G", "--timeout=600"].map(str::to_owned);
     Ok(checks(&farfault.script(&options, &script_of(&steps, ""))?))
 }
 
