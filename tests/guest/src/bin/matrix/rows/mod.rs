@@ -4,6 +4,7 @@
 mod anonymous;
 mod devices;
 mod files;
+mod registered;
 mod userfault;
 
 use crate::row::Row;
@@ -15,5 +16,13 @@ const LOSSES: &[&str] = &["free-write", "swapin-write", "hole-write", "sync-writ
 
 /// All of them, in the order in which they are printed.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [anonymous::ROWS, files::ROWS, devices::ROWS, userfault::ROWS].into_iter().flatten()
+    [
+        anonymous::ROWS,
+        registered::ROWS,
+        files::ROWS,
+        devices::ROWS,
+        userfault::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
