@@ -5,6 +5,7 @@ mod anonymous;
 mod devices;
 mod files;
 mod registered;
+mod sealed;
 mod userfault;
 
 use crate::row::Row;
@@ -20,6 +21,7 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
         anonymous::ROWS,
         registered::ROWS,
         files::ROWS,
+        sealed::ROWS,
         devices::ROWS,
         userfault::ROWS,
     ]
