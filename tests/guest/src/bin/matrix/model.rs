@@ -122,6 +122,8 @@ pub enum Kind {
     Dax,
     /// Pages that a device's driver maps.
     Device,
+    /// Pages that the kernel itself does not reach, and keeps from drivers.
+    Secret,
     /// Addresses without pages that a device could have.
     Pageless,
 }

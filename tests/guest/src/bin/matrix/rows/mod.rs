@@ -6,6 +6,7 @@ mod devices;
 mod files;
 mod registered;
 mod sealed;
+mod secret;
 mod userfault;
 
 use crate::row::Row;
@@ -22,6 +23,7 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
         registered::ROWS,
         files::ROWS,
         sealed::ROWS,
+        secret::ROWS,
         devices::ROWS,
         userfault::ROWS,
     ]
