@@ -14,7 +14,6 @@
 #include "file/prefetch.h"
 #include "hw/device.h"
 #include "mirror/populate.h"
-#include "mirror/userfault.h"
 
 /**
  * ff_prefetch_range() - Make a range present
@@ -42,11 +41,9 @@ int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 
 		span->end = min(end, ALIGN_DOWN(span->start, size) + size);
 		ret = ff_populate(&ctx->mirror, span, scratch);
-		if (ret == -EFAULT && !ff_userfault(&ctx->mirror, span))
-			continue;
-		/* Only part of it may be a userfaultfd's; a page is or is not. */
+		/* What comes before a page that cannot be had is made present. */
 		if (ret == -EAGAIN || (ret == -EFAULT && size > PAGE_SIZE)) {
-			size /= 2;
+			size = max(size / 2, PAGE_SIZE);
 			continue;
 		}
 		if (ret)
@@ -68,6 +65,7 @@ int ff_prefetch(struct ff_ctx *ctx, void *arg)
 		.start = ALIGN_DOWN(prefetch->address, PAGE_SIZE),
 		.request = HMM_PFN_REQ_FAULT,
 		.prefetch = true,
+		.ask = true,
 	};
 	struct ff_scratch *scratch;
 	u64 end;

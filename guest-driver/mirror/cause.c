@@ -6,23 +6,11 @@
  * in, be it that nothing is mapped there or that memory is lacking. A program has
  * to tell them apart: the one is its own mistake, the other may be better later.
  */
-#include <linux/mm.h>
 #include <linux/sched/signal.h>
 
 #include "mirror/cause.h"
-#include "mirror/mirror.h"
-
-/* Asks mm, as get_user_pages() would. Returns 0 if it has nothing against it. */
-static int ff_cause_ask(struct mm_struct *mm, unsigned long address, bool write)
-{
-	int ret;
-
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	ret = fixup_user_fault(mm, address, write ? FAULT_FLAG_WRITE : 0, NULL);
-	mmap_read_unlock(mm);
-	return ret;
-}
+#include "mirror/fault_in.h"
+#include "mirror/populate.h"
 
 /**
  * ff_cause() - Why a page could not be had
@@ -31,18 +19,29 @@ static int ff_cause_ask(struct mm_struct *mm, unsigned long address, bool write)
  * @write: whether it was wanted for writing
  * @error: what ff_populate() has returned for this very page
  *
- * Return: the cause; FF_CAUSE_NONE if mm would let the process have it now.
+ * Return: the cause; FF_CAUSE_NONE if mm would let the process have it now, or
+ * later.
  */
 enum ff_cause ff_cause(struct ff_mirror *mirror, unsigned long address,
 		       bool write, int error)
 {
+	const struct ff_span page = {
+		.start = ALIGN_DOWN(address, PAGE_SIZE),
+		.end = ALIGN_DOWN(address, PAGE_SIZE) + PAGE_SIZE,
+		.request = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
+		.ask = true,
+	};
+
 	if (error == -EFAULT && !fatal_signal_pending(current))
-		error = ff_cause_ask(mirror->mm, address, write);
+		error = ff_fault_in(mirror, &page, true);
 	if (fatal_signal_pending(current))
 		return FF_CAUSE_ENDED;
 
 	switch (error) {
 	case 0:
+	case 1:
+	case -EAGAIN:
+	case -ERESTARTSYS:
 		return FF_CAUSE_NONE;
 	case -ENOMEM:
 		return FF_CAUSE_MEMORY;

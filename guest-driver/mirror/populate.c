@@ -4,21 +4,29 @@
  * says where they are, and the device's page table learns it, unless an
  * invalidation came between. Locks are at the top of mirror/mirror.c.
  */
+#include <linux/magic.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "base/compat.h"
 #include "base/trace.h"
 #include "base/upward.h"
 #include "hw/device.h"
+#include "mirror/fault_in.h"
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/populate.h"
 #include "pgtable/dma.h"
 #include "pgtable/leaf.h"
 
-/* Collisions with invalidations after which to ask for fewer pages. */
+/*
+ * Collisions with invalidations after which to give up for now. Of several pages
+ * fewer may have better luck. A single one is asked for again by the device, if it
+ * still wants it, and other groups are served in between: no batch takes for ever.
+ */
 #define FF_TRIES	8
 
 /*
@@ -65,44 +73,75 @@ static bool ff_span_is_together(const struct ff_pgtable *pgt,
 	return true;
 }
 
-/* Enters what hmm_range_fault() found. Returns 0, or an error of ff_dma_map(). */
+/*
+ * Whether a frame is of memfd_secret(2), which pinning refuses and HMM does not.
+ * The file keeps its superblock as long as the page is mapped. No test that the
+ * kernel has for it is exported. Such memory is of small folios.
+ */
+static bool ff_frame_is_secret(unsigned long frame)
+{
+	struct folio *folio = page_folio(pfn_to_page(frame));
+	struct address_space *mapping;
+
+	if (folio_test_large(folio) || folio_test_anon(folio))
+		return false;
+	mapping = READ_ONCE(folio->mapping);
+	return mapping && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+/*
+ * Enters the largest leaf that fits around @address. Returns where it ends, or an
+ * error.
+ */
+static long ff_populate_leaf(struct ff_window *window,
+			     unsigned long address, unsigned long pfn,
+			     unsigned int order)
+{
+	struct ff_pgtable *pgt = &window->mirror->pgt;
+	unsigned int level = ff_leaf_level(window, address, order);
+	u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
+	unsigned long start, frame;
+	int ret;
+
+	if (pfn & HMM_PFN_WRITE)
+		flags |= FF_PTE_WRITE;
+	do {
+		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
+		frame = (pfn & ~HMM_PFN_FLAGS) -
+			((address - start) >> PAGE_SHIFT);
+		ret = ff_dma_map(pgt, &window->dma, start, level, frame, flags,
+				 &window->mirror->spares);
+		if (!ret)
+			return start + FF_LEVEL_SIZE(level);
+	} while (ret == -EEXIST && level--);
+	return ret;
+}
+
+/* Enters what hmm_range_fault() found. Returns 0, or an error. */
 static int ff_populate_program(struct ff_window *window,
 			       const struct ff_span *span,
 			       struct ff_scratch *scratch)
 {
-	struct ff_pgtable *pgt = &window->mirror->pgt;
-	bool together = ff_span_is_together(pgt, span, scratch);
-	unsigned long address, start, pfn, frame;
-	unsigned int level, order;
-	u64 flags;
-	int ret;
+	bool together = ff_span_is_together(&window->mirror->pgt, span,
+					    scratch);
+	unsigned int order;
+	unsigned long pfn;
+	long address;
 
-	for (address = span->start; address < span->end;
-	     address = start + FF_LEVEL_SIZE(level)) {
+	for (address = span->start; address < (long)span->end;) {
 		pfn = scratch->pfns[(address - span->start) >> PAGE_SHIFT];
-		level = 0;
-		start = address;
-		if (!(pfn & HMM_PFN_VALID))
+		if (!(pfn & HMM_PFN_VALID)) {
+			address += PAGE_SIZE;
 			continue;
-
-		flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
-		if (pfn & HMM_PFN_WRITE)
-			flags |= FF_PTE_WRITE;
+		}
+		if (ff_frame_is_secret(pfn & ~HMM_PFN_FLAGS))
+			return -EFAULT;
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
 			order = max(order, FF_PT_BITS);
-		level = ff_leaf_level(window, address, order);
-		for (;; level--) {
-			start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
-			frame = (pfn & ~HMM_PFN_FLAGS) -
-				((address - start) >> PAGE_SHIFT);
-			ret = ff_dma_map(pgt, &window->dma, start, level, frame,
-					 flags, &window->mirror->spares);
-			if (ret != -EEXIST)
-				break;
-		}
-		if (ret)
-			return ret;
+		address = ff_populate_leaf(window, address, pfn, order);
+		if (address < 0)
+			return address;
 	}
 	return 0;
 }
@@ -206,8 +245,8 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
 	};
+	int armed = 0, ret;
 	unsigned long i;
-	int ret;
 
 	if (span->prefetch) {
 		range.default_flags = span->request;
@@ -218,17 +257,19 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 			scratch->pfns[i] = span->request;
 	}
 
-	range.notifier_seq = mmu_interval_read_begin(range.notifier);
-	ret = mmap_read_lock_killable(mirror->mm);
-	if (ret)
-		return ret;
-	ret = hmm_range_fault(&range);
-	mmap_read_unlock(mirror->mm);
+	if (span->request)
+		armed = ff_fault_in(mirror, span, false);
+	if (armed < 0)
+		return armed;
+	ret = armed ? ff_range_fault_locked(&range) : ff_range_fault(&range);
 	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
 	ff_count(&mirror->ff->counters, span->prefetch ?
 		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
 	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
 	trace_ff_range_fault(mirror->pasid, span, ret);
+	/* What the handler has brought may be gone again. */
+	if (ret == -EFAULT && armed && span->ask)
+		return -EBUSY;
 	if (ret)
 		return ret;
 	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
@@ -244,6 +285,11 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
  * To be called by a thread of the mm, which keeps it from going away, and with
  * no lock held.
  *
+ * Nothing here tells reclaim that the device uses a page: interval notifiers are
+ * not asked for accessed bits, and a fault marks the page accessed only once. So
+ * what the device uses and the CPU does not looks cold, is reclaimed first, and
+ * faults in again.
+ *
  * hmm_range_fault() faults from the first page that needs it to the end of the
  * PMD or of the range, all with the flags of that page, and only then looks at
  * the flags of the next one. So all pages of a span ask for the same: a page
@@ -251,10 +297,10 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
  * would have its COW broken by a write next to it.
  *
  * Return: 0 if all of it was mapped; something may already have been taken
- * out again. -EAGAIN if invalidations kept coming between and fewer pages may
- * have better luck. -EFAULT or -EPERM if some page cannot be had. -EINTR if the
- * caller was killed, -ESHUTDOWN if the mirror closes, -ENOMEM, -EIO from
- * ff_dma_map(). -EINVAL, and a warning, if the span is none.
+ * out again. -EAGAIN if invalidations kept coming between. -EFAULT or -EPERM if
+ * some page cannot be had. -EINTR if the caller was killed, -ERESTARTSYS if another
+ * signal came while somebody was waited for, -ESHUTDOWN if the mirror closes,
+ * -ENOMEM, -EIO from ff_dma_map(). -EINVAL, and a warning, if the span is none.
  */
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)
@@ -286,8 +332,7 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 			return -ESHUTDOWN;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		/* A single page is a race that ends when the process lets it. */
-		if (tries >= FF_TRIES && span->end - span->start > PAGE_SIZE)
+		if (tries >= FF_TRIES)
 			return -EAGAIN;
 		cond_resched();
 	}

@@ -20,12 +20,14 @@
  *	take what is there and fault nothing in
  * @prefetch: ask by default flags, which leaves the array alone, rather than
  *	page by page
+ * @ask: where a userfaultfd is in charge, ask its handler and wait for it
  */
 struct ff_span {
 	unsigned long start;
 	unsigned long end;
 	unsigned long request;
 	bool prefetch;
+	bool ask;
 };
 
 /**

@@ -183,7 +183,8 @@ static bool ff_dma_is_divided(struct ff_pgtable *pgt, unsigned long address,
  * Return: as ff_pgtable_map(); -EPERM for memory of another PCI device, which
  * dma_map_phys() would take for RAM; -ENOMEM if DMA addresses or the memory for them
  * are used up, or if the device could not reach the frame without a bounce
- * buffer; -EIO if bus addresses are neither physical addresses nor mappings.
+ * buffer; -EIO if bus addresses are neither physical addresses nor mappings, or
+ * as ff_pgtable_map().
  */
 int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 	       unsigned long address, unsigned int level, unsigned long frame,
@@ -206,7 +207,7 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 	if (old & FF_PTE_MAPPED) {
 		/* As in ff_pgtable_map(), where addresses tell frames. */
 		if (WARN_ON_ONCE(ff_dma_moved(pgt, address, level, frame)))
-			return 0;
+			return -EIO;
 		return ff_pgtable_map(pgt, address, level, old | flags, spares);
 	}
 

@@ -107,8 +107,8 @@ u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
 
 /*
  * Splits the 2 MiB leaf that maps @address already, for one page of it is to
- * be written and the others are not. Returns NULL if there is no need, and there
- * is none if the CPU maps it as a whole.
+ * be written and the others are not. There is no need for it if the CPU maps it
+ * as a whole.
  */
 static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
 					unsigned long address, u64 entry,
@@ -117,8 +117,6 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
 	struct ff_table *table = ff_table_find(pgt, address, 1);
 	struct ff_table *small;
 
-	if (!(entry & FF_PTE_WRITE & ~ff_pgtable_lookup(pgt, address)))
-		return NULL;
 	small = list_first_entry_or_null(spares, struct ff_table, link);
 	/* The CPU maps 1 GiB as a whole or not at all, and so is DMA mapped. */
 	if (WARN_ON_ONCE(!table || !small || entry & FF_PTE_MAPPED))
@@ -142,8 +140,8 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
  * that permission is missing.
  *
  * Return: 0; -EEXIST if no leaf of that size fits, because smaller pages are
- * mapped there, which level 0 never gives; -EBUSY and a warning if a stale entry
- * is there.
+ * mapped there, which level 0 never gives; -EIO and a warning if something is
+ * there that cannot be.
  */
 int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 		   unsigned int level, u64 entry, struct list_head *spares)
@@ -152,20 +150,24 @@ int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 	unsigned int index = ff_index(address, level);
 	u64 old;
 
-	/* A larger leaf maps it already, and the CPU has not changed it. */
-	if (!table)
+	if (!table) {
+		/* A larger leaf maps it, and the CPU has not changed it. */
+		old = ff_pgtable_lookup(pgt, address);
+		if (!(entry & ~old & (FF_PTE_READ | FF_PTE_WRITE)))
+			return 0;
 		table = ff_pgtable_part(pgt, address, entry, spares);
+	}
 	if (!table)
-		return 0;
+		return -EIO;
 
 	old = ff_entry(table, index);
 	if (WARN_ON_ONCE(ff_entry_is_stale(old)))
-		return -EBUSY;
+		return -EIO;
 	if (old & FF_PTE_VALID) {
 		if (!(old & FF_PTE_LEAF))
 			return -EEXIST;
 		if (WARN_ON_ONCE((old ^ entry) & FF_PTE_ADDRESS))
-			return 0;
+			return -EIO;
 		entry |= old;
 	} else {
 		table->used++;

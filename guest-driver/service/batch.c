@@ -17,7 +17,6 @@
 #include "hw/device.h"
 #include "mirror/cause.h"
 #include "mirror/populate.h"
-#include "mirror/userfault.h"
 #include "service/batch.h"
 #include "service/queue.h"
 #include "service/service.h"
@@ -183,23 +182,26 @@ static bool ff_batch_demands(const struct ff_request *requests, unsigned int nr)
 	return false;
 }
 
-/* Pages from the first of @requests on, which the others are like. */
+/*
+ * Pages from the first of @requests on, which the others are like. Once a signal
+ * has come nothing is done any more: the batch begins anew when it has been taken.
+ */
 static int ff_batch_fault(struct ff_service *service, const struct ff_request *requests,
 			  unsigned int pages, bool write)
 {
 	struct ff_span span = {
 		.start = requests->address,
 		.end = requests->address + pages * PAGE_SIZE,
+		.ask = true,
 	};
-	int ret;
+	int ret = -ERESTARTSYS;
 
 	if (!requests->present_only)
 		span.request = HMM_PFN_REQ_FAULT |
 			       (write ? HMM_PFN_REQ_WRITE : 0);
-	do {
+	if (!service->interrupted)
 		ret = ff_populate(service->mirror, &span, service->scratch);
-	} while (ret == -EFAULT && pages == 1 && !requests->present_only &&
-		 !ff_userfault(service->mirror, &span));
+	service->interrupted |= ret == -ERESTARTSYS;
 	return ret;
 }
 
@@ -217,7 +219,7 @@ static void ff_batch_run(struct ff_service *service, struct ff_request *requests
 	int ret;
 
 	ret = ff_batch_fault(service, requests, nr, write);
-	if (!ret)
+	if (!ret || service->interrupted)
 		return;
 	demanded = ff_batch_demands(requests, nr);
 	if (nr > 1 && (ret == -EAGAIN || demanded)) {
@@ -225,12 +227,15 @@ static void ff_batch_run(struct ff_service *service, struct ff_request *requests
 		ff_batch_run(service, requests + half, nr - half, write);
 		return;
 	}
+	/* The device finds it missing, and asks again. */
+	if (ret == -EAGAIN)
+		return;
 	if (demanded)
 		cause = ff_cause(service->mirror, requests->address, write, ret);
 	if (demanded && !cause) {
 		/* What was in the way has gone, so it may go well now. */
 		ret = ff_batch_fault(service, requests, nr, write);
-		if (!ret)
+		if (!ret || ret == -EAGAIN || service->interrupted)
 			return;
 		cause = ff_cause(service->mirror, requests->address, write, ret);
 	}
@@ -314,7 +319,7 @@ static void ff_batch_populate(struct ff_service *service, unsigned int nr)
 	ff_batch_drop_mapped(service, nr);
 	ff_batch_check_vmas(service, nr);
 
-	for (i = 0; i < nr;) {
+	for (i = 0; i < nr && !service->interrupted;) {
 		if (requests[i].want) {
 			i += ff_batch_serve_run(service, requests + i, nr - i);
 			cond_resched();
@@ -423,11 +428,28 @@ static void ff_batch_respond(struct ff_service *service, unsigned int nr)
 		ff_queue_put(service->groups[i]);
 }
 
+/* A signal has come: the groups wait again, but for those of queues that ended. */
+static void ff_batch_put_back(struct ff_service *service)
+{
+	struct ff_device *ff = service->ff;
+	struct ff_queue *queue;
+
+	while (service->nr_groups) {
+		queue = service->groups[--service->nr_groups];
+		spin_lock(&ff->queue_lock);
+		if (ff->queues[queue->id] == queue)
+			list_add(&queue->link, &service->ready);
+		spin_unlock(&ff->queue_lock);
+		ff_queue_put(queue);
+	}
+}
+
 /**
  * ff_batch_serve() - Serve the fault groups that wait
  * @service: service; nobody else serves it at the same time
  *
- * In a task that is not of the process, all of them are refused.
+ * In a task that is not of the process, all of them are refused. A signal that does
+ * not kill ends the waiting for a page; the caller takes it and calls again.
  *
  * Return: whether there were any.
  */
@@ -442,7 +464,12 @@ bool ff_batch_serve(struct ff_service *service)
 	ff_count(&service->ff->counters, FF_COUNT_BATCHES, 1);
 	trace_ff_batch(service->mirror->pasid, service->nr_groups, requests, nr);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_TAKEN);
+	service->interrupted = false;
 	ff_batch_populate(service, nr);
+	if (service->interrupted) {
+		ff_batch_put_back(service);
+		return true;
+	}
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_SERVED);
 	ff_batch_respond(service, nr);
 	cond_resched();

@@ -36,6 +36,7 @@ struct vhost_task;
  * @nr_groups: their number
  * @requests: of those groups
  * @nr_requests: how many there is room for
+ * @interrupted: a signal came while they were served
  * @scratch: for ff_populate()
  */
 struct ff_service {
@@ -53,6 +54,7 @@ struct ff_service {
 	unsigned int nr_groups;
 	struct ff_request *requests;
 	unsigned int nr_requests;
+	bool interrupted;
 	struct ff_scratch *scratch;
 };
 

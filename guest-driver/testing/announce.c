@@ -62,6 +62,7 @@ static void ff_announce_serve_queue(struct ff_service *service,
 	struct ff_span span = {
 		.request = HMM_PFN_REQ_FAULT,
 		.prefetch = true,
+		.ask = true,
 	};
 	struct ff_ctx *ctx = container_of(service, struct ff_ctx, service);
 	struct ff_device *ff = service->ff;
