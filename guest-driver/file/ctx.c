@@ -2,14 +2,20 @@
 /*
  * Contexts: from open to close.
  *
- * A context ends in two steps. First the device forgets it: queues, PASID, page
- * table. Then its service ends and the structure is freed, which can take as long
- * as a fault that is being served. Both happen in a work item when the file is
- * closed, but if the driver is unbound before, ff_ctx_detach_all() does the first.
+ * Opening waits for nobody, as misc_open() holds a lock that all open() of such
+ * devices take. The first ioctl binds the context: to follow an address space the
+ * mmap lock is taken, and who has that may be waiting for a file system.
+ *
+ * A context ends in two steps, neither of which closing the file waits for. The
+ * device forgets it: queues, PASID, page table. That needs nothing but the device,
+ * and is done at once in a work item, or by ff_ctx_detach_all() when the driver is
+ * unbound. Then its service ends and the structure is freed. That can take as long
+ * as a fault that is being served, or as the process is stopped or frozen; until
+ * then the module stays.
  */
-#include <linux/completion.h>
 #include <linux/cred.h>
-#include <linux/sched.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "file/ctx.h"
@@ -35,7 +41,7 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 {
 	struct ff_device *ff = ctx->ff;
 
-	mutex_lock(&ctx->detach);
+	mutex_lock(&ctx->state);
 	if (!ctx->detached) {
 		ff_queues_destroy(ctx);
 		ff_ctx_entry_set(ctx, 0);
@@ -43,11 +49,12 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 		ff_pins_release(ctx);
 		ff_mirror_detach(&ctx->mirror);
 		ctx->detached = true;
+		ff_service_interrupt(&ctx->service);
 
 		ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
 		xa_erase(&ff->contexts, ctx->mirror.pasid);
 	}
-	mutex_unlock(&ctx->detach);
+	mutex_unlock(&ctx->state);
 }
 
 static void ff_ctx_free(struct kref *ref)
@@ -56,7 +63,10 @@ static void ff_ctx_free(struct kref *ref)
 
 	ff_service_free(&ctx->service);
 	ff_device_put(ctx->ff);
+	mmdrop(ctx->mirror.mm);
 	kfree(ctx);
+	/* It is in use for whoever closes the file, or waits for the work item. */
+	module_put(THIS_MODULE);
 }
 
 static void ff_ctx_put(struct ff_ctx *ctx)
@@ -64,14 +74,19 @@ static void ff_ctx_put(struct ff_ctx *ctx)
 	kref_put(&ctx->ref, ff_ctx_free);
 }
 
+static void ff_ctx_detach_work(struct work_struct *work)
+{
+	ff_ctx_detach(container_of(work, struct ff_ctx, detach));
+}
+
 static void ff_ctx_end(struct work_struct *work)
 {
-	struct ff_ctx *ctx = container_of(work, struct ff_ctx, end);
+	struct ff_ctx *ctx = container_of(work, struct ff_ctx, service.end);
 
+	cancel_work_sync(&ctx->detach);
 	ff_ctx_detach(ctx);
 	ff_service_stop(&ctx->service);
 	ff_mirror_close(&ctx->mirror);
-	complete_all(&ctx->ended);
 	ff_ctx_put(ctx);
 }
 
@@ -81,7 +96,7 @@ static int ff_ctx_begin(struct ff_ctx *ctx)
 	struct ff_device *ff = ctx->ff;
 	int ret;
 
-	ret = ff_mirror_open(&ctx->mirror, ff, current->mm);
+	ret = ff_mirror_open(&ctx->mirror, ff);
 	if (ret)
 		return ret;
 	/* PASID 0 is never used, so that a zeroed record means nobody. */
@@ -97,7 +112,6 @@ static int ff_ctx_begin(struct ff_ctx *ctx)
 	if (ret)
 		goto erase;
 	ff_ctx_entry_set(ctx, ctx->mirror.pgt.root->dma | FF_CONTEXT_VALID);
-	ff_device_get(ff);
 	ff_count(&ff->counters, FF_COUNT_CONTEXTS, 1);
 	return 0;
 
@@ -114,14 +128,12 @@ close:
  * @ff: device
  * @mapping: of the file that is being opened
  *
- * Return: context; ERR_PTR(-EDQUOT) if its user has too many, ERR_PTR(-ENOSPC) if
- * no PASID is free, or another error.
+ * Return: context that is not bound yet, or ERR_PTR().
  */
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping)
 {
 	struct ff_ctx *ctx;
-	int section, ret;
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
@@ -130,51 +142,83 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 		return ERR_PTR(-ENOMEM);
 
 	kref_init(&ctx->ref);
+	ff_device_get(ff);
+	__module_get(THIS_MODULE);
+	mmgrab(current->mm);
 	ctx->ff = ff;
 	ctx->uid = current_uid();
+	ctx->mirror.mm = current->mm;
 	ctx->mapping = mapping;
-	mutex_init(&ctx->detach);
+	mutex_init(&ctx->state);
 	ff_pins_init(&ctx->pins);
-	INIT_WORK(&ctx->end, ff_ctx_end);
-	init_completion(&ctx->ended);
-	ret = ff_service_init(&ctx->service, ff, &ctx->mirror);
-	if (ret)
-		goto free;
-	ret = ff_mirror_follow(current->mm);
-	if (ret)
-		goto free_service;
-	ret = -ENODEV;
-	if (ff_device_enter(ff, &section)) {
-		ret = ff_ctx_begin(ctx);
-		ff_device_exit(ff, section);
-	}
-	if (!ret)
-		return ctx;
+	INIT_WORK(&ctx->detach, ff_ctx_detach_work);
+	INIT_WORK(&ctx->service.end, ff_ctx_end);
+	return ctx;
+}
 
-free_service:
-	ff_service_free(&ctx->service);
-free:
-	kfree(ctx);
-	return ERR_PTR(ret);
+static int ff_ctx_bind_locked(struct ff_ctx *ctx)
+{
+	struct ff_device *ff = ctx->ff;
+	int section, ret;
+
+	ret = ff_service_init(&ctx->service, ff, &ctx->mirror, ff_ctx_ends);
+	if (!ret)
+		ret = ff_mirror_follow(&ctx->mirror);
+	if (ret)
+		return ret;
+	if (!ff_device_enter(ff, &section))
+		return -ENODEV;
+	ret = ff_ctx_begin(ctx);
+	ff_device_exit(ff, section);
+	if (!ret)
+		smp_store_release(&ctx->bound, true); /* behind all of it */
+	return ret;
+}
+
+/**
+ * ff_ctx_bind() - Make a context known to the device, if it is not yet
+ * @ctx: context of the calling process
+ *
+ * Return: 0; -EDQUOT if its user has too many; -ENOSPC if no PASID is free;
+ * -EINTR or -ERESTARTSYS if a signal came; -ENODEV; -ENOMEM; -EAGAIN if the process
+ * may have no more threads.
+ */
+int ff_ctx_bind(struct ff_ctx *ctx)
+{
+	int ret;
+
+	if (smp_load_acquire(&ctx->bound)) /* before all of it */
+		return 0;
+	ret = mutex_lock_interruptible(&ctx->state);
+	if (ret)
+		return -ERESTARTSYS;
+	if (!ctx->bound)
+		ret = ff_ctx_bind_locked(ctx);
+	if (ret)
+		ff_service_free(&ctx->service);
+	mutex_unlock(&ctx->state);
+	return ret;
 }
 
 /**
  * ff_ctx_close() - The file is closed
  * @ctx: context; no ioctl is under way and no doorbell is mapped
  *
- * A fault that is being served can take as long as some file system or a
- * userfaultfd handler likes, so whoever closes the file may be killed meanwhile.
+ * Waits for no process.
  */
 void ff_ctx_close(struct ff_ctx *ctx)
 {
+	if (!ctx->bound) {
+		ff_ctx_put(ctx);
+		return;
+	}
+	kref_get(&ctx->ref);
 	WRITE_ONCE(ctx->mirror.closing, true);
 	mutex_lock(&ctx->service.lock);
 	ctx->mapping = NULL;
 	mutex_unlock(&ctx->service.lock);
-
-	kref_get(&ctx->ref);
-	queue_work(ff_ctx_ends, &ctx->end);
-	wait_for_completion_killable(&ctx->ended);
+	queue_work(ff_ctx_ends, &ctx->detach);
+	ff_service_close(&ctx->service);
 	ff_ctx_put(ctx);
 }
 

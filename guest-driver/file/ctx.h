@@ -3,7 +3,6 @@
 #ifndef FF_CTX_H
 #define FF_CTX_H
 
-#include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/uidgid.h>
@@ -18,7 +17,7 @@ struct ff_resident;
 
 /**
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
- * @ref: one for the file, later for @end
+ * @ref: one for the file, later for the end of @service
  * @ff: device
  * @uid: user who opened the file
  * @mirror: device page table; has the PASID and the mm
@@ -26,10 +25,10 @@ struct ff_resident;
  * @mapping: where doorbell mappings are found; NULL once the file is closed
  * @resident: memory of the driver's own in the page table, or NULL
  * @pins: buffers that are registered
- * @detach: held while the device forgets the context
- * @detached: it knows nothing of it any more; under @detach
- * @end: set going when the file is closed
- * @ended: and this says that it is done
+ * @state: orders what follows
+ * @bound: the device has known it; see ff_ctx_bind()
+ * @detached: the device knows nothing of it any more
+ * @detach: has the device forget it; set going when the file is closed
  */
 struct ff_ctx {
 	struct kref ref;
@@ -40,14 +39,15 @@ struct ff_ctx {
 	struct address_space *mapping;
 	struct ff_resident *resident;
 	struct ff_pins pins;
-	struct mutex detach; /* detached */
+	struct mutex state; /* bound, detached */
+	bool bound;
 	bool detached;
-	struct work_struct end;
-	struct completion ended;
+	struct work_struct detach;
 };
 
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping);
+int ff_ctx_bind(struct ff_ctx *ctx);
 void ff_ctx_close(struct ff_ctx *ctx);
 void ff_ctx_detach_all(struct ff_device *ff);
 int ff_ctx_init(void);

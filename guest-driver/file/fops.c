@@ -136,7 +136,9 @@ static long ff_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	    copy_from_user(&arg, pointer, _IOC_SIZE(cmd)))
 		return -EFAULT;
 
-	ret = ff_ioctl_call(ioctl, ctx, &arg);
+	ret = ff_ctx_bind(ctx);
+	if (!ret)
+		ret = ff_ioctl_call(ioctl, ctx, &arg);
 	if (!ret && _IOC_DIR(cmd) & _IOC_READ &&
 	    copy_to_user(pointer, &arg, _IOC_SIZE(cmd)))
 		return -EFAULT;
@@ -149,6 +151,8 @@ static int ff_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (current->mm != ctx->mirror.mm)
 		return -EPERM;
+	if (!smp_load_acquire(&ctx->bound)) /* before all of it */
+		return -ENOENT;
 	return READ_ONCE(ctx->ff->unplugged) ? -ENODEV :
 		ff_doorbell_mmap(ctx, vma);
 }

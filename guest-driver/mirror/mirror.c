@@ -28,6 +28,7 @@
  *
  * All locks of the driver, outermost first::
  *
+ *	ctx->state			mutex: how far a context is, see file/ctx.h
  *	dmirror->lock			mutex: a selftest file, see testing/dmirror.h
  *	ctx->pins.lock			mutex: registered buffers, see file/pin.h
  *	mirror->adding			mutex: notifiers, see mirror/interval.c
@@ -209,7 +210,7 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
 
 /**
  * ff_mirror_follow() - Prepare to follow the calling process
- * @mm: its address space
+ * @mirror: mirror that has its address space
  *
  * The first notifier of an mm, and only that, gives way to any signal. This is the
  * first, of no range, as mmu_interval_notifier_insert() would do it; so no fault
@@ -217,27 +218,31 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
  *
  * Return: 0, -ENOMEM, or -ERESTARTSYS if a signal came.
  */
-int ff_mirror_follow(struct mm_struct *mm)
+int ff_mirror_follow(struct ff_mirror *mirror)
 {
-	int ret = mmu_notifier_register(NULL, mm);
+	int ret;
 
+	if (mmap_write_lock_killable(mirror->mm))
+		return -EINTR;
+	ret = __mmu_notifier_register(NULL, mirror->mm);
+	mmap_write_unlock(mirror->mm);
 	return ret == -EINTR ? -ERESTARTSYS : ret;
 }
 
 /**
  * ff_mirror_open() - Make an empty mirror
- * @mirror: zeroed; pasid is set by the caller before anything is mapped
+ * @mirror: zeroed but for its address space, for which ff_mirror_follow() was called;
+ *	pasid is set by the caller before anything is mapped
  * @ff: device; the caller is in a section of ff_device_enter()
- * @mm: address space to follow, for which ff_mirror_follow() was called
  *
  * Return: 0 or -ENOMEM.
  */
-int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
-		   struct mm_struct *mm)
+int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 {
 	int ret;
 
 	mirror->ff = ff;
+	mirror->closing = false;
 	mutex_init(&mirror->lock);
 	mutex_init(&mirror->adding);
 	INIT_LIST_HEAD(&mirror->spares);
@@ -248,8 +253,6 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
 			      ff_dma_is_translated(ff->dev));
 	if (ret)
 		return ret;
-	mmgrab(mm);
-	mirror->mm = mm;
 
 	/* Notifiers run in reclaim; let lockdep know before that happens. */
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -309,5 +312,4 @@ void ff_mirror_close(struct ff_mirror *mirror)
 		ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, -1);
 	}
 	mtree_destroy(&mirror->windows);
-	mmdrop(mirror->mm);
 }

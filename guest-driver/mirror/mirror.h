@@ -38,9 +38,8 @@ struct ff_mirror {
 	bool closing;
 };
 
-int ff_mirror_follow(struct mm_struct *mm);
-int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff,
-		   struct mm_struct *mm);
+int ff_mirror_follow(struct ff_mirror *mirror);
+int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff);
 void ff_mirror_detach(struct ff_mirror *mirror);
 void ff_mirror_close(struct ff_mirror *mirror);
 

@@ -3,19 +3,35 @@
  * Who serves the faults of a context.
  *
  * It is a thread of the process itself, one that never leaves the kernel, as
- * vhost's are. So what the device touches is charged to the process and its
- * cgroup, the OOM killer finds the one who asks for the memory, and a fault that
- * waits, for memory, for a file system or for a userfaultfd handler, ends when
- * the process is killed. A kernel thread that borrows the mm has none of this:
- * it keeps the memory of a killed process while it waits for just that memory.
+ * vhost's are. A kernel thread or a work item that borrows the mm was tried beside
+ * it (7.2, cgroup v2), and decided against:
  *
- * The price is that the process does not end as long as it has a thread. A
- * signal that ends it ends this thread, too, and so does exit_group(). But if
- * all threads of the program call plain exit(), nobody tells this one, and its
- * mm has the doorbell mapped, which keeps the file open. What such a program
- * does do is to close its file descriptors: ff_service_flush() looks there. If
- * it has closed the device's before, while a doorbell was still mapped, nothing
- * tells: see the limits in README.md.
+ *  - A process is killed whose device waits for a page that nobody brings. The
+ *    thread dies with it, and its memory is free. A borrowed mm keeps all of it, 100
+ *    MiB of 100, for as long as the wait lasts, and nobody is left to kill for it.
+ *  - The device fills more than memory.max allows. In the thread the charge ends
+ *    when the process is picked: one process killed, and the fault is answered. A
+ *    kernel thread goes on charging memory to a process that is dead and that it
+ *    keeps from being freed: a second, innocent process was killed each time.
+ *  - Page tables, page cache, CPU time, I/O and memory policy are those of the
+ *    process, without a list of what a kernel thread has to borrow as well.
+ *
+ * For this the process pays. It has one thread more from the first ioctl on
+ * (opening makes none), so it can enter no user or time namespace after that. And
+ * what waits here has to be fit for signals: a wait for a page ends when one comes,
+ * the thread stops, freezes or dies in get_signal() as any other, and the batch
+ * begins anew (see ff_fault_in()). Tracers and core dumps leave such threads out.
+ *
+ * The process does not end as long as it has a thread. A signal that ends it ends
+ * this thread, too, and so do exit_group() and exec. But if all threads of the
+ * program call plain exit(), nobody tells this one, and its mm has the doorbell
+ * mapped, which keeps the file open. What such a program does do is to close its
+ * file descriptors: ff_service_flush() looks there. If it has closed the device's
+ * before, while a doorbell was still mapped, nothing tells: see the limits in
+ * README.md.
+ *
+ * Nobody waits for this thread who does not hold its process. When the file is
+ * closed it is told, and sets the end of the context going when it next runs.
  *
  * Faults that come without a process (the file can outlive it in another one,
  * or across exec) are refused by a work item.
@@ -39,13 +55,15 @@
  * @service: zeroed
  * @ff: device
  * @mirror: mirror that will be open before the first fault
+ * @ends: where its end is to be carried out
  *
  * Return: 0 or -ENOMEM.
  */
 int ff_service_init(struct ff_service *service, struct ff_device *ff,
-		    struct ff_mirror *mirror)
+		    struct ff_mirror *mirror, struct workqueue_struct *ends)
 {
 	service->ff = ff;
+	service->ends = ends;
 	service->mirror = mirror;
 	mutex_init(&service->lock);
 	INIT_LIST_HEAD(&service->ready);
@@ -60,16 +78,27 @@ int ff_service_init(struct ff_service *service, struct ff_device *ff,
 	return -ENOMEM;
 }
 
+/* Nobody but the end needs the service any more. */
+static void ff_service_end(struct ff_service *service)
+{
+	if (!test_and_set_bit(0, &service->ending))
+		queue_work(service->ends, &service->end);
+}
+
 /* What the thread calls before it sleeps; true if it is to call again. */
 static bool ff_service_work(void *arg)
 {
 	struct ff_service *service = arg;
-	bool waiting;
+	bool closed, waiting;
 
 	spin_lock(&service->ff->queue_lock);
+	service->task = current;
+	closed = service->closed;
 	waiting = !list_empty(&service->ready);
 	spin_unlock(&service->ff->queue_lock);
-	if (!waiting)
+	if (closed)
+		ff_service_end(service);
+	if (closed || !waiting)
 		return false;
 	__set_current_state(TASK_RUNNING);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_READY);
@@ -83,7 +112,10 @@ static void ff_service_retire(void *arg)
 
 	spin_lock(&service->ff->queue_lock);
 	service->retired = true;
-	schedule_work(&service->retire);
+	if (service->closed)
+		ff_service_end(service);
+	else
+		schedule_work(&service->retire);
 	spin_unlock(&service->ff->queue_lock);
 }
 
@@ -133,8 +165,45 @@ int ff_service_start(struct ff_service *service)
 }
 
 /**
+ * ff_service_interrupt() - End the waiting for a page, as nobody wants it any more
+ * @service: service of a mirror that closes
+ *
+ * As task_work_add() with TWA_SIGNAL would, which is not exported.
+ */
+void ff_service_interrupt(struct ff_service *service)
+{
+	spin_lock(&service->ff->queue_lock);
+	if (service->thread && !service->retired) {
+		if (service->task)
+			set_tsk_thread_flag(service->task, TIF_NOTIFY_SIGNAL);
+		vhost_task_wake(service->thread);
+	}
+	spin_unlock(&service->ff->queue_lock);
+}
+
+/**
+ * ff_service_close() - The file is closed
+ * @service: service
+ *
+ * Waits for nobody.
+ */
+void ff_service_close(struct ff_service *service)
+{
+	bool serves;
+
+	spin_lock(&service->ff->queue_lock);
+	service->closed = true;
+	serves = service->thread && !service->retired;
+	spin_unlock(&service->ff->queue_lock);
+	if (serves)
+		ff_service_interrupt(service);
+	else
+		ff_service_end(service);
+}
+
+/**
  * ff_service_stop() - End the service
- * @service: service without queues, so no fault comes any more
+ * @service: service whose end was set going
  */
 void ff_service_stop(struct ff_service *service)
 {
@@ -155,6 +224,9 @@ void ff_service_free(struct ff_service *service)
 	put_pid(service->process);
 	kvfree(service->requests);
 	kfree(service->scratch);
+	service->process = NULL;
+	service->requests = NULL;
+	service->scratch = NULL;
 }
 
 /**

@@ -14,6 +14,7 @@ struct ff_mirror;
 struct ff_queue;
 struct ff_request;
 struct ff_scratch;
+struct task_struct;
 struct vhost_task;
 
 /**
@@ -30,6 +31,11 @@ struct vhost_task;
  *	&struct ff_device.queue_lock
  * @retired: @thread serves no more; under &struct ff_device.queue_lock
  * @retire: stops @thread and refuses what comes from then on
+ * @task: @thread itself, once it has run; under &struct ff_device.queue_lock
+ * @closed: the file is; under &struct ff_device.queue_lock
+ * @ending: bit 0 says that @end was set going
+ * @end: what is to be done when @thread serves no more and the file is closed
+ * @ends: where
  * @ready: &struct ff_queue with a whole group to serve, under
  *	&struct ff_device.queue_lock
  * @groups: queues whose groups are being served
@@ -48,6 +54,11 @@ struct ff_service {
 	struct vhost_task *thread;
 	bool retired;
 	struct work_struct retire;
+	struct task_struct *task;
+	bool closed;
+	unsigned long ending;
+	struct work_struct end;
+	struct workqueue_struct *ends;
 
 	struct list_head ready;
 	struct ff_queue *groups[FF_QUEUES];
@@ -59,8 +70,10 @@ struct ff_service {
 };
 
 int ff_service_init(struct ff_service *service, struct ff_device *ff,
-		    struct ff_mirror *mirror);
+		    struct ff_mirror *mirror, struct workqueue_struct *ends);
 int ff_service_start(struct ff_service *service);
+void ff_service_interrupt(struct ff_service *service);
+void ff_service_close(struct ff_service *service);
 void ff_service_stop(struct ff_service *service);
 void ff_service_free(struct ff_service *service);
 void ff_service_wake(struct ff_service *service);

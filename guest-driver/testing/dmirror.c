@@ -43,36 +43,20 @@ struct ff_dmirror_node {
 	struct ff_device *ff;
 };
 
-static int ff_dmirror_init(struct ff_dmirror *dmirror, struct ff_device *ff)
-{
-	int section, ret;
-
-	dmirror->ctx = ff_ctx_create(ff, NULL);
-	if (IS_ERR(dmirror->ctx))
-		return PTR_ERR(dmirror->ctx);
-	ret = -ENODEV;
-	if (ff_device_enter(ff, &section)) {
-		ret = ff_dmirror_copy_init(dmirror);
-		ff_device_exit(ff, section);
-	}
-	if (ret)
-		ff_ctx_close(dmirror->ctx);
-	return ret;
-}
-
 static int ff_dmirror_open(struct inode *inode, struct file *file)
 {
 	struct ff_dmirror_node *node =
 		container_of(file->private_data, struct ff_dmirror_node, misc);
-	struct ff_device *ff = node->ff;
 	struct ff_dmirror *dmirror;
-	int ret;
 
 	dmirror = kzalloc_obj(*dmirror, GFP_KERNEL_ACCOUNT);
 	if (!dmirror)
 		return -ENOMEM;
-	ret = ff_dmirror_init(dmirror, ff);
-	if (ret) {
+	mutex_init(&dmirror->lock);
+	dmirror->ctx = ff_ctx_create(node->ff, NULL);
+	if (IS_ERR(dmirror->ctx)) {
+		int ret = PTR_ERR(dmirror->ctx);
+
 		kfree(dmirror);
 		return ret;
 	}
@@ -132,6 +116,9 @@ static int ff_dmirror_call(struct ff_dmirror *dmirror, unsigned int nr,
 
 	if (!ff_dmirror_commands[nr])
 		return -EOPNOTSUPP;
+	ret = ff_ctx_bind(dmirror->ctx);
+	if (ret)
+		return ret;
 	/*
 	 * The bounce buffer goes with the device, so unbinding waits for the caller's
 	 * pages here. That is for who loads the module with dmirror=1.

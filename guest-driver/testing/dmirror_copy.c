@@ -73,9 +73,14 @@ static int ff_copy_queue_start(struct ff_dmirror *dmirror)
 {
 	struct ff_ctx *ctx = dmirror->ctx;
 	struct ff_queue *queue;
+	int ret;
 
 	if (dmirror->queue)
 		return 0;
+	ret = ctx->resident ? 0 : ff_resident_map(ctx, FF_COPY_BUFFER +
+						  FF_COPY_BUFFER_SIZE);
+	if (ret)
+		return ret;
 
 	/* A new queue goes on at the head that it finds. */
 	memset(ff_copy_memory(dmirror, 0), 0, FF_COPY_BUFFER);
@@ -234,19 +239,6 @@ int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 {
 	return ff_dmirror_copy(dmirror, cmd, true);
-}
-
-/**
- * ff_dmirror_copy_init() - Prepare an open file for reads and writes
- * @dmirror: has its context
- *
- * Return: 0 or -ENOMEM.
- */
-int ff_dmirror_copy_init(struct ff_dmirror *dmirror)
-{
-	mutex_init(&dmirror->lock);
-	return ff_resident_map(dmirror->ctx, FF_COPY_BUFFER +
-			       FF_COPY_BUFFER_SIZE);
 }
 
 /**

@@ -222,9 +222,9 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 #define FF_UAPI_VERSION			1
 
 /*
- * Fills in an struct ff_info. (Opening the device fails with EDQUOT if
- * the user has too many contexts and lacks CAP_SYS_RESOURCE, with ENOSPC
- * if no PASID is free.)
+ * Fills in an struct ff_info. (The first ioctl of a file fails with
+ * EDQUOT if the user has too many contexts and lacks CAP_SYS_RESOURCE,
+ * with ENOSPC if no PASID is free.)
  */
 #define FF_IOC_INFO			_IOR(0xfa, 0, struct ff_info)
 

@@ -15,7 +15,7 @@ const fn ioctl(direction: u32, number: u32, size: usize) -> u32 {
 constants! { CONSTANTS;
     /// Version of this interface, in [`Info::version`].
     UAPI_VERSION: u32 = 1;
-    /// Fills in an [`Info`]. (Opening the device fails with EDQUOT if the user has too many contexts and
+    /// Fills in an [`Info`]. (The first ioctl of a file fails with EDQUOT if the user has too many contexts and
     /// lacks CAP_SYS_RESOURCE, with ENOSPC if no PASID is free.)
     IOC_INFO: u32 = ioctl(2, 0, 32);
     /// Binds a ring in the caller's memory to a user-mode queue. EMFILE: the context has too many; EDQUOT:

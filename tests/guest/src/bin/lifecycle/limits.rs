@@ -3,7 +3,7 @@
 
 use crate::sysfs::Parameter;
 use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
+use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::children::Child;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::raw_queue::RawQueue;
@@ -20,8 +20,10 @@ const FOLDER: &str = "/dev";
 const NODE: &str = "farfault0";
 
 fn open(path: &str) -> nix::Result<Arc<DeviceFile>> {
-    let file = DeviceFile::open(Path::new(path));
-    file.map(Arc::new).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    let file = DeviceFile::open(Path::new(path))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    file.info()?;
+    Ok(Arc::new(file))
 }
 
 /// How often `make` goes well, and why it does not any more.
