@@ -477,30 +477,6 @@ _Static_assert(__builtin_offsetof(struct ff_command, extra) == 24, "extra");
  */
 #define FF_FAULT_LOOKAHEAD		BIT(1)
 
-/* No valid entry. */
-#define FF_REASON_NOT_PRESENT		1
-
-/* An entry without the permission needed. */
-#define FF_REASON_PERMISSION		2
-
-/*
- * An entry with reserved bits set, a misaligned frame, or a leaf where
- * none may be.
- */
-#define FF_REASON_MALFORMED		3
-
-/* An entry that points outside memory. */
-#define FF_REASON_UNREACHABLE		4
-
-/* No valid context for the PASID. */
-#define FF_REASON_CONTEXT		5
-
-/* A ring index was wild, or a page response refused the ring. */
-#define FF_REASON_RING			6
-
-/* A page response refused the completion record, or it is misaligned. */
-#define FF_REASON_COMPLETION		7
-
 /**
  * struct ff_fault - An entry of the fault queue.
  * @address: Virtual address of the access; for a page ahead, of the

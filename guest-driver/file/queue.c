@@ -247,13 +247,15 @@ static long ff_timeout(u64 deadline)
 /*
  * Looks before it sleeps, with its wait entry queued before it looks: the
  * device stores the fence, then interrupts, so no wake-up is lost. Looking may
- * sleep in a page fault, which is why wait_woken() is used.
+ * sleep in a page fault, which is why wait_woken() is used. Of a command without
+ * FF_DESC_IRQ nothing tells, so it looks again by itself as well, the less often
+ * the longer it lasts.
  */
 static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 {
 	wait_queue_head_t *head = ff_completion(queue->service->ff, queue->id);
 	DEFINE_WAIT_FUNC(entry, woken_wake_function);
-	long timeout;
+	long timeout, period = 1;
 	int ret;
 
 	add_wait_queue(head, &entry);
@@ -267,7 +269,8 @@ static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 			ret = -ERESTARTSYS;
 			break;
 		}
-		wait_woken(&entry, TASK_INTERRUPTIBLE, timeout);
+		wait_woken(&entry, TASK_INTERRUPTIBLE, min(timeout, period));
+		period = min(2 * period, HZ / 10);
 	}
 	remove_wait_queue(head, &entry);
 	return ret;

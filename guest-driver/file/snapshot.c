@@ -2,7 +2,6 @@
 /*
  * Snapshots: how the CPU maps a range, without a fault.
  */
-#include <linux/bitmap.h>
 #include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
@@ -10,8 +9,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "base/compat.h"
 #include "file/ctx.h"
-#include "file/private.h"
 #include "file/snapshot.h"
 
 /* Pages of one call of hmm_range_fault(). */
@@ -21,19 +20,13 @@
  * struct ff_look - What it takes to look at a range
  * @notifier: covers the piece that is looked at
  * @lock: orders @notifier's sequence number, as the API demands
- * @private: where devices have private memory
  * @pfns: what hmm_range_fault() found
- * @owned: what it showed to an owner of @private
- * @device: pages in @private
  * @bytes: the same as the caller wants it
  */
 struct ff_look {
 	struct mmu_interval_notifier notifier;
 	spinlock_t lock; /* sequence number */
-	struct ff_private private;
 	unsigned long pfns[FF_LOOK_PAGES];
-	unsigned long owned[FF_LOOK_PAGES];
-	DECLARE_BITMAP(device, FF_LOOK_PAGES);
 	u8 bytes[FF_LOOK_PAGES];
 };
 
@@ -54,41 +47,8 @@ static const struct mmu_interval_notifier_ops ff_look_ops = {
 	.invalidate = ff_look_invalidate,
 };
 
-/*
- * Looks again in the name of each owner of private memory. Pages may have been
- * faulted in meanwhile, which no notifier tells, so what is new in there is not
- * private for that alone.
- */
-static int ff_look_for_private(struct ff_look *look, struct hmm_range range)
-{
-	const struct ff_private *private = &look->private;
-	unsigned long pfn;
-	unsigned int i, k;
-	int ret;
-
-	bitmap_zero(look->device, FF_LOOK_PAGES);
-	range.hmm_pfns = look->owned;
-	for (i = 0; i < private->nr; i++) {
-		if (!ff_private_owner_is_new(private, i))
-			continue;
-		range.dev_private_owner = private->regions[i].owner;
-		ret = hmm_range_fault(&range);
-		if (ret)
-			return ret;
-		for (k = 0; k < (range.end - range.start) >> PAGE_SHIFT; k++) {
-			pfn = look->owned[k];
-			if (!(pfn & HMM_PFN_VALID) ||
-			    !ff_private_has(private, pfn & ~HMM_PFN_FLAGS))
-				continue;
-			look->pfns[k] = pfn;
-			__set_bit(k, look->device);
-		}
-	}
-	return 0;
-}
-
-static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
-		       unsigned long start, unsigned long end)
+static int ff_look_try(struct ff_look *look, unsigned long start,
+		       unsigned long end)
 {
 	struct hmm_range range = {
 		.notifier = &look->notifier,
@@ -99,14 +59,7 @@ static int ff_look_try(struct ff_look *look, struct mm_struct *mm,
 	bool retry;
 	int ret;
 
-	range.notifier_seq = mmu_interval_read_begin(range.notifier);
-	ret = mmap_read_lock_killable(mm);
-	if (ret)
-		return ret;
-	ret = hmm_range_fault(&range);
-	if (!ret)
-		ret = ff_look_for_private(look, range);
-	mmap_read_unlock(mm);
+	ret = ff_range_fault_locked(&range);
 	if (ret)
 		return ret;
 
@@ -132,7 +85,7 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 		else if (READ_ONCE(mirror->closing))
 			ret = -ENODEV;
 		else
-			ret = ff_look_try(look, mirror->mm, start, end);
+			ret = ff_look_try(look, start, end);
 		cond_resched();
 	} while (ret == -EBUSY);
 	mmu_interval_notifier_remove(&look->notifier);
@@ -148,8 +101,8 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
  * @judge: makes such a byte; called under the mirror's lock
  *
  * Each piece of 512 pages is as it was at one moment; what @judge sees of the
- * mirror is of a moment later. Private memory that comes into being meanwhile
- * is not seen as such.
+ * mirror is of a moment later. What another device has in memory of its own is as
+ * if not there: HMM shows that to its owner alone.
  *
  * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror
  * closes, -EFAULT if @bytes cannot be written.
@@ -157,18 +110,16 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
-				  unsigned long address, unsigned long pfn,
-				  bool device))
+				  unsigned long address, unsigned long pfn))
 {
 	unsigned long i, nr, done = 0;
 	struct ff_look *look;
-	int ret;
+	int ret = 0;
 
 	look = kvzalloc_obj(*look, GFP_KERNEL_ACCOUNT);
 	if (!look)
 		return -ENOMEM;
 	spin_lock_init(&look->lock);
-	ret = ff_private_find(&look->private);
 	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
 		nr = min(pages - done, FF_LOOK_PAGES);
 		ret = ff_look_span(look, mirror, start,
@@ -179,19 +130,17 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		for (i = 0; i < nr; i++)
 			look->bytes[i] = judge(mirror,
 					       start + (i << PAGE_SHIFT),
-					       look->pfns[i],
-					       test_bit(i, look->device));
+					       look->pfns[i]);
 		mutex_unlock(&mirror->lock);
 		if (copy_to_user(bytes + done, look->bytes, nr))
 			ret = -EFAULT;
 	}
-	ff_private_free(&look->private);
 	kvfree(look);
 	return ret;
 }
 
 static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
-			    unsigned long pfn, bool device)
+			    unsigned long pfn)
 {
 	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
 	u8 byte = 0;
@@ -204,15 +153,11 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 	if (!(pfn & HMM_PFN_VALID))
 		return byte;
 
-	if (device) {
-		byte |= FF_SNAPSHOT_DEVICE;
-	} else {
-		byte |= FF_SNAPSHOT_READ;
-		if (pfn & HMM_PFN_WRITE)
-			byte |= FF_SNAPSHOT_WRITE;
-		if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
-			byte |= FF_SNAPSHOT_ZERO;
-	}
+	byte |= FF_SNAPSHOT_READ;
+	if (pfn & HMM_PFN_WRITE)
+		byte |= FF_SNAPSHOT_WRITE;
+	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
+		byte |= FF_SNAPSHOT_ZERO;
 	if (shift >= PUD_SHIFT)
 		byte |= FF_SNAPSHOT_1G;
 	else if (shift >= PMD_SHIFT)

@@ -12,7 +12,6 @@ int ff_snapshot(struct ff_ctx *ctx, void *arg);
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
-				  unsigned long address, unsigned long pfn,
-				  bool device));
+				  unsigned long address, unsigned long pfn));
 
 #endif /* FF_SNAPSHOT_H */

@@ -10,15 +10,14 @@
 #include "testing/dmirror.h"
 
 static u8 ff_dmirror_judge(struct ff_mirror *mirror, unsigned long address,
-			   unsigned long pfn, bool device)
+			   unsigned long pfn)
 {
 	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
 	u8 byte = FF_DMIRROR_NONE;
 
 	if (pfn & HMM_PFN_ERROR)
 		return FF_DMIRROR_ERROR;
-	/* The selftest's device sees none but its own. */
-	if (!(pfn & HMM_PFN_VALID) || device)
+	if (!(pfn & HMM_PFN_VALID))
 		return FF_DMIRROR_NONE;
 
 	byte |= pfn & HMM_PFN_WRITE ? FF_DMIRROR_CAN_WRITE : FF_DMIRROR_CAN_READ;

@@ -10,6 +10,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+#ifdef __cplusplus
+#define _Static_assert static_assert
+#endif
+
 /* === Rings === */
 
 /* Alignment of a ring header, and the offset of entry 0 from it. */
@@ -30,8 +34,8 @@
  * @reserved0: Zero.
  * @head: Next entry that the consumer will read; written by the consumer
  *   only.
- * @halted: User-mode queue: not zero once the device has halted it;
- *   written by the consumer only.
+ * @halted: User-mode queue: 0, or the REASON for which the device has
+ *   halted it; written by the consumer only.
  * @reserved1: Zero.
  */
 struct ff_ring_header {
@@ -50,6 +54,32 @@ _Static_assert(__builtin_offsetof(struct ff_ring_header, reserved0) == 8, "reser
 _Static_assert(__builtin_offsetof(struct ff_ring_header, head) == 64, "head");
 _Static_assert(__builtin_offsetof(struct ff_ring_header, halted) == 68, "halted");
 _Static_assert(__builtin_offsetof(struct ff_ring_header, reserved1) == 72, "reserved1");
+
+/* === Why an access was refused, or a queue has halted === */
+
+/* No valid entry. */
+#define FF_REASON_NOT_PRESENT		1
+
+/* An entry without the permission needed. */
+#define FF_REASON_PERMISSION		2
+
+/*
+ * An entry with reserved bits set, a misaligned frame, or a leaf where
+ * none may be.
+ */
+#define FF_REASON_MALFORMED		3
+
+/* An entry that points outside memory. */
+#define FF_REASON_UNREACHABLE		4
+
+/* No valid context for the PASID. */
+#define FF_REASON_CONTEXT		5
+
+/* A ring index was wild, or a page response refused the ring. */
+#define FF_REASON_RING			6
+
+/* A page response refused the completion record, or it is misaligned. */
+#define FF_REASON_COMPLETION		7
 
 /* === Descriptors and completions of user-mode queues === */
 
@@ -243,10 +273,12 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
 
 /*
  * Sleeps until the u64 at address has reached value (as a signed
- * difference) or the queue halts. ETIME: the deadline came first; EIO:
- * the queue is halted, or was lost with the device in a reset or
- * suspend, after which a new one can be created; ENOENT: no such queue;
- * ENODEV: the driver is unbound; EFAULT: address cannot be read.
+ * difference) or the queue halts. It wakes at once if the command has
+ * DESC_IRQ, else after at most twice the time, or a tenth of a second.
+ * ETIME: the deadline came first; EIO: the queue is halted, or was lost
+ * with the device in a reset or suspend, after which a new one can be
+ * created; ENOENT: no such queue; ENODEV: the driver is unbound; EFAULT:
+ * address cannot be read.
  */
 #define FF_IOC_WAIT			_IOW(0xfa, 3, struct ff_wait)
 
@@ -277,12 +309,6 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  * the kernel does not tell modules which it is.
  */
 #define FF_SNAPSHOT_ZERO		(1U << 2)
-
-/*
- * Page of a snapshot: in the private memory of a device, of whichever
- * driver; the CPU's next access brings it back.
- */
-#define FF_SNAPSHOT_DEVICE		(1U << 3)
 
 /*
  * Page of a snapshot: not for a device: nothing is mapped, or it may not

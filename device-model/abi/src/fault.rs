@@ -26,7 +26,9 @@ constants! { CONSTANTS;
     /// Flag: a page ahead, which the command will want but does not wait for. A driver that cannot
     /// supply it leaves it be; should the command get there, it asks again without this flag.
     FAULT_LOOKAHEAD: u32 = 1 << 1;
+}
 
+constants! { REASON_CONSTANTS;
     /// No valid entry.
     REASON_NOT_PRESENT: u32 = 1;
     /// An entry without the permission needed.
@@ -73,6 +75,13 @@ layout! { STRUCTURES;
         reserved1: u32,
     }
 }
+
+/// Programs see them, too.
+pub(crate) const REASONS: Section = Section {
+    title: "Why an access was refused, or a queue has halted",
+    constants: REASON_CONSTANTS,
+    structures: &[],
+};
 
 pub(crate) const SECTION: Section =
     Section { title: "Fault queue", constants: CONSTANTS, structures: STRUCTURES };

@@ -35,4 +35,4 @@ pub const HARDWARE: &[Section] = &[
 ];
 
 /// What programs share with the driver and, through queues, with the device.
-pub const UAPI: &[Section] = &[ring::SECTION, descriptor::SECTION, uapi::SECTION];
+pub const UAPI: &[Section] = &[ring::SECTION, fault::REASONS, descriptor::SECTION, uapi::SECTION];

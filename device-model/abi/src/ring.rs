@@ -29,7 +29,8 @@ layout! { STRUCTURES;
         reserved0: [u64; 7],
         /// Next entry that the consumer will read; written by the consumer only.
         head: u32,
-        /// User-mode queue: not zero once the device has halted it; written by the consumer only.
+        /// User-mode queue: 0, or the REASON for which the device has halted it; written by the
+        /// consumer only.
         halted: u32,
         /// Zero.
         reserved1: [u64; 7],

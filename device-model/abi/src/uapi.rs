@@ -23,7 +23,8 @@ constants! { CONSTANTS;
     IOC_QUEUE_CREATE: u32 = ioctl(3, 1, 32);
     /// Takes a queue from the device; returns when the device has let go of it. ENOENT: no such queue.
     IOC_QUEUE_DESTROY: u32 = ioctl(1, 2, 8);
-    /// Sleeps until the u64 at address has reached value (as a signed difference) or the queue halts.
+    /// Sleeps until the u64 at address has reached value (as a signed difference) or the queue halts. It
+    /// wakes at once if the command has DESC_IRQ, else after at most twice the time, or a tenth of a second.
     /// ETIME: the deadline came first; EIO: the queue is halted, or was lost with the device in a reset or
     /// suspend, after which a new one can be created; ENOENT: no such queue; ENODEV: the driver is unbound;
     /// EFAULT: address cannot be read.
@@ -41,9 +42,6 @@ constants! { CONSTANTS;
     /// Page of a snapshot: the zero page of 4 KiB. That of 2 MiB, which a read of a huge hole maps, looks
     /// like any other page that can be read: the kernel does not tell modules which it is.
     SNAPSHOT_ZERO: u32 = 1 << 2;
-    /// Page of a snapshot: in the private memory of a device, of whichever driver; the CPU's next access
-    /// brings it back.
-    SNAPSHOT_DEVICE: u32 = 1 << 3;
     /// Page of a snapshot: not for a device: nothing is mapped, or it may not be read, or it is not ordinary
     /// memory (then the CPU may still reach it). A guard page, or one that has gone bad, is as if not there.
     SNAPSHOT_ERROR: u32 = 1 << 4;

@@ -3,8 +3,7 @@
 
 use farfault_abi::uapi::{
     ADVISE_DONT_NEED, ADVISE_WILL_READ, ADVISE_WILL_WRITE, SNAPSHOT_1G, SNAPSHOT_2M,
-    SNAPSHOT_DEVICE, SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE,
-    SNAPSHOT_ZERO,
+    SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO,
 };
 
 /// How the CPU maps a page, as [`Device::snapshot`](crate::Device::snapshot) finds it.
@@ -12,11 +11,10 @@ use farfault_abi::uapi::{
 pub struct Page(pub(crate) u8);
 
 /// Names of what a [`Page`] can be.
-const NAMES: [(u32, &str); 8] = [
+const NAMES: [(u32, &str); 7] = [
     (SNAPSHOT_READ, "read"),
     (SNAPSHOT_WRITE, "write"),
     (SNAPSHOT_ZERO, "zero"),
-    (SNAPSHOT_DEVICE, "device"),
     (SNAPSHOT_ERROR, "error"),
     (SNAPSHOT_2M, "2M"),
     (SNAPSHOT_1G, "1G"),
@@ -44,12 +42,6 @@ impl Page {
     #[must_use]
     pub fn is_zero_page(self) -> bool {
         self.has(SNAPSHOT_ZERO)
-    }
-
-    /// It is in the private memory of a device, which need not be this one.
-    #[must_use]
-    pub fn is_in_a_device(self) -> bool {
-        self.has(SNAPSHOT_DEVICE)
     }
 
     /// A device cannot have it.

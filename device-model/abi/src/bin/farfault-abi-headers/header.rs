@@ -48,7 +48,11 @@ fn uapi() -> String {
          #define _UAPI_FARFAULT_H\n\
          \n\
          #include <linux/ioctl.h>\n\
-         #include <linux/types.h>\n",
+         #include <linux/types.h>\n\
+         \n\
+         #ifdef __cplusplus\n\
+         #define _Static_assert static_assert\n\
+         #endif\n",
     );
     for section in farfault_abi::UAPI {
         write_section(&mut out, section, Dialect::Uapi);
