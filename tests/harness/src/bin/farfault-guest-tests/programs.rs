@@ -10,13 +10,14 @@ use serde_json::Value;
 pub const SCENARIO: Scenario = Scenario { name: "programs", run };
 
 /// What prints KTAP.
-const KTAP: [(&str, &str); 8] = [
+const KTAP: [(&str, &str); 9] = [
     ("refusals", "refusals"),
     ("memory-kinds", "memory-kinds"),
     ("leaves", "leaves"),
     ("snapshots", "snapshots"),
     ("range-faults", "range-faults"),
     ("userfault", "userfault"),
+    ("process", "process"),
     ("submission", "submission"),
     ("selfcheck", "cat /sys/kernel/debug/farfault/*/selfcheck"),
 ];
