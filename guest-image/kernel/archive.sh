@@ -4,15 +4,15 @@
 # to be installed. Its lists stay in the cache: what has not changed is not fetched
 # again. Sourced in the tools tree, after common.sh.
 
-# open_archive [RELEASE]: another of Debian's releases in the same archive, if one is named.
+# suite=SUITE open_archive: another of Debian's suites in the same archive.
 open_archive() {
-	local apt=$cache/apt${1:+-$1}
+	local apt=$cache/apt${suite:+-$suite}
 	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 	printf '%s;\n' "Dir::State \"$apt\"" "Dir::Cache \"$apt\"" 'Dir::State::status "/dev/null"' \
 		'APT::Sandbox::User "root"' 'APT::Update::Error-Mode "any"' \
 		'Acquire::GzipIndexes "true"' 'Dir::Cache::pkgcache ""' 'Dir::Cache::srcpkgcache ""' >"$apt/apt.conf"
-	if [ -n "${1:-}" ]; then
-		sed -n "s/^\(deb .*\) [^ ]* main\$/\1 $1 main/p" /etc/apt/sources.list | sort -u >"$apt/sources.list"
+	if [ -n "${suite:-}" ]; then
+		sed -n "s/^\(deb .*\) [^ ]* main\$/\1 $suite main/p" /etc/apt/sources.list | sort -u >"$apt/sources.list"
 		echo "Dir::Etc::SourceList \"$apt/sources.list\";" >>"$apt/apt.conf"
 	fi
 	export APT_CONFIG=$apt/apt.conf
