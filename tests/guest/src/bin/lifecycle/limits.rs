@@ -15,12 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 const NOBODY: libc::uid_t = 65534;
-/// The device in its folder: a user may not pass the root folder on the way there.
-const FOLDER: &str = "/dev";
-const NODE: &str = "farfault0";
 
-fn open(path: &str) -> nix::Result<Arc<DeviceFile>> {
-    let file = DeviceFile::open(Path::new(path))
+fn open() -> nix::Result<Arc<DeviceFile>> {
+    let file = DeviceFile::open(Path::new(Device::PATH))
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     file.info()?;
     Ok(Arc::new(file))
@@ -37,14 +34,14 @@ fn count<T>(mut make: impl FnMut() -> nix::Result<T>) -> (usize, Errno) {
     }
 }
 
-/// Does `work` in [`FOLDER`] as a user without privileges, whom the device is open to.
+/// Does `work` as a user without privileges, whom the device is open to.
 fn as_nobody(work: impl FnOnce() -> Outcome) -> Outcome {
     let path = Path::new(Device::PATH);
     let mode = Mode::from_bits_truncate(stat(path)?.st_mode);
     let node = File::open(path)?;
-    fchmod(&node, mode | Mode::S_IROTH | Mode::S_IWOTH)?;
+    // For the group as well, which the child keeps.
+    fchmod(&node, Mode::from_bits_truncate(0o666))?;
     let child = Child::start(|| {
-        nix::unistd::chdir(FOLDER)?;
         // SAFETY: changes what this process may do, and no memory.
         Errno::result(unsafe { libc::setuid(NOBODY) })?;
         work()
@@ -56,23 +53,23 @@ fn as_nobody(work: impl FnOnce() -> Outcome) -> Outcome {
 
 pub fn queues_of_a_context() -> Outcome {
     let _limit = Parameter::set("context_queues", 3)?;
-    let device = open(Device::PATH)?;
+    let device = open()?;
     expect_equal("queues", &count(|| RawQueue::new(&device, 2)), &(3, Errno::EMFILE))?;
-    let other = open(Device::PATH)?;
+    let other = open()?;
     RawQueue::new(&other, 2).map(drop).map_err(Into::into)
 }
 
 pub fn queues_of_a_user() -> Outcome {
     let _limit = Parameter::set("user_queues", 3)?;
     as_nobody(|| {
-        let devices = [open(NODE)?, open(NODE)?];
+        let devices = [open()?, open()?];
         let mut turn = devices.iter().cycle();
         let (made, error) =
             count(|| turn.next().map_or(Err(Errno::EINVAL), |device| RawQueue::new(device, 2)));
         expect_equal("queues in two contexts", &(made, error), &(3, Errno::EDQUOT))
     })?;
     // It is no limit for who may lift limits.
-    let device = open(Device::PATH)?;
+    let device = open()?;
     let _queues =
         [0; 4].map(|_| RawQueue::new(&device, 2)).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
@@ -81,8 +78,7 @@ pub fn queues_of_a_user() -> Outcome {
 pub fn contexts_of_a_user() -> Outcome {
     // The node is open once more, to change its mode; that is another user's.
     let _limit = Parameter::set("user_contexts", 3)?;
-    as_nobody(|| expect_equal("contexts", &count(|| open(NODE)), &(3, Errno::EDQUOT)))?;
-    let _contexts =
-        [0; 4].map(|_| open(Device::PATH)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    as_nobody(|| expect_equal("contexts", &count(open), &(3, Errno::EDQUOT)))?;
+    let _contexts = [0; 4].map(|_| open()).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
 }
