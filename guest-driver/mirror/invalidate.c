@@ -54,6 +54,7 @@ static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
 		folio_mark_dirty(folio);
 	}
 }
+
 DEFINE_STATIC_CALL(ff_mark_dirty, ff_frames_mark_dirty);
 
 static void ff_mirror_writable(void *context, unsigned long frame,

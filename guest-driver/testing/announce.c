@@ -25,7 +25,7 @@
  * @write: for writing
  */
 void ff_announce_begin(struct ff_queue *queue, unsigned long start,
-		    unsigned long end, bool write)
+		       unsigned long end, bool write)
 {
 	struct ff_device *ff = queue->service->ff;
 
