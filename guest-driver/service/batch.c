@@ -15,11 +15,11 @@
 #include "base/trace.h"
 #include "base/upward.h"
 #include "hw/device.h"
-#include "mirror/cause.h"
 #include "mirror/populate.h"
 #include "service/batch.h"
 #include "service/queue.h"
 #include "service/service.h"
+#include "service/span.h"
 
 /* Takes the groups that wait, as many as there is room for. */
 static unsigned int ff_batch_take(struct ff_service *service)
@@ -106,20 +106,6 @@ static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 	ff_count(&service->ff->counters, FF_COUNT_STALE_FAULTS, stale);
 }
 
-/* Some wants of a request cannot be had: if demanded they have failed. */
-static void ff_request_fail(struct ff_service *service, struct ff_request *request,
-			    u8 wants, enum ff_cause cause)
-{
-	u8 demanded = wants & request->demand;
-
-	if (request->want & wants && !demanded)
-		ff_count(&service->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
-	if (demanded)
-		request->cause = cause;
-	request->failed |= demanded;
-	request->want &= ~wants;
-}
-
 /* The accesses that a mapping allows. */
 static u8 ff_vma_allows(const struct vm_area_struct *vma)
 {
@@ -134,7 +120,8 @@ static u8 ff_vma_allows(const struct vm_area_struct *vma)
  * so that a page behind its end does not spoil a call for the pages before it.
  * This is only to save calls: hmm_range_fault() looks for itself.
  */
-static void ff_request_check_vma(struct ff_service *service, struct ff_request *request,
+static void ff_request_check_vma(struct ff_service *service,
+				 struct ff_request *request,
 				 struct vm_area_struct *vma)
 {
 	u8 allowed = ff_vma_allows(vma);
@@ -172,137 +159,7 @@ static void ff_batch_check_vmas(struct ff_service *service, unsigned int nr)
 	mmap_read_unlock(mm);
 }
 
-static bool ff_batch_demands(const struct ff_request *requests, unsigned int nr)
-{
-	unsigned int i;
-
-	for (i = 0; i < nr; i++)
-		if (requests[i].demand)
-			return true;
-	return false;
-}
-
-/*
- * Pages from the first of @requests on, which the others are like. Once a signal
- * has come nothing is done any more: the batch begins anew when it has been taken.
- */
-static int ff_batch_fault(struct ff_service *service, const struct ff_request *requests,
-			  unsigned int pages, bool write)
-{
-	struct ff_span span = {
-		.start = requests->address,
-		.end = requests->address + pages * PAGE_SIZE,
-		.ask = true,
-	};
-	int ret = -ERESTARTSYS;
-
-	if (!requests->present_only)
-		span.request = HMM_PFN_REQ_FAULT |
-			       (write ? HMM_PFN_REQ_WRITE : 0);
-	if (!service->interrupted)
-		ret = ff_populate(service->mirror, &span, service->scratch);
-	service->interrupted |= ret == -ERESTARTSYS;
-	return ret;
-}
-
-/*
- * Serves a run: pages next to each other that ask for the same. If that fails
- * the run is halved, as long as there is a demand in it, until the page is
- * found that cannot be had; the others are served.
- */
-static void ff_batch_run(struct ff_service *service, struct ff_request *requests,
-			 unsigned int nr, bool write)
-{
-	unsigned int i, half = nr / 2;
-	enum ff_cause cause = FF_CAUSE_NONE;
-	bool demanded;
-	int ret;
-
-	ret = ff_batch_fault(service, requests, nr, write);
-	if (!ret || service->interrupted)
-		return;
-	demanded = ff_batch_demands(requests, nr);
-	if (nr > 1 && (ret == -EAGAIN || demanded)) {
-		ff_batch_run(service, requests, half, write);
-		ff_batch_run(service, requests + half, nr - half, write);
-		return;
-	}
-	/* The device finds it missing, and asks again. */
-	if (ret == -EAGAIN)
-		return;
-	if (demanded)
-		cause = ff_cause(service->mirror, requests->address, write, ret);
-	if (demanded && !cause) {
-		/* What was in the way has gone, so it may go well now. */
-		ret = ff_batch_fault(service, requests, nr, write);
-		if (!ret || ret == -EAGAIN || service->interrupted)
-			return;
-		cause = ff_cause(service->mirror, requests->address, write, ret);
-	}
-	for (i = 0; i < nr; i++)
-		ff_request_fail(service, &requests[i], write ? FF_ACCESS_WRITE :
-				FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
-	/* A queue that only reads the page may still have it. */
-	if (nr == 1 && write && requests->want & FF_ACCESS_READ)
-		ff_batch_run(service, requests, 1, false);
-}
-
-/*
- * The device asks for a window of pages at a time, but says how far it will
- * go. So a run takes with it what its stream comes to next, up to the end of
- * the span: one call for it instead of two, and a window of faults less.
- *
- * Returns how many of the @nr requests, beginning with the @run ones, it has
- * served in this way; 0 if there is nothing ahead or some of it cannot be had.
- */
-static unsigned int ff_batch_stream(struct ff_service *service,
-				    struct ff_request *requests,
-				    unsigned int nr, unsigned int run,
-				    bool write)
-{
-	const struct ff_request *last = &requests[run - 1];
-	unsigned int pages = run + last->extent;
-	u64 end = requests->address + pages * PAGE_SIZE;
-
-	if (!last->extent || (write && !(last->stream & FF_ACCESS_WRITE)) ||
-	    ff_batch_fault(service, requests, pages, write))
-		return 0;
-	ff_count(&service->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
-	while (run < nr && requests[run].address < end &&
-	       (write || !(requests[run].want & FF_ACCESS_WRITE)))
-		run++;
-	return run;
-}
-
-static bool ff_same_run(const struct ff_request *a, const struct ff_request *b,
-			bool write)
-{
-	return a->address + PAGE_SIZE == b->address &&
-	       ALIGN_DOWN(a->address, FF_SPAN_SIZE) ==
-	       ALIGN_DOWN(b->address, FF_SPAN_SIZE) &&
-	       b->want && !!(b->want & FF_ACCESS_WRITE) == write &&
-	       a->present_only == b->present_only;
-}
-
-/* Serves the requests that the first is like; returns how many that are. */
-static unsigned int ff_batch_serve_run(struct ff_service *service,
-				       struct ff_request *requests,
-				       unsigned int nr)
-{
-	bool write = requests->want & FF_ACCESS_WRITE;
-	unsigned int served, run = 1;
-
-	while (run < nr &&
-	       ff_same_run(&requests[run - 1], &requests[run], write))
-		run++;
-	served = ff_batch_stream(service, requests, nr, run, write);
-	if (served)
-		return served;
-	ff_batch_run(service, requests, run, write);
-	return run;
-}
-
-/* Has the pages of the batch made present, run by run. */
+/* Has the pages of the batch made present, span by span. */
 static void ff_batch_populate(struct ff_service *service, unsigned int nr)
 {
 	struct ff_request *requests = service->requests;
@@ -321,7 +178,7 @@ static void ff_batch_populate(struct ff_service *service, unsigned int nr)
 
 	for (i = 0; i < nr && !service->interrupted;) {
 		if (requests[i].want) {
-			i += ff_batch_serve_run(service, requests + i, nr - i);
+			i += ff_span_serve(service, requests + i, nr - i);
 			cond_resched();
 		} else {
 			i++;
@@ -330,8 +187,9 @@ static void ff_batch_populate(struct ff_service *service, unsigned int nr)
 }
 
 /* Why a demand of the group failed, if one did; *address then says which. */
-static enum ff_cause ff_group_failed(struct ff_service *service, struct ff_queue *queue,
-				     unsigned int nr, u64 *address)
+static enum ff_cause ff_group_failed(struct ff_service *service,
+				     struct ff_queue *queue, unsigned int nr,
+				     u64 *address)
 {
 	const struct ff_request *request, *found;
 	unsigned int i;
@@ -407,7 +265,8 @@ static void ff_group_respond(struct ff_service *service, struct ff_queue *queue,
 
 	ff_command_post(ff, &command);
 	ff_response_count(&ff->counters, cause);
-	trace_ff_response(service->mirror->pasid, queue->id, group, cause, address);
+	trace_ff_response(service->mirror->pasid, queue->id, group, cause,
+			  address);
 }
 
 /* Answers all groups of the batch with one doorbell. */
