@@ -28,7 +28,7 @@
 #define FF_CTRL_TIMEOUT_US	(1 * USEC_PER_SEC)
 
 /* More would be a broken device: the driver keeps a group in each queue. */
-#define FF_MAX_WINDOW		65536
+#define FF_MAX_LOOKAHEAD		65536
 
 static DEFINE_IDA(ff_instances);
 static struct dentry *ff_debugfs_root;
@@ -124,12 +124,12 @@ static int ff_identify(struct ff_device *ff)
 	ff->features = readq(ff->regs + FF_REG_FEATURES);
 	ff->nr_queues = readl(ff->regs + FF_REG_QUEUES);
 	ff->nr_engines = readl(ff->regs + FF_REG_ENGINES);
-	ff->window = readl(ff->regs + FF_REG_WINDOW);
+	ff->lookahead = readl(ff->regs + FF_REG_WINDOW);
 	if (!ff->nr_queues || ff->nr_queues > FF_QUEUES ||
-	    !ff->window || ff->window > FF_MAX_WINDOW)
+	    !ff->lookahead || ff->lookahead > FF_MAX_LOOKAHEAD)
 		return dev_err_probe(ff->dev, -ENODEV,
-				     "%u queues, window of %u: out of range\n",
-				     ff->nr_queues, ff->window);
+				     "%u queues, groups of %u: out of range\n",
+				     ff->nr_queues, ff->lookahead);
 
 	/* Leaves of 1 GiB are of use only along with those of 2 MiB. */
 	if (ff->features & FF_FEATURE_LEAF_2M)
@@ -252,8 +252,8 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto remove_debugfs;
 	ff_dmirror_add(ff);
 
-	dev_info(ff->dev, "%s: %u queues, %u engines, fault window of %u pages\n",
-		 ff->name, ff->nr_queues, ff->nr_engines, ff->window);
+	dev_info(ff->dev, "%s: %u queues, %u engines, fault groups of %u pages\n",
+		 ff->name, ff->nr_queues, ff->nr_engines, ff->lookahead);
 	return 0;
 
 remove_debugfs:

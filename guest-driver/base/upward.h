@@ -39,7 +39,8 @@ enum ff_stage {
  * hw/ to service/: a fault record was read. The ring is the device's, but whose
  * the record is only the owner of the queues knows. Under ff->queue_lock.
  */
-typedef void (ff_up_fault_t)(struct ff_device *ff, const struct ff_fault *fault);
+typedef void (ff_up_fault_t)(struct ff_device *ff,
+			     const struct ff_fault *fault);
 DECLARE_STATIC_CALL(ff_up_fault, ff_up_fault_t);
 
 /*

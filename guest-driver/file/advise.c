@@ -75,7 +75,7 @@ static int ff_advise_dont_need(struct ff_ctx *ctx, unsigned long start,
 }
 
 /* FF_IOC_ADVISE */
-int ff_advise(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_advise(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_advise *advise = arg;
 	u64 start = advise->address, end;

@@ -5,6 +5,6 @@
 
 struct ff_ctx;
 
-int ff_advise(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_advise(struct ff_ctx *ctx, void *arg);
 
 #endif /* FF_ADVISE_H */

@@ -44,7 +44,7 @@ static int ff_release(struct inode *inode, struct file *file)
 }
 
 /* FF_IOC_INFO */
-static int ff_info(struct ff_ctx *ctx, void *arg)
+static int ff_ioctl_info(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_info *info = arg;
 
@@ -53,7 +53,7 @@ static int ff_info(struct ff_ctx *ctx, void *arg)
 		.pasid = ctx->mirror.pasid,
 		.queues = ctx->ff->nr_queues,
 		.engines = ctx->ff->nr_engines,
-		.window = ctx->ff->window,
+		.window = ctx->ff->lookahead,
 	};
 	return 0;
 }
@@ -72,15 +72,15 @@ struct ff_ioctl {
 };
 
 static const struct ff_ioctl ff_ioctls[] = {
-	{ FF_IOC_INFO, ff_info },
-	{ FF_IOC_QUEUE_CREATE, ff_queue_create, true },
-	{ FF_IOC_QUEUE_DESTROY, ff_queue_destroy, true },
-	{ FF_IOC_WAIT, ff_queue_wait },
-	{ FF_IOC_PREFETCH, ff_prefetch },
-	{ FF_IOC_SNAPSHOT, ff_snapshot },
-	{ FF_IOC_ADVISE, ff_advise },
-	{ FF_IOC_REGISTER, ff_register },
-	{ FF_IOC_UNREGISTER, ff_unregister, true },
+	{ FF_IOC_INFO, ff_ioctl_info },
+	{ FF_IOC_QUEUE_CREATE, ff_ioctl_queue_create, true },
+	{ FF_IOC_QUEUE_DESTROY, ff_ioctl_queue_destroy, true },
+	{ FF_IOC_WAIT, ff_ioctl_wait },
+	{ FF_IOC_PREFETCH, ff_ioctl_prefetch },
+	{ FF_IOC_SNAPSHOT, ff_ioctl_snapshot },
+	{ FF_IOC_ADVISE, ff_ioctl_advise },
+	{ FF_IOC_REGISTER, ff_ioctl_register },
+	{ FF_IOC_UNREGISTER, ff_ioctl_unregister, true },
 };
 
 union ff_ioctl_arg {

@@ -269,7 +269,7 @@ static void ff_pin_end(struct ff_ctx *ctx, struct ff_pin *pin)
 }
 
 /* FF_IOC_REGISTER */
-int ff_register(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_register(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_register *request = arg;
 	struct ff_pin *pin;
@@ -306,7 +306,7 @@ int ff_register(struct ff_ctx *ctx, void *arg)
 }
 
 /* FF_IOC_UNREGISTER */
-int ff_unregister(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_unregister(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_unregister *request = arg;
 	u64 page = ALIGN_DOWN(request->device_address, PAGE_SIZE);

@@ -27,7 +27,7 @@ struct ff_pins {
 void ff_pins_init(struct ff_pins *pins);
 void ff_pins_release(struct ff_ctx *ctx);
 
-int ff_register(struct ff_ctx *ctx, void *arg);
-int ff_unregister(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_register(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_unregister(struct ff_ctx *ctx, void *arg);
 
 #endif /* FF_PIN_H */

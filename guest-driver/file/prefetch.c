@@ -58,7 +58,7 @@ int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 }
 
 /* FF_IOC_PREFETCH */
-int ff_prefetch(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_prefetch *prefetch = arg;
 	struct ff_span span = {

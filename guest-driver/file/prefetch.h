@@ -9,6 +9,6 @@ struct ff_span;
 
 int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 		      unsigned long end, struct ff_scratch *scratch);
-int ff_prefetch(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg);
 
 #endif /* FF_PREFETCH_H */

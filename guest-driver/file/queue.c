@@ -77,7 +77,7 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 }
 
 /* FF_IOC_QUEUE_CREATE */
-int ff_queue_create(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_queue_create(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_queue_create *create = arg;
 	struct ff_queue *queue;
@@ -135,7 +135,7 @@ void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 }
 
 /* FF_IOC_QUEUE_DESTROY */
-int ff_queue_destroy(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_queue_destroy *destroy = arg;
 	struct ff_queue *queue;
@@ -277,7 +277,7 @@ static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 }
 
 /* FF_IOC_WAIT */
-int ff_queue_wait(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_wait(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_wait *wait = arg;
 	struct ff_queue *queue;
@@ -339,7 +339,8 @@ int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma)
 	if (vma->vm_end - vma->vm_start != PAGE_SIZE ||
 	    !(vma->vm_flags & VM_SHARED) || vma->vm_flags & VM_EXEC)
 		return -EINVAL;
-	queue = ff_queue_get(&ctx->service, min_t(unsigned long, vma->vm_pgoff, U32_MAX));
+	queue = ff_queue_get(&ctx->service,
+			     min_t(unsigned long, vma->vm_pgoff, U32_MAX));
 	if (!queue)
 		return -ENOENT;
 	ff_queue_put(queue);

@@ -14,9 +14,9 @@ void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue);
 void ff_queues_destroy(struct ff_ctx *ctx);
 void ff_queues_lose(struct ff_device *ff);
 
-int ff_queue_create(struct ff_ctx *ctx, void *arg);
-int ff_queue_destroy(struct ff_ctx *ctx, void *arg);
-int ff_queue_wait(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_queue_create(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_wait(struct ff_ctx *ctx, void *arg);
 int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma);
 
 #endif /* FF_QUEUE_IOCTL_H */

@@ -166,7 +166,7 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 }
 
 /* FF_IOC_SNAPSHOT */
-int ff_snapshot(struct ff_ctx *ctx, void *arg)
+int ff_ioctl_snapshot(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_snapshot *snapshot = arg;
 	u64 end;

@@ -8,7 +8,7 @@
 struct ff_ctx;
 struct ff_mirror;
 
-int ff_snapshot(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_snapshot(struct ff_ctx *ctx, void *arg);
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,

@@ -45,7 +45,7 @@ struct ff_vector {
  * @leaf_level: level of the largest leaf
  * @nr_queues: user-mode queues
  * @nr_engines: engines
- * @window: most records of a fault group
+ * @lookahead: most records of a fault group
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @dmirror: nodes for the kernel's HMM selftest, or NULL
@@ -77,7 +77,7 @@ struct ff_device {
 	unsigned int leaf_level;
 	unsigned int nr_queues;
 	unsigned int nr_engines;
-	unsigned int window;
+	unsigned int lookahead;
 
 	unsigned int nr_completions;
 	struct ff_vector completion[FF_VECTORS - FF_VECTOR_QUEUE];

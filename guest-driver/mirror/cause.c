@@ -13,7 +13,7 @@
 #include "mirror/populate.h"
 
 /**
- * ff_cause() - Why a page could not be had
+ * ff_cause_find() - Why a page could not be had
  * @mirror: mirror of the calling process
  * @address: of the page
  * @write: whether it was wanted for writing
@@ -22,8 +22,8 @@
  * Return: the cause; FF_CAUSE_NONE if mm would let the process have it now, or
  * later.
  */
-enum ff_cause ff_cause(struct ff_mirror *mirror, unsigned long address,
-		       bool write, int error)
+enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,
+			    bool write, int error)
 {
 	const struct ff_span page = {
 		.start = ALIGN_DOWN(address, PAGE_SIZE),

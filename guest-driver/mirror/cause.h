@@ -21,7 +21,7 @@ enum ff_cause {
 	FF_CAUSE_ENDED,
 };
 
-enum ff_cause ff_cause(struct ff_mirror *mirror, unsigned long address,
-		       bool write, int error);
+enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,
+			    bool write, int error);
 
 #endif /* FF_CAUSE_H */

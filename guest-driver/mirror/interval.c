@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows: pieces of the address space that a mirror follows, each by an
+ * Intervals: pieces of the address space that a mirror follows, each by an
  * interval notifier, made when the device first wants something in them.
  *
  * No two notifiers of a mirror ever cover the same address. If they did, an
@@ -20,23 +20,24 @@
 #include "mirror/mirror.h"
 
 /*
- * What one notifier covers. An invalidation anywhere in a window makes faults
- * in it start over, so not much more; each window costs a notifier, a walk of
+ * What one notifier covers. An invalidation anywhere in an interval makes faults
+ * in it start over, so not much more; each interval costs a notifier, a walk of
  * the interval tree, and a wait in mmu_interval_notifier_remove() at the end,
  * so not much less. 64 MiB are 32 calls of hmm_range_fault() and 16 notifiers
  * for each GiB in use.
  */
-#define FF_WINDOW_SIZE	SZ_64M
+#define FF_INTERVAL_SIZE	SZ_64M
 
 /* How invalidations are answered; a test answers worse. */
-const struct mmu_interval_notifier_ops *ff_window_ops __ro_after_init =
+const struct mmu_interval_notifier_ops *ff_interval_ops __ro_after_init =
 	&ff_mirror_ops;
 
 /*
  * A 1 GiB leaf needs a notifier that covers all of it. Where nothing is mapped
  * the size is 0: there is nothing to follow.
  */
-static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
+static unsigned long ff_interval_size(struct mm_struct *mm,
+				      unsigned long address)
 {
 	struct vm_area_struct *vma;
 	unsigned long size = 0;
@@ -47,81 +48,82 @@ static unsigned long ff_window_size(struct mm_struct *mm, unsigned long address)
 	if (vma && vma_kernel_pagesize(vma) >= FF_LEVEL_SIZE(2))
 		size = FF_LEVEL_SIZE(2);
 	else if (vma)
-		size = FF_WINDOW_SIZE;
+		size = FF_INTERVAL_SIZE;
 	mmap_read_unlock(mm);
 	return size;
 }
 
-/* Makes the window of @size that @address is in. Nothing of it has one. */
-static struct ff_window *ff_window_add(struct ff_mirror *mirror,
-				       unsigned long address,
-				       unsigned long size)
+/* Makes the interval of @size that @address is in. Nothing of it has one. */
+static struct ff_interval *ff_interval_add(struct ff_mirror *mirror,
+					   unsigned long address,
+					   unsigned long size)
 {
 	unsigned long start = ALIGN_DOWN(address, size);
-	struct ff_window *window;
+	struct ff_interval *interval;
 	int ret;
 
-	window = kzalloc_obj(*window, GFP_KERNEL_ACCOUNT);
-	if (!window)
+	interval = kzalloc_obj(*interval, GFP_KERNEL_ACCOUNT);
+	if (!interval)
 		return ERR_PTR(-ENOMEM);
-	window->mirror = mirror;
-	window->dma.start = start;
-	window->dma.size = size;
-	INIT_LIST_HEAD(&window->tables);
-	ret = mmu_interval_notifier_insert(&window->notifier, mirror->mm, start,
-					   size, ff_window_ops);
+	interval->mirror = mirror;
+	interval->dma.start = start;
+	interval->dma.size = size;
+	INIT_LIST_HEAD(&interval->tables);
+	ret = mmu_interval_notifier_insert(&interval->notifier, mirror->mm,
+					   start, size, ff_interval_ops);
 	if (ret)
 		goto free;
-	ret = mtree_insert_range(&mirror->windows, start, start + size - 1,
-				 window, GFP_KERNEL_ACCOUNT);
+	ret = mtree_insert_range(&mirror->intervals, start, start + size - 1,
+				 interval, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto remove;
 	ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, 1);
-	return window;
+	return interval;
 
 remove:
-	mmu_interval_notifier_remove(&window->notifier);
+	mmu_interval_notifier_remove(&interval->notifier);
 free:
-	kfree(window);
+	kfree(interval);
 	return ERR_PTR(ret);
 }
 
-/* Is there a window in the piece of @size that @address is in? */
-static bool ff_window_exists(struct ff_mirror *mirror, unsigned long address,
-			     unsigned long size)
+/* Is there an interval in the piece of @size that @address is in? */
+static bool ff_interval_exists(struct ff_mirror *mirror, unsigned long address,
+			       unsigned long size)
 {
 	unsigned long index = ALIGN_DOWN(address, size);
 
-	return mt_find(&mirror->windows, &index, index + size - 1);
+	return mt_find(&mirror->intervals, &index, index + size - 1);
 }
 
 /**
- * ff_window_get() - The window that covers an address, made if there is none
+ * ff_interval_get() - The interval that covers an address, made if there is none
  * @mirror: mirror
  * @address: address
  *
- * Return: the window, -EFAULT if nothing is mapped there, -ENOMEM.
+ * Return: the interval, -EFAULT if nothing is mapped there, -ENOMEM.
  */
-struct ff_window *ff_window_get(struct ff_mirror *mirror, unsigned long address)
+struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
+				    unsigned long address)
 {
-	struct ff_window *window = mtree_load(&mirror->windows, address);
+	struct ff_interval *interval = mtree_load(&mirror->intervals, address);
 	unsigned long size;
 
-	if (window)
-		return window;
+	if (interval)
+		return interval;
 
-	size = ff_window_size(mirror->mm, address);
+	size = ff_interval_size(mirror->mm, address);
 	if (!size)
 		return ERR_PTR(-EFAULT);
 
 	mutex_lock(&mirror->adding);
-	window = mtree_load(&mirror->windows, address);
-	if (!window) {
+	interval = mtree_load(&mirror->intervals, address);
+	if (!interval) {
 		/* There may be small ones where a large one would go. */
-		if (ff_window_exists(mirror, address, size))
-			size = FF_WINDOW_SIZE;
-		window = ff_window_add(mirror, address, size);
+		if (ff_interval_exists(mirror, address, size))
+			size = FF_INTERVAL_SIZE;
+		interval = ff_interval_add(mirror, address, size);
 	}
 	mutex_unlock(&mirror->adding);
-	return window;
+	return interval;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Windows: pieces of the address space that a mirror follows. */
+/* Intervals: pieces of the address space that a mirror follows. */
 #ifndef FF_INTERVAL_H
 #define FF_INTERVAL_H
 
@@ -11,12 +11,12 @@
 struct ff_mirror;
 
 /**
- * struct ff_window - A notifier and what belongs to it
- * @notifier: registered as long as the window is in &struct ff_mirror.windows, and
+ * struct ff_interval - A notifier and what belongs to it
+ * @notifier: registered as long as the interval is in &struct ff_mirror.intervals, and
  *	then the only one for its addresses
- * @mirror: whose window it is
+ * @mirror: whose interval it is
  * @dma: where its leaves are for the IOMMU
- * @flush: fence of the last flush posted for an address in the window, under
+ * @flush: fence of the last flush posted for an address in the interval, under
  *	mirror->lock; who finds an entry already gone waits for it
  * @finishing: bit 0 says that the members below are in use. Invalidations run
  *	side by side, but it is not worth more than one slot: the others wait
@@ -28,7 +28,7 @@ struct ff_mirror;
  * @fence: what the second pass waits for
  * @tables: what it frees then
  */
-struct ff_window {
+struct ff_interval {
 	struct mmu_interval_notifier notifier;
 	struct ff_mirror *mirror;
 	struct ff_dma_space dma;
@@ -42,19 +42,21 @@ struct ff_window {
 	struct list_head tables;
 };
 
-static inline unsigned long ff_window_start(const struct ff_window *window)
+static inline unsigned long
+ff_interval_start(const struct ff_interval *interval)
 {
-	return window->notifier.interval_tree.start;
+	return interval->notifier.interval_tree.start;
 }
 
-static inline unsigned long ff_window_end(const struct ff_window *window)
+static inline unsigned long
+ff_interval_end(const struct ff_interval *interval)
 {
-	return window->notifier.interval_tree.last + 1;
+	return interval->notifier.interval_tree.last + 1;
 }
 
-extern const struct mmu_interval_notifier_ops *ff_window_ops;
+extern const struct mmu_interval_notifier_ops *ff_interval_ops;
 
-struct ff_window *ff_window_get(struct ff_mirror *mirror,
-				unsigned long address);
+struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
+				    unsigned long address);
 
 #endif /* FF_INTERVAL_H */

@@ -40,7 +40,7 @@
  * To lose such a write, somebody must clear the mark before the flush is done. But
  * all that clean a mapped page (folio_mkclean(), try_to_unmap(), MADV_FREE) first
  * invalidate its address in every mm, and that waits for the last flush posted for
- * the window, whoever posted it (&struct ff_window.flush). umem_odp.c can mark
+ * the interval, whoever posted it (&struct ff_interval.flush). umem_odp.c can mark
  * after the flush because it holds its mutex across both, which two passes rule out.
  */
 static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
@@ -95,63 +95,64 @@ u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 }
 
 /**
- * ff_window_zap() - Take out what is mapped of a range in one window
- * @window: window; the mirror's lock is held
+ * ff_interval_zap() - Take out what is mapped of a range in one interval
+ * @interval: interval; the mirror's lock is held
  * @start: first address
  * @end: end
  * @gather: says what was taken out
  */
-void ff_window_zap(struct ff_window *window, unsigned long start,
-		   unsigned long end, struct ff_gather *gather)
+void ff_interval_zap(struct ff_interval *interval, unsigned long start,
+		     unsigned long end, struct ff_gather *gather)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 
 	lockdep_assert_held(&mirror->lock);
 	ff_gather_init(gather, ff_mirror_writable, mirror);
-	ff_pgtable_zap(&mirror->pgt, max(start, ff_window_start(window)),
-		       min(end, ff_window_end(window)), gather);
+	ff_pgtable_zap(&mirror->pgt, max(start, ff_interval_start(interval)),
+		       min(end, ff_interval_end(interval)), gather);
 }
 
 /**
- * ff_window_flush() - Post the flush for what was taken out
- * @window: window; the mirror's lock is still held
- * @gather: from ff_window_zap()
+ * ff_interval_flush() - Post the flush for what was taken out
+ * @interval: interval; the mirror's lock is still held
+ * @gather: from ff_interval_zap()
  * @may_sleep: see ff_command_submit()
  *
- * Return: the fence of the last flush in the window: who finds an entry gone
+ * Return: the fence of the last flush in the interval: who finds an entry gone
  * waits for who took it out.
  */
-u64 ff_window_flush(struct ff_window *window, const struct ff_gather *gather,
-		    bool may_sleep)
+u64 ff_interval_flush(struct ff_interval *interval,
+		      const struct ff_gather *gather, bool may_sleep)
 {
 	if (gather->pages)
-		window->flush = ff_mirror_post(window->mirror, gather->start,
-					       gather->end - gather->start,
-					       may_sleep);
-	return window->flush;
+		interval->flush = ff_mirror_post(interval->mirror,
+						 gather->start,
+						 gather->end - gather->start,
+						 may_sleep);
+	return interval->flush;
 }
 
 /*
  * What remains to be done when an invalidation has posted its flush. While it
- * lasts nothing is mapped in its window, so what is stale in its range was taken
+ * lasts nothing is mapped in its interval, so what is stale in its range was taken
  * out before @fence, by whom ever: none of it is left to mm's use when it ends.
  * The DMA mappings are undone, and tables that become empty with them are freed
  * after a flush of their own.
  */
-static void ff_window_settle(struct ff_window *window, unsigned long start,
-			     unsigned long end, u64 fence,
-			     struct list_head *tables)
+static void ff_interval_settle(struct ff_interval *interval,
+			       unsigned long start, unsigned long end,
+			       u64 fence, struct list_head *tables)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	LIST_HEAD(empty);
 
-	start = max(start, ff_window_start(window));
-	end = min(end, ff_window_end(window));
+	start = max(start, ff_interval_start(interval));
+	end = min(end, ff_interval_end(interval));
 	ff_command_wait(mirror->ff, fence);
 	if (mirror->pgt.translated) {
 		fence = 0;
 		scoped_guard(mutex, &mirror->lock) {
-			ff_dma_reap(&mirror->pgt, &window->dma, start, end,
+			ff_dma_reap(&mirror->pgt, &interval->dma, start, end,
 				    &empty);
 			if (!list_empty(&empty))
 				fence = ff_mirror_flush(mirror, start,
@@ -179,11 +180,11 @@ static void ff_invalidate_told(struct ff_mirror *mirror,
  * stays out, and tables stay until the mirror is detached, for to free one may sleep.
  * Of a device that does not answer at all the others take care.
  */
-static bool ff_invalidate_at_once(struct ff_window *window,
+static bool ff_invalidate_at_once(struct ff_interval *interval,
 				  const struct mmu_notifier_range *range,
 				  unsigned long seq)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	struct ff_device *ff = mirror->ff;
 	struct ff_gather gather;
 	bool passed = false;
@@ -192,16 +193,17 @@ static bool ff_invalidate_at_once(struct ff_window *window,
 	guard(srcu)(&ff->unplug);
 	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE, 1);
 	if (ff_command_reserved(ff) && mutex_trylock(&mirror->lock)) {
-		mmu_interval_set_seq(&window->notifier, seq);
-		ff_window_zap(window, range->start, range->end, &gather);
-		fence = ff_window_flush(window, &gather, false);
+		mmu_interval_set_seq(&interval->notifier, seq);
+		ff_interval_zap(interval, range->start, range->end, &gather);
+		fence = ff_interval_flush(interval, &gather, false);
 		ff_invalidate_told(mirror, range, &gather, fence);
 		passed = ff_command_poll(ff, fence);
 		list_splice(&gather.tables, &mirror->unlinked);
 		if (passed)
-			ff_dma_reap(&mirror->pgt, &window->dma,
-				    max(range->start, ff_window_start(window)),
-				    min(range->end, ff_window_end(window)),
+			ff_dma_reap(&mirror->pgt, &interval->dma,
+				    max(range->start,
+					ff_interval_start(interval)),
+				    min(range->end, ff_interval_end(interval)),
 				    &mirror->unlinked);
 		mutex_unlock(&mirror->lock);
 	}
@@ -211,17 +213,17 @@ static bool ff_invalidate_at_once(struct ff_window *window,
 
 /*
  * Leaves the wait for the flush to the second pass, so that one invalidation of
- * several windows waits for all of them at once. False if there is nothing to wait
- * for, or another invalidation of the window has the slot.
+ * several intervals waits for all of them at once. False if there is nothing to wait
+ * for, or another invalidation of the interval has the slot.
  */
-static bool ff_window_defer(struct ff_window *window, u64 fence,
-			    struct list_head *tables)
+static bool ff_interval_defer(struct ff_interval *interval, u64 fence,
+			      struct list_head *tables)
 {
-	if (ff_command_passed(window->mirror->ff, fence) ||
-	    test_and_set_bit_lock(0, &window->finishing))
+	if (ff_command_passed(interval->mirror->ff, fence) ||
+	    test_and_set_bit_lock(0, &interval->finishing))
 		return false;
-	window->fence = fence;
-	list_splice(tables, &window->tables);
+	interval->fence = fence;
+	list_splice(tables, &interval->tables);
 	return true;
 }
 
@@ -235,9 +237,9 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 			   unsigned long seq,
 			   struct mmu_interval_notifier_finish **finish)
 {
-	struct ff_window *window =
-		container_of(notifier, struct ff_window, notifier);
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_interval *interval =
+		container_of(notifier, struct ff_interval, notifier);
+	struct ff_mirror *mirror = interval->mirror;
 	struct ff_device *ff = mirror->ff;
 	struct ff_gather gather;
 	int section;
@@ -245,24 +247,24 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	ff_count(&ff->counters, FF_COUNT_INVALIDATIONS, 1);
 	if (!mmu_notifier_range_blockable(range))
-		return ff_invalidate_at_once(window, range, seq);
+		return ff_invalidate_at_once(interval, range, seq);
 
 	section = srcu_read_lock(&ff->unplug);
 	mutex_lock(&mirror->lock);
 	mmu_interval_set_seq(notifier, seq);
-	ff_window_zap(window, range->start, range->end, &gather);
-	fence = ff_window_flush(window, &gather, true);
+	ff_interval_zap(interval, range->start, range->end, &gather);
+	fence = ff_interval_flush(interval, &gather, true);
 	mutex_unlock(&mirror->lock);
 
 	ff_invalidate_told(mirror, range, &gather, fence);
-	if (ff_window_defer(window, fence, &gather.tables)) {
-		window->section = section;
-		window->start = range->start;
-		window->end = range->end;
-		*finish = &window->finish;
+	if (ff_interval_defer(interval, fence, &gather.tables)) {
+		interval->section = section;
+		interval->start = range->start;
+		interval->end = range->end;
+		*finish = &interval->finish;
 	} else {
-		ff_window_settle(window, range->start, range->end, fence,
-				 &gather.tables);
+		ff_interval_settle(interval, range->start, range->end, fence,
+				   &gather.tables);
 		ff_device_exit(ff, section);
 	}
 	return true;
@@ -271,14 +273,14 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 static void
 ff_mirror_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 {
-	struct ff_window *window =
-		container_of(finish, struct ff_window, finish);
-	struct ff_device *ff = window->mirror->ff;
-	int section = window->section;
+	struct ff_interval *interval =
+		container_of(finish, struct ff_interval, finish);
+	struct ff_device *ff = interval->mirror->ff;
+	int section = interval->section;
 
-	ff_window_settle(window, window->start, window->end, window->fence,
-			 &window->tables);
-	clear_bit_unlock(0, &window->finishing);
+	ff_interval_settle(interval, interval->start, interval->end,
+			   interval->fence, &interval->tables);
+	clear_bit_unlock(0, &interval->finishing);
 	ff_device_exit(ff, section);
 }
 

@@ -57,47 +57,48 @@
  * does not answer within a time limit counts as lost.
  */
 
-/* --- Letting go ------------------------------------------------------------ */
+/* --- Letting go ----------------------------------------------------------- */
 
 /**
  * ff_mirror_reap_passed() - Undo DMA mappings if their flush has passed
  * @mirror: mirror, with its lock held
- * @window: window that the range lies in
+ * @interval: interval that the range lies in
  * @start: first address
  * @end: end
  * @tables: tables to be freed after a flush
  *
- * Return: false if something in the window is still to be flushed.
+ * Return: false if something in the interval is still to be flushed.
  */
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
-			   struct ff_window *window, unsigned long start,
+			   struct ff_interval *interval, unsigned long start,
 			   unsigned long end, struct list_head *tables)
 {
 	lockdep_assert_held(&mirror->lock);
 	if (!mirror->pgt.stale)
 		return true;
-	if (!ff_command_passed(mirror->ff, window->flush))
+	if (!ff_command_passed(mirror->ff, interval->flush))
 		return false;
-	ff_dma_reap(&mirror->pgt, &window->dma, start, end, tables);
+	ff_dma_reap(&mirror->pgt, &interval->dma, start, end, tables);
 	return true;
 }
 
 /*
- * Undoes what can be undone of a range in one window, and so holds the lock no
+ * Undoes what can be undone of a range in one interval, and so holds the lock no
  * longer than an invalidation does. Returns the fence after which the tables can
  * be freed.
  */
-static u64 ff_mirror_reap_window(struct ff_window *window, unsigned long start,
-				 unsigned long end, struct list_head *tables)
+static u64 ff_mirror_reap_interval(struct ff_interval *interval,
+				   unsigned long start, unsigned long end,
+				   struct list_head *tables)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	LIST_HEAD(empty);
 	u64 fence = 0;
 
-	start = max(start, ff_window_start(window));
-	end = min(end, ff_window_end(window));
+	start = max(start, ff_interval_start(interval));
+	end = min(end, ff_interval_end(interval));
 	mutex_lock(&mirror->lock);
-	ff_mirror_reap_passed(mirror, window, start, end, &empty);
+	ff_mirror_reap_passed(mirror, interval, start, end, &empty);
 	if (!list_empty(&empty))
 		fence = ff_mirror_flush(mirror, start, end - start);
 	mutex_unlock(&mirror->lock);
@@ -108,21 +109,21 @@ static u64 ff_mirror_reap_window(struct ff_window *window, unsigned long start,
 /*
  * As ff_mirror_settle(), outside of an invalidation. What was mapped and taken out
  * again meanwhile is for the invalidation that did it, and if there is some in a
- * window, what else is stale there stays until an invalidation comes by.
+ * interval, what else is stale there stays until an invalidation comes by.
  */
 static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
 				     unsigned long start, unsigned long end,
 				     u64 fence, struct list_head *tables)
 {
 	unsigned long index = start;
-	struct ff_window *window;
+	struct ff_interval *interval;
 
 	ff_command_wait(mirror->ff, fence);
 	if (mirror->pgt.translated) {
-		mt_for_each(&mirror->windows, window, index, end - 1) {
+		mt_for_each(&mirror->intervals, interval, index, end - 1) {
 			fence = max(fence,
-				    ff_mirror_reap_window(window, start, end,
-							  tables));
+				    ff_mirror_reap_interval(interval, start,
+							    end, tables));
 			cond_resched();
 		}
 		ff_command_wait(mirror->ff, fence);
@@ -131,19 +132,20 @@ static void ff_mirror_settle_dropped(struct ff_mirror *mirror,
 }
 
 /*
- * Takes out what is mapped in one window, and so holds the lock no longer than an
+ * Takes out what is mapped in one interval, and so holds the lock no longer than an
  * invalidation does. Returns the fence after which the device has none of it.
  */
-static u64 ff_mirror_zap_window(struct ff_window *window, unsigned long start,
-				unsigned long end, struct list_head *tables)
+static u64 ff_mirror_zap_interval(struct ff_interval *interval,
+				  unsigned long start, unsigned long end,
+				  struct list_head *tables)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	struct ff_gather gather;
 	u64 fence;
 
 	mutex_lock(&mirror->lock);
-	ff_window_zap(window, start, end, &gather);
-	fence = ff_window_flush(window, &gather, true);
+	ff_interval_zap(interval, start, end, &gather);
+	fence = ff_interval_flush(interval, &gather, true);
 	mutex_unlock(&mirror->lock);
 	list_splice(&gather.tables, tables);
 	return fence;
@@ -162,13 +164,13 @@ void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end)
 {
 	unsigned long index = start;
-	struct ff_window *window;
+	struct ff_interval *interval;
 	LIST_HEAD(tables);
 	u64 fence = 0;
 
-	mt_for_each(&mirror->windows, window, index, end - 1) {
-		fence = max(fence, ff_mirror_zap_window(window, start, end,
-							&tables));
+	mt_for_each(&mirror->intervals, interval, index, end - 1) {
+		fence = max(fence, ff_mirror_zap_interval(interval, start, end,
+							  &tables));
 		cond_resched();
 	}
 	ff_mirror_settle_dropped(mirror, start, end, fence, &tables);
@@ -248,7 +250,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 	INIT_LIST_HEAD(&mirror->spares);
 	INIT_LIST_HEAD(&mirror->unlinked);
 	/* Looked up without its lock while others add to it. */
-	mt_init_flags(&mirror->windows, MT_FLAGS_USE_RCU);
+	mt_init_flags(&mirror->intervals, MT_FLAGS_USE_RCU);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters,
 			      ff_dma_is_translated(ff->dev));
 	if (ret)
@@ -271,7 +273,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
  */
 void ff_mirror_detach(struct ff_mirror *mirror)
 {
-	struct ff_window *window;
+	struct ff_interval *interval;
 	unsigned long index = 0;
 	LIST_HEAD(tables);
 	u64 fence;
@@ -285,10 +287,10 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	ff_command_wait(mirror->ff, fence);
 	mutex_lock(&mirror->lock);
 	/* What an invalidation has taken out that has not come to this yet. */
-	mt_for_each(&mirror->windows, window, index, ULONG_MAX) {
-		ff_dma_reap(&mirror->pgt, &window->dma, ff_window_start(window),
-			    ff_window_end(window), &tables);
-		ff_dma_space_free(&mirror->pgt, &window->dma);
+	mt_for_each(&mirror->intervals, interval, index, ULONG_MAX) {
+		ff_dma_reap(&mirror->pgt, &interval->dma, ff_interval_start(interval),
+			    ff_interval_end(interval), &tables);
+		ff_dma_space_free(&mirror->pgt, &interval->dma);
 	}
 	list_splice_init(&mirror->unlinked, &tables);
 	list_splice_init(&mirror->spares, &tables);
@@ -303,13 +305,13 @@ void ff_mirror_detach(struct ff_mirror *mirror)
  */
 void ff_mirror_close(struct ff_mirror *mirror)
 {
-	struct ff_window *window;
+	struct ff_interval *interval;
 	unsigned long index = 0;
 
-	mt_for_each(&mirror->windows, window, index, ULONG_MAX) {
-		mmu_interval_notifier_remove(&window->notifier);
-		kfree(window);
+	mt_for_each(&mirror->intervals, interval, index, ULONG_MAX) {
+		mmu_interval_notifier_remove(&interval->notifier);
+		kfree(interval);
 		ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, -1);
 	}
-	mtree_destroy(&mirror->windows);
+	mtree_destroy(&mirror->intervals);
 }

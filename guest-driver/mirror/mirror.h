@@ -10,7 +10,7 @@
 #include "pgtable/pgtable.h"
 
 struct ff_device;
-struct ff_window;
+struct ff_interval;
 
 /**
  * struct ff_mirror - A device page table that follows an mm
@@ -21,7 +21,7 @@ struct ff_window;
  * @pgt: page table, under @lock
  * @spares: tables to map with, under @lock
  * @unlinked: tables that nobody could wait to free, under @lock
- * @windows: &struct ff_window by address; they are only added until the end
+ * @intervals: &struct ff_interval by address; they are only added until the end
  * @adding: held while one is
  * @closing: nothing more is mapped once it is set under @lock; who retries gives up
  */
@@ -33,8 +33,8 @@ struct ff_mirror {
 	struct ff_pgtable pgt;
 	struct list_head spares;
 	struct list_head unlinked;
-	struct maple_tree windows;
-	struct mutex adding; /* windows and their notifiers */
+	struct maple_tree intervals;
+	struct mutex adding; /* intervals and their notifiers */
 	bool closing;
 };
 
@@ -45,7 +45,7 @@ void ff_mirror_close(struct ff_mirror *mirror);
 
 int ff_mirror_lock_to_map(struct ff_mirror *mirror);
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
-			   struct ff_window *window, unsigned long start,
+			   struct ff_interval *interval, unsigned long start,
 			   unsigned long end, struct list_head *tables);
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end);

@@ -33,19 +33,19 @@
  * The level of the largest leaf for a page that the CPU maps by @order. Other
  * pages of such a leaf may lie outside of what hmm_range_fault() was asked
  * for; but one CPU entry maps them all, and nothing can happen to it without
- * an invalidation of the window if the leaf lies within it.
+ * an invalidation of the interval if the leaf lies within it.
  */
-static unsigned int ff_leaf_level(const struct ff_window *window,
+static unsigned int ff_leaf_level(const struct ff_interval *interval,
 				  unsigned long address, unsigned int order)
 {
-	unsigned int level = window->mirror->ff->leaf_level;
+	unsigned int level = interval->mirror->ff->leaf_level;
 	unsigned long start;
 
 	for (; level; level--) {
 		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 		if (order >= FF_PT_BITS * level &&
-		    start >= ff_window_start(window) &&
-		    start + FF_LEVEL_SIZE(level) <= ff_window_end(window))
+		    start >= ff_interval_start(interval) &&
+		    start + FF_LEVEL_SIZE(level) <= ff_interval_end(interval))
 			break;
 	}
 	return level;
@@ -93,12 +93,12 @@ static bool ff_frame_is_secret(unsigned long frame)
  * Enters the largest leaf that fits around @address. Returns where it ends, or an
  * error.
  */
-static long ff_populate_leaf(struct ff_window *window,
+static long ff_populate_leaf(struct ff_interval *interval,
 			     unsigned long address, unsigned long pfn,
 			     unsigned int order)
 {
-	struct ff_pgtable *pgt = &window->mirror->pgt;
-	unsigned int level = ff_leaf_level(window, address, order);
+	struct ff_pgtable *pgt = &interval->mirror->pgt;
+	unsigned int level = ff_leaf_level(interval, address, order);
 	u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 	unsigned long start, frame;
 	int ret;
@@ -109,8 +109,8 @@ static long ff_populate_leaf(struct ff_window *window,
 		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 		frame = (pfn & ~HMM_PFN_FLAGS) -
 			((address - start) >> PAGE_SHIFT);
-		ret = ff_dma_map(pgt, &window->dma, start, level, frame, flags,
-				 &window->mirror->spares);
+		ret = ff_dma_map(pgt, &interval->dma, start, level, frame, flags,
+				 &interval->mirror->spares);
 		if (!ret)
 			return start + FF_LEVEL_SIZE(level);
 	} while (ret == -EEXIST && level--);
@@ -118,11 +118,11 @@ static long ff_populate_leaf(struct ff_window *window,
 }
 
 /* Enters what hmm_range_fault() found. Returns 0, or an error. */
-static int ff_populate_program(struct ff_window *window,
+static int ff_populate_program(struct ff_interval *interval,
 			       const struct ff_span *span,
 			       struct ff_scratch *scratch)
 {
-	bool together = ff_span_is_together(&window->mirror->pgt, span,
+	bool together = ff_span_is_together(&interval->mirror->pgt, span,
 					    scratch);
 	unsigned int order;
 	unsigned long pfn;
@@ -139,7 +139,7 @@ static int ff_populate_program(struct ff_window *window,
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
 			order = max(order, FF_PT_BITS);
-		address = ff_populate_leaf(window, address, pfn, order);
+		address = ff_populate_leaf(interval, address, pfn, order);
 		if (address < 0)
 			return address;
 	}
@@ -196,12 +196,12 @@ static bool ff_populate_replenish(struct ff_mirror *mirror)
 }
 
 /* Enters what was found, or returns -EBUSY if an invalidation came between. */
-static int ff_populate_enter(struct ff_window *window,
+static int ff_populate_enter(struct ff_interval *interval,
 			     const struct ff_span *span,
 			     const struct hmm_range *range,
 			     struct ff_scratch *scratch)
 {
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	LIST_HEAD(tables);
 	int ret, section;
 	u64 fence = 0;
@@ -213,12 +213,12 @@ static int ff_populate_enter(struct ff_window *window,
 		goto exit;
 	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
 		ret = -EBUSY;
-	} else if (!ff_mirror_reap_passed(mirror, window, span->start,
+	} else if (!ff_mirror_reap_passed(mirror, interval, span->start,
 					  span->end, &tables)) {
-		fence = window->flush;
+		fence = interval->flush;
 		ret = -EBUSY;
 	} else {
-		ret = ff_populate_program(window, span, scratch);
+		ret = ff_populate_program(interval, span, scratch);
 		ff_populate_join(mirror, span->start, &tables);
 	}
 	if (!list_empty(&tables))
@@ -234,13 +234,14 @@ exit:
 }
 
 /* Returns -EBUSY if an invalidation came between. */
-static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
+static int ff_populate_try(struct ff_interval *interval,
+			   const struct ff_span *span,
 			   struct ff_scratch *scratch)
 {
 	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_mirror *mirror = interval->mirror;
 	struct hmm_range range = {
-		.notifier = &window->notifier,
+		.notifier = &interval->notifier,
 		.start = span->start,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
@@ -273,7 +274,7 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 	if (ret)
 		return ret;
 	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
-	return ff_populate_enter(window, span, &range, scratch);
+	return ff_populate_enter(interval, span, &range, scratch);
 }
 
 /**
@@ -305,7 +306,7 @@ static int ff_populate_try(struct ff_window *window, const struct ff_span *span,
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)
 {
-	struct ff_window *window;
+	struct ff_interval *interval;
 	unsigned int tries = 0;
 	int ret;
 
@@ -314,12 +315,12 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 	/* With five levels of page tables a process has more than the device. */
 	if (span->end > FF_PGTABLE_END)
 		return -EFAULT;
-	window = ff_window_get(mirror, span->start);
-	if (IS_ERR(window))
-		return PTR_ERR(window);
+	interval = ff_interval_get(mirror, span->start);
+	if (IS_ERR(interval))
+		return PTR_ERR(interval);
 
 	for (;;) {
-		ret = ff_populate_try(window, span, scratch);
+		ret = ff_populate_try(interval, span, scratch);
 		if (ret == -ENOMEM && tries < FF_TRIES &&
 		    ff_populate_replenish(mirror))
 			ret = -EBUSY;

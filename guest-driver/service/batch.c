@@ -321,7 +321,8 @@ bool ff_batch_serve(struct ff_service *service)
 		return false;
 	nr = ff_batch_merge(service, requests);
 	ff_count(&service->ff->counters, FF_COUNT_BATCHES, 1);
-	trace_ff_batch(service->mirror->pasid, service->nr_groups, requests, nr);
+	trace_ff_batch(service->mirror->pasid, service->nr_groups, requests,
+		       nr);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_TAKEN);
 	service->interrupted = false;
 	ff_batch_populate(service, nr);

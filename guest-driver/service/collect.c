@@ -115,7 +115,7 @@ void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 		return;
 	}
 	if (fault->kind != FF_FAULT_PAGE_REQUEST ||
-	    queue->state != FF_GROUP_COLLECTING || queue->nr >= ff->window ||
+	    queue->state != FF_GROUP_COLLECTING || queue->nr >= ff->lookahead ||
 	    !ff_group_add(queue, fault))
 		goto bad;
 	ff_count(&ff->counters, FF_COUNT_FAULTS, 1);

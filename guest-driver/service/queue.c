@@ -13,7 +13,7 @@ struct ff_queue *ff_queue_alloc(struct ff_service *service)
 {
 	struct ff_queue *queue;
 
-	queue = kzalloc_flex(*queue, requests, service->ff->window,
+	queue = kzalloc_flex(*queue, requests, service->ff->lookahead,
 			     GFP_KERNEL_ACCOUNT);
 	if (!queue)
 		return NULL;

@@ -67,7 +67,7 @@ int ff_service_init(struct ff_service *service, struct ff_device *ff,
 	service->mirror = mirror;
 	mutex_init(&service->lock);
 	INIT_LIST_HEAD(&service->ready);
-	service->nr_requests = max(FF_BATCH, ff->window);
+	service->nr_requests = max(FF_BATCH, ff->lookahead);
 	service->requests = kvmalloc_objs(struct ff_request,
 					  service->nr_requests,
 					  GFP_KERNEL_ACCOUNT);

@@ -22,7 +22,8 @@ void ff_request_fail(struct ff_service *service, struct ff_request *request,
 	u8 demanded = wants & request->demand;
 
 	if (request->want & wants && !demanded)
-		ff_count(&service->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED, 1);
+		ff_count(&service->ff->counters, FF_COUNT_LOOKAHEADS_DROPPED,
+			 1);
 	if (demanded)
 		request->cause = cause;
 	request->failed |= demanded;
@@ -71,21 +72,23 @@ static void ff_span_give_up(struct ff_service *service,
 			    struct ff_request *request, bool write, int error)
 {
 	struct ff_mirror *mirror = service->mirror;
-	enum ff_cause cause = ff_cause(mirror, request->address, write, error);
+	enum ff_cause cause;
 
+	cause = ff_cause_find(mirror, request->address, write, error);
 	if (!cause) {
 		error = ff_span_fault(service, request, 1, write);
 		if (!error || error == -EAGAIN || service->interrupted)
 			return;
-		cause = ff_cause(mirror, request->address, write, error);
+		cause = ff_cause_find(mirror, request->address, write, error);
 	}
 	ff_request_fail(service, request, write ? FF_ACCESS_WRITE :
 			FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
 }
 
 /* Drops pages ahead of which one cannot be had. */
-static void ff_span_drop(struct ff_service *service, struct ff_request *requests,
-			 unsigned int nr, bool write)
+static void ff_span_drop(struct ff_service *service,
+			 struct ff_request *requests, unsigned int nr,
+			 bool write)
 {
 	unsigned int i;
 

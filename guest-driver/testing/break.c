@@ -64,9 +64,9 @@ static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
 				unsigned long seq,
 				struct mmu_interval_notifier_finish **finish)
 {
-	struct ff_window *window =
-		container_of(notifier, struct ff_window, notifier);
-	struct ff_mirror *mirror = window->mirror;
+	struct ff_interval *interval =
+		container_of(notifier, struct ff_interval, notifier);
+	struct ff_mirror *mirror = interval->mirror;
 	bool keep = ff_break_keeps(range);
 	struct ff_gather gather;
 	u64 fence = 0;
@@ -78,8 +78,8 @@ static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
 	mutex_lock(&mirror->lock);
 	mmu_interval_set_seq(notifier, seq);
 	if (!keep) {
-		ff_window_zap(window, range->start, range->end, &gather);
-		fence = ff_window_flush(window, &gather, true);
+		ff_interval_zap(interval, range->start, range->end, &gather);
+		fence = ff_interval_flush(interval, &gather, true);
 	}
 	mutex_unlock(&mirror->lock);
 	/* A table that is still walked would do worse than the test wants. */
@@ -115,6 +115,6 @@ void __init ff_break_init(void)
 	if (ff_break_clean || ff_break_flush) {
 		ff_break_ops.invalidate_finish =
 			ff_mirror_ops.invalidate_finish;
-		ff_window_ops = &ff_break_ops;
+		ff_interval_ops = &ff_break_ops;
 	}
 }
