@@ -28,17 +28,20 @@
  */
 #define FF_PCI_CLASS			0x120000
 
-/* BAR of the registers. */
+/*
+ * BAR of the registers and, behind them, the MSI-X table and pending
+ * bits.
+ */
 #define FF_BAR_REGISTERS		0
 
 /* Bytes of the register BAR. */
 #define FF_BAR_REGISTERS_SIZE		0x4000
 
-/* BAR of the MSI-X table (offset 0) and pending bits (offset 0x800). */
-#define FF_BAR_MSIX			2
-
-/* Bytes of the MSI-X BAR. */
-#define FF_BAR_MSIX_SIZE		0x1000
+/*
+ * Where the MSI-X table is in the register BAR; the capability says so,
+ * too.
+ */
+#define FF_MSIX_TABLE			0x2000
 
 /* BAR of the doorbell pages. */
 #define FF_BAR_DOORBELLS		4
@@ -163,7 +166,7 @@
 #define FF_ID_MAGIC			0x544c4646
 
 /* What FF_REG_VERSION reads. */
-#define FF_VERSION			0x00010000
+#define FF_VERSION			0x00020000
 
 /* 2 MiB leaves. */
 #define FF_FEATURE_LEAF_2M		BIT_ULL(0)

@@ -43,8 +43,9 @@ build_driver() {
 }
 
 write_manifest() {
-	local image=$1 tree=$2 kernel sizes
+	local image=$1 tree=$2 kernel version sizes
 	kernel=$(readlink -f "$3")
+	version=$(sed -n 's/^#define FF_VERSION[[:space:]]*//p' "$repo/guest-driver/base/abi.h")
 	shift 3
 	sizes=$(stat -c '"%n": %s' "$@" | sed 's|"[^"]*/|"|' | paste -sd ,)
 	cat <<-END
@@ -52,6 +53,7 @@ write_manifest() {
 		  "kernel_release": "$(cat "$kernel/release")",
 		  "kernel_version": "$(cat "$kernel/version")",
 		  "kernel": "$kernel",
+		  "device_version": $((version >> 16)),
 		  "tools": "$tree",
 		  "qemu": "usr/bin/qemu-system-x86_64",
 		  "image_hash": "${image##*-}",

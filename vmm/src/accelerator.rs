@@ -10,17 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use farfault_abi::pci as abi;
+use farfault_abi::regs::VERSION;
 use farfault_device_model::{Config as Choices, ConfigError, Counters, Device, Iommu, Platform};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::iommu::Behind;
-use crate::pci::{self, Bar, BarEvents, EventRegistry, Identity, Msix};
+use crate::pci::{Area, Backing, Bar, Identity, MSIX_BYTES, Msix, PciDevice};
 
-/// The BAR that holds the MSI-X table.
-pub const BAR_MSIX: usize = abi::BAR_MSIX as usize;
-/// Where the pending bits are in it.
-pub const MSIX_PENDING: u32 = 0x800;
 /// MSI-X vectors.
 pub const VECTORS: u16 = abi::VECTORS as u16;
 /// The PCI identity.
@@ -28,22 +25,15 @@ pub const IDENTITY: Identity = Identity {
     id: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
     subsystem: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
     class: abi::PCI_CLASS,
-    revision: 1,
+    revision: (VERSION >> 16) as u8,
 };
-/// The BARs.
-pub const BARS: [Bar; 3] = [
-    Bar { index: abi::BAR_REGISTERS as usize, size: abi::BAR_REGISTERS_SIZE, prefetchable: false },
-    Bar { index: BAR_MSIX, size: abi::BAR_MSIX_SIZE, prefetchable: false },
-    Bar { index: abi::BAR_DOORBELLS as usize, size: abi::BAR_DOORBELLS_SIZE, prefetchable: false },
-];
-
 const DOORBELLS: u64 = abi::DOORBELL_COMMAND as u64 + 1;
 
 /// The device model in its place.
 pub struct Accelerator {
     device: Arc<Device>,
     msix: Arc<Msix>,
-    doorbells: BarEvents,
+    doorbells: Vec<Arc<EventFd>>,
     rung: AtomicU64,
     engines: u32,
 }
@@ -55,21 +45,48 @@ impl Accelerator {
         memory: Arc<GuestMemoryMmap>,
         iommu: Option<Arc<dyn Iommu>>,
         msix: Arc<Msix>,
-        registry: Arc<dyn EventRegistry>,
     ) -> Result<Arc<Accelerator>, AcceleratorError> {
-        let events = (0..DOORBELLS)
-            .map(|page| {
-                Ok((page * abi::DOORBELL_STRIDE, EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?))
-            })
+        let doorbells = (0..DOORBELLS)
+            .map(|_| Ok(Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
             .collect::<io::Result<_>>()?;
         let platform = Arc::new(Machine { memory, iommu, msix: Arc::clone(&msix) });
         Ok(Arc::new(Accelerator {
             device: Device::new(choices.clone(), platform)?,
             msix,
-            doorbells: BarEvents::new(registry, events),
+            doorbells,
             rung: AtomicU64::new(0),
             engines: choices.engines,
         }))
+    }
+
+    /// The BARs of the function.
+    pub fn bars(&self) -> Vec<Bar> {
+        let table = u64::from(abi::MSIX_TABLE);
+        let (stride, events) = (abi::DOORBELL_STRIDE, self.doorbells.clone());
+        let bar = |index: u32, size, areas| Bar {
+            index: index as usize,
+            size,
+            prefetchable: false,
+            areas,
+        };
+        vec![
+            bar(
+                abi::BAR_REGISTERS,
+                abi::BAR_REGISTERS_SIZE,
+                vec![
+                    Area { range: 0..table, backing: Backing::Registers },
+                    Area { range: table..table + MSIX_BYTES, backing: Backing::MsixTable },
+                ],
+            ),
+            bar(
+                abi::BAR_DOORBELLS,
+                abi::BAR_DOORBELLS_SIZE,
+                vec![Area {
+                    range: 0..abi::BAR_DOORBELLS_SIZE,
+                    backing: Backing::Doorbells { stride, events },
+                }],
+            ),
+        ]
     }
 
     /// What runs the device until [`Accelerator::stop`], each on a thread of its own.
@@ -117,7 +134,7 @@ pub enum AcceleratorError {
     Events(#[from] io::Error),
 }
 
-impl pci::Device for Accelerator {
+impl PciDevice for Accelerator {
     fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
         if bar == abi::BAR_REGISTERS as usize {
             self.device.read(offset, data);
@@ -139,12 +156,6 @@ impl pci::Device for Accelerator {
 
     fn set_bus_master(&self, on: bool) {
         self.device.set_bus_master(on);
-    }
-
-    fn moved(&self, bar: usize, address: Option<u64>) {
-        if bar == abi::BAR_DOORBELLS as usize {
-            self.doorbells.moved(address);
-        }
     }
 
     fn reset(&self) {
@@ -186,15 +197,15 @@ impl MutEventSubscriber for DoorbellLine {
     fn init(&mut self, ops: &mut EventOps) {
         for (page, event) in self.0.doorbells.iter().enumerate() {
             // Adding a fresh descriptor to a fresh loop cannot fail.
-            let _ = ops.add(Events::with_data(event, page as u32, EventSet::IN));
+            let _ = ops.add(Events::with_data(event.as_ref(), page as u32, EventSet::IN));
         }
     }
 
     fn process(&mut self, events: Events, _ops: &mut EventOps) {
         let page = events.data();
-        let event = self.0.doorbells.iter().nth(page as usize);
+        let event = self.0.doorbells.get(page as usize);
         // The value counts the writes since the last look.
-        if let Some(Ok(count)) = event.map(EventFd::read) {
+        if let Some(Ok(count)) = event.map(|event| event.read()) {
             self.0.rung.fetch_add(count, Ordering::Relaxed);
             self.0.device.doorbell(page.into());
         }

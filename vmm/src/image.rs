@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Finds the guest image that guest-image/build left in the cache.
 
+use farfault_abi::regs::VERSION;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::env;
@@ -21,6 +22,9 @@ pub enum ImageError {
     NotAnImage(PathBuf),
     #[error("cannot read {}", .0.display())]
     Manifest(PathBuf, #[source] io::Error),
+    #[error("the guest image in {} is for another version of the device; run guest-image/build",
+            .0.display())]
+    OtherDevice(PathBuf),
     #[error("the guest image lacks a whole {}; run guest-image/build", .0.display())]
     Incomplete(PathBuf),
 }
@@ -31,6 +35,8 @@ pub enum ImageError {
 pub struct Manifest {
     /// `uname -r` of the kernel.
     pub kernel_release: String,
+    /// Major version of the device that its driver is for.
+    pub device_version: u32,
     /// The tools tree that the image was made with.
     pub tools: Option<PathBuf>,
     /// How many bytes its parts have, by name.
@@ -76,8 +82,11 @@ impl Image {
             }
             _ => ImageError::Manifest(path.clone(), error),
         })?;
-        let manifest = serde_json::from_slice(&text)
+        let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| ImageError::Manifest(path, error.into()))?;
+        if manifest.device_version != VERSION >> 16 {
+            return Err(ImageError::OtherDevice(directory.to_owned()));
+        }
         Ok(Image { directory: directory.to_owned(), manifest })
     }
 
@@ -150,11 +159,11 @@ mod tests {
     fn make(cache: &Path, name: &str, age: u64) -> PathBuf {
         let image = cache.join(name);
         fs::create_dir(&image).expect("an image");
-        fs::write(
-            image.join(MANIFEST),
-            br#"{"kernel_release":"7.2","sizes":{"vmlinux":5},"extra":[]}"#,
-        )
-        .expect("written");
+        let manifest = serde_json::json!({
+            "kernel_release": "7.2", "device_version": VERSION >> 16, "extra": [],
+            "sizes": {"vmlinux": 5},
+        });
+        fs::write(image.join(MANIFEST), manifest.to_string()).expect("written");
         let manifest = File::options().append(true).open(image.join(MANIFEST)).expect("opened");
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
         manifest.set_modified(time).expect("dated");
@@ -200,6 +209,16 @@ mod tests {
         }
         fs::write(image.directory.join("vmlinux"), "whole").expect("written");
         assert!(image.kernel().is_ok());
+        fs::remove_dir_all(cache).expect("removed");
+    }
+
+    #[test]
+    fn an_image_of_before_is_refused_with_one_line() {
+        let cache = scratch("before");
+        fs::write(cache.join(MANIFEST), br#"{"kernel_release":"7.2"}"#).expect("written");
+        let error = Image::find(Some(&cache)).expect_err("another device");
+        let expected = "is for another version of the device; run guest-image/build";
+        assert!(chain(&error).ends_with(expected), "{error}");
         fs::remove_dir_all(cache).expect("removed");
     }
 

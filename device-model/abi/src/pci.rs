@@ -10,14 +10,12 @@ constants! { CONSTANTS;
     PCI_DEVICE: u32 = 0xfa17;
     /// PCI class code: processing accelerator (PCI Code and ID Assignment, base class 12h).
     PCI_CLASS: u32 = 0x120000;
-    /// BAR of the registers.
+    /// BAR of the registers and, behind them, the MSI-X table and pending bits.
     BAR_REGISTERS: u32 = 0;
     /// Bytes of the register BAR.
     BAR_REGISTERS_SIZE: u64 = 0x4000;
-    /// BAR of the MSI-X table (offset 0) and pending bits (offset 0x800).
-    BAR_MSIX: u32 = 2;
-    /// Bytes of the MSI-X BAR.
-    BAR_MSIX_SIZE: u64 = 0x1000;
+    /// Where the MSI-X table is in the register BAR; the capability says so, too.
+    MSIX_TABLE: u32 = 0x2000;
     /// BAR of the doorbell pages.
     BAR_DOORBELLS: u32 = 4;
     /// Bytes of the doorbell BAR.

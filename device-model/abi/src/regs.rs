@@ -50,7 +50,7 @@ constants! { CONSTANTS;
     /// What [`REG_ID`] reads: "FFLT".
     ID_MAGIC: u32 = 0x544c_4646;
     /// What [`REG_VERSION`] reads.
-    VERSION: u32 = 0x0001_0000;
+    VERSION: u32 = 0x0002_0000;
     /// 2 MiB leaves.
     FEATURE_LEAF_2M: u64 = 1 << 0;
     /// 1 GiB leaves.

@@ -13,7 +13,9 @@ fn image(name: &str) -> PathBuf {
     for part in ["vmlinux", "initrd", "l1-initrd"] {
         fs::write(path.join(part), part).expect("written");
     }
-    fs::write(path.join("manifest.json"), "{}").expect("written");
+    let version = farfault_abi::regs::VERSION >> 16;
+    let manifest = format!(r#"{{"device_version":{version}}}"#);
+    fs::write(path.join("manifest.json"), manifest).expect("written");
     path
 }
 

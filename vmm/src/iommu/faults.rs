@@ -12,7 +12,7 @@ use farfault_device_model::Permits;
 use parking_lot::Mutex;
 
 use super::tables::Reason;
-use crate::pci::{Message, MessageSender};
+use crate::pci::{Message, MessageSink};
 
 /// Record, last word: it is valid; the request wanted to read.
 const RECORD_FULL: u32 = 1 << 31;
@@ -39,7 +39,7 @@ pub enum Event {
 
 /// The faults of the unit.
 pub struct Faults {
-    sender: Box<dyn MessageSender>,
+    sink: Box<dyn MessageSink>,
     state: Mutex<State>,
     count: AtomicU64,
 }
@@ -53,8 +53,8 @@ struct State {
 }
 
 impl Faults {
-    /// None yet, the event masked; messages go out as the first of `sender`.
-    pub fn new(sender: Box<dyn MessageSender>) -> Self {
+    /// None yet, the event masked; its messages go to `sink`.
+    pub fn new(sink: Box<dyn MessageSink>) -> Self {
         let state = State {
             record: [0; 4],
             overflow: false,
@@ -62,7 +62,7 @@ impl Faults {
             pending: false,
             message: Message::default(),
         };
-        Self { sender, state: Mutex::new(state), count: AtomicU64::new(0) }
+        Self { sink, state: Mutex::new(state), count: AtomicU64::new(0) }
     }
 
     /// Requests refused so far, whether there was room for their record or not.
@@ -143,14 +143,14 @@ impl Faults {
             Event::Address => *address = *address & !0xffff_ffff | u64::from(value & !3),
             Event::UpperAddress => *address = *address & 0xffff_ffff | u64::from(value) << 32,
         }
-        self.sender.program(0, state.message);
+        self.sink.program(state.message);
     }
 
     /// Sends the message, or keeps it pending while it is masked.
     fn notify(&self, state: &mut State) {
         state.pending = state.masked;
         if !state.masked {
-            self.sender.send(0);
+            self.sink.send();
         }
     }
 }

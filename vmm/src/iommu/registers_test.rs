@@ -10,7 +10,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::{Behind, Iommu, Port, Unit};
 use crate::pci::Message;
-use crate::pci::test_doubles::{Sender, Sent};
+use crate::pci::test_doubles::{Sent, Sink};
 
 const SOURCE: u16 = 8;
 const ROOT: u64 = 0x1000;
@@ -36,7 +36,7 @@ struct World {
     iommu: Arc<Iommu>,
     port: Port,
     device: Arc<Device>,
-    sender: Sender,
+    sink: Sink,
 }
 
 impl World {
@@ -44,10 +44,10 @@ impl World {
     fn new() -> World {
         let ranges = [(GuestAddress(0), 8 << 20)];
         let memory = Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap());
-        let (device, sender) = (Arc::new(Device::default()), Sender::default());
-        let unit = Unit::new(Arc::clone(&memory), Box::new(sender.clone()));
+        let (device, sink) = (Arc::new(Device::default()), Sink::default());
+        let unit = Unit::new(Arc::clone(&memory), sink.vectors(1).remove(0));
         let iommu = Iommu::new(Arc::clone(&unit), Arc::clone(&device) as _);
-        let world = World { memory, iommu, port: Port::new(unit, SOURCE), device, sender };
+        let world = World { memory, iommu, port: Port::new(unit, SOURCE), device, sink };
         world.set(ROOT, TABLES[0] | 1);
         world.set(TABLES[0] + 8 * 16, TABLES[1] | 1);
         world.set(TABLES[0] + 8 * 16 + 8, 2 | 1 << 8);
@@ -218,19 +218,19 @@ fn a_refused_access_is_recorded_and_reported() {
     world.write32(0x3c, message.data);
     world.write32(0x40, message.address as u32);
     world.write32(0x44, 0);
-    assert_eq!(world.sender.take().last(), Some(&Sent::Programmed(0, message)));
+    assert_eq!(world.sink.take().last(), Some(&Sent::Programmed(0, message)));
     assert_eq!(world.read32(0x38), 1 << 31, "masked");
     world.write32(0x38, 0);
 
     assert_eq!(world.port.touch(VA + 0x2345, Permits::WRITE), None);
-    assert_eq!(world.sender.take(), [Sent::Sent(0)]);
+    assert_eq!(world.sink.take(), [Sent::Sent(0)]);
     assert_eq!(world.read32(0x34), 2, "a record");
     assert_eq!(world.read64(0x200), VA + 0x2000);
     assert_eq!(world.read64(0x208), 1 << 63 | 5 << 32 | 8, "a write of 00:01.0, reason 5");
 
     // There is room for no other, and no message for one that is lost.
     assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
-    assert_eq!((world.read32(0x34), world.sender.take()), (3, vec![]));
+    assert_eq!((world.read32(0x34), world.sink.take()), (3, vec![]));
     assert_eq!(world.read64(0x200), VA + 0x2000);
     assert_eq!(world.iommu.faults(), 2);
 
@@ -238,11 +238,11 @@ fn a_refused_access_is_recorded_and_reported() {
     world.write32(0x20c, 1 << 31);
     assert_eq!(world.read32(0x34), 1);
     assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
-    assert_eq!((world.read32(0x34), world.sender.take()), (1, vec![]));
+    assert_eq!((world.read32(0x34), world.sink.take()), (1, vec![]));
     world.write32(0x34, 1);
     assert_eq!(world.read32(0x34), 0);
     assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
-    assert_eq!((world.read32(0x34), world.sender.take()), (2, vec![Sent::Sent(0)]));
+    assert_eq!((world.read32(0x34), world.sink.take()), (2, vec![Sent::Sent(0)]));
     assert_eq!(world.read64(0x208), 3 << 62 | 6 << 32 | 8, "a read, reason 6");
     assert_eq!(world.iommu.faults(), 4);
 }
@@ -251,11 +251,11 @@ fn a_refused_access_is_recorded_and_reported() {
 fn a_masked_event_waits_unless_its_cause_goes() {
     let world = World::enabled();
     assert_eq!(world.port.touch(VA + 0x2000, Permits::READ), None);
-    assert_eq!((world.read32(0x38), world.sender.take()), (3 << 30, vec![]));
+    assert_eq!((world.read32(0x38), world.sink.take()), (3 << 30, vec![]));
     world.write32(0x38, 0);
-    assert_eq!((world.read32(0x38), world.sender.take()), (0, vec![Sent::Sent(0)]));
+    assert_eq!((world.read32(0x38), world.sink.take()), (0, vec![Sent::Sent(0)]));
     world.write32(0x38, 0);
-    assert_eq!(world.sender.take(), []);
+    assert_eq!(world.sink.take(), []);
 
     world.write32(0x38, 1 << 31);
     world.write32(0x20c, 1 << 31);
@@ -264,7 +264,7 @@ fn a_masked_event_waits_unless_its_cause_goes() {
     world.write32(0x20c, 1 << 31);
     assert_eq!(world.read32(0x38), 1 << 31, "seen to by looking");
     world.write32(0x38, 0);
-    assert_eq!(world.sender.take(), []);
+    assert_eq!(world.sink.take(), []);
 }
 
 #[test]

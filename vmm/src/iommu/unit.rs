@@ -10,7 +10,7 @@ use vm_memory::GuestMemoryMmap;
 
 use super::faults::Faults;
 use super::tables::{Domain, Mapping, Refusal};
-use crate::pci::MessageSender;
+use crate::pci::MessageSink;
 
 /// Most pages that are put together to answer one question. A leaf of the device
 /// is so many of the next smaller ones.
@@ -29,9 +29,9 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// A unit that translates nothing yet and reports by `sender`'s first message.
-    pub fn new(memory: Arc<GuestMemoryMmap>, sender: Box<dyn MessageSender>) -> Arc<Unit> {
-        Arc::new(Unit { memory, state: AtomicU64::new(0), faults: Faults::new(sender) })
+    /// A unit that translates nothing yet and reports by messages to `sink`.
+    pub fn new(memory: Arc<GuestMemoryMmap>, sink: Box<dyn MessageSink>) -> Arc<Unit> {
+        Arc::new(Unit { memory, state: AtomicU64::new(0), faults: Faults::new(sink) })
     }
 
     /// Translates through the root table that its register names, or not at all.

@@ -17,9 +17,11 @@ use crate::devices::panic::{self, PanicPort};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 use crate::iommu::{Iommu, Unit};
+use crate::pci::AddressMap;
 use crate::pmem::Pmem;
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
@@ -103,7 +105,12 @@ impl Machine {
         let end = EndLatch::new()
             .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
         let context = VcpuContext {
-            bus: Arc::new(Bus { ports: io, pci, iommu: iommu.clone() }),
+            bus: Arc::new(Bus {
+                ports: io,
+                pci,
+                map: Mutex::new(AddressMap::new(Arc::clone(&interrupts) as _)),
+                iommu: iommu.clone(),
+            }),
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
         };
@@ -215,7 +222,7 @@ fn iommu_unit(
     if !spec.iommu {
         return Ok(None);
     }
-    Ok(Some(Unit::new(Arc::clone(memory), interrupts.vectors(1)?)))
+    Ok(Some(Unit::new(Arc::clone(memory), interrupts.vector()?)))
 }
 
 /// Where guest RAM is in this process.

@@ -4,7 +4,8 @@
 use super::layout::{ECAM, IOMMU};
 use crate::devices::{PortBus, PowerRequest};
 use crate::iommu::{self, Iommu};
-use crate::pci::{ECAM_SIZE, Root};
+use crate::pci::{AddressMap, ECAM_SIZE, Root};
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Everything outside RAM that a guest can address.
@@ -13,6 +14,8 @@ pub struct Bus {
     pub ports: PortBus,
     /// PCI.
     pub pci: Root,
+    /// Where its BARs are.
+    pub map: Mutex<AddressMap>,
     /// The IOMMU, if there is one.
     pub iommu: Option<Arc<Iommu>>,
 }
@@ -43,12 +46,18 @@ impl Bus {
     /// A store to where no RAM is, or where it is read-only.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
         if let Some(offset) = within(address, ECAM, ECAM_SIZE) {
-            self.pci.write_config(offset, data);
+            self.write_config(offset, data);
         } else if let Some((iommu, offset)) = self.iommu_at(address) {
             iommu.write(offset, data);
         } else {
             self.pci.write_memory(address, data);
         }
+    }
+
+    fn write_config(&self, offset: u64, data: &[u8]) {
+        // Held over both, so that BARs are followed in the order in which they move.
+        let mut map = self.map.lock();
+        map.follow(self.pci.write_config(offset, data));
     }
 
     fn iommu_at(&self, address: u64) -> Option<(&Iommu, u64)> {

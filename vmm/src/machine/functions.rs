@@ -9,7 +9,7 @@ use crate::accelerator::{self, Accelerator};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{Port, Unit};
-use crate::pci::{Bar, Config, Function, HostBridge, Identity, Msix, Root};
+use crate::pci::{Bar, ConfigSpace, Function, HostBridge, Identity, Msix, Root};
 use farfault_device_model::Config as Choices;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -47,7 +47,7 @@ impl Functions {
             functions: Vec::new(),
             pages: Vec::new(),
         };
-        let config = bus.config(HOST_BRIDGE, &HostBridge::IDENTITY, &[])?;
+        let config = bus.config(HOST_BRIDGE, &HostBridge::IDENTITY, Vec::new())?;
         bus.add(HOST_BRIDGE, Function::new(config, None, Arc::new(HostBridge)));
         Ok(bus)
     }
@@ -62,21 +62,13 @@ impl Functions {
         let port = |unit: &Arc<Unit>| {
             Arc::new(Port::new(Arc::clone(unit), u16::from(ACCELERATOR) << 3)) as _
         };
-        let msix = self.msix(accelerator::VECTORS, accelerator::MSIX_PENDING)?;
-        let device = Accelerator::new(
-            choices,
-            Arc::clone(&self.memory),
-            iommu.map(port),
-            Arc::clone(&msix),
-            Arc::clone(&self.interrupts) as _,
-        )
-        .map_err(MachineError::from)?;
-        let bar = accelerator::BAR_MSIX;
-        let mut config = self.config(ACCELERATOR, &accelerator::IDENTITY, &accelerator::BARS)?;
+        let msix = self.msix(accelerator::VECTORS)?;
+        let memory = Arc::clone(&self.memory);
+        let device = Accelerator::new(choices, memory, iommu.map(port), Arc::clone(&msix))?;
+        let mut config = self.config(ACCELERATOR, &accelerator::IDENTITY, device.bars())?;
         config.add_pcie();
-        config.add_msix(accelerator::VECTORS, bar, accelerator::MSIX_PENDING);
-        let function = Function::new(config, Some((bar, msix)), Arc::clone(&device) as _);
-        self.add(ACCELERATOR, function);
+        config.add_msix(msix.vectors());
+        self.add(ACCELERATOR, Function::new(config, Some(msix), Arc::clone(&device) as _));
         Ok(device)
     }
 
@@ -86,22 +78,19 @@ impl Functions {
         ports: Vec<(&'static str, UnixStream)>,
     ) -> Result<Console, MachineError> {
         let failed = |source: io::Error| MachineError::Host { what: "make the console", source };
-        let msix = self.msix(transport::VECTORS, transport::MSIX_PENDING)?;
+        let msix = self.msix(transport::VECTORS)?;
         let transport = Transport::new(
             console::FEATURE_MULTIPORT,
             console::queue_count(ports.len()),
             console::device_config(ports.len()),
             Arc::clone(&self.memory),
             Arc::clone(&msix),
-            Arc::clone(&self.interrupts) as _,
         );
         let transport = Arc::new(transport.map_err(failed)?);
-        let bar = transport::BAR_MSIX;
-        let mut config = self.config(CONSOLE, &Transport::CONSOLE, &Transport::BARS)?;
+        let mut config = self.config(CONSOLE, &Transport::CONSOLE, transport.bars())?;
         transport.add_capabilities(&mut config);
-        config.add_msix(transport::VECTORS, bar, transport::MSIX_PENDING);
-        let function = Function::new(config, Some((bar, msix)), Arc::clone(&transport) as _);
-        self.add(CONSOLE, function);
+        config.add_msix(msix.vectors());
+        self.add(CONSOLE, Function::new(config, Some(msix), Arc::clone(&transport) as _));
         Console::new(transport, ports).map_err(failed)
     }
 
@@ -120,12 +109,12 @@ impl Functions {
         &mut self,
         device: u8,
         identity: &Identity,
-        bars: &[Bar],
-    ) -> Result<Config, MachineError> {
+        bars: Vec<Bar>,
+    ) -> Result<ConfigSpace, MachineError> {
         let page = memory::config_page()?;
         self.pages.push((layout::ECAM + (u64::from(device) << 15), Arc::clone(&page)));
-        let mut config = Config::new(page, identity, bars);
-        for bar in bars {
+        let mut config = ConfigSpace::new(page, identity, bars);
+        for bar in config.bars().to_vec() {
             let place = self.window.allocate(bar.size, bar.size, AllocPolicy::FirstMatch);
             let place = place.map_err(|_| MachineError::Internal("BARs outgrow their window"))?;
             config.place(bar.index, place.start());
@@ -133,8 +122,8 @@ impl Functions {
         Ok(config)
     }
 
-    fn msix(&self, vectors: u16, pending: u32) -> Result<Arc<Msix>, MachineError> {
-        let sender = self.interrupts.vectors(vectors)?;
-        Ok(Arc::new(Msix::new(vectors, pending.into(), sender)))
+    fn msix(&self, vectors: u16) -> Result<Arc<Msix>, MachineError> {
+        let sinks = (0..vectors).map(|_| self.interrupts.vector());
+        Ok(Arc::new(Msix::new(sinks.collect::<Result<_, _>>()?)))
     }
 }

@@ -3,13 +3,13 @@
 //! MSI-X vector in use, the table of routes behind them, and ioeventfds.
 
 use super::error::MachineError;
-use crate::pci::{EventRegistry, Message, MessageSender};
+use crate::pci::{EventRegistry, Message, MessageSink};
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KvmIrqRouting,
     kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1 as Route, kvm_irq_routing_irqchip,
     kvm_irq_routing_msi, kvm_irq_routing_msi__bindgen_ty_1 as MsiTail,
 };
-use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
+use kvm_ioctls::{Error, IoEventAddress, NoDatamatch, VmFd};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -49,18 +49,13 @@ impl Interrupts {
         self.line(pin)
     }
 
-    /// Irqfds for `count` MSI-X vectors of one function.
-    pub fn vectors(
-        self: &Arc<Interrupts>,
-        count: u16,
-    ) -> Result<Box<dyn MessageSender>, MachineError> {
+    /// An irqfd for one more MSI-X vector.
+    pub fn vector(self: &Arc<Interrupts>) -> Result<Box<dyn MessageSink>, MachineError> {
         let mut routes = self.routes.lock();
-        let first = routes.lines.len();
-        for _ in 0..count {
-            let event = self.line(IO_APIC_PINS + routes.lines.len() as u32)?;
-            routes.lines.push(Line { event, message: Message::default() });
-        }
-        Ok(Box::new(Vectors { interrupts: Arc::clone(self), first }))
+        let index = routes.lines.len();
+        let event = self.line(IO_APIC_PINS + index as u32)?;
+        routes.lines.push(Line { event, message: Message::default() });
+        Ok(Box::new(Vector { interrupts: Arc::clone(self), index }))
     }
 
     /// Lets writes to a port vanish in the kernel, without an exit. KVM keeps
@@ -81,17 +76,22 @@ impl Interrupts {
             .map_err(|error| MachineError::kvm("make an irqfd", error))?;
         Ok(event)
     }
+}
 
-    fn update(&self, routes: &mut Routes) {
+impl Routes {
+    /// Has `set` give the whole table to KVM, if it does not know it yet. What it
+    /// refuses (it may lack memory for the moment) it is given again with the next
+    /// message; until then messages go as they went before.
+    fn settle(&mut self, set: impl FnOnce(&KvmIrqRouting) -> Result<(), Error>) {
+        if !self.stale {
+            return;
+        }
         let pins = (0..IO_APIC_PINS).map(pin_route);
-        let lines = (IO_APIC_PINS..).zip(&routes.lines);
+        let lines = (IO_APIC_PINS..).zip(&self.lines);
         let entries: Vec<_> =
             pins.chain(lines.map(|(gsi, line)| message_route(gsi, line.message))).collect();
-        // KVM refuses a message that no local APIC could receive. Such a
-        // message goes nowhere, as on a real bus; it is not our error.
         let table = KvmIrqRouting::from_entries(&entries).ok();
-        let taken = table.is_some_and(|table| self.vm.set_gsi_routing(&table).is_ok());
-        routes.stale = !taken;
+        self.stale = table.is_none_or(|table| set(&table).is_err());
     }
 }
 
@@ -112,28 +112,26 @@ fn message_route(gsi: u32, message: Message) -> kvm_irq_routing_entry {
     kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_MSI, u, ..Default::default() }
 }
 
-/// The vectors of one function among all.
-struct Vectors {
+/// One vector among all.
+struct Vector {
     interrupts: Arc<Interrupts>,
-    first: usize,
+    index: usize,
 }
 
-impl MessageSender for Vectors {
-    fn program(&self, vector: u16, message: Message) {
+impl MessageSink for Vector {
+    fn program(&self, message: Message) {
         let mut routes = self.interrupts.routes.lock();
-        let Some(line) = routes.lines.get_mut(self.first + usize::from(vector)) else { return };
+        let Some(line) = routes.lines.get_mut(self.index) else { return };
         if line.message != message {
             line.message = message;
             routes.stale = true;
         }
     }
 
-    fn send(&self, vector: u16) {
+    fn send(&self) {
         let mut routes = self.interrupts.routes.lock();
-        if routes.stale {
-            self.interrupts.update(&mut routes);
-        }
-        if let Some(line) = routes.lines.get(self.first + usize::from(vector)) {
+        routes.settle(|table| self.interrupts.vm.set_gsi_routing(table));
+        if let Some(line) = routes.lines.get(self.index) {
             // Fails only if the counter is full, so the message is on its way.
             let _ = line.event.write(1);
         }
@@ -151,3 +149,7 @@ impl EventRegistry for Interrupts {
         self.vm.unregister_ioevent(event, &address, NoDatamatch).map_err(io::Error::from)
     }
 }
+
+#[cfg(test)]
+#[path = "interrupts_test.rs"]
+mod tests;

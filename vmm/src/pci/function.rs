@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A PCI function: a configuration space, MSI-X, and the device behind them.
 //! Here the guest's writes to the configuration space become what the device
-//! must hear of: bus mastering, moved BARs, reset.
+//! must hear of (bus mastering, reset) and what the machine must (moved BARs).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::config::{Bar, Config};
+use super::bar::{Backing, Bar, BarMove};
+use super::config_space::ConfigSpace;
 use super::msix::Msix;
 
 /// What a device behind a function does. Every method can be called from any
 /// vCPU at any time.
-pub trait Device: Send + Sync {
+pub trait PciDevice: Send + Sync {
     /// Reads `data.len()` bytes (1 to 8) at an offset of a BAR.
     fn read(&self, bar: usize, offset: u64, data: &mut [u8]);
     /// Writes bytes (1 to 8) at an offset of a BAR.
     fn write(&self, bar: usize, offset: u64, data: &[u8]);
     /// The device may access memory, or has to stop doing so before this returns.
     fn set_bus_master(&self, on: bool);
-    /// A BAR answers at another address, or at none.
-    fn moved(&self, bar: usize, address: Option<u64>);
     /// Function-level reset; bus mastering is already off.
     fn reset(&self);
 }
@@ -31,28 +30,29 @@ const NOWHERE: u64 = u64::MAX;
 
 /// One function of the bus.
 pub struct Function {
-    config: Mutex<Config>,
-    places: Vec<Place>,
-    msix: Option<(usize, Arc<Msix>)>,
-    device: Arc<dyn Device>,
+    config: Mutex<ConfigSpace>,
+    bars: Vec<DecodedBar>,
+    msix: Option<Arc<Msix>>,
+    device: Arc<dyn PciDevice>,
 }
 
 /// A BAR and where it answers; what an MMIO access is looked up in.
-struct Place {
-    bar: Bar,
+struct DecodedBar {
+    bar: Arc<Bar>,
     address: AtomicU64,
 }
 
 impl Function {
-    /// Puts a function together; `msix` comes with the BAR that holds its table.
+    /// Puts a function together.
     pub fn new(
-        config: Config,
-        msix: Option<(usize, Arc<Msix>)>,
-        device: Arc<dyn Device>,
+        config: ConfigSpace,
+        msix: Option<Arc<Msix>>,
+        device: Arc<dyn PciDevice>,
     ) -> Function {
-        let place = |bar: &Bar| Place { bar: *bar, address: AtomicU64::new(NOWHERE) };
-        let places = config.bars().iter().map(place).collect();
-        Function { config: Mutex::new(config), places, msix, device }
+        let nowhere =
+            |bar: &Arc<Bar>| DecodedBar { bar: Arc::clone(bar), address: AtomicU64::new(NOWHERE) };
+        let bars = config.bars().iter().map(nowhere).collect();
+        Function { config: Mutex::new(config), bars, msix, device }
     }
 
     /// Reads the configuration space.
@@ -60,8 +60,10 @@ impl Function {
         self.config.lock().read(offset, data);
     }
 
-    /// Writes the configuration space and does what follows from it.
-    pub fn write_config(&self, offset: usize, data: &[u8]) {
+    /// Writes the configuration space and does what follows from it here; what
+    /// follows elsewhere is returned.
+    #[must_use]
+    pub fn write_config(&self, offset: usize, data: &[u8]) -> Vec<BarMove> {
         // Held throughout, so that two vCPUs' writes take effect in the order
         // in which they were made. No device ever asks for this lock.
         let mut config = self.config.lock();
@@ -75,19 +77,26 @@ impl Function {
         }
         if reset {
             self.device.reset();
-            if let Some((_, msix)) = &self.msix {
+        }
+        if let Some(msix) = &self.msix {
+            if reset {
                 msix.reset();
             }
+            let (enabled, all_masked) = config.msix_control();
+            msix.configure(enabled, all_masked, config.bus_master());
         }
-        self.follow(&config);
+        self.bars.iter().filter_map(|decoded| decoded.follow(&config)).collect()
     }
 
     /// The device's BAR access at `address`, if it is one.
     pub fn read_memory(&self, address: u64, data: &mut [u8]) -> bool {
         let Some((bar, offset)) = self.find(address) else { return false };
-        match &self.msix {
-            Some((msix_bar, msix)) if *msix_bar == bar => msix.read(offset, data),
-            _ => self.device.read(bar, offset, data),
+        match (bar.at(offset).map(|area| (&area.backing, &area.range)), &self.msix) {
+            (Some((Backing::MsixTable, range)), Some(msix)) => {
+                msix.read(offset - range.start, data);
+            }
+            (Some(_), _) => self.device.read(bar.index, offset, data),
+            (None, _) => data.fill(0xff),
         }
         true
     }
@@ -95,32 +104,31 @@ impl Function {
     /// The device's BAR access at `address`, if it is one.
     pub fn write_memory(&self, address: u64, data: &[u8]) -> bool {
         let Some((bar, offset)) = self.find(address) else { return false };
-        match &self.msix {
-            Some((msix_bar, msix)) if *msix_bar == bar => msix.write(offset, data),
-            _ => self.device.write(bar, offset, data),
+        match (bar.at(offset).map(|area| (&area.backing, &area.range)), &self.msix) {
+            (Some((Backing::MsixTable, range)), Some(msix)) => {
+                msix.write(offset - range.start, data);
+            }
+            (Some(_), _) => self.device.write(bar.index, offset, data),
+            (None, _) => {}
         }
         true
     }
 
-    fn follow(&self, config: &Config) {
-        if let Some((_, msix)) = &self.msix {
-            let (enabled, all_masked) = config.msix_control();
-            msix.configure(enabled, all_masked, config.bus_master());
-        }
-        for place in &self.places {
-            let address = config.decoded(&place.bar);
-            let new = address.unwrap_or(NOWHERE);
-            if place.address.swap(new, Ordering::AcqRel) != new {
-                self.device.moved(place.bar.index, address);
-            }
-        }
-    }
-
-    fn find(&self, address: u64) -> Option<(usize, u64)> {
-        self.places.iter().find_map(|place| {
-            let base = place.address.load(Ordering::Acquire);
+    fn find(&self, address: u64) -> Option<(&Bar, u64)> {
+        self.bars.iter().find_map(|DecodedBar { bar, address: base }| {
+            let base = base.load(Ordering::Acquire);
             let offset = address.checked_sub(base)?;
-            (base != NOWHERE && offset < place.bar.size).then_some((place.bar.index, offset))
+            (base != NOWHERE && offset < bar.size).then_some((bar.as_ref(), offset))
         })
+    }
+}
+
+impl DecodedBar {
+    /// Answers where `config` says; the move, if it is one.
+    fn follow(&self, config: &ConfigSpace) -> Option<BarMove> {
+        let to = config.decoded(&self.bar);
+        let from = self.address.swap(to.unwrap_or(NOWHERE), Ordering::AcqRel);
+        let from = (from != NOWHERE).then_some(from);
+        (from != to).then(|| BarMove { bar: Arc::clone(&self.bar), from, to })
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
-use super::events::BarEvents;
-use super::function::Function;
-use super::root::Root;
-use super::test_doubles::{Recorder, Registry, Sent, Told, function};
+use super::bar::BarMove;
+use super::test_doubles::{Recorder, Registry, Sent, Sink, TABLE, Told, VECTORS, config, function};
+use super::{AddressMap, Area, Backing, Bar, Function, Msix, Root};
 
 const COMMAND: usize = 0x04;
 const MEMORY: u8 = 1 << 1;
@@ -17,84 +16,73 @@ const MASTER: u8 = 1 << 2;
 const DEVICE_CONTROL: usize = 0x40 + 8;
 const MSIX_CONTROL: usize = 0x7c + 2;
 
+/// A write to configuration space and the moves that come of it: BAR, from, to.
+fn write(
+    function: &Function,
+    offset: usize,
+    data: &[u8],
+) -> Vec<(usize, Option<u64>, Option<u64>)> {
+    let moves = function.write_config(offset, data);
+    moves.iter().map(|moved| (moved.bar.index, moved.from, moved.to)).collect()
+}
+
 fn place(function: &Function, register: usize, address: u64) {
-    function.write_config(register, &(address as u32).to_le_bytes());
-    function.write_config(register + 4, &((address >> 32) as u32).to_le_bytes());
+    assert_eq!(write(function, register, &(address as u32).to_le_bytes()), []);
+    assert_eq!(write(function, register + 4, &((address >> 32) as u32).to_le_bytes()), []);
 }
 
-fn placed() -> (Function, Arc<Recorder>, super::test_doubles::Sender) {
-    let (function, device, sender) = function();
-    place(&function, 0x10, 0xc000_0000);
-    place(&function, 0x18, 0xc000_4000);
-    place(&function, 0x20, 16 << 30);
-    function.write_config(COMMAND, &[MEMORY | MASTER]);
-    (function, device, sender)
-}
+const SMALL: u64 = 0xc000_0000;
+const LARGE: u64 = 16 << 30;
 
-#[test]
-fn enabling_memory_moves_all_bars_at_once() {
-    let (_function, device, _) = placed();
-    assert_eq!(
-        device.take(),
-        [
-            Told::BusMaster(true),
-            Told::Moved(0, Some(0xc000_0000)),
-            Told::Moved(2, Some(0xc000_4000)),
-            Told::Moved(4, Some(16 << 30)),
-        ]
-    );
+/// A function that answers at these addresses.
+fn placed() -> (Function, Arc<Recorder>, Sink) {
+    let (function, device, sink) = function();
+    place(&function, 0x10, SMALL);
+    place(&function, 0x20, LARGE);
+    let moves = write(&function, COMMAND, &[MEMORY | MASTER]);
+    assert_eq!(moves, [(0, None, Some(SMALL)), (4, None, Some(LARGE))]);
+    assert_eq!(device.take(), [Told::BusMaster(true)]);
+    (function, device, sink)
 }
 
 #[test]
-fn accesses_reach_the_bar_that_is_there() {
-    let (function, device, _) = placed();
-    device.take();
-    assert!(function.write_memory(0xc000_3fff, &[1]));
-    assert!(function.read_memory((16 << 30) + 8, &mut [0; 8]));
-    assert!(!function.read_memory(0xbfff_ffff, &mut [0]));
-    assert!(!function.read_memory(u64::MAX, &mut [0]));
-    assert_eq!(device.take(), [Told::Write(0, 0x3fff, vec![1]), Told::Read(4, 8, 8)]);
-}
-
-#[test]
-fn the_msix_bar_never_reaches_the_device() {
-    let (function, device, sender) = placed();
-    device.take();
-    assert!(function.write_memory(0xc000_400c, &[0; 4]));
-    assert_eq!(device.take(), []);
-    assert_eq!(sender.take().len(), 1);
+fn accesses_reach_what_is_there() {
+    let (function, device, sink) = placed();
+    let mut bytes = [0; 4];
+    assert!(function.write_memory(SMALL + 0xfff, &[1]));
+    assert!(function.read_memory(LARGE + 8, &mut [0; 8]));
+    assert!(!function.read_memory(SMALL - 1, &mut bytes));
+    assert!(!function.read_memory(u64::MAX, &mut bytes));
+    assert_eq!(device.take(), [Told::Write(0, 0xfff, vec![1]), Told::Read(4, 8, 8)]);
+    // The MSI-X table is not the device's.
+    assert!(function.write_memory(SMALL + TABLE + 12, &[0; 4]));
+    assert_eq!(sink.take().len(), 1);
+    assert!(function.read_memory(SMALL + TABLE + 12, &mut bytes));
+    assert_eq!(bytes, [0; 4]);
+    // Between areas is nothing.
+    assert!(function.read_memory(SMALL + 0x1000, &mut bytes));
+    assert!(function.write_memory(SMALL + 0x1000, &bytes));
+    assert_eq!((bytes, device.take()), ([0xff; 4], vec![]));
 }
 
 #[test]
 fn a_bar_follows_its_register_and_vanishes_with_memory_decoding() {
-    let (function, device, _) = placed();
-    device.take();
-    function.write_config(0x10, &0xd000_0000u32.to_le_bytes());
-    assert_eq!(device.take(), [Told::Moved(0, Some(0xd000_0000))]);
+    let (function, _, _) = placed();
+    let moved = write(&function, 0x10, &0xd000_0000u32.to_le_bytes());
+    assert_eq!(moved, [(0, Some(SMALL), Some(0xd000_0000))]);
     assert!(function.read_memory(0xd000_0000, &mut [0]));
-    assert!(!function.read_memory(0xc000_0000, &mut [0]));
-    function.write_config(COMMAND, &[MASTER]);
+    assert!(!function.read_memory(SMALL, &mut [0]));
+    let gone = write(&function, COMMAND, &[MASTER]);
+    assert_eq!(gone, [(0, Some(0xd000_0000), None), (4, Some(LARGE), None)]);
     assert!(!function.read_memory(0xd000_0000, &mut [0]));
 }
 
 #[test]
 fn a_function_level_reset_stops_access_first() {
-    let (function, device, sender) = placed();
-    function.write_config(MSIX_CONTROL, &[0, 0x80]);
-    function.write_memory(0xc000_400c, &[0; 4]);
-    device.take();
-    sender.take();
-    function.write_config(DEVICE_CONTROL, &0x8000u16.to_le_bytes());
-    assert_eq!(
-        device.take(),
-        [
-            Told::BusMaster(false),
-            Told::Reset,
-            Told::Moved(0, None),
-            Told::Moved(2, None),
-            Told::Moved(4, None),
-        ]
-    );
+    let (function, device, _) = placed();
+    let moves = write(&function, DEVICE_CONTROL, &0x8000u16.to_le_bytes());
+    assert_eq!(moves, [(0, Some(SMALL), None), (4, Some(LARGE), None)]);
+    assert_eq!(device.take(), [Told::BusMaster(false), Told::Reset]);
     let mut command = [0xff; 2];
     function.read_config(COMMAND, &mut command);
     assert_eq!(command, [0, 0]);
@@ -102,17 +90,17 @@ fn a_function_level_reset_stops_access_first() {
 
 #[test]
 fn messages_wait_for_the_function_to_be_allowed_to_send() {
-    let (device, sender) = (Arc::new(Recorder::default()), super::test_doubles::Sender::default());
-    let msix = Arc::new(super::Msix::new(3, 0x800, Box::new(sender.clone())));
-    let config = super::test_doubles::config();
-    let function = Function::new(config, Some((2, Arc::clone(&msix))), device as _);
-    function.write_config(MSIX_CONTROL, &[0, 0x80]);
+    let sink = Sink::default();
+    let msix = Arc::new(Msix::new(sink.vectors(VECTORS)));
+    let device = Arc::new(Recorder::default());
+    let function = Function::new(config(), Some(Arc::clone(&msix)), device as _);
+    write(&function, MSIX_CONTROL, &[0, 0x80]);
     msix.write(12, &[0; 4]);
-    sender.take();
+    sink.take();
     msix.signal(0);
-    assert_eq!(sender.take(), []);
-    function.write_config(COMMAND, &[MASTER]);
-    assert_eq!(sender.take(), [Sent::Sent(0)]);
+    assert_eq!(sink.take(), []);
+    write(&function, COMMAND, &[MASTER]);
+    assert_eq!(sink.take(), [Sent::Sent(0)]);
 }
 
 #[test]
@@ -128,22 +116,27 @@ fn the_root_finds_functions_by_number_and_nothing_elsewhere() {
     assert_eq!(read(0), u32::MAX, "another device");
     assert_eq!(read(1 << 15 | 1 << 12), u32::MAX, "another function");
     assert_eq!(read(1 << 20 | 1 << 15), u32::MAX, "another bus");
-    root.write_config(2 << 15, &[0xff; 4]);
+    assert!(root.write_config(2 << 15, &[0xff; 4]).is_empty());
     assert!(!root.write_memory(0xc000_0000, &[0]));
 }
 
 #[test]
-fn events_follow_their_bar() {
-    let event = || EventFd::new(0).unwrap();
+fn doorbells_follow_their_bar() {
+    let events = (0..2).map(|_| Arc::new(EventFd::new(0).unwrap())).collect();
+    let backing = Backing::Doorbells { stride: 0x1000, events };
+    let areas = vec![Area { range: 0..0x4000, backing }];
+    let bar = Arc::new(Bar { index: 4, size: 0x4000, prefetchable: false, areas });
     let registry = Arc::new(Registry { refused: Some(0x9000), ..Registry::default() });
-    let events = BarEvents::new(Arc::clone(&registry) as _, vec![(0, event()), (0x1000, event())]);
-    let attached = || registry.attached.lock().clone();
-    events.moved(Some(0x4000));
-    assert_eq!(attached(), [0x4000, 0x5000]);
-    events.moved(Some(0x8000));
-    assert_eq!(attached(), [0x8000], "one address is refused, the other is not");
-    events.moved(None);
-    assert_eq!(attached(), [0; 0]);
-    events.moved(Some(u64::MAX - 0xfff));
-    assert_eq!(attached(), [u64::MAX - 0xfff], "an address that overflows is left out");
+    let mut map = AddressMap::new(Arc::clone(&registry) as _);
+    let mut from = None;
+    let mut follow = |to| {
+        map.follow(vec![BarMove { bar: Arc::clone(&bar), from, to }]);
+        from = to;
+        registry.attached.lock().clone()
+    };
+    assert_eq!(follow(Some(0x4000)), [0x4000, 0x5000]);
+    assert_eq!(follow(Some(0x8000)), [0x8000], "one address is refused, the other is not");
+    assert_eq!(follow(None), [0; 0]);
+    let last = u64::MAX - 0xfff;
+    assert_eq!(follow(Some(last)), [last], "an address that overflows is left out");
 }

@@ -4,14 +4,15 @@
 //! ECAM window. It knows neither KVM nor any device; both come in through
 //! small traits.
 
-mod config;
-mod events;
+mod address_map;
+mod bar;
+mod config_space;
 mod function;
 mod msix;
 mod root;
 
 #[cfg(test)]
-mod config_test;
+mod config_space_test;
 #[cfg(test)]
 mod function_test;
 #[cfg(test)]
@@ -19,10 +20,11 @@ mod msix_test;
 #[cfg(test)]
 pub mod test_doubles;
 
-pub use config::{Bar, Config, Identity};
-pub use events::{BarEvents, EventRegistry};
-pub use function::{Device, Function};
-pub use msix::{Message, MessageSender, Msix, NO_VECTOR};
+pub use address_map::{AddressMap, EventRegistry};
+pub use bar::{Area, Backing, Bar};
+pub use config_space::{ConfigSpace, Identity};
+pub use function::{Function, PciDevice};
+pub use msix::{MSIX_BYTES, Message, MessageSink, Msix, NO_VECTOR};
 pub use root::{HostBridge, Root};
 
 /// Bytes of a function's configuration space.

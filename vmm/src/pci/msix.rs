@@ -9,6 +9,11 @@ use parking_lot::Mutex;
 /// "No vector": what a driver writes to disconnect an event from MSI-X.
 pub const NO_VECTOR: u16 = 0xffff;
 
+/// Where the pending bits are behind the start of the table: in a page of their own.
+pub const PENDING: u64 = 0x1000;
+/// Bytes that the two take in a BAR.
+pub const MSIX_BYTES: u64 = 2 * PENDING;
+
 const ENTRY_SIZE: u64 = 16;
 const CONTROL_MASKED: u32 = 1;
 
@@ -21,50 +26,49 @@ pub struct Message {
     pub data: u32,
 }
 
-/// Carries messages of one function to the interrupt controllers.
-pub trait MessageSender: Send + Sync {
-    /// From now on this is the message of `vector`. Called for each vector
-    /// that the guest unmasks, long before the first message as a rule: an
-    /// implementation does well to leave costly work to [`MessageSender::send`].
-    fn program(&self, vector: u16, message: Message);
-    /// Sends the message of `vector`.
-    fn send(&self, vector: u16);
+/// Where the messages of one vector go.
+pub trait MessageSink: Send + Sync {
+    /// From now on this is the message. Called when the guest unmasks the vector,
+    /// long before the first message as a rule: an implementation does well to
+    /// leave costly work to [`MessageSink::send`].
+    fn program(&self, message: Message);
+    /// Sends it.
+    fn send(&self);
 }
 
 /// The vectors of one function.
 pub struct Msix {
-    sender: Box<dyn MessageSender>,
-    pending_offset: u64,
-    state: Mutex<State>,
+    state: Mutex<MsixState>,
     sent: AtomicU64,
 }
 
-#[derive(Default)]
-struct State {
+struct MsixState {
     enabled: bool,
     all_masked: bool,
     bus_master: bool,
     vectors: Vec<Vector>,
 }
 
-#[derive(Clone, Copy)]
 struct Vector {
+    sink: Box<dyn MessageSink>,
     message: Message,
     masked: bool,
     pending: bool,
 }
 
-impl Vector {
-    const RESET: Vector =
-        Vector { message: Message { address: 0, data: 0 }, masked: true, pending: false };
-}
-
 impl Msix {
-    /// A table of `vectors` masked entries, with the pending bits at
-    /// `pending_offset` of the BAR.
-    pub fn new(vectors: u16, pending_offset: u64, sender: Box<dyn MessageSender>) -> Msix {
-        let state = State { vectors: vec![Vector::RESET; vectors.into()], ..State::default() };
-        Msix { sender, pending_offset, state: Mutex::new(state), sent: AtomicU64::new(0) }
+    /// A table with a masked entry for each of `sinks`.
+    pub fn new(sinks: Vec<Box<dyn MessageSink>>) -> Msix {
+        let vector =
+            |sink| Vector { sink, message: Message::default(), masked: true, pending: false };
+        let vectors = sinks.into_iter().map(vector).collect();
+        let state = MsixState { enabled: false, all_masked: false, bus_master: false, vectors };
+        Msix { state: Mutex::new(state), sent: AtomicU64::new(0) }
+    }
+
+    /// How many there are.
+    pub fn vectors(&self) -> u16 {
+        self.state.lock().vectors.len() as u16
     }
 
     /// Sends the message of `vector`, or keeps it pending while it is masked.
@@ -91,7 +95,9 @@ impl Msix {
     pub fn reset(&self) {
         let mut state = self.state.lock();
         (state.enabled, state.all_masked, state.bus_master) = (false, false, false);
-        state.vectors.fill(Vector::RESET);
+        for vector in &mut state.vectors {
+            (vector.message, vector.masked, vector.pending) = (Message::default(), true, false);
+        }
     }
 
     /// Messages sent so far.
@@ -99,7 +105,7 @@ impl Msix {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Reads the BAR. The specification knows aligned accesses of 4 and 8
+    /// Reads the table or the pending bits. The specification knows aligned accesses of 4 and 8
     /// bytes; others read as ones.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         if !is_register_access(offset, data.len()) {
@@ -108,12 +114,12 @@ impl Msix {
         }
         let state = self.state.lock();
         for (i, chunk) in data.chunks_exact_mut(4).enumerate() {
-            let value = self.register(&state, offset + 4 * i as u64);
+            let value = register(&state, offset + 4 * i as u64);
             chunk.copy_from_slice(&value.to_le_bytes());
         }
     }
 
-    /// Writes the BAR; accesses that the specification does not know and
+    /// Writes the table; accesses that the specification does not know and
     /// writes to the pending bits do nothing.
     pub fn write(&self, offset: u64, data: &[u8]) {
         if !is_register_access(offset, data.len()) {
@@ -124,41 +130,38 @@ impl Msix {
             let value = chunk.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
             set_register(&mut state, offset + 4 * i as u64, value);
         }
-        let index = (offset / ENTRY_SIZE) as usize;
-        if let Some(vector) = state.vectors.get(index).filter(|vector| !vector.masked) {
-            self.sender.program(index as u16, vector.message);
+        let vector = state.vectors.get((offset / ENTRY_SIZE) as usize);
+        if let Some(vector) = vector.filter(|vector| !vector.masked) {
+            vector.sink.program(vector.message);
         }
         self.deliver(&mut state);
     }
 
     /// Sends every pending message that nothing holds back. The lock on the
     /// state is held, so a message goes out as it is programmed at that moment.
-    fn deliver(&self, state: &mut State) {
+    fn deliver(&self, state: &mut MsixState) {
         if !state.enabled || state.all_masked || !state.bus_master {
             return;
         }
-        for (index, vector) in state.vectors.iter_mut().enumerate() {
+        for vector in &mut state.vectors {
             if vector.pending && !vector.masked {
                 vector.pending = false;
                 self.sent.fetch_add(1, Ordering::Relaxed);
-                self.sender.send(index as u16);
+                vector.sink.send();
             }
         }
     }
+}
 
-    fn register(&self, state: &State, offset: u64) -> u32 {
-        let Some(vector) = state.vectors.get((offset / ENTRY_SIZE) as usize) else {
-            return match offset.checked_sub(self.pending_offset) {
-                Some(offset) => pending_bits(state, offset),
-                None => 0,
-            };
-        };
-        match offset % ENTRY_SIZE {
-            0 => vector.message.address as u32,
-            4 => (vector.message.address >> 32) as u32,
-            8 => vector.message.data,
-            _ => u32::from(vector.masked),
-        }
+fn register(state: &MsixState, offset: u64) -> u32 {
+    let Some(vector) = state.vectors.get((offset / ENTRY_SIZE) as usize) else {
+        return offset.checked_sub(PENDING).map_or(0, |offset| pending_bits(state, offset));
+    };
+    match offset % ENTRY_SIZE {
+        0 => vector.message.address as u32,
+        4 => (vector.message.address >> 32) as u32,
+        8 => vector.message.data,
+        _ => u32::from(vector.masked),
     }
 }
 
@@ -166,13 +169,13 @@ fn is_register_access(offset: u64, size: usize) -> bool {
     (size == 4 || size == 8) && offset.is_multiple_of(size as u64)
 }
 
-fn pending_bits(state: &State, offset: u64) -> u32 {
+fn pending_bits(state: &MsixState, offset: u64) -> u32 {
     let first = (offset as usize).saturating_mul(8);
     let vectors = state.vectors.iter().skip(first).take(32);
     vectors.enumerate().fold(0, |bits, (i, vector)| bits | u32::from(vector.pending) << i)
 }
 
-fn set_register(state: &mut State, offset: u64, value: u32) {
+fn set_register(state: &mut MsixState, offset: u64, value: u32) {
     let Some(vector) = state.vectors.get_mut((offset / ENTRY_SIZE) as usize) else { return };
     let address = &mut vector.message.address;
     match offset % ENTRY_SIZE {

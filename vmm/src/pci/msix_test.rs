@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! MSI-X: what is sent, when, and what stays pending.
 
-use super::msix::{Message, Msix};
-use super::test_doubles::{PENDING, Sender, Sent, VECTORS};
+use super::msix::{Message, Msix, PENDING};
+use super::test_doubles::{Sent, Sink, VECTORS};
 
 const FIRST: Message = Message { address: 0x1_fee0_1000, data: 0x4021 };
 
-fn msix() -> (Msix, Sender) {
-    let sender = Sender::default();
-    (Msix::new(VECTORS, PENDING.into(), Box::new(sender.clone())), sender)
+fn msix() -> (Msix, Sink) {
+    let sink = Sink::default();
+    (Msix::new(sink.vectors(VECTORS)), sink)
 }
 
 fn program(msix: &Msix, vector: u64, message: Message) {
@@ -41,84 +41,84 @@ fn vectors_begin_masked_and_read_back_what_was_written() {
 
 #[test]
 fn a_message_is_programmed_when_its_vector_is_unmasked_and_then_sent() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
     program(&msix, 1, FIRST);
-    assert_eq!(sender.take(), []);
+    assert_eq!(sink.take(), []);
     mask(&msix, 1, false);
-    assert_eq!(sender.take(), [Sent::Programmed(1, FIRST)]);
+    assert_eq!(sink.take(), [Sent::Programmed(1, FIRST)]);
     msix.signal(1);
     msix.signal(1);
-    assert_eq!(sender.take(), [Sent::Sent(1), Sent::Sent(1)]);
+    assert_eq!(sink.take(), [Sent::Sent(1), Sent::Sent(1)]);
     assert_eq!(msix.sent(), 2);
 }
 
 #[test]
 fn a_message_changed_while_unmasked_is_programmed_again() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
     program(&msix, 0, FIRST);
     mask(&msix, 0, false);
-    sender.take();
+    sink.take();
     msix.write(8, &7u32.to_le_bytes());
-    assert_eq!(sender.take(), [Sent::Programmed(0, Message { data: 7, ..FIRST })]);
+    assert_eq!(sink.take(), [Sent::Programmed(0, Message { data: 7, ..FIRST })]);
 }
 
 #[test]
 fn a_masked_vector_is_pending_and_sent_once_when_unmasked() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
     msix.signal(2);
     msix.signal(2);
-    assert_eq!(sender.take(), []);
-    assert_eq!(read_u32(&msix, PENDING.into()), 0b100);
+    assert_eq!(sink.take(), []);
+    assert_eq!(read_u32(&msix, PENDING), 0b100);
     mask(&msix, 2, false);
-    assert_eq!(sender.take(), [Sent::Programmed(2, Message::default()), Sent::Sent(2)]);
-    assert_eq!(read_u32(&msix, PENDING.into()), 0);
+    assert_eq!(sink.take(), [Sent::Programmed(2, Message::default()), Sent::Sent(2)]);
+    assert_eq!(read_u32(&msix, PENDING), 0);
 }
 
 #[test]
 fn the_function_mask_and_bus_mastering_hold_back_all() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     mask(&msix, 0, false);
-    sender.take();
+    sink.take();
     for (all_masked, bus_master) in [(true, true), (false, false)] {
         msix.configure(true, all_masked, bus_master);
         msix.signal(0);
-        assert_eq!(sender.take(), []);
+        assert_eq!(sink.take(), []);
         msix.configure(true, false, true);
-        assert_eq!(sender.take(), [Sent::Sent(0)]);
+        assert_eq!(sink.take(), [Sent::Sent(0)]);
     }
 }
 
 #[test]
 fn nothing_is_sent_or_kept_while_msix_is_off() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     mask(&msix, 0, false);
     msix.configure(false, false, true);
     msix.signal(0);
     msix.configure(true, false, true);
-    assert_eq!(sender.take(), [Sent::Programmed(0, Message::default())]);
+    assert_eq!(sink.take(), [Sent::Programmed(0, Message::default())]);
 }
 
 #[test]
 fn vectors_that_do_not_exist_are_ignored() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
     msix.signal(VECTORS);
     msix.signal(u16::MAX);
     mask(&msix, VECTORS.into(), false);
-    assert_eq!(sender.take(), []);
+    assert_eq!(sink.take(), []);
     assert_eq!(read_u32(&msix, 16 * u64::from(VECTORS)), 0);
 }
 
 #[test]
 fn pending_bits_are_read_only() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
-    msix.write(PENDING.into(), &[0xff; 4]);
-    assert_eq!(read_u32(&msix, PENDING.into()), 0);
-    assert_eq!(sender.take(), []);
+    msix.write(PENDING, &[0xff; 4]);
+    assert_eq!(read_u32(&msix, PENDING), 0);
+    assert_eq!(sink.take(), []);
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn odd_accesses_read_ones_and_write_nothing() {
 
 #[test]
 fn a_reset_masks_and_forgets() {
-    let (msix, sender) = msix();
+    let (msix, sink) = msix();
     msix.configure(true, false, true);
     program(&msix, 0, FIRST);
     msix.signal(0);
     msix.reset();
     msix.configure(true, false, true);
     mask(&msix, 0, false);
-    assert_eq!(sender.take(), [Sent::Programmed(0, Message::default())]);
+    assert_eq!(sink.take(), [Sent::Programmed(0, Message::default())]);
 }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::config::Identity;
-use super::function::{Device, Function};
+use super::bar::BarMove;
+use super::config_space::Identity;
+use super::function::{Function, PciDevice};
 
 /// Bus 0 with its devices, one function each.
 pub struct Root {
@@ -25,11 +26,10 @@ impl Root {
         }
     }
 
-    /// Writes the ECAM window.
-    pub fn write_config(&self, offset: u64, data: &[u8]) {
-        if let Some(function) = self.at(offset) {
-            function.write_config(register(offset), data);
-        }
+    /// Writes the ECAM window; BARs that move by it are the caller's to follow.
+    #[must_use]
+    pub fn write_config(&self, offset: u64, data: &[u8]) -> Vec<BarMove> {
+        self.at(offset).map_or(Vec::new(), |function| function.write_config(register(offset), data))
     }
 
     /// Reads the BAR at `address`; says whether there is one.
@@ -63,12 +63,11 @@ impl HostBridge {
         Identity { id: (0x1234, 0xfa00), subsystem: (0, 0), class: 0x06_0000, revision: 0 };
 }
 
-impl Device for HostBridge {
+impl PciDevice for HostBridge {
     fn read(&self, _bar: usize, _offset: u64, data: &mut [u8]) {
         data.fill(0xff);
     }
     fn write(&self, _bar: usize, _offset: u64, _data: &[u8]) {}
     fn set_bus_master(&self, _on: bool) {}
-    fn moved(&self, _bar: usize, _address: Option<u64>) {}
     fn reset(&self) {}
 }

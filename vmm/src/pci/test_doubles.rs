@@ -10,46 +10,63 @@ use vm_memory::MmapRegion;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{
-    Bar, CONFIG_SIZE, Config, Device, EventRegistry, Function, Identity, Message, MessageSender,
-    Msix,
+    Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, EventRegistry, Function, Identity, MSIX_BYTES,
+    Message, MessageSink, Msix, PciDevice,
 };
 
 pub const IDENTITY: Identity =
     Identity { id: (0x1234, 0x5678), subsystem: (0x1234, 1), class: 0x12_0000, revision: 3 };
 
-/// A small BAR, one for MSI-X, and one that only fits above 4 GiB.
-pub const BARS: [Bar; 3] = [
-    Bar { index: 0, size: 0x4000, prefetchable: false },
-    Bar { index: 2, size: 0x1000, prefetchable: false },
-    Bar { index: 4, size: 8 << 30, prefetchable: true },
-];
-
 pub const VECTORS: u16 = 3;
-pub const PENDING: u32 = 0x800;
+/// Where the MSI-X table of the test function is in its first BAR.
+pub const TABLE: u64 = 0x2000;
 
-/// What the sender was told.
+/// A small BAR with registers and MSI-X, and one that only fits above 4 GiB.
+pub fn bars() -> Vec<Bar> {
+    let large = 8 << 30;
+    let areas = vec![
+        Area { range: 0..0x1000, backing: Backing::Registers },
+        Area { range: TABLE..TABLE + MSIX_BYTES, backing: Backing::MsixTable },
+    ];
+    let all = vec![Area { range: 0..large, backing: Backing::Registers }];
+    vec![
+        Bar { index: 0, size: 0x4000, prefetchable: false, areas },
+        Bar { index: 4, size: large, prefetchable: true, areas: all },
+    ]
+}
+
+/// What happened to a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     Programmed(u16, Message),
     Sent(u16),
 }
 
+/// Where the messages of several vectors go.
 #[derive(Clone, Default)]
-pub struct Sender(pub Arc<Mutex<Vec<Sent>>>);
+pub struct Sink(Arc<Mutex<Vec<Sent>>>);
 
-impl Sender {
+impl Sink {
     /// What has happened since the last call.
     pub fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.0.lock())
     }
+
+    /// One for each of `count` vectors.
+    pub fn vectors(&self, count: u16) -> Vec<Box<dyn MessageSink>> {
+        let vector = |number| Box::new(VectorSink(self.clone(), number)) as _;
+        (0..count).map(vector).collect()
+    }
 }
 
-impl MessageSender for Sender {
-    fn program(&self, vector: u16, message: Message) {
-        self.0.lock().push(Sent::Programmed(vector, message));
+struct VectorSink(Sink, u16);
+
+impl MessageSink for VectorSink {
+    fn program(&self, message: Message) {
+        self.0.0.lock().push(Sent::Programmed(self.1, message));
     }
-    fn send(&self, vector: u16) {
-        self.0.lock().push(Sent::Sent(vector));
+    fn send(&self) {
+        self.0.0.lock().push(Sent::Sent(self.1));
     }
 }
 
@@ -81,7 +98,6 @@ pub enum Told {
     Read(usize, u64, usize),
     Write(usize, u64, Vec<u8>),
     BusMaster(bool),
-    Moved(usize, Option<u64>),
     Reset,
 }
 
@@ -95,7 +111,7 @@ impl Recorder {
     }
 }
 
-impl Device for Recorder {
+impl PciDevice for Recorder {
     fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
         data.fill(0x5a);
         self.0.lock().push(Told::Read(bar, offset, data.len()));
@@ -105,9 +121,6 @@ impl Device for Recorder {
     }
     fn set_bus_master(&self, on: bool) {
         self.0.lock().push(Told::BusMaster(on));
-    }
-    fn moved(&self, bar: usize, address: Option<u64>) {
-        self.0.lock().push(Told::Moved(bar, address));
     }
     fn reset(&self) {
         self.0.lock().push(Told::Reset);
@@ -120,17 +133,17 @@ pub fn page() -> Arc<MmapRegion> {
 }
 
 /// A configuration space with everything in it.
-pub fn config() -> Config {
-    let mut config = Config::new(page(), &IDENTITY, &BARS);
+pub fn config() -> ConfigSpace {
+    let mut config = ConfigSpace::new(page(), &IDENTITY, bars());
     config.add_pcie();
-    config.add_msix(VECTORS, 2, PENDING);
+    config.add_msix(VECTORS);
     config
 }
 
 /// A function, and what its device and its messages do.
-pub fn function() -> (Function, Arc<Recorder>, Sender) {
-    let (device, sender) = (Arc::new(Recorder::default()), Sender::default());
-    let msix = Arc::new(Msix::new(VECTORS, PENDING.into(), Box::new(sender.clone())));
-    let function = Function::new(config(), Some((2, msix)), Arc::clone(&device) as _);
-    (function, device, sender)
+pub fn function() -> (Function, Arc<Recorder>, Sink) {
+    let (device, sink) = (Arc::new(Recorder::default()), Sink::default());
+    let msix = Arc::new(Msix::new(sink.vectors(VECTORS)));
+    let function = Function::new(config(), Some(msix), Arc::clone(&device) as _);
+    (function, device, sink)
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::devices::virtio::test_driver::{MEMORY, Rig, SIZE, area, message};
 use crate::pci::test_doubles::Sent;
-use crate::pci::{Device, NO_VECTOR};
+use crate::pci::{NO_VECTOR, PciDevice};
 use proptest::prelude::*;
 use std::net::Shutdown;
 
@@ -163,10 +163,10 @@ fn the_end_of_the_guest_lets_out_what_was_never_kicked() {
 #[test]
 fn interrupts_come_with_the_vector_of_the_queue() {
     let mut rig = Rig::open();
-    rig.sender.take();
+    rig.sink.take();
     rig.send(1, b"x");
     rig.turn();
-    assert_eq!(rig.sender.take(), [Sent::Sent(1)]);
+    assert_eq!(rig.sink.take(), [Sent::Sent(1)]);
 }
 
 #[test]

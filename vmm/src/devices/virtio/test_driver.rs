@@ -4,8 +4,8 @@
 
 use super::console::{self, Console};
 use super::transport::{self, Transport};
-use crate::pci::test_doubles::{Registry, Sender};
-use crate::pci::{Device, Msix};
+use crate::pci::test_doubles::Sink;
+use crate::pci::{Msix, PciDevice};
 use event_manager::{EventManager, SubscriberId, SubscriberOps};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -25,7 +25,7 @@ const WRITE: u16 = 2;
 pub struct Rig {
     pub memory: Arc<GuestMemoryMmap>,
     pub transport: Arc<Transport>,
-    pub sender: Sender,
+    pub sink: Sink,
     pub host: Vec<UnixStream>,
     events: EventManager<Console>,
     id: SubscriberId,
@@ -37,8 +37,8 @@ impl Rig {
     /// A console that no driver has touched.
     pub fn new() -> Rig {
         let memory = Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap());
-        let sender = Sender::default();
-        let msix = Arc::new(Msix::new(transport::VECTORS, 0x800, Box::new(sender.clone())));
+        let sink = Sink::default();
+        let msix = Arc::new(Msix::new(sink.vectors(transport::VECTORS)));
         msix.configure(true, false, true);
         for vector in 0..2 {
             msix.write(16 * vector + 12, &[0; 4]);
@@ -50,7 +50,6 @@ impl Rig {
                 console::device_config(2),
                 Arc::clone(&memory),
                 msix,
-                Arc::new(Registry::default()),
             )
             .unwrap(),
         );
@@ -61,7 +60,7 @@ impl Rig {
         let mut events = EventManager::new().unwrap();
         let id = events.add_subscriber(console);
         transport.set_bus_master(true);
-        Rig { memory, transport, sender, host, events, id, available: [0; 6], used: [0; 6] }
+        Rig { memory, transport, sink, host, events, id, available: [0; 6], used: [0; 6] }
     }
 
     /// A console whose driver has set up all queues.

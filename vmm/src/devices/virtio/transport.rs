@@ -9,7 +9,9 @@
 use super::queues::{
     DriverState, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, VirtQueue,
 };
-use crate::pci::{Bar, BarEvents, Config, Device, EventRegistry, Identity, Msix, NO_VECTOR};
+use crate::pci::{
+    Area, Backing, Bar, ConfigSpace, Identity, MSIX_BYTES, Msix, NO_VECTOR, PciDevice,
+};
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
@@ -17,14 +19,9 @@ use virtio_queue::QueueT;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-/// BAR of the registers.
-const BAR_REGISTERS: usize = 0;
-const BAR_REGISTERS_SIZE: u64 = 0x4000;
-/// BAR of the MSI-X table.
-pub const BAR_MSIX: usize = 2;
-const BAR_MSIX_SIZE: u64 = 0x1000;
-/// Where the pending bits are in it.
-pub const MSIX_PENDING: u32 = 0x800;
+/// The only BAR.
+const BAR: usize = 0;
+const BAR_SIZE: u64 = 0x8000;
 /// One vector for changes of configuration, one for all queues. With one for
 /// each queue a guest would have to write five times as many table entries.
 pub const VECTORS: u16 = 2;
@@ -53,6 +50,7 @@ const ISR: u64 = 0x1000;
 const DEVICE_CONFIG: u64 = 0x2000;
 const NOTIFY: u64 = 0x3000;
 const NOTIFY_STRIDE: u64 = 4;
+const MSIX_TABLE: u64 = 0x4000;
 
 const CAPABILITY_VENDOR: u8 = 0x09;
 const FEATURE_EVENT_IDX: u64 = 1 << 29;
@@ -64,7 +62,7 @@ pub struct Transport {
     features: u64,
     device_config: Vec<u8>,
     memory: Arc<GuestMemoryMmap>,
-    notify: BarEvents,
+    kicks: Vec<Arc<EventFd>>,
     wake: EventFd,
 }
 
@@ -77,12 +75,6 @@ impl Transport {
         revision: 1,
     };
 
-    /// The BARs of the function.
-    pub const BARS: [Bar; 2] = [
-        Bar { index: BAR_REGISTERS, size: BAR_REGISTERS_SIZE, prefetchable: false },
-        Bar { index: BAR_MSIX, size: BAR_MSIX_SIZE, prefetchable: false },
-    ];
-
     /// A device with `features` of its own, `queues` virtqueues, and
     /// `device_config` to be read.
     pub fn new(
@@ -91,11 +83,9 @@ impl Transport {
         device_config: Vec<u8>,
         memory: Arc<GuestMemoryMmap>,
         msix: Arc<Msix>,
-        registry: Arc<dyn EventRegistry>,
     ) -> io::Result<Transport> {
         let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
-        let kicks = (0..queues as u64).map(|i| Ok((NOTIFY + NOTIFY_STRIDE * i, event()?)));
-        let notify = BarEvents::new(registry, kicks.collect::<io::Result<_>>()?);
+        let kicks = (0..queues).map(|_| Ok(Arc::new(event()?))).collect::<io::Result<_>>()?;
         let state = DriverState::new(queues, Arc::clone(&memory), msix)
             .ok_or_else(|| io::Error::other("virtqueue size"))?;
         Ok(Transport {
@@ -103,14 +93,25 @@ impl Transport {
             features: features | FEATURE_VERSION_1 | FEATURE_EVENT_IDX,
             device_config,
             memory,
-            notify,
+            kicks,
             wake: event()?,
         })
     }
 
+    /// The BARs of the function.
+    pub fn bars(&self) -> Vec<Bar> {
+        let (stride, events) = (NOTIFY_STRIDE, self.kicks.clone());
+        let areas = vec![
+            Area { range: 0..NOTIFY, backing: Backing::Registers },
+            Area { range: NOTIFY..MSIX_TABLE, backing: Backing::Doorbells { stride, events } },
+            Area { range: MSIX_TABLE..MSIX_TABLE + MSIX_BYTES, backing: Backing::MsixTable },
+        ];
+        vec![Bar { index: BAR, size: BAR_SIZE, prefetchable: false, areas }]
+    }
+
     /// Adds the capabilities that say where the registers are.
-    pub fn add_capabilities(&self, config: &mut Config) {
-        let notify_size = NOTIFY_STRIDE * self.notify.iter().count() as u64;
+    pub fn add_capabilities(&self, config: &mut ConfigSpace) {
+        let notify_size = NOTIFY_STRIDE * self.kicks.len() as u64;
         let places = [
             (1, COMMON, COMMON_SIZE),
             (2, NOTIFY, notify_size),
@@ -119,7 +120,7 @@ impl Transport {
         ];
         for (kind, offset, length) in places {
             let tail: &[u8] = if kind == 2 { &(NOTIFY_STRIDE as u32).to_le_bytes() } else { &[] };
-            let mut body = vec![16 + tail.len() as u8, kind, BAR_REGISTERS as u8, 0, 0, 0];
+            let mut body = vec![16 + tail.len() as u8, kind, BAR as u8, 0, 0, 0];
             body.extend((offset as u32).to_le_bytes());
             body.extend((length as u32).to_le_bytes());
             body.extend(tail);
@@ -134,7 +135,7 @@ impl Transport {
 
     /// The events that the driver's kicks fire, by queue.
     pub fn kicks(&self) -> impl Iterator<Item = &EventFd> {
-        self.notify.iter()
+        self.kicks.iter().map(Arc::as_ref)
     }
 
     /// The event that [`Transport::wake`] fires.
@@ -225,12 +226,9 @@ impl Transport {
     }
 }
 
-impl Device for Transport {
-    fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
+impl PciDevice for Transport {
+    fn read(&self, _bar: usize, offset: u64, data: &mut [u8]) {
         data.fill(0);
-        if bar != BAR_REGISTERS {
-            return;
-        }
         if let Some(offset) = within(offset, DEVICE_CONFIG, self.device_config.len() as u64) {
             let bytes = self.device_config.iter().skip(offset as usize);
             data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
@@ -241,17 +239,14 @@ impl Device for Transport {
         // The interrupt status stays 0: it belongs to INTx, which is not there.
     }
 
-    fn write(&self, bar: usize, offset: u64, data: &[u8]) {
-        if bar != BAR_REGISTERS {
-            return;
-        }
+    fn write(&self, _bar: usize, offset: u64, data: &[u8]) {
         if let Some(offset) = within(offset, COMMON, COMMON_SIZE) {
             for (i, chunk) in data.chunks(4).enumerate() {
                 let value = chunk.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
                 self.write_common(offset + 4 * i as u64, value);
             }
         } else if let Some(offset) = offset.checked_sub(NOTIFY) {
-            let kick = self.kicks().nth((offset / NOTIFY_STRIDE) as usize);
+            let kick = self.kicks.get((offset / NOTIFY_STRIDE) as usize);
             let _ = kick.map(|kick| kick.write(1));
         }
     }
@@ -262,12 +257,6 @@ impl Device for Transport {
         self.state().bus_master = on;
         if on {
             self.wake();
-        }
-    }
-
-    fn moved(&self, bar: usize, address: Option<u64>) {
-        if bar == BAR_REGISTERS {
-            self.notify.moved(address);
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The bytes live in a page of their own, because the machine maps that page
 //! read-only into the guest: nothing in it has a side effect when read, so a
-//! read costs no exit. Writes do exit and go through [`Config::write`], which
+//! read costs no exit. Writes do exit and go through [`ConfigSpace::write`], which
 //! lets only writable bits through. Sizing a BAR needs no special case: the
 //! address bits below its size are simply not writable.
 
@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
 use super::CONFIG_SIZE;
+use super::bar::{Backing, Bar};
+use super::msix::PENDING;
 
 const VENDOR: usize = 0x00;
 const DEVICE: usize = 0x02;
@@ -66,36 +68,25 @@ pub struct Identity {
     pub revision: u8,
 }
 
-/// A memory BAR; all of ours are 64 bits wide and so take two registers.
-#[derive(Clone, Copy, Debug)]
-pub struct Bar {
-    /// Number of its first register: 0, 2 or 4.
-    pub index: usize,
-    /// Bytes, a power of two of at least a page.
-    pub size: u64,
-    /// Whether reads have no side effects.
-    pub prefetchable: bool,
-}
-
 /// A configuration space and which of its bits the guest may write.
-pub struct Config {
+pub struct ConfigSpace {
     page: Arc<MmapRegion>,
     writable: Vec<u8>,
-    bars: Vec<Bar>,
+    bars: Vec<Arc<Bar>>,
     last_pointer: usize,
     end: usize,
     pcie: Option<usize>,
     msix: Option<usize>,
 }
 
-impl Config {
+impl ConfigSpace {
     /// Lays out the header of a function in `page`, which must be fresh and
     /// hold [`CONFIG_SIZE`] bytes.
-    pub fn new(page: Arc<MmapRegion>, identity: &Identity, bars: &[Bar]) -> Config {
-        let mut config = Config {
+    pub fn new(page: Arc<MmapRegion>, identity: &Identity, bars: Vec<Bar>) -> ConfigSpace {
+        let mut config = ConfigSpace {
             page,
             writable: vec![0; CONFIG_SIZE],
-            bars: bars.to_vec(),
+            bars: bars.into_iter().map(Arc::new).collect(),
             last_pointer: CAPABILITIES,
             end: FIRST_CAPABILITY,
             pcie: None,
@@ -111,9 +102,9 @@ impl Config {
         config.allow(COMMAND, &command.to_le_bytes());
         config.allow(CACHE_LINE, &[0xff]);
         config.allow(INTERRUPT_LINE, &[0xff]);
-        for bar in bars {
+        for bar in config.bars.clone() {
             config.allow(bar_register(bar.index), &(!(bar.size - 1)).to_le_bytes());
-            config.set_bar(bar, 0);
+            config.set_bar(&bar, 0);
         }
         config
     }
@@ -147,20 +138,25 @@ impl Config {
         self.pcie = Some(self.add_capability(CAPABILITY_PCIE, &body, &writable));
     }
 
-    /// Adds the MSI-X capability: `vectors` entries at the start of BAR
-    /// `bar`, pending bits at `pending` in the same BAR.
-    pub fn add_msix(&mut self, vectors: u16, bar: usize, pending: u32) {
+    /// Adds the MSI-X capability: the table of `vectors` entries is where the BARs
+    /// have an area for it.
+    pub fn add_msix(&mut self, vectors: u16) {
+        let tables =
+            self.bars.iter().flat_map(|bar| bar.areas.iter().map(|area| (bar.index, area)));
+        let mut tables = tables.filter(|(_, area)| matches!(area.backing, Backing::MsixTable));
+        let Some((bar, area)) = tables.next() else { return };
+        let table = area.range.start as u32 | bar as u32;
         let mut body = [0; MSIX_LENGTH - 2];
         body[..2].copy_from_slice(&vectors.saturating_sub(1).to_le_bytes());
-        body[2..6].copy_from_slice(&(bar as u32).to_le_bytes());
-        body[6..].copy_from_slice(&(pending | bar as u32).to_le_bytes());
+        body[2..6].copy_from_slice(&table.to_le_bytes());
+        body[6..].copy_from_slice(&(table + PENDING as u32).to_le_bytes());
         let start = self.add_capability(CAPABILITY_MSIX, &body, &MSIX_WRITABLE.to_le_bytes());
         self.msix = Some(start);
     }
 
     /// Puts a BAR at an address, as firmware does before the guest runs.
     pub fn place(&mut self, index: usize, address: u64) {
-        if let Some(bar) = self.bars.iter().find(|bar| bar.index == index).copied() {
+        if let Some(bar) = self.bars.iter().find(|bar| bar.index == index).cloned() {
             self.set_bar(&bar, address);
         }
     }
@@ -211,7 +207,7 @@ impl Config {
     }
 
     /// The BARs of the function.
-    pub fn bars(&self) -> &[Bar] {
+    pub fn bars(&self) -> &[Arc<Bar>] {
         &self.bars
     }
 
