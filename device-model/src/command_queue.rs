@@ -5,28 +5,27 @@
 //! address space's write guard (RULE 1), QUEUE_DISABLE waits until no engine has
 //! to do with the queue. So a WAIT speaks for everything before it.
 
-use std::sync::atomic::Ordering;
-
-use farfault_abi::command::{
-    CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
-    RESPONSE_FAIL, RESPONSE_NO_MEMORY, WAIT_IRQ,
-};
-use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_MEMORY};
-use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_FAULT, VECTOR_QUEUE, VECTORS};
-use farfault_abi::regs::{ERR_BUS_MASTER, ERR_COMMAND, ERR_COMMAND_RING, PASID_BITS};
-use vm_memory::Bytes;
-
 use crate::counters::count;
 use crate::engine::Step;
 use crate::gate::{Plane, Shut};
 use crate::platform::Permits;
 use crate::queue::Binding;
-use crate::ram::Dma;
-use crate::ring::Ring;
+use crate::ram::{Dma, Unreachable};
+use crate::refusal::{Deferred, Refusal, RefusalCause};
+use crate::ring::{Ring, Wild};
 use crate::scheduler::Response;
 use crate::shared::Shared;
 use crate::space::{Range, VA_END};
 use crate::walk::PAGE;
+use farfault_abi::command::{
+    CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
+    RESPONSE_FAIL, RESPONSE_NO_MEMORY, WAIT_IRQ,
+};
+use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_MEMORY};
+use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_QUEUE, VECTORS};
+use farfault_abi::regs::PASID_BITS;
+use std::sync::atomic::Ordering;
+use vm_memory::{AtomicAccess, Bytes};
 
 /// The device's side of the command queue.
 #[derive(Default)]
@@ -43,73 +42,91 @@ enum Outcome {
     Interrupt,
     /// To be tried again when an engine has let go of its queue.
     Waiting,
-    /// Skipped; ERR bits.
-    Wrong(u32),
+    /// Skipped.
+    Wrong(Refusal),
 }
 
 impl CommandQueue {
     /// Carries out one command, after whatever faults waited for room.
     pub fn step(&mut self, shared: &Shared) -> Step {
-        let (step, interrupts) = match shared.gate.pass(None) {
+        let mut deferred = Deferred::default();
+        let step = match shared.gate.pass(None) {
             Ok(plane) => {
-                let fault = shared.post_faults(&plane).then_some(VECTOR_FAULT);
-                let (step, interrupt) = self.next(shared, &plane);
-                (step, [fault, interrupt])
+                shared.post_faults(&plane, &mut deferred);
+                self.next(shared, &plane, &mut deferred)
             }
             Err(shut) => {
                 if shut == Shut::BusMaster {
-                    shared.report(ERR_BUS_MASTER);
+                    let refusal = shared.refuse(Refusal::new(RefusalCause::BusMaster));
+                    deferred.refusals.push(refusal);
                 }
-                return Step::Idle;
+                Step::Idle
             }
         };
-        for vector in interrupts.into_iter().flatten() {
-            shared.signal(vector as u16);
-        }
+        shared.settle(&deferred);
         step
     }
 
-    fn next(&mut self, shared: &Shared, plane: &Plane) -> (Step, Option<u32>) {
+    fn next(&mut self, shared: &Shared, plane: &Plane, deferred: &mut Deferred) -> Step {
         if self.epoch != plane.epoch {
             *self = Self { epoch: plane.epoch, head: None };
         }
-        let Ok(found) = self.fetch(&plane.memory, &plane.setup.commands) else {
-            shared.report(ERR_COMMAND_RING);
-            return (Step::Idle, None);
+        let ring = &plane.setup.commands;
+        let (head, command) = match self.fetch(&plane.memory, ring) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Step::Idle,
+            Err(refusal) => {
+                deferred.refusals.push(shared.refuse(refusal));
+                return Step::Idle;
+            }
         };
-        let Some((head, command)) = found else { return (Step::Idle, None) };
-        let outcome = execute(shared, plane, &command);
-        match outcome {
-            Outcome::Waiting => return (Step::Waiting, None),
-            Outcome::Done | Outcome::Interrupt => count(&shared.counters.commands),
-            Outcome::Wrong(error) => {
-                shared.report(error);
+        match execute(shared, plane, &command) {
+            Outcome::Waiting => return Step::Waiting,
+            Outcome::Done => count(&shared.counters.commands),
+            Outcome::Interrupt => {
+                count(&shared.counters.commands);
+                deferred.interrupts.push(VECTOR_COMMAND);
+            }
+            Outcome::Wrong(refusal) => {
                 count(&shared.counters.commands_bad);
+                deferred.refusals.push(shared.refuse(refusal));
             }
         }
         let head = head.wrapping_add(1);
         self.head = Some(head);
-        let word = plane.memory.touch(plane.setup.commands.head(), 4, Permits::WRITE);
-        if word.is_none_or(|word| word.store(head, 0, Ordering::Release).is_err()) {
-            shared.report(ERR_COMMAND_RING);
+        if let Err(refusal) = store(&plane.memory, ring.head(), head) {
+            deferred.refusals.push(shared.refuse(refusal));
         }
-        (Step::Worked, matches!(outcome, Outcome::Interrupt).then_some(VECTOR_COMMAND))
+        Step::Worked
     }
 
     /// The command at the head and the head, if there is one.
-    fn fetch(&mut self, memory: &Dma, ring: &Ring) -> Result<Option<(u32, Command)>, ()> {
-        let slice = |address, bytes| memory.touch(address, bytes, Permits::READ).ok_or(());
-        let word = |address| slice(address, 4)?.load::<u32>(0, Ordering::Acquire).map_err(|_| ());
+    fn fetch(&mut self, memory: &Dma, ring: &Ring) -> Result<Option<(u32, Command)>, Refusal> {
+        let slice =
+            |address, bytes| memory.reach(address, bytes, Permits::READ).map_err(unreachable);
+        // It is there, and a ring is aligned.
+        let word = |address| Ok(slice(address, 4)?.load(0, Ordering::Acquire).unwrap_or(0));
         let head = self.head.map_or_else(|| word(ring.head()), Ok)?;
         self.head = Some(head);
-        let tail = word(ring.tail())?;
-        if ring.used(head, tail).map_err(|_| ())? == 0 {
+        let wild = |Wild| Refusal::at(RefusalCause::CommandRing, ring.tail());
+        if ring.used(head, word(ring.tail())?).map_err(wild)? == 0 {
             return Ok(None);
         }
         let mut bytes = [0; Command::SIZE];
         slice(ring.entry(head), Command::SIZE as u64)?.copy_to(&mut bytes);
         Ok(Some((head, Command::from_bytes(&bytes))))
     }
+}
+
+fn unreachable(memory: Unreachable) -> Refusal {
+    Refusal::unreachable(RefusalCause::CommandRing, memory)
+}
+
+/// Stores an aligned word behind all that was written before it.
+fn store<T: AtomicAccess>(memory: &Dma, address: u64, value: T) -> Result<(), Refusal> {
+    let word = memory.reach(address, size_of::<T>() as u64, Permits::WRITE).map_err(unreachable)?;
+    let misaligned = |_| Refusal::at(RefusalCause::CommandRing, address);
+    word.store(value, 0, Ordering::Release).map_err(misaligned)
 }
 
 fn execute(shared: &Shared, plane: &Plane, command: &Command) -> Outcome {
@@ -121,7 +138,11 @@ fn execute(shared: &Shared, plane: &Plane, command: &Command) -> Outcome {
         CMD_QUEUE_DISABLE => disable(shared, command),
         _ => None,
     };
-    result.unwrap_or(Outcome::Wrong(ERR_COMMAND))
+    result.unwrap_or(Outcome::Wrong(Refusal {
+        queue: Some(command.queue),
+        pasid: Some(command.pasid),
+        ..Refusal::at(RefusalCause::Command { opcode: command.opcode }, command.address)
+    }))
 }
 
 fn invalidate(shared: &Shared, command: &Command) -> Option<Outcome> {
@@ -165,9 +186,8 @@ fn wait(shared: &Shared, plane: &Plane, command: &Command) -> Option<Outcome> {
     if !command.address.is_multiple_of(8) || flags & !WAIT_IRQ != 0 {
         return None;
     }
-    let word = plane.memory.touch(command.address, 8, Permits::WRITE);
-    if word.is_none_or(|word| word.store(command.value, 0, Ordering::Release).is_err()) {
-        return Some(Outcome::Wrong(ERR_COMMAND_RING));
+    if let Err(refusal) = store(&plane.memory, command.address, command.value) {
+        return Some(Outcome::Wrong(refusal));
     }
     count(&shared.counters.waits);
     Some(if flags & WAIT_IRQ != 0 { Outcome::Interrupt } else { Outcome::Done })

@@ -9,23 +9,23 @@ pub const MAX_ENGINES: u32 = 16;
 /// Most pages that one fault group may ask for.
 pub const MAX_WINDOW: u32 = 4096;
 
-/// The choices; [`Config::default`] is a sensible device.
+/// The choices; [`DeviceConfig::default`] is a sensible device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct DeviceConfig {
     /// Engines, which run queues side by side: 1 to [`MAX_ENGINES`]. Each wants a thread.
     pub engines: u32,
     /// Most pages that one fault group asks for, the demanded one included: 1 to [`MAX_WINDOW`].
     pub window: u32,
 }
 
-impl Default for Config {
+impl Default for DeviceConfig {
     fn default() -> Self {
         Self { engines: 2, window: 256 }
     }
 }
 
-impl Config {
+impl DeviceConfig {
     /// Checks that such a device can be made.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !(1..=MAX_ENGINES).contains(&self.engines) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the device counts; the meaning of each is in `farfault_abi::regs`.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use farfault_abi::fault::{FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, Fault};
 use farfault_abi::regs;
 use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
     ($($field:ident = $index:ident,)*) => {

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The device as its hosting sees it: BARs, bus mastering, reset, threads.
 
-use std::sync::Arc;
-
-use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
-use farfault_abi::regs::{CTRL_ENABLE, ERR_ACCESS, ERR_BASE, ERR_DOORBELL};
-
 use crate::command_queue::CommandQueue;
-use crate::config::{Config, ConfigError};
+use crate::config::{ConfigError, DeviceConfig};
 use crate::counters::{Counters, count};
 use crate::engine::{Attachment, Engine, Step};
 use crate::gate::{Plane, Setup};
 use crate::platform::Platform;
 use crate::ram::Dma;
+use crate::refusal::{Refusal, RefusalCause};
 use crate::registers::{BadAccess, Effect, Readings, Registers};
 use crate::shared::Shared;
 use crate::sync::Mutex;
+use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
+use farfault_abi::regs::CTRL_ENABLE;
+use std::sync::Arc;
 
 /// The accelerator.
 pub struct Device {
@@ -26,7 +25,10 @@ pub struct Device {
 
 impl Device {
     /// Makes a device in `platform`, disabled and with bus mastering off.
-    pub fn new(config: Config, platform: Arc<dyn Platform>) -> Result<Arc<Self>, ConfigError> {
+    pub fn new(
+        config: DeviceConfig,
+        platform: Arc<dyn Platform>,
+    ) -> Result<Arc<Self>, ConfigError> {
         config.validate()?;
         Ok(Arc::new(Self {
             shared: Shared::new(config, platform),
@@ -42,15 +44,21 @@ impl Device {
             Ok(value) => {
                 data.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, v)| *byte = v);
             }
-            Err(bad) => {
+            Err(BadAccess) => {
                 data.fill(0xff);
-                self.complain(bad);
+                self.shared.tell(&self.bad_access(offset));
             }
         }
     }
 
     /// Writes registers (BAR 0); any offset and size is answered.
     pub fn write(&self, offset: u64, data: &[u8]) {
+        if let Err(refusal) = self.write_register(offset, data) {
+            self.shared.tell(&refusal);
+        }
+    }
+
+    fn write_register(&self, offset: u64, data: &[u8]) -> Result<(), Refusal> {
         let mut bytes = [0; 8];
         bytes.iter_mut().zip(data).for_each(|(byte, v)| *byte = *v);
         let value = u64::from_le_bytes(bytes);
@@ -60,12 +68,13 @@ impl Device {
             Ok(Effect::None) => {}
             Ok(Effect::ClearErrors(bits)) => self.shared.clear_errors(bits),
             Ok(Effect::Control(control)) => match (enabled, control & CTRL_ENABLE != 0) {
-                (false, true) => self.enable(&registers),
+                (false, true) => self.enable(&registers)?,
                 (true, false) => self.begin_epoch(|plane| plane.enabled = false),
                 _ => {}
             },
-            Err(bad) => self.complain(bad),
+            Err(BadAccess) => return Err(self.bad_access(offset)),
         }
+        Ok(())
     }
 
     /// A write to doorbell page `page` (BAR 4): of a user-mode queue, or the command queue's.
@@ -76,7 +85,9 @@ impl Device {
         count(&self.shared.counters.doorbells);
         if page >= u64::from(QUEUES) || !self.shared.scheduler.ring(page as u16) {
             count(&self.shared.counters.doorbells_wild);
-            self.shared.report(ERR_DOORBELL);
+            let refusal = Refusal::new(RefusalCause::Doorbell);
+            let refusal = Refusal { queue: u16::try_from(page).ok(), ..refusal };
+            self.shared.tell(&self.shared.refuse(refusal));
         }
     }
 
@@ -168,18 +179,18 @@ impl Device {
         self.commands.lock().step(&self.shared)
     }
 
-    fn enable(&self, registers: &Registers) {
+    fn enable(&self, registers: &Registers) -> Result<(), Refusal> {
         let memory = Dma::new(&*self.shared.platform);
         let setup = {
             let _behind = self.shared.gate.look();
-            registers.setup(&memory)
+            registers.setup(&memory).map_err(|refusal| self.shared.refuse(refusal))?
         };
-        let Some(setup) = setup else { return self.shared.report(ERR_BASE) };
         self.begin_epoch(|plane| {
             plane.enabled = true;
             plane.memory = memory;
             plane.setup = setup;
         });
+        Ok(())
     }
 
     /// Ends all that is going on, with no access in flight, and makes `change`.
@@ -192,9 +203,9 @@ impl Device {
         });
     }
 
-    fn complain(&self, _: BadAccess) {
+    fn bad_access(&self, offset: u64) -> Refusal {
         count(&self.shared.counters.bad_accesses);
-        self.shared.report(ERR_ACCESS);
+        self.shared.refuse(Refusal::at(RefusalCause::Register, offset))
     }
 }
 

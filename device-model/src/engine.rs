@@ -2,21 +2,19 @@
 //! An engine: takes a queue that is ready, runs it section by section, and
 //! sees to what comes of it.
 
-use farfault_abi::descriptor::STATUS_OK;
-use farfault_abi::pci::VECTOR_FAULT;
-use farfault_abi::regs::{ERR_BUS_MASTER, ERR_TABLE};
-
-use crate::counters::{Tally, count};
+use crate::counters::count;
 use crate::fault_queue::Group;
 use crate::gate::Shut;
-use crate::lookahead::{Ahead, halted, request};
-use crate::queue::{Event, Halt, Run};
-use crate::ram::{Dma, Ram, Slice, nothing};
+use crate::lookahead::{Lookahead, halted};
+use crate::mmu::Mmu;
+use crate::queue::{Binding, Halt, QueueEvent, Run};
+use crate::ram::Dma;
+use crate::refusal::{Deferred, Refusal, RefusalCause};
 use crate::scheduler::Pick;
 use crate::section::{PageFault, Section};
 use crate::shared::Shared;
-use crate::space::Spaces;
-use crate::tlb::Tlb;
+use farfault_abi::descriptor::STATUS_OK;
+use farfault_abi::regs::ERR_TABLE;
 
 /// What a queue may do, in bytes, before another gets its turn.
 const SLICE_BYTES: u64 = 1 << 20;
@@ -56,20 +54,11 @@ impl Attachment {
 /// An engine.
 pub struct Engine<'m> {
     shared: &'m Shared,
-    memory: Ram<'m>,
     epoch: u64,
-    tlb: Tlb<Slice<'m>>,
-    tally: Tally,
+    mmu: Mmu<'m>,
     /// The queue that it runs, and what is left of its slice.
     run: Option<Box<Run>>,
     left: u64,
-}
-
-/// How a section ended.
-#[derive(Clone, Copy)]
-enum End {
-    Event(Event),
-    Fault(PageFault),
 }
 
 impl<'m> Engine<'m> {
@@ -77,10 +66,8 @@ impl<'m> Engine<'m> {
     pub fn new(shared: &'m Shared, attachment: &'m Attachment) -> Self {
         Self {
             shared,
-            memory: Ram::new(&attachment.memory),
             epoch: attachment.epoch,
-            tlb: Tlb::new(nothing()),
-            tally: Tally::default(),
+            mmu: Mmu::new(&attachment.memory),
             run: None,
             left: 0,
         }
@@ -98,12 +85,13 @@ impl<'m> Engine<'m> {
                 Pick::Nothing => return Step::Idle,
                 Pick::Over => return Step::Over,
                 Pick::Forbidden => {
-                    self.report(ERR_BUS_MASTER);
+                    self.tell(Refusal::new(RefusalCause::BusMaster));
                     return Step::Idle;
                 }
             },
         };
-        match self.section(run.binding.pasid, |section| run_section(&mut run, section)) {
+        let binding = run.binding;
+        match self.section(&binding, |section| run_section(&mut run, section)) {
             Err(Shut::Over) => return Step::Over,
             Err(Shut::BusMaster) => self.shared.scheduler.requeue(run),
             Ok((end, cost)) => {
@@ -115,24 +103,24 @@ impl<'m> Engine<'m> {
     }
 
     /// Sees to what a section ended with.
-    fn after(&mut self, run: Box<Run>, end: End) {
-        let going_on = matches!(end, End::Event(Event::Going | Event::Pause));
-        let ended = self.tally.descriptors + self.tally.descriptors_failed;
-        if going_on && self.left > 0 && ended == 0 {
+    fn after(&mut self, run: Box<Run>, end: Result<QueueEvent, PageFault>) {
+        let going_on = matches!(end, Ok(QueueEvent::Going | QueueEvent::Pause));
+        let tally = &mut self.mmu.tally;
+        if going_on && self.left > 0 && tally.descriptors + tally.descriptors_failed == 0 {
             self.run = Some(run);
             return;
         }
-        self.fold();
-        let scheduler = &self.shared.scheduler;
+        // The shared counters are too hot to be touched in every section.
+        self.shared.counters.fold(tally);
         match end {
-            End::Event(Event::Empty) => scheduler.idle(run),
-            End::Event(Event::Halted(halt)) => self.halt(run, halt),
-            End::Event(Event::Finished { .. }) => {
+            Ok(QueueEvent::Empty) => self.shared.scheduler.idle(run),
+            Ok(QueueEvent::Halted(halt)) => self.halt(run, halt),
+            Ok(QueueEvent::Finished { .. }) => {
                 self.shared.signal(run.binding.vector);
                 self.keep(run);
             }
-            End::Event(Event::Going | Event::Pause) => self.keep(run),
-            End::Fault(fault) => self.park(run, fault),
+            Ok(QueueEvent::Going | QueueEvent::Pause) => self.keep(run),
+            Err(fault) => self.park(run, fault),
         }
     }
 
@@ -146,92 +134,92 @@ impl<'m> Engine<'m> {
         }
     }
 
-    /// Reports errors, unless a reset has come since: they were of the time before.
-    fn report(&self, errors: u32) {
-        let plane = self.shared.gate.look();
-        if plane.epoch == self.epoch {
-            self.shared.report(errors);
-        }
-    }
-
-    /// Makes public what it has counted for itself: the shared counters are too
-    /// hot to be touched in every section.
-    fn fold(&mut self) {
-        if self.tally.table_faults != 0 {
-            self.report(ERR_TABLE);
-        }
-        self.shared.counters.fold(&mut self.tally);
+    /// Tells of what was refused outside of a section, unless a reset has come since:
+    /// it was of the time before.
+    fn tell(&self, refusal: Refusal) {
+        let refusal = {
+            let plane = self.shared.gate.look();
+            (plane.epoch == self.epoch).then(|| self.shared.refuse(refusal))
+        };
+        refusal.inspect(|refusal| self.shared.tell(refusal));
     }
 
     fn park(&mut self, mut run: Box<Run>, fault: PageFault) {
-        let (binding, group) = (run.binding, run.next_group());
-        let window = self.shared.config.window;
-        let mut ahead = Ahead::new(run.streams(), &fault, window);
-        let mut records = vec![request(&binding, group, &fault, 0, ahead.extent(&fault))];
-        while let Ok(true) = self.section(binding.pasid, |section| {
-            ahead.look(section, &mut records, (&binding, group, window))
-        }) {}
-        self.fold();
+        let binding = run.binding;
+        let mut ahead = Lookahead::new(&mut run, &fault, self.shared.config.window);
+        while let Ok(true) = self.section(&binding, |section| ahead.look(section)) {}
+        self.shared.counters.fold(&mut self.mmu.tally);
+        let group = ahead.group();
         if self.shared.scheduler.park(run, group, fault) {
-            self.post(Group::new(binding.queue, records));
+            self.post(Group::new(binding.queue, group, ahead.into_records()));
         }
         self.shared.scheduler.posted(binding.queue, self.epoch);
     }
 
-    fn halt(&mut self, run: Box<Run>, halt: Halt) {
-        let binding = run.binding;
+    fn halt(&mut self, mut run: Box<Run>, halt: Halt) {
+        let (binding, number) = (run.binding, run.next_group());
         if self.shared.scheduler.halt(run) {
             count(&self.shared.counters.queues_halted);
-            self.post(Group::new(binding.queue, vec![halted(&binding, &halt)]));
+            self.post(Group::new(binding.queue, number, vec![halted(&binding, &halt)]));
+            self.tell(Refusal {
+                queue: Some(binding.queue),
+                pasid: Some(binding.pasid),
+                ..Refusal::at(RefusalCause::Halted { reason: halt.reason }, halt.address)
+            });
         }
         self.shared.scheduler.posted(binding.queue, self.epoch);
     }
 
     fn post(&mut self, group: Group) {
         let shared = self.shared;
-        let interrupt = {
+        let mut deferred = Deferred::default();
+        {
             let plane = shared.gate.look();
             if plane.epoch != self.epoch {
                 return;
             }
             shared.faults.lock().push(group);
             if plane.bus_master {
-                shared.post_faults(&plane)
+                shared.post_faults(&plane, &mut deferred);
             } else {
                 // It waits until bus mastering is back.
-                shared.report(ERR_BUS_MASTER);
-                false
+                let refusal = shared.refuse(Refusal::new(RefusalCause::BusMaster));
+                deferred.refusals.push(refusal);
             }
-        };
-        if interrupt {
-            shared.signal(VECTOR_FAULT as u16);
         }
+        shared.settle(&deferred);
     }
 
-    /// Does `work` in a section of `pasid`.
+    /// Does `work` in a section of a queue, and then tells what was refused in it.
     fn section<R>(
         &mut self,
-        pasid: u32,
+        binding: &Binding,
         work: impl FnOnce(&mut Section<'_, 'm>) -> R,
     ) -> Result<R, Shut> {
         let shared = self.shared;
+        let of_queue =
+            |refusal| Refusal { queue: Some(binding.queue), pasid: Some(binding.pasid), ..refusal };
         let plane = shared.gate.pass(Some(self.epoch)).inspect_err(|shut| {
             if *shut == Shut::BusMaster {
-                shared.report(ERR_BUS_MASTER);
+                let refusal = of_queue(Refusal::new(RefusalCause::BusMaster));
+                shared.tell(&shared.refuse(refusal));
             }
         })?;
-        let log = (Spaces::index(pasid), shared.spaces.of(pasid).enter());
-        let room = (&mut self.tlb, &self.memory);
-        let mut section = Section::open(plane, log, room, &mut self.tally, pasid);
+        let mut section = Section::open(&mut self.mmu, plane, &shared.spaces, binding.pasid);
         let result = work(&mut section);
+        if section.has_refused() {
+            // Still behind the gate, so no reset has come between.
+            shared.set_errors(ERR_TABLE);
+        }
         drop(section);
+        self.mmu.refusals.drain(..).for_each(|refusal| shared.tell(&of_queue(refusal)));
         Ok(result)
     }
 }
 
 impl Drop for Engine<'_> {
     fn drop(&mut self) {
-        self.fold();
+        self.shared.counters.fold(&mut self.mmu.tally);
         if let Some(run) = self.run.take() {
             self.shared.scheduler.requeue(run);
         }
@@ -240,20 +228,22 @@ impl Drop for Engine<'_> {
 
 /// Runs a queue until the section is spent or something wants doing outside;
 /// how that came, and what the section cost.
-fn run_section(run: &mut Run, section: &mut Section<'_, '_>) -> (End, u64) {
+fn run_section(
+    run: &mut Run,
+    section: &mut Section<'_, '_>,
+) -> (Result<QueueEvent, PageFault>, u64) {
     loop {
-        let end = match run.advance(section) {
-            Err(fault) => End::Fault(fault),
-            Ok(Event::Going) => continue,
-            Ok(event @ Event::Finished { status, interrupt }) => {
+        let end = run.advance(section);
+        match end {
+            Ok(QueueEvent::Going) => continue,
+            Ok(QueueEvent::Finished { status, interrupt }) => {
                 section.count_descriptor(status == STATUS_OK);
                 if !interrupt {
                     continue;
                 }
-                End::Event(event)
             }
-            Ok(event) => End::Event(event),
-        };
+            _ => {}
+        }
         return (end, section.cost());
     }
 }

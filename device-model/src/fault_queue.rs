@@ -10,32 +10,32 @@
 //! The same holds for `overflows`: a driver that, after moving head, sees that
 //! it has changed rings the command doorbell, and the device looks for room.
 
-use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-
-use farfault_abi::fault::{FAULT_LAST, Fault};
-use farfault_abi::regs::{ERR_FAULT_OVERFLOW, ERR_FAULT_RING};
-use vm_memory::Bytes;
-
 use crate::counters::{Live, count};
 use crate::platform::Permits;
 use crate::ram::{Dma, Slice};
+use crate::refusal::{Refusal, RefusalCause};
 use crate::ring::{Ring, Wild};
 use crate::sync::fence;
+use farfault_abi::fault::{FAULT_LAST, Fault};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use vm_memory::Bytes;
 
 /// Records that belong together.
 pub struct Group {
     /// The queue they are about.
-    pub queue: u16,
+    queue: u16,
+    /// Counts the groups of the queue, and wraps.
+    number: u32,
     /// The demanded record first.
-    pub records: Vec<Fault>,
+    records: Vec<Fault>,
     counted: bool,
 }
 
 impl Group {
     /// A group that is yet to be posted.
-    pub fn new(queue: u16, records: Vec<Fault>) -> Self {
-        Self { queue, records, counted: false }
+    pub fn new(queue: u16, number: u32, records: Vec<Fault>) -> Self {
+        Self { queue, number, records, counted: false }
     }
 }
 
@@ -44,8 +44,10 @@ impl Group {
 pub struct Posted {
     /// The driver has to be interrupted.
     pub interrupt: bool,
-    /// ERR bits.
-    pub errors: u32,
+    /// A group had to wait for room.
+    pub overflow: bool,
+    /// The queue cannot be used.
+    pub refusal: Option<Refusal>,
 }
 
 /// A word that both sides see; loom's models put their own in.
@@ -86,17 +88,30 @@ impl FaultQueue {
         *self = Self::default();
     }
 
-    /// Puts a group behind those that wait. What still waits of its queue is
-    /// out of date (a response came that guessed its number) and goes: there
-    /// is never more than one group a queue, whatever a guest does.
+    /// Puts a group behind those that wait. There is never more than one a queue: if
+    /// another waits, a guest has answered a group that it has not seen, and the
+    /// earlier of the two is out of date. That may be this one, as two engines that
+    /// park the queue in turn come here in any order.
     pub fn push(&mut self, group: Group) {
-        self.forget(group.queue);
+        let of_queue = |other: &&Group| other.queue == group.queue;
+        if let Some(other) = self.waiting.iter().find(of_queue) {
+            if group.number.wrapping_sub(other.number) > u32::MAX / 2 {
+                return;
+            }
+            self.forget(group.queue);
+        }
         self.waiting.push_back(group);
     }
 
     /// Drops what waits of `queue`.
     pub fn forget(&mut self, queue: u16) {
         self.waiting.retain(|group| group.queue != queue);
+    }
+
+    /// The number of the group that waits of `queue`.
+    #[cfg(test)]
+    pub fn waiting_group(&self, queue: u16) -> Option<u32> {
+        self.waiting.iter().find(|group| group.queue == queue).map(|group| group.number)
     }
 
     /// Writes as many waiting groups as there is room for.
@@ -106,8 +121,8 @@ impl FaultQueue {
             match self.post_front(memory, ring, counters, &mut posted) {
                 Ok(true) => {}
                 Ok(false) => return posted,
-                Err(Wild) => {
-                    posted.errors |= ERR_FAULT_RING;
+                Err(refusal) => {
+                    posted.refusal = Some(refusal);
                     return posted;
                 }
             }
@@ -121,11 +136,17 @@ impl FaultQueue {
         ring: Ring,
         counters: &Live,
         posted: &mut Posted,
-    ) -> Result<bool, Wild> {
+    ) -> Result<bool, Refusal> {
+        const CAUSE: RefusalCause = RefusalCause::FaultRing;
         if self.tail.is_some() && self.waiting.is_empty() {
             return Ok(false);
         }
-        let word = |address| memory.touch(address, 4, Permits::ALL).map(DmaWord).ok_or(Wild);
+        let reach = |address, length, wanted| {
+            let found = memory.reach(address, length, wanted);
+            found.map_err(|unreachable| Refusal::unreachable(CAUSE, unreachable))
+        };
+        let wild = |Wild| Refusal::at(CAUSE, ring.head());
+        let word = |address| reach(address, 4, Permits::ALL).map(DmaWord);
         let (tail_word, head_word) = (word(ring.tail())?, word(ring.head())?);
         let overflows_word = word(ring.overflows())?;
         let tail = match self.tail {
@@ -137,13 +158,14 @@ impl FaultQueue {
             }
         };
         let Some(group) = self.waiting.front_mut() else { return Ok(false) };
-        let mut room = ring.room(head_word.acquire(), tail)?;
+        let mut room = ring.room(head_word.acquire(), tail).map_err(wild)?;
         if room < group.records.len() as u32 && !group.counted {
             group.counted = true;
-            posted.errors |= ERR_FAULT_OVERFLOW;
+            posted.overflow = true;
             count(&counters.fault_overflows);
             self.overflows = self.overflows.wrapping_add(1);
-            room = ring.room(overflow(&overflows_word, &head_word, self.overflows), tail)?;
+            let head = overflow(&overflows_word, &head_word, self.overflows);
+            room = ring.room(head, tail).map_err(wild)?;
         }
         if room == 0 {
             return Ok(false);
@@ -155,8 +177,7 @@ impl FaultQueue {
         let mut next = tail;
         for record in &group.records {
             let bytes = record.to_bytes();
-            let entry = memory.touch(ring.entry(next), bytes.len() as u64, Permits::WRITE);
-            entry.ok_or(Wild)?.copy_from(&bytes);
+            reach(ring.entry(next), bytes.len() as u64, Permits::WRITE)?.copy_from(&bytes);
             next = next.wrapping_add(1);
         }
         posted.interrupt |= publish(&tail_word, &head_word, tail, next);
@@ -180,3 +201,7 @@ impl Word for DmaWord<'_> {
         let _ = self.0.store(value, 0, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "fault_queue_test.rs"]
+mod tests;

@@ -15,11 +15,13 @@ mod exec;
 mod fault_queue;
 mod gate;
 mod lookahead;
+mod mmu;
 #[cfg(all(test, loom))]
 mod models;
 mod platform;
 mod queue;
 mod ram;
+mod refusal;
 mod registers;
 mod ring;
 mod scheduler;
@@ -30,8 +32,9 @@ mod sync;
 mod tlb;
 mod walk;
 
-pub use config::{Config, ConfigError, MAX_ENGINES, MAX_WINDOW};
+pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_WINDOW};
 pub use counters::Counters;
 pub use device::Device;
 pub use engine::{Attachment, Engine, Step};
-pub use platform::{Iommu, Permits, Place, Platform};
+pub use platform::{DmaFault, Iommu, Mapping, Permits, Platform};
+pub use refusal::{Refusal, RefusalCause};

@@ -5,20 +5,24 @@
 //! time. Here one command stands for the lanes: when it misses a page it goes
 //! on to look at the pages after it, in the order in which it would come to them.
 
+use crate::exec::Stream;
+use crate::queue::{Binding, Halt, Run};
+use crate::section::{Operand, PageFault, Section};
+use crate::walk::PAGE;
 use farfault_abi::fault::{
     FAULT_LAST, FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, FAULT_QUEUE_HALTED, Fault, REASON_NOT_PRESENT,
     REASON_PERMISSION,
 };
 
-use crate::exec::Stream;
-use crate::queue::{Binding, Halt};
-use crate::section::{Operand, PageFault, Section};
-use crate::walk::PAGE;
-
-/// Walks the pages ahead of one or two streams side by side.
-pub struct Ahead {
+/// Walks the pages ahead of one or two streams side by side, and collects the
+/// records of a group.
+pub struct Lookahead {
+    binding: Binding,
+    group: u32,
     lanes: [Option<Lane>; 2],
     demanded: u64,
+    most: usize,
+    records: Vec<Fault>,
 }
 
 /// One stream, page by page.
@@ -31,18 +35,50 @@ struct Lane {
     pages: u32,
 }
 
-impl Ahead {
-    /// At the page that `fault` demands, to look at `pages` of each stream.
-    pub fn new(streams: [Option<Stream>; 2], fault: &PageFault, pages: u32) -> Self {
-        let lanes = streams.map(|stream| {
+impl Lookahead {
+    /// At the page that `fault` of the queue demands, to look at `pages` of each of
+    /// its streams and to ask for as many.
+    pub fn new(run: &mut Run, fault: &PageFault, pages: u32) -> Self {
+        let lanes = run.streams().map(|stream| {
             let stream = stream?;
             Some(Lane { from: stream.next, next: stream.next, stream, pages })
         });
-        Self { lanes, demanded: fault.address / PAGE }
+        let (group, demanded, most) = (run.next_group(), fault.address / PAGE, pages as usize);
+        let mut ahead =
+            Self { binding: run.binding, group, lanes, demanded, most, records: Vec::new() };
+        ahead.ask(fault, 0);
+        ahead
+    }
+
+    /// The group's number.
+    pub fn group(&self) -> u32 {
+        self.group
+    }
+
+    /// Its records.
+    pub fn into_records(self) -> Vec<Fault> {
+        self.records
+    }
+
+    /// Adds a record that asks for a page, and tells how far its stream goes on.
+    fn ask(&mut self, fault: &PageFault, flags: u32) {
+        self.records.push(Fault {
+            address: fault.address,
+            pasid: self.binding.pasid,
+            queue: self.binding.queue,
+            kind: FAULT_PAGE_REQUEST as u8,
+            access: fault.access.bits() as u8,
+            group: self.group,
+            flags: flags as u8,
+            reason: fault.reason as u8,
+            level: fault.level as u8,
+            extent: self.extent(fault),
+            ..Fault::default()
+        });
     }
 
     /// How many pages behind that of `fault` its stream goes on to.
-    pub fn extent(&self, fault: &PageFault) -> u32 {
+    fn extent(&self, fault: &PageFault) -> u32 {
         let page = fault.address / PAGE;
         let of = |lane: &&Lane| {
             let pages = lane.from / PAGE..=lane.stream.end.saturating_sub(1) / PAGE;
@@ -67,15 +103,9 @@ impl Ahead {
         Some(Operand { address: page, access: lane.stream.access })
     }
 
-    /// Looks on until the section is spent, collecting what misses in `records`
-    /// up to `window`; true if there is more to look at.
-    pub fn look(
-        &mut self,
-        section: &mut Section<'_, '_>,
-        records: &mut Vec<Fault>,
-        (binding, group, window): (&Binding, u32, u32),
-    ) -> bool {
-        while records.len() < window as usize {
+    /// Looks on until the section is spent; true if there is more to look at.
+    pub fn look(&mut self, section: &mut Section<'_, '_>) -> bool {
+        while self.records.len() < self.most {
             if section.is_spent() {
                 return true;
             }
@@ -86,27 +116,10 @@ impl Ahead {
             let missing = section.probe(operand);
             let wanted = |f: &PageFault| matches!(f.reason, REASON_NOT_PRESENT | REASON_PERMISSION);
             if let Some(fault) = missing.filter(wanted) {
-                records.push(request(binding, group, &fault, FAULT_LOOKAHEAD, self.extent(&fault)));
+                self.ask(&fault, FAULT_LOOKAHEAD);
             }
         }
         false
-    }
-}
-
-/// The record that asks for a page, and tells of `extent` more.
-pub fn request(binding: &Binding, group: u32, fault: &PageFault, flags: u32, extent: u32) -> Fault {
-    Fault {
-        address: fault.address,
-        pasid: binding.pasid,
-        queue: binding.queue,
-        kind: FAULT_PAGE_REQUEST as u8,
-        access: fault.access.bits() as u8,
-        group,
-        flags: flags as u8,
-        reason: fault.reason as u8,
-        level: fault.level as u8,
-        extent,
-        ..Fault::default()
     }
 }
 

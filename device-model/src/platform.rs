@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the device needs from the machine it sits in.
 
+use crate::refusal::Refusal;
 use std::sync::Arc;
-
 use vm_memory::GuestMemoryMmap;
 
 /// The machine, as the device sees it: memory to reach and a way to interrupt.
@@ -16,33 +16,46 @@ pub trait Platform: Send + Sync {
         None
     }
     /// Sends the MSI-X message of `vector`. Called from any thread of the
-    /// device, never while an engine holds translations or a lock is held that
-    /// an MMIO access could want.
+    /// device, with no lock of the device held and in no section.
     fn signal(&self, vector: u16);
+    /// Hears of what the device refused or dropped. Called as `signal` is; a guest
+    /// can have it called as often as it likes.
+    fn refused(&self, refusal: &Refusal);
 }
 
 /// An IOMMU, as the device behind it sees it. What it answers is used until
 /// `Device::dma_changed` returns, and may be out of date until then.
-///
-/// It is asked while the device holds locks, by any of its threads: it must not
-/// call the device.
 pub trait Iommu: Send + Sync {
-    /// Where the `length` bytes at `address` lead, if all of them are mapped, to
-    /// one run of guest memory. `length` is a power of two of at least a page,
-    /// `address` a multiple of it. No access is made, so nothing is refused.
-    fn look(&self, address: u64, length: u64) -> Option<Place>;
-    /// Where `address` leads, to the end of its page, for an access that needs
-    /// `wanted` there. If it may not be made, the IOMMU makes that known.
-    fn touch(&self, address: u64, wanted: Permits) -> Option<Place>;
+    /// Where `address` leads for an access that needs `wanted` there. Asked in
+    /// sections: it takes no lock, its time is bounded, and nothing comes of asking.
+    fn translate(&self, address: u64, wanted: Permits) -> Result<Mapping, DmaFault>;
+    /// Hears of an access that was not made because of what `translate` said. Called
+    /// as [`Platform::signal`] is.
+    fn refused(&self, fault: &DmaFault);
 }
 
 /// Where a DMA address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Mapping {
     /// Guest physical address.
     pub address: u64,
+    /// Bytes from there to the end of the page, large or small.
+    pub left: u64,
     /// What may be done there.
     pub permits: Permits,
+}
+
+/// An access that an IOMMU does not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DmaFault {
+    /// DMA address.
+    pub address: u64,
+    /// What the access needed.
+    pub wanted: Permits,
+    /// Why, in the IOMMU's own numbers.
+    pub reason: u8,
+    /// The guest has asked the IOMMU not to be told.
+    pub silent: bool,
 }
 
 /// What may be done with memory, or what an access needs.

@@ -9,13 +9,12 @@
 //! everything else, so each stage can fault. A stage that faults is repeated; the
 //! stages are cut so that repeating one does nothing twice.
 
-use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor, STATUS_OK};
-use farfault_abi::fault::{REASON_COMPLETION, REASON_RING};
-
-use crate::exec::{Command, Ending, Flow, Stream, decode};
+use crate::exec::{Ending, Flow, Operation, Stream, decode};
 use crate::ring::Ring;
 use crate::section::{PageFault, Section};
 use crate::space::VA_END;
+use farfault_abi::descriptor::{Completion, DESC_IRQ, Descriptor, STATUS_OK};
+use farfault_abi::fault::{REASON_COMPLETION, REASON_RING};
 
 /// What the driver bound a queue to.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +46,7 @@ enum Stage {
     /// Between descriptors.
     Fetch,
     /// A command in flight.
-    Execute(Descriptor, Box<dyn Command>),
+    Execute(Descriptor, Box<dyn Operation>),
     /// Its record is to be written.
     Complete(Descriptor, Completion),
     /// The head is to be moved past it.
@@ -67,7 +66,7 @@ pub struct Halt {
 
 /// What came of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum QueueEvent {
     /// On to the next.
     Going,
     /// The section is spent.
@@ -92,9 +91,9 @@ impl Run {
     }
 
     /// Carries out one stage, or as much of it as the section allows.
-    pub fn advance(&mut self, section: &mut Section<'_, '_>) -> Result<Event, PageFault> {
+    pub fn advance(&mut self, section: &mut Section<'_, '_>) -> Result<QueueEvent, PageFault> {
         if section.is_spent() {
-            return Ok(Event::Pause);
+            return Ok(QueueEvent::Pause);
         }
         let next = match &mut self.stage {
             Stage::Attach => {
@@ -103,11 +102,11 @@ impl Run {
             }
             Stage::Fetch => match self.fetch(section)? {
                 Some(stage) => stage,
-                None => return Ok(Event::Empty),
+                None => return Ok(QueueEvent::Empty),
             },
             Stage::Execute(descriptor, command) => {
                 let ending = match command.run(section)? {
-                    Flow::More => return Ok(Event::Pause),
+                    Flow::More => return Ok(QueueEvent::Pause),
                     Flow::Done => Ending { status: STATUS_OK, address: 0 },
                     Flow::Failed(ending) => ending,
                 };
@@ -121,7 +120,7 @@ impl Run {
                 let head = self.head.wrapping_add(1);
                 section.store_release(self.binding.ring.head(), head)?;
                 let interrupt = u32::from(descriptor.flags) & DESC_IRQ != 0;
-                let finished = Event::Finished { status: *status, interrupt };
+                let finished = QueueEvent::Finished { status: *status, interrupt };
                 self.head = head;
                 self.stage = Stage::Fetch;
                 return Ok(finished);
@@ -129,11 +128,11 @@ impl Run {
             Stage::Halt(halt) => {
                 // For the process to see, if its ring can still be reached; the driver is told anyhow.
                 let _ = section.store_release(self.binding.ring.halted(), halt.reason);
-                return Ok(Event::Halted(*halt));
+                return Ok(QueueEvent::Halted(*halt));
             }
         };
         self.stage = next;
-        Ok(Event::Going)
+        Ok(QueueEvent::Going)
     }
 
     fn fetch(&self, section: &mut Section<'_, '_>) -> Result<Option<Stage>, PageFault> {

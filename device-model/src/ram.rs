@@ -5,19 +5,26 @@
 //! Everything here is done behind the gate, whose `mappings` say until when what
 //! the IOMMU answered may be used (`gate.rs`).
 
+use crate::platform::{DmaFault, Iommu, Mapping, Permits, Platform};
 use std::sync::Arc;
-
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice,
 };
 
-use crate::platform::{Iommu, Permits, Place, Platform};
-
 /// A piece of guest memory, host address and length.
 pub type Slice<'m> = VolatileSlice<'m, ()>;
 
-/// Bytes of a page: no access goes beyond the end of one.
+/// Bytes of a page.
 pub const PAGE: u64 = 4096;
+
+/// Memory that cannot be reached: there is none, or the IOMMU is against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// DMA address.
+    pub address: u64,
+    /// What the IOMMU says.
+    pub fault: Option<DmaFault>,
+}
 
 /// A slice of nothing.
 pub fn nothing<'m>() -> Slice<'m> {
@@ -37,19 +44,25 @@ impl Dma {
         Self { memory: platform.memory(), iommu: platform.iommu() }
     }
 
-    /// The `length` bytes at `address`, for an access that needs `wanted`.
-    pub fn touch(&self, address: u64, length: u64, wanted: Permits) -> Option<Slice<'_>> {
-        let Place { address, .. } = touch(self.iommu.as_deref(), address, length, wanted)?;
-        self.memory.get_slice(GuestAddress(address), length as usize).ok()
+    /// The `length` bytes at `address`, in a page, for an access that needs `wanted`.
+    pub fn reach(
+        &self,
+        address: u64,
+        length: u64,
+        wanted: Permits,
+    ) -> Result<Slice<'_>, Unreachable> {
+        let place = translate(self.iommu.as_deref(), address, length, wanted)?;
+        let slice = self.memory.get_slice(GuestAddress(place.address), length as usize);
+        slice.map_err(|_| Unreachable { address, fault: None })
     }
 
     /// Whether all of the `length` bytes at `address` can be accessed.
-    pub fn holds(&self, address: u64, length: u64, wanted: Permits) -> bool {
-        let Some(end) = address.checked_add(length) else { return false };
+    pub fn holds(&self, address: u64, length: u64, wanted: Permits) -> Result<(), Unreachable> {
+        let end = address.checked_add(length).ok_or(Unreachable { address, fault: None })?;
         let mut pages = (address & !(PAGE - 1)..end).step_by(PAGE as usize);
-        pages.all(|page| {
+        pages.try_for_each(|page| {
             let (from, last) = (page.max(address), (page | (PAGE - 1)).min(end - 1));
-            self.touch(from, last - from + 1, wanted).is_some()
+            self.reach(from, last - from + 1, wanted).map(drop)
         })
     }
 }
@@ -72,27 +85,18 @@ impl<'m> Ram<'m> {
         Self { regions: regions.collect(), iommu: dma.iommu.as_deref() }
     }
 
-    /// The `length` bytes at `address` in one piece, and what may be done with
-    /// them; nothing is accessed.
+    /// The `length` bytes at `address` in one piece, for an access that needs
+    /// `wanted`, and what may be done with them.
     #[inline]
-    pub fn look(&self, address: u64, length: u64) -> Option<(Slice<'m>, Permits)> {
-        let place = match self.iommu {
-            None => Place { address, permits: Permits::ALL },
-            Some(iommu) => iommu.look(address, length)?,
-        };
-        Some((self.slice(place.address, length)?, place.permits))
-    }
-
-    /// The same for an access that needs `wanted` and ends in the page it begins in.
-    #[inline]
-    pub fn touch(
+    pub fn reach(
         &self,
         address: u64,
         length: u64,
         wanted: Permits,
-    ) -> Option<(Slice<'m>, Permits)> {
-        let place = touch(self.iommu, address, length, wanted)?;
-        Some((self.slice(place.address, length)?, place.permits))
+    ) -> Result<(Slice<'m>, Permits), Unreachable> {
+        let place = translate(self.iommu, address, length, wanted)?;
+        let slice = self.slice(place.address, length);
+        Ok((slice.ok_or(Unreachable { address, fault: None })?, place.permits))
     }
 
     #[inline]
@@ -104,12 +108,21 @@ impl<'m> Ram<'m> {
     }
 }
 
+/// Where all of the `length` bytes at `address` lead.
 #[inline]
-fn touch(iommu: Option<&dyn Iommu>, address: u64, length: u64, wanted: Permits) -> Option<Place> {
-    match iommu {
-        None => Some(Place { address, permits: Permits::ALL }),
-        // What is behind the page's end may lead elsewhere.
-        Some(_) if address % PAGE + length > PAGE => None,
-        Some(iommu) => iommu.touch(address, wanted),
+fn translate(
+    iommu: Option<&dyn Iommu>,
+    address: u64,
+    length: u64,
+    wanted: Permits,
+) -> Result<Mapping, Unreachable> {
+    let Some(iommu) = iommu else {
+        return Ok(Mapping { address, left: length, permits: Permits::ALL });
+    };
+    match iommu.translate(address, wanted) {
+        Ok(mapping) if mapping.left >= length => Ok(mapping),
+        // What is behind the end of the IOMMU's page may lead elsewhere.
+        Ok(_) => Err(Unreachable { address, fault: None }),
+        Err(fault) => Err(Unreachable { address, fault: Some(fault) }),
     }
 }

@@ -5,17 +5,17 @@
 //! aligned to its size and covers a register, or one half of a 64-bit one;
 //! every other is answered with all ones, or dropped, and reported.
 
+use crate::config::DeviceConfig;
+use crate::gate::Setup;
+use crate::platform::Permits;
+use crate::ram::Dma;
+use crate::refusal::{Refusal, RefusalCause};
+use crate::ring::Ring;
+use crate::walk::{Contexts, PAGE};
 use farfault_abi::command::Command;
 use farfault_abi::fault::Fault;
 use farfault_abi::pci::{QUEUES, VECTORS};
 use farfault_abi::regs::*;
-
-use crate::config::Config;
-use crate::gate::Setup;
-use crate::platform::Permits;
-use crate::ram::Dma;
-use crate::ring::Ring;
-use crate::walk::{Contexts, PAGE};
 
 /// An access that is wrong in width, alignment or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Registers {
     /// Reads `size` bytes at `offset`.
     pub fn read(
         &self,
-        config: &Config,
+        config: &DeviceConfig,
         live: &impl Readings,
         offset: u64,
         size: usize,
@@ -149,16 +149,24 @@ impl Registers {
     }
 
     /// What the base registers describe, if all of it is usable and in `memory`.
-    pub fn setup(&self, memory: &Dma) -> Option<Setup> {
-        let commands = Ring::new(self.command_base, self.command_entries.into(), Command::SIZE)?;
-        let faults = Ring::new(self.fault_base, self.fault_entries.into(), Fault::SIZE)?;
+    pub fn setup(&self, memory: &Dma) -> Result<Setup, Refusal> {
+        const CAUSE: RefusalCause = RefusalCause::Base;
+        let ring = |base: u64, entries: u32, entry_size| {
+            Ring::new(base, entries.into(), entry_size).ok_or(Refusal::at(CAUSE, base))
+        };
+        let commands = ring(self.command_base, self.command_entries, Command::SIZE)?;
+        let faults = ring(self.fault_base, self.fault_entries, Fault::SIZE)?;
         let contexts = Contexts { base: self.context_base, entries: self.context_entries };
-        let usable = contexts.base.is_multiple_of(PAGE)
-            && (1..=1 << PASID_BITS).contains(&contexts.entries)
-            && memory.holds(contexts.base, contexts.bytes(), Permits::READ)
-            && memory.holds(commands.base(), commands.bytes(), Permits::ALL)
-            && memory.holds(faults.base(), faults.bytes(), Permits::ALL);
-        usable.then_some(Setup { contexts, commands, faults })
+        if !contexts.base.is_multiple_of(PAGE) || !(1..=1 << PASID_BITS).contains(&contexts.entries)
+        {
+            return Err(Refusal::at(CAUSE, contexts.base));
+        }
+        memory
+            .holds(contexts.base, contexts.bytes(), Permits::READ)
+            .and_then(|()| memory.holds(commands.base(), commands.bytes(), Permits::ALL))
+            .and_then(|()| memory.holds(faults.base(), faults.bytes(), Permits::ALL))
+            .map_err(|unreachable| Refusal::unreachable(CAUSE, unreachable))?;
+        Ok(Setup { contexts, commands, faults })
     }
 }
 

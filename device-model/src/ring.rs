@@ -4,11 +4,9 @@
 //! All three kinds (user-mode queues, command queue, fault queue) come through
 //! here, so an index from the guest is judged in one place.
 
-use std::mem::offset_of;
-
-use farfault_abi::ring::{RING_ENTRIES_OFFSET, RING_MAX_ENTRIES, RING_MIN_ENTRIES, RingHeader};
-
 use crate::space::VA_END;
+use farfault_abi::ring::{RING_ENTRIES_OFFSET, RING_MAX_ENTRIES, RING_MIN_ENTRIES, RingHeader};
+use std::mem::offset_of;
 
 /// Where a ring is and how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

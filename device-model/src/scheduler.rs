@@ -7,13 +7,11 @@
 //! its end, so a long command delays others by a slice per queue, and a parked
 //! queue delays nobody.
 
-use std::collections::VecDeque;
-
-use farfault_abi::pci::QUEUES;
-
 use crate::queue::{Binding, Run};
 use crate::section::PageFault;
 use crate::sync::{Condvar, Mutex};
+use farfault_abi::pci::QUEUES;
+use std::collections::VecDeque;
 
 /// Answer to a page request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub enum Pick {
     Over,
 }
 
-enum State {
+enum QueueState {
     Disabled,
     Idle,
     Ready,
@@ -52,7 +50,7 @@ enum State {
 }
 
 struct Slot {
-    state: State,
+    state: QueueState,
     run: Option<Box<Run>>,
     /// Engines that still have something to do for the queue: run it or post its faults.
     holders: u32,
@@ -77,7 +75,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// All queues disabled.
     pub fn new() -> Self {
-        let slot = || Slot { state: State::Disabled, run: None, holders: 0 };
+        let slot = || Slot { state: QueueState::Disabled, run: None, holders: 0 };
         let board = Board {
             slots: (0..QUEUES).map(|_| slot()).collect(),
             ready: VecDeque::with_capacity(QUEUES as usize),
@@ -95,7 +93,7 @@ impl Scheduler {
         board.epoch = epoch;
         board.ready.clear();
         for slot in &mut board.slots {
-            *slot = Slot { state: State::Disabled, run: None, holders: 0 };
+            *slot = Slot { state: QueueState::Disabled, run: None, holders: 0 };
         }
         self.engines.notify_all();
     }
@@ -115,9 +113,9 @@ impl Scheduler {
     pub fn enable(&self, binding: Binding, epoch: u64) -> bool {
         let mut board = self.board.lock();
         match board.slot(binding.queue) {
-            Some(slot) if matches!(slot.state, State::Disabled) && slot.holders == 0 => {
+            Some(slot) if matches!(slot.state, QueueState::Disabled) && slot.holders == 0 => {
                 slot.run = Some(Box::new(Run::new(binding, epoch)));
-                slot.state = State::Idle;
+                slot.state = QueueState::Idle;
                 true
             }
             _ => false,
@@ -130,7 +128,7 @@ impl Scheduler {
         let mut board = self.board.lock();
         board.ready.retain(|ready| *ready != queue);
         let Some(slot) = board.slot(queue) else { return true };
-        slot.state = State::Disabled;
+        slot.state = QueueState::Disabled;
         slot.run = None;
         slot.holders == 0
     }
@@ -140,11 +138,11 @@ impl Scheduler {
         let mut board = self.board.lock();
         let Some(slot) = board.slot(queue) else { return false };
         match &mut slot.state {
-            State::Disabled => return false,
-            State::Idle => self.make_ready(&mut board, queue),
-            State::Running { rung } => *rung = true,
+            QueueState::Disabled => return false,
+            QueueState::Idle => self.make_ready(&mut board, queue),
+            QueueState::Running { rung } => *rung = true,
             // It looks at its tail when it comes to run.
-            State::Ready | State::Parked { .. } | State::Halted => {}
+            QueueState::Ready | QueueState::Parked { .. } | QueueState::Halted => {}
         }
         true
     }
@@ -161,7 +159,7 @@ impl Scheduler {
         let Some(queue) = board.ready.pop_front() else { return Pick::Nothing };
         let Some(slot) = board.slot(queue) else { return Pick::Nothing };
         let Some(run) = slot.run.take() else { return Pick::Nothing };
-        slot.state = State::Running { rung: false };
+        slot.state = QueueState::Running { rung: false };
         slot.holders += 1;
         Pick::Run(run)
     }
@@ -173,7 +171,7 @@ impl Scheduler {
         let alone = board.ready.is_empty() && board.epoch == run.epoch;
         let running = board
             .slot(run.binding.queue)
-            .is_some_and(|slot| matches!(slot.state, State::Running { .. }));
+            .is_some_and(|slot| matches!(slot.state, QueueState::Running { .. }));
         drop(board);
         if alone && running {
             return Some(run);
@@ -184,12 +182,12 @@ impl Scheduler {
 
     /// Takes back a queue that is to go on later: to the end of the line.
     pub fn requeue(&self, run: Box<Run>) {
-        self.give_back(run, |_| State::Ready, true);
+        self.give_back(run, |_| QueueState::Ready, true);
     }
 
     /// Takes back a queue whose ring is empty.
     pub fn idle(&self, run: Box<Run>) {
-        self.give_back(run, |rung| if rung { State::Ready } else { State::Idle }, true);
+        self.give_back(run, |rung| if rung { QueueState::Ready } else { QueueState::Idle }, true);
     }
 
     /// Takes back a queue that waits for an answer to `group`. The engine has
@@ -197,12 +195,12 @@ impl Scheduler {
     /// early), so the queue counts as held until [`Scheduler::posted`]. False if
     /// the queue was disabled meanwhile and nothing is to be posted.
     pub fn park(&self, run: Box<Run>, group: u32, fault: PageFault) -> bool {
-        self.give_back(run, |_| State::Parked { group, fault }, false)
+        self.give_back(run, |_| QueueState::Parked { group, fault }, false)
     }
 
     /// Takes back a queue that cannot go on; the rest is as for parking.
     pub fn halt(&self, run: Box<Run>) -> bool {
-        self.give_back(run, |_| State::Halted, false)
+        self.give_back(run, |_| QueueState::Halted, false)
     }
 
     /// An engine has nothing more to do for a queue that it parked or halted.
@@ -217,7 +215,9 @@ impl Scheduler {
     pub fn respond(&self, queue: u16, group: u32, refusal: Option<u32>) -> Response {
         let mut board = self.board.lock();
         let Some(slot) = board.slot(queue) else { return Response::Stale };
-        let State::Parked { group: waiting, fault } = slot.state else { return Response::Stale };
+        let QueueState::Parked { group: waiting, fault } = slot.state else {
+            return Response::Stale;
+        };
         if waiting != group {
             return Response::Stale;
         }
@@ -268,12 +268,17 @@ impl Scheduler {
 
     /// Puts a queue that an engine had into the state that `next` makes of
     /// whether it was rung, unless it was disabled meanwhile.
-    fn give_back(&self, run: Box<Run>, next: impl FnOnce(bool) -> State, let_go: bool) -> bool {
+    fn give_back(
+        &self,
+        run: Box<Run>,
+        next: impl FnOnce(bool) -> QueueState,
+        let_go: bool,
+    ) -> bool {
         let mut board = self.board.lock();
         let queue = run.binding.queue;
         let current = board.epoch == run.epoch;
         let Some(slot) = board.slot(queue).filter(|_| current) else { return false };
-        let State::Running { rung } = slot.state else {
+        let QueueState::Running { rung } = slot.state else {
             if let_go {
                 self.let_go(&mut board, queue);
             }
@@ -281,7 +286,7 @@ impl Scheduler {
         };
         slot.run = Some(run);
         slot.state = next(rung);
-        if matches!(slot.state, State::Ready) {
+        if matches!(slot.state, QueueState::Ready) {
             self.make_ready(&mut board, queue);
         }
         if let_go {
@@ -292,7 +297,7 @@ impl Scheduler {
 
     fn make_ready(&self, board: &mut Board, queue: u16) {
         if let Some(slot) = board.slot(queue) {
-            slot.state = State::Ready;
+            slot.state = QueueState::Ready;
             board.ready.push_back(queue);
             self.engines.notify_one();
         }
@@ -301,7 +306,7 @@ impl Scheduler {
     fn let_go(&self, board: &mut Board, queue: u16) {
         let Some(slot) = board.slot(queue) else { return };
         slot.holders = slot.holders.saturating_sub(1);
-        if slot.holders == 0 && matches!(slot.state, State::Disabled) {
+        if slot.holders == 0 && matches!(slot.state, QueueState::Disabled) {
             board.kicked = true;
             self.commands.notify_one();
         }

@@ -3,25 +3,28 @@
 //!
 //! It keeps RULE 1 (`space.rs`) by its shape. It owns the guards of gate and
 //! space; the slices it gives out borrow from it, so the compiler lets none
-//! outlive it; it offers nothing that blocks. All operands of a piece are
-//! translated together, in this one section, before any byte of it is written.
+//! outlive it; it offers nothing that blocks. What is refused in it is recorded and
+//! told of afterwards. All operands of a piece are translated together, in this one
+//! section, before any byte of it is written.
 //!
 //! It is bounded: what is done in it is charged, and after [`SECTION_BYTES`]
-//! bytes, or as many small accesses as cost the same, it is spent.
+//! bytes, or as many small accesses as cost the same, it is spent. The worst page
+//! table changes nothing of that: each operand of an access is walked for once at most,
+//! which takes five reads of tables and, behind an IOMMU, three questions more than
+//! there are reads.
 
-use std::sync::atomic::Ordering;
-
-use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
-use vm_memory::Bytes;
-
-use crate::counters::Tally;
 use crate::gate::Plane;
+use crate::mmu::Mmu;
 use crate::platform::Permits;
-use crate::ram::{Ram, Slice, nothing};
-use crate::space::{Log, VA_END};
+use crate::ram::{Slice, nothing};
+use crate::refusal::{Refusal, RefusalCause};
+use crate::space::{Log, Spaces, VA_END};
 use crate::sync::RwLockReadGuard;
-use crate::tlb::{Owner, Tlb};
-use crate::walk::{Aim, PAGE, walk};
+use crate::tlb::Owner;
+use crate::walk::{Aim, PAGE, WalkFault, walk};
+use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
+use std::sync::atomic::Ordering;
+use vm_memory::Bytes;
 
 /// Most bytes that are copied in a section. Taking a lock waits for all stores
 /// before it: with half as many, scattered copies lose a tenth of their speed.
@@ -104,10 +107,7 @@ impl<'s, const N: usize> Batch<'s, N> {
 
 /// An open section.
 pub struct Section<'s, 'm> {
-    tlb: &'s mut Tlb<Slice<'m>>,
-    tally: &'s mut Tally,
-    memory: &'s Ram<'m>,
-    pasid: u32,
+    mmu: &'s mut Mmu<'m>,
     owner: Owner,
     left: u64,
     // Guards last: they are dropped after everything above.
@@ -116,20 +116,23 @@ pub struct Section<'s, 'm> {
 }
 
 impl<'s, 'm> Section<'s, 'm> {
-    /// Begins one under guards that were just taken, `log` being that of the
-    /// space `space` in which `pasid` lives.
+    /// Begins one of `pasid` behind the gate.
     pub fn open(
+        mmu: &'s mut Mmu<'m>,
         plane: RwLockReadGuard<'s, Plane>,
-        (space, log): (usize, RwLockReadGuard<'s, Log>),
-        (tlb, memory): (&'s mut Tlb<Slice<'m>>, &'s Ram<'m>),
-        tally: &'s mut Tally,
+        spaces: &'s Spaces,
         pasid: u32,
     ) -> Self {
-        tlb.follow(plane.mappings);
-        tlb.catch_up(space, &log);
-        tally.sections += 1;
-        let owner = Owner::new(pasid);
-        Self { tlb, tally, memory, pasid, owner, left: SECTION_BYTES, _log: log, plane }
+        let log = spaces.of(pasid).enter();
+        mmu.tlb.follow(plane.mappings);
+        mmu.tlb.catch_up(Spaces::index(pasid), &log);
+        mmu.tally.sections += 1;
+        Self { mmu, owner: Owner::new(pasid), left: SECTION_BYTES, _log: log, plane }
+    }
+
+    /// Whether something was refused in it.
+    pub fn has_refused(&self) -> bool {
+        !self.mmu.refusals.is_empty()
     }
 
     /// Whether it is time to end.
@@ -144,8 +147,8 @@ impl<'s, 'm> Section<'s, 'm> {
 
     /// Counts a descriptor that is completed.
     pub fn count_descriptor(&mut self, well: bool) {
-        self.tally.descriptors += u64::from(well);
-        self.tally.descriptors_failed += u64::from(!well);
+        self.mmu.tally.descriptors += u64::from(well);
+        self.mmu.tally.descriptors_failed += u64::from(!well);
     }
 
     fn charge(&mut self, bytes: u64) {
@@ -208,8 +211,8 @@ impl<'s, 'm> Section<'s, 'm> {
         }
         self.charge(length);
         for Operand { access, .. } in &operands {
-            self.tally.bytes_read += if access.reads() { length } else { 0 };
-            self.tally.bytes_written += if access.writes() { length } else { 0 };
+            self.mmu.tally.bytes_read += if access.reads() { length } else { 0 };
+            self.mmu.tally.bytes_written += if access.writes() { length } else { 0 };
         }
         Ok(slices.map(|slice| slice.subslice(0, length as usize).unwrap_or(slice)))
     }
@@ -223,15 +226,15 @@ impl<'s, 'm> Section<'s, 'm> {
             let Some(hit) = self.load_hit(address) else { return self.loads_slowly(addresses) };
             *value = hit;
         }
-        self.tally.tlb_hits += N as u64;
-        self.tally.bytes_read += 8 * N as u64;
+        self.mmu.tally.tlb_hits += N as u64;
+        self.mmu.tally.bytes_read += 8 * N as u64;
         self.left = self.left.saturating_sub(SMALL * N as u64);
         Ok(values)
     }
 
     #[inline(always)]
     fn load_hit(&self, address: u64) -> Option<u64> {
-        let page = self.tlb.lookup_page(self.owner, address)?;
+        let page = self.mmu.tlb.lookup_page(self.owner, address)?;
         page.load((address % PAGE) as usize, Ordering::Relaxed).ok()
     }
 
@@ -248,11 +251,11 @@ impl<'s, 'm> Section<'s, 'm> {
     /// Has the next load from the page at `address` find it, whatever leaf it is of.
     fn remember_page(&mut self, address: u64) {
         let start = address & !(PAGE - 1);
-        if let Some(leaf) = self.tlb.lookup(self.owner, start, false)
+        if let Some(leaf) = self.mmu.tlb.lookup(self.owner, start, false)
             && let Some(rest) = from(leaf, start)
             && let Ok(page) = rest.subslice(0, PAGE as usize)
         {
-            self.tlb.fill(self.owner, start, 0, false, page);
+            self.mmu.tlb.fill(self.owner, start, 0, false, page);
         }
     }
 
@@ -328,8 +331,8 @@ impl<'s, 'm> Section<'s, 'm> {
 
     #[inline]
     fn hit(&mut self, operand: Operand) -> Option<Slice<'m>> {
-        let slice = self.tlb.lookup(self.owner, operand.address, operand.access.writes())?;
-        self.tally.tlb_hits += 1;
+        let slice = self.mmu.tlb.lookup(self.owner, operand.address, operand.access.writes())?;
+        self.mmu.tally.tlb_hits += 1;
         from(slice, operand.address)
     }
 
@@ -340,21 +343,28 @@ impl<'s, 'm> Section<'s, 'm> {
         if address >= VA_END {
             return Err(operand.fault(REASON_NOT_PRESENT, 3));
         }
-        self.tally.tlb_misses += 1;
-        self.tally.walks += 1;
+        self.mmu.tally.tlb_misses += 1;
+        self.mmu.tally.walks += 1;
         let contexts = self.plane.setup.contexts;
         let aim = Aim { va: address, wanted: access.wants(), made };
-        let found =
-            walk(self.memory, contexts, &mut self.tlb.tables, (self.pasid, self.owner), aim);
-        let leaf = found.map_err(|fault| {
-            self.tally.table_faults += u64::from(fault.is_broken_table());
-            operand.fault(fault.reason, fault.level)
-        })?;
+        let Mmu { memory, tlb, .. } = &mut *self.mmu;
+        let leaf = walk(memory, contexts, &mut tlb.tables, self.owner, aim)
+            .map_err(|fault| self.refuse(operand, &fault))?;
         // A write may be half of a read-write access the next time.
         if leaf.permits.read {
-            self.tlb.fill(self.owner, address, leaf.level, access.writes(), leaf.slice);
+            self.mmu.tlb.fill(self.owner, address, leaf.level, access.writes(), leaf.slice);
         }
         from(&leaf.slice, address).ok_or_else(|| operand.fault(REASON_NOT_PRESENT, 0))
+    }
+
+    fn refuse(&mut self, operand: Operand, fault: &WalkFault) -> PageFault {
+        let WalkFault { reason, level, dma } = *fault;
+        if fault.is_broken_table() {
+            self.mmu.tally.table_faults += 1;
+            let table = Refusal::at(RefusalCause::Table { reason, level }, operand.address);
+            self.mmu.refusals.push(Refusal { pasid: Some(self.owner.pasid), dma, ..table });
+        }
+        operand.fault(reason, level)
     }
 }
 

@@ -3,27 +3,26 @@
 //!
 //! Locks are taken in this order, each thread holding at most one of a kind:
 //! gate, space, then any one of the rest, which are held for a few steps only.
-//! Interrupts are sent while none of them is held, but those of an IOMMU, which
-//! takes no lock that leads here.
+//! Platform and IOMMU are told of interrupts and refusals while none of them is held.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use farfault_abi::pci::{VECTOR_COMMAND, VECTOR_FAULT};
-
-use crate::config::Config;
+use crate::config::DeviceConfig;
 use crate::counters::{Live, count};
 use crate::fault_queue::{FaultQueue, Posted};
 use crate::gate::{Gate, Plane};
 use crate::platform::Platform;
 use crate::ram::Dma;
+use crate::refusal::{Deferred, Refusal};
 use crate::scheduler::Scheduler;
 use crate::space::Spaces;
 use crate::sync::Mutex;
+use farfault_abi::pci::{VECTOR_COMMAND, VECTOR_FAULT};
+use farfault_abi::regs::ERR_FAULT_OVERFLOW;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The device's insides.
 pub struct Shared {
-    pub config: Config,
+    pub config: DeviceConfig,
     pub platform: Arc<dyn Platform>,
     pub gate: Gate,
     pub spaces: Spaces,
@@ -34,7 +33,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, platform: Arc<dyn Platform>) -> Self {
+    pub fn new(config: DeviceConfig, platform: Arc<dyn Platform>) -> Self {
         Self {
             config,
             gate: Gate::new(Dma::new(&*platform)),
@@ -47,11 +46,33 @@ impl Shared {
         }
     }
 
+    /// Sets the ERR bit of what was refused, for [`Shared::tell`] to be told of when
+    /// no lock is held.
+    #[must_use]
+    pub fn refuse(&self, refusal: Refusal) -> Refusal {
+        self.set_errors(refusal.cause.error());
+        refusal
+    }
+
     /// Sets ERR bits.
-    pub fn report(&self, errors: u32) {
-        if errors != 0 {
-            self.errors.fetch_or(errors, Ordering::Relaxed);
+    pub fn set_errors(&self, errors: u32) {
+        self.errors.fetch_or(errors, Ordering::Relaxed);
+    }
+
+    /// Tells of what was refused. No lock is held.
+    pub fn tell(&self, refusal: &Refusal) {
+        if let Some(fault) = &refusal.dma
+            && let Some(iommu) = self.platform.iommu()
+        {
+            iommu.refused(fault);
         }
+        self.platform.refused(refusal);
+    }
+
+    /// Does what a step has left to be done. No lock is held.
+    pub fn settle(&self, deferred: &Deferred) {
+        deferred.refusals.iter().for_each(|refusal| self.tell(refusal));
+        deferred.interrupts.iter().for_each(|vector| self.signal(*vector as u16));
     }
 
     /// ERR bits that are set.
@@ -64,14 +85,14 @@ impl Shared {
         self.errors.fetch_and(!errors, Ordering::Relaxed);
     }
 
-    /// Writes waiting fault records; the caller is through the gate, and when
-    /// it has left interrupts if so told.
-    #[must_use]
-    pub fn post_faults(&self, plane: &Plane) -> bool {
-        let Posted { interrupt, errors } =
+    /// Writes waiting fault records; the caller is through the gate, and settles
+    /// when it has left.
+    pub fn post_faults(&self, plane: &Plane, deferred: &mut Deferred) {
+        let Posted { interrupt, overflow, refusal } =
             self.faults.lock().drain(&plane.memory, plane.setup.faults, &self.counters);
-        self.report(errors);
-        interrupt
+        self.set_errors(if overflow { ERR_FAULT_OVERFLOW } else { 0 });
+        deferred.interrupts.extend(interrupt.then_some(VECTOR_FAULT));
+        deferred.refusals.extend(refusal.map(|refusal| self.refuse(refusal)));
     }
 
     /// Sends an interrupt and counts it.

@@ -15,9 +15,8 @@
 //! waits for at most one section of each engine. The writer sleeps on the lock;
 //! a spinning one would wait whole time slices for a preempted engine.
 
-use farfault_abi::regs::VA_BITS;
-
 use crate::sync::{RwLock, RwLockReadGuard};
+use farfault_abi::regs::VA_BITS;
 
 /// First address that no address space has.
 pub const VA_END: u64 = 1 << VA_BITS;

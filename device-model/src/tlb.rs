@@ -25,6 +25,8 @@ const WORTH_LOOKING: u64 = 4096;
 /// An address space, as tags and places need it.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
+    /// Its name.
+    pub pasid: u32,
     tag: u64,
     spread: u64,
 }
@@ -33,7 +35,8 @@ impl Owner {
     /// The address space that `pasid` names.
     pub fn new(pasid: u32) -> Self {
         // Processes like the same addresses; keep them out of each other's way.
-        Self { tag: VALID | u64::from(pasid) << 36, spread: u64::from(pasid).wrapping_mul(0x9e5) }
+        let wide = u64::from(pasid);
+        Self { pasid, tag: VALID | wide << 36, spread: wide.wrapping_mul(0x9e5) }
     }
 }
 

@@ -7,8 +7,10 @@
 //! against guest memory before it is used. What is wrong is said with a reason
 //! and the level, and nothing of it is kept.
 
-use std::sync::atomic::Ordering;
-
+use crate::platform::{DmaFault, Permits};
+pub use crate::ram::PAGE;
+use crate::ram::{Ram, Slice};
+use crate::tlb::{Array, Owner, level_shift};
 use farfault_abi::context::{CONTEXT_ROOT, CONTEXT_VALID, Context};
 use farfault_abi::fault::{
     REASON_CONTEXT, REASON_MALFORMED, REASON_NOT_PRESENT, REASON_PERMISSION, REASON_UNREACHABLE,
@@ -17,12 +19,8 @@ use farfault_abi::pte::{
     PT_ENTRIES, PT_LEVELS, PTE_ADDRESS, PTE_DEVICE, PTE_LEAF, PTE_READ, PTE_SOFTWARE, PTE_VALID,
     PTE_WRITE,
 };
+use std::sync::atomic::Ordering;
 use vm_memory::Bytes;
-
-use crate::platform::Permits;
-pub use crate::ram::PAGE;
-use crate::ram::{Ram, Slice};
-use crate::tlb::{Array, Owner, level_shift};
 
 const TOP: usize = PT_LEVELS as usize - 1;
 
@@ -49,6 +47,8 @@ pub struct WalkFault {
     pub reason: u32,
     /// Level at which it ended.
     pub level: usize,
+    /// What the IOMMU refused on the way.
+    pub dma: Option<DmaFault>,
 }
 
 /// An access that a walk is for.
@@ -75,7 +75,7 @@ pub struct Leaf<'m> {
 
 impl WalkFault {
     fn new(reason: u32, level: usize) -> Self {
-        Self { reason, level }
+        Self { reason, level, dma: None }
     }
 
     /// Whether the tables themselves are wrong, not just without the page.
@@ -90,14 +90,14 @@ pub fn walk<'m>(
     memory: &Ram<'m>,
     contexts: Contexts,
     tables: &mut Array<Slice<'m>>,
-    (pasid, owner): (u32, Owner),
+    owner: Owner,
     aim: Aim,
 ) -> Result<Leaf<'m>, WalkFault> {
     let va = aim.va;
     if let Some(table) = tables.lookup(owner, va) {
         return leaf(memory, entry(table, va, 0)?, aim, 0);
     }
-    let mut table = root(memory, contexts, pasid)?;
+    let mut table = root(memory, contexts, owner.pasid)?;
     for level in (1..=TOP).rev() {
         let pte = entry(&reach(memory, table, PAGE, level)?, va, level)?;
         if pte & PTE_LEAF != 0 {
@@ -152,7 +152,7 @@ fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'
     if pte & PTE_LEAF == 0 || pte & !KNOWN != 0 || level == TOP || !frame.is_multiple_of(size) {
         return Err(WalkFault::new(REASON_MALFORMED, level));
     }
-    let unreachable = WalkFault::new(REASON_UNREACHABLE, level);
+    let mut unreachable = WalkFault::new(REASON_UNREACHABLE, level);
     if pte & PTE_DEVICE != 0 {
         // There is no device memory in this device.
         return Err(unreachable);
@@ -162,19 +162,14 @@ fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'
         return Err(WalkFault::new(REASON_PERMISSION, level));
     }
     // A large leaf may lie across two mappings of the hosting, or be scattered by the IOMMU:
-    // then it is used in the largest pieces that are whole.
+    // then it is used in the largest piece that is whole.
     for level in (0..=level).rev() {
         let piece = 1u64 << level_shift(level);
         let address = frame + (aim.va & (size - 1) & !(piece - 1));
-        let found = if level == 0 && aim.made {
-            memory.touch(address, piece, aim.wanted)
-        } else {
-            memory.look(address, piece)
-        };
-        if let Some((slice, reach)) = found
-            && reach.cover(aim.wanted)
-        {
-            return Ok(Leaf { slice, level, permits: permits.and(reach) });
+        match memory.reach(address, piece, aim.wanted) {
+            Ok((slice, reach)) => return Ok(Leaf { slice, level, permits: permits.and(reach) }),
+            // An access that is only thought of is refused by nobody.
+            Err(memory) => unreachable.dma = memory.fault.filter(|_| aim.made),
         }
     }
     Err(unreachable)
@@ -188,6 +183,8 @@ fn reach<'m>(
     length: u64,
     level: usize,
 ) -> Result<Slice<'m>, WalkFault> {
-    let found = memory.touch(address, length, Permits::READ);
-    found.map(|(slice, _)| slice).ok_or(WalkFault::new(REASON_UNREACHABLE, level))
+    match memory.reach(address, length, Permits::READ) {
+        Ok((slice, _)) => Ok(slice),
+        Err(memory) => Err(WalkFault { reason: REASON_UNREACHABLE, level, dma: memory.fault }),
+    }
 }

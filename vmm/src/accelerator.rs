@@ -4,19 +4,22 @@
 //! through ioeventfds; messages leave through MSI-X; the model's loops get
 //! threads.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::iommu::Behind;
+use crate::pci::{Area, Backing, Bar, Identity, MSIX_BYTES, Msix, PciDevice};
+use crate::rate_limit::RateLimit;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use farfault_abi::pci as abi;
 use farfault_abi::regs::VERSION;
-use farfault_device_model::{Config as Choices, ConfigError, Counters, Device, Iommu, Platform};
+use farfault_device_model::{
+    ConfigError, Counters, Device, DeviceConfig, Iommu, Platform, Refusal,
+};
+use parking_lot::Mutex;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
-
-use crate::iommu::Behind;
-use crate::pci::{Area, Backing, Bar, Identity, MSIX_BYTES, Msix, PciDevice};
 
 /// MSI-X vectors.
 pub const VECTORS: u16 = abi::VECTORS as u16;
@@ -41,7 +44,7 @@ pub struct Accelerator {
 impl Accelerator {
     /// Makes the device, behind `iommu` if there is one; no thread runs it yet.
     pub fn new(
-        choices: &Choices,
+        choices: &DeviceConfig,
         memory: Arc<GuestMemoryMmap>,
         iommu: Option<Arc<dyn Iommu>>,
         msix: Arc<Msix>,
@@ -49,9 +52,15 @@ impl Accelerator {
         let doorbells = (0..DOORBELLS)
             .map(|_| Ok(Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
             .collect::<io::Result<_>>()?;
-        let platform = Arc::new(Machine { memory, iommu, msix: Arc::clone(&msix) });
+        let platform = MachineBelow {
+            memory,
+            iommu,
+            msix: Arc::clone(&msix),
+            begun: Instant::now(),
+            limit: Mutex::default(),
+        };
         Ok(Arc::new(Accelerator {
-            device: Device::new(choices.clone(), platform)?,
+            device: Device::new(choices.clone(), Arc::new(platform))?,
             msix,
             doorbells,
             rung: AtomicU64::new(0),
@@ -170,13 +179,15 @@ impl Behind for Accelerator {
 }
 
 /// The machine as the device sees it.
-struct Machine {
+struct MachineBelow {
     memory: Arc<GuestMemoryMmap>,
     iommu: Option<Arc<dyn Iommu>>,
     msix: Arc<Msix>,
+    begun: Instant,
+    limit: Mutex<RateLimit>,
 }
 
-impl Platform for Machine {
+impl Platform for MachineBelow {
     fn memory(&self) -> Arc<GuestMemoryMmap> {
         Arc::clone(&self.memory)
     }
@@ -187,6 +198,13 @@ impl Platform for Machine {
 
     fn signal(&self, vector: u16) {
         self.msix.signal(vector);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        let Some(dropped) = self.limit.lock().admit(self.begun.elapsed()) else { return };
+        let more = if dropped == 0 { String::new() } else { format!(" ({dropped} more before)") };
+        // A standard error that takes nothing is no reason to end.
+        let _ = writeln!(io::stderr(), "farfault: the device refused {refusal}{more}");
     }
 }
 

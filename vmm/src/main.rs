@@ -15,6 +15,7 @@ mod output;
 mod pci;
 mod pmem;
 mod probe;
+mod rate_limit;
 mod session;
 mod stats;
 

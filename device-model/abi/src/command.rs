@@ -5,7 +5,7 @@
 //! the next begins. That is what makes a WAIT after an INVALIDATE mean that no
 //! access through the old translation is left.
 
-use crate::describe::{Section, constants, layout};
+use crate::describe::{HeaderSection, constants, layout};
 
 constants! { CONSTANTS;
     /// Drops the translations of value bytes at address (both multiples of 4 KiB) for pasid; a value of 0
@@ -51,5 +51,5 @@ layout! { STRUCTURES;
     }
 }
 
-pub(crate) const SECTION: Section =
-    Section { title: "Command queue", constants: CONSTANTS, structures: STRUCTURES };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "Command queue", constants: CONSTANTS, structures: STRUCTURES };

@@ -4,7 +4,7 @@
 //! The device reads an entry on every walk and keeps no copy but in its TLB; an
 //! entry that changes is made known by invalidating the whole PASID.
 
-use crate::describe::{Section, constants, genmask, layout};
+use crate::describe::{HeaderSection, constants, genmask, layout};
 
 constants! { CONSTANTS;
     /// [`Context::root`]: the entry names a page table.
@@ -23,7 +23,7 @@ layout! { STRUCTURES;
     }
 }
 
-pub(crate) const SECTION: Section = Section {
+pub(crate) const SECTION: HeaderSection = HeaderSection {
     title: "Context table: PASID to page table",
     constants: CONSTANTS,
     structures: STRUCTURES,

@@ -51,7 +51,7 @@ pub struct Structure {
 
 /// A part of the interface: what one module of this crate defines.
 #[derive(Clone, Copy, Debug)]
-pub struct Section {
+pub struct HeaderSection {
     /// Heading for the header file.
     pub title: &'static str,
     /// Constants in order.
@@ -101,7 +101,7 @@ impl<T: Wire + Default, const N: usize> Wire for [T; N] {
     }
 }
 
-/// Defines constants and the table [`Section`] shows of them.
+/// Defines constants and the table [`HeaderSection`] shows of them.
 macro_rules! constants {
     ($table:ident; $( $(#[doc = $doc:literal])* $name:ident: $ty:ty = $value:expr; )*) => {
         $( $(#[doc = $doc])* pub const $name: $ty = $value; )*

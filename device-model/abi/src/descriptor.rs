@@ -4,7 +4,7 @@
 //! All addresses are virtual addresses of the process the queue is bound to.
 //! Descriptors of one queue are carried out one after another, in order.
 
-use crate::describe::{Section, constants, layout};
+use crate::describe::{HeaderSection, constants, layout};
 
 constants! { CONSTANTS;
     /// Does nothing.
@@ -93,7 +93,7 @@ layout! { STRUCTURES;
     }
 }
 
-pub(crate) const SECTION: Section = Section {
+pub(crate) const SECTION: HeaderSection = HeaderSection {
     title: "Descriptors and completions of user-mode queues",
     constants: CONSTANTS,
     structures: STRUCTURES,

@@ -8,7 +8,7 @@
 //! writes to a queue that was empty; the driver, after it has moved head, looks at
 //! tail once more before it rests.
 
-use crate::describe::{Section, constants, layout};
+use crate::describe::{HeaderSection, constants, layout};
 
 constants! { CONSTANTS;
     /// Record: the device needs a page.
@@ -77,11 +77,11 @@ layout! { STRUCTURES;
 }
 
 /// Programs see them, too.
-pub(crate) const REASONS: Section = Section {
+pub(crate) const REASONS: HeaderSection = HeaderSection {
     title: "Why an access was refused, or a queue has halted",
     constants: REASON_CONSTANTS,
     structures: &[],
 };
 
-pub(crate) const SECTION: Section =
-    Section { title: "Fault queue", constants: CONSTANTS, structures: STRUCTURES };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "Fault queue", constants: CONSTANTS, structures: STRUCTURES };

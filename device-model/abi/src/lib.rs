@@ -22,10 +22,10 @@ pub mod regs;
 pub mod ring;
 pub mod uapi;
 
-use describe::Section;
+use describe::HeaderSection;
 
 /// What driver and device share: the driver's hardware header.
-pub const HARDWARE: &[Section] = &[
+pub const HARDWARE: &[HeaderSection] = &[
     pci::SECTION,
     regs::SECTION,
     context::SECTION,
@@ -35,4 +35,5 @@ pub const HARDWARE: &[Section] = &[
 ];
 
 /// What programs share with the driver and, through queues, with the device.
-pub const UAPI: &[Section] = &[ring::SECTION, fault::REASONS, descriptor::SECTION, uapi::SECTION];
+pub const UAPI: &[HeaderSection] =
+    &[ring::SECTION, fault::REASONS, descriptor::SECTION, uapi::SECTION];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How the device looks on the bus: identifiers, BARs, MSI-X vectors.
 
-use crate::describe::{Section, constants};
+use crate::describe::{HeaderSection, constants};
 
 constants! { CONSTANTS;
     /// PCI vendor ID; unassigned, in wide use for devices that exist only in emulators.
@@ -36,7 +36,7 @@ constants! { CONSTANTS;
     VECTOR_QUEUE: u32 = 2;
 }
 
-pub(crate) const SECTION: Section = Section {
+pub(crate) const SECTION: HeaderSection = HeaderSection {
     title: "PCI function: identifiers, BARs, MSI-X vectors",
     constants: CONSTANTS,
     structures: &[],

@@ -6,7 +6,7 @@
 //! to the table below and carries no permission; at level 0 it is malformed.
 //! The frame of a large leaf is aligned to its size.
 
-use crate::describe::{Section, constants, genmask};
+use crate::describe::{HeaderSection, constants, genmask};
 
 constants! { CONSTANTS;
     /// The entry means something; otherwise the rest of it is the driver's.
@@ -31,5 +31,5 @@ constants! { CONSTANTS;
     PT_ENTRIES: u32 = 512;
 }
 
-pub(crate) const SECTION: Section =
-    Section { title: "Page-table entries", constants: CONSTANTS, structures: &[] };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "Page-table entries", constants: CONSTANTS, structures: &[] };

@@ -5,7 +5,7 @@
 //! also in two 32-bit halves. Any other access reads all ones, writes nothing,
 //! and sets [`ERR_ACCESS`].
 
-use crate::describe::{Section, constants};
+use crate::describe::{HeaderSection, constants};
 
 constants! { CONSTANTS;
     /// 32-bit, read only: [`ID_MAGIC`].
@@ -141,5 +141,5 @@ constants! { CONSTANTS;
     COUNTERS: u32 = 27;
 }
 
-pub(crate) const SECTION: Section =
-    Section { title: "Registers (BAR 0)", constants: CONSTANTS, structures: &[] };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "Registers (BAR 0)", constants: CONSTANTS, structures: &[] };

@@ -7,7 +7,7 @@
 //! entries. The ring is empty when tail equals head and full when they are the
 //! number of entries apart; a greater distance is wild.
 
-use crate::describe::{Section, constants, layout};
+use crate::describe::{HeaderSection, constants, layout};
 
 constants! { CONSTANTS;
     /// Alignment of a ring header, and the offset of entry 0 from it.
@@ -37,5 +37,5 @@ layout! { STRUCTURES;
     }
 }
 
-pub(crate) const SECTION: Section =
-    Section { title: "Rings", constants: CONSTANTS, structures: STRUCTURES };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "Rings", constants: CONSTANTS, structures: STRUCTURES };

@@ -5,7 +5,7 @@
 //! address space that opened it. Calls from another address space fail with
 //! EPERM. A doorbell page is mapped at the offset that creating the queue gives.
 
-use crate::describe::{Section, constants, layout};
+use crate::describe::{HeaderSection, constants, layout};
 
 /// `_IOC(direction, 0xfa, number, size)` of `asm-generic/ioctl.h`; direction 1 writes to the kernel, 2 reads.
 const fn ioctl(direction: u32, number: u32, size: usize) -> u32 {
@@ -185,5 +185,5 @@ layout! { STRUCTURES;
     }
 }
 
-pub(crate) const SECTION: Section =
-    Section { title: "ioctls", constants: CONSTANTS, structures: STRUCTURES };
+pub(crate) const SECTION: HeaderSection =
+    HeaderSection { title: "ioctls", constants: CONSTANTS, structures: STRUCTURES };

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Copies by one or two engines, with and without invalidations.
 
+use crate::measure::{median, quantile, timed};
+use farfault_abi::descriptor::{Descriptor, OP_COPY};
+use farfault_device_model::{DeviceConfig, Step};
+use farfault_reference_driver::{Driver, Machine, PAGE, Queue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use farfault_abi::descriptor::{Descriptor, OP_COPY};
-use farfault_device_model::{Config, Step};
-use farfault_reference_driver::{Driver, Machine, PAGE, Queue};
 use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
-
-use crate::measure::{median, quantile, timed};
 
 /// Bytes that each engine copies in a turn.
 const BYTES: u64 = 64 << 20;
@@ -50,7 +48,7 @@ impl Row {
 pub fn measure(name: &str, leaf: u64, engines: u64, invalidating: bool, turns: usize) -> Row {
     let end = 640 << 20;
     let machine = Machine::new(&[(0, end as usize)]);
-    let mut driver = Driver::start_with(Config { engines: 2, window: 1 }, machine, end, 64);
+    let mut driver = Driver::start_with(DeviceConfig { engines: 2, window: 1 }, machine, end, 64);
     driver.create_space(1);
     let total = engines * BYTES;
     for base in [SOURCE, DESTINATION] {

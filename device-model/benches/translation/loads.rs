@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Hot loads: a chase through memory that fits into the second-level cache.
 
-use farfault_abi::descriptor::{Descriptor, OP_CHASE};
-use farfault_device_model::{Config, Step};
-use farfault_reference_driver::{Driver, Machine, PAGE, with_engines};
-
 use crate::measure::{median, timed};
+use farfault_abi::descriptor::{Descriptor, OP_CHASE};
+use farfault_device_model::{DeviceConfig, Step};
+use farfault_reference_driver::{Driver, Machine, PAGE, with_engines};
 
 const BASE: u64 = 1 << 32;
 /// Bytes that the list lies in, and of a node.
@@ -44,7 +43,7 @@ fn place(i: u64) -> u64 {
 /// lies in `parts` equal parts, each in leaves of its own.
 pub fn measure(name: &str, leaf: u64, parts: u64, turns: usize) -> Row {
     let mut driver = Driver::start_with(
-        Config { engines: 1, window: 1 },
+        DeviceConfig { engines: 1, window: 1 },
         Machine::new(&[(0, 64 << 20)]),
         64 << 20,
         64,

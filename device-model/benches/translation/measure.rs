@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Clocks and medians.
 
-use std::time::Duration;
-
 use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 /// CPU time of the calling thread.
 pub fn cpu_time() -> Duration {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The driver: sets the device up, feeds its queues, serves its faults.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-
+use crate::machine::{Frames, Machine, PAGE};
+use crate::ring::{Ring, RingMemory};
+use crate::space::AddressSpace;
 use farfault_abi::command::{
     CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
     RESPONSE_FAIL,
@@ -17,12 +16,11 @@ use farfault_abi::regs::{
     CTRL_ENABLE, REG_COMMAND_BASE, REG_COMMAND_ENTRIES, REG_CONTEXT_BASE, REG_CONTEXT_ENTRIES,
     REG_CTRL, REG_FAULT_BASE, REG_FAULT_ENTRIES, REG_STATUS, STATUS_READY,
 };
-use farfault_device_model::{Config, Device, Engine, Step};
+use farfault_device_model::{Device, DeviceConfig, Engine, Step};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use vm_memory::{Bytes, GuestAddress};
-
-use crate::machine::{Frames, Machine, PAGE};
-use crate::ring::{Ring, RingMemory};
-use crate::space::AddressSpace;
 
 /// What to do about a fault group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +69,12 @@ const CONTEXTS: u32 = 1 << 16;
 
 impl Driver {
     /// A device of 64 MiB with a fault queue of 1024 entries, enabled.
-    pub fn start(config: Config) -> Self {
+    pub fn start(config: DeviceConfig) -> Self {
         Self::start_with(config, Machine::new(&[(0, 64 << 20)]), 64 << 20, 1024)
     }
 
     /// A device in `machine`, whose memory from 0 to `end` the driver uses.
-    pub fn start_with(config: Config, machine: Arc<Machine>, end: u64, faults: u32) -> Self {
+    pub fn start_with(config: DeviceConfig, machine: Arc<Machine>, end: u64, faults: u32) -> Self {
         let device = Device::new(config, machine.clone()).expect("a valid configuration");
         let mut frames = Frames::new(1 << 20, end);
         let mut ring = |entries: u32, entry_size: usize| {

@@ -2,25 +2,27 @@
 //! An IOMMU that is a list of pages. DMA addresses are physical ones moved by a
 //! fixed distance, but for pages of which a test says otherwise.
 
+use farfault_device_model::{DmaFault, Iommu, Mapping, Permits};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use farfault_device_model::{Iommu, Permits, Place};
-
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
+/// Bytes of the IOMMU's own pages, where no page inside leads elsewhere.
+const LARGE: u64 = 2 << 20;
 
 /// The IOMMU.
 #[derive(Default)]
 pub struct Pages {
     shift: u64,
-    state: Mutex<State>,
+    state: Mutex<PagesState>,
 }
 
 #[derive(Default)]
-struct State {
-    otherwise: BTreeMap<u64, Option<Place>>,
+struct PagesState {
+    otherwise: BTreeMap<u64, Option<(u64, Permits)>>,
     refused: Vec<(u64, Permits)>,
+    asked: u64,
 }
 
 impl Pages {
@@ -37,7 +39,6 @@ impl Pages {
     /// Has the page of physical address `page` lead to another, or nowhere. The
     /// device is yet to be told.
     pub fn set(&self, page: u64, place: Option<(u64, Permits)>) {
-        let place = place.map(|(address, permits)| Place { address, permits });
         self.state().otherwise.insert(page & !(PAGE - 1), place);
     }
 
@@ -51,43 +52,36 @@ impl Pages {
         std::mem::take(&mut self.state().refused)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PagesState> {
         self.state.lock().expect("no test has failed with it")
     }
 
-    /// Where the page of `address` leads.
-    fn page(&self, state: &State, address: u64) -> Option<Place> {
-        let page = address.checked_sub(self.shift)? & !(PAGE - 1);
-        let same = Some(Place { address: page, permits: Permits::ALL });
-        state.otherwise.get(&page).copied().unwrap_or(same)
+    /// How often it was asked since the last call.
+    pub fn take_asked(&self) -> u64 {
+        std::mem::take(&mut self.state().asked)
     }
 }
 
 impl Iommu for Pages {
-    fn look(&self, address: u64, length: u64) -> Option<Place> {
-        let state = self.state();
-        let mut whole = self.page(&state, address)?;
-        for offset in (PAGE..length).step_by(PAGE as usize) {
-            let page = self.page(&state, address + offset)?;
-            if page.address != whole.address + offset {
-                return None;
+    fn translate(&self, address: u64, wanted: Permits) -> Result<Mapping, DmaFault> {
+        let mut state = self.state();
+        state.asked += 1;
+        let physical = address.wrapping_sub(self.shift);
+        let (page, offset) = (physical & !(PAGE - 1), physical % PAGE);
+        let same = (address >= self.shift).then_some((page, Permits::ALL));
+        match state.otherwise.get(&page).copied().unwrap_or(same) {
+            Some((page, permits)) if permits.cover(wanted) => {
+                let large = physical & !(LARGE - 1)..(physical | (LARGE - 1));
+                let whole = state.otherwise.range(large).next().is_none();
+                let size = if whole { LARGE } else { PAGE };
+                Ok(Mapping { address: page + offset, left: size - physical % size, permits })
             }
-            whole.permits = whole.permits.and(page.permits);
+            _ => Err(DmaFault { address, wanted, reason: 0, silent: false }),
         }
-        Some(whole)
     }
 
-    fn touch(&self, address: u64, wanted: Permits) -> Option<Place> {
-        let mut state = self.state();
-        match self.page(&state, address) {
-            Some(Place { address: page, permits }) if permits.cover(wanted) => {
-                Some(Place { address: page + address % PAGE, permits })
-            }
-            _ => {
-                let page = address.wrapping_sub(self.shift) & !(PAGE - 1);
-                state.refused.push((page, wanted));
-                None
-            }
-        }
+    fn refused(&self, fault: &DmaFault) {
+        let page = fault.address.wrapping_sub(self.shift) & !(PAGE - 1);
+        self.state().refused.push((page, fault.wanted));
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine that is memory and a count of interrupts, and its free frames.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use farfault_abi::pci::VECTORS;
-use farfault_device_model::{Iommu, Platform};
+use farfault_device_model::{Iommu, Platform, Refusal};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub use crate::iommu::PAGE;
@@ -16,6 +15,8 @@ pub struct Machine {
     memory: Arc<GuestMemoryMmap>,
     iommu: Option<Arc<Pages>>,
     signals: [AtomicU64; VECTORS as usize],
+    refusals: Mutex<Vec<Refusal>>,
+    on_refusal: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Machine {
@@ -28,7 +29,8 @@ impl Machine {
     pub fn behind(iommu: Option<Arc<Pages>>, ranges: &[(u64, usize)]) -> Arc<Self> {
         let ranges: Vec<_> = ranges.iter().map(|(at, len)| (GuestAddress(*at), *len)).collect();
         let memory = GuestMemoryMmap::from_ranges(&ranges).expect("guest memory");
-        Arc::new(Self { memory: Arc::new(memory), iommu, signals: Default::default() })
+        let (signals, refusals, on_refusal) = Default::default();
+        Arc::new(Self { memory: Arc::new(memory), iommu, signals, refusals, on_refusal })
     }
 
     /// Guest memory.
@@ -49,6 +51,16 @@ impl Machine {
     /// Interrupts so far on `vector`.
     pub fn signals(&self, vector: u32) -> u64 {
         self.signals[vector as usize].load(Ordering::SeqCst)
+    }
+
+    /// What the device has refused since the last call.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        std::mem::take(&mut self.refusals.lock().expect("no test has failed with it"))
+    }
+
+    /// Has `hook` called with each refusal from now on; can be set once.
+    pub fn on_refusal(&self, hook: impl Fn() + Send + Sync + 'static) {
+        assert!(self.on_refusal.set(Box::new(hook)).is_ok(), "there is a hook");
     }
 
     /// Reads a u64.
@@ -85,6 +97,11 @@ impl Platform for Machine {
 
     fn signal(&self, vector: u16) {
         self.signals[usize::from(vector)].fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.refusals.lock().expect("no test has failed with it").push(*refusal);
+        self.on_refusal.get().inspect(|hook| hook());
     }
 }
 

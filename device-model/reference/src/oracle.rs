@@ -2,12 +2,10 @@
 //! What a command should do, byte by byte, written without a thought for speed
 //! or for the device's insides: tests compare the two.
 
-use std::collections::BTreeMap;
-
-use farfault_abi::descriptor::*;
-
 use crate::machine::{Machine, PAGE};
 use crate::space::AddressSpace;
+use farfault_abi::descriptor::*;
+use std::collections::BTreeMap;
 
 const VA_END: u64 = 1 << 48;
 

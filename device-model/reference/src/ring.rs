@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The driver's and the programs' side of rings.
 
-use std::mem::offset_of;
-
 use farfault_abi::ring::{RING_ENTRIES_OFFSET, RingHeader};
+use std::mem::offset_of;
 
 /// How a ring's memory is reached.
 pub trait RingMemory {

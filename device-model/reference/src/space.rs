@@ -2,11 +2,9 @@
 //! A process's memory: its own view of it, and the page table that the device
 //! sees, which holds as much of it as faults or the test have put there.
 
-use std::collections::BTreeMap;
-
-use farfault_abi::pte::{PTE_ADDRESS, PTE_LEAF, PTE_READ, PTE_VALID, PTE_WRITE};
-
 use crate::machine::{Frames, Machine, PAGE};
+use farfault_abi::pte::{PTE_ADDRESS, PTE_LEAF, PTE_READ, PTE_VALID, PTE_WRITE};
+use std::collections::BTreeMap;
 
 /// Bytes of a large leaf.
 pub const LARGE: u64 = 2 << 20;

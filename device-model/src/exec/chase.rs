@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Pointer chase.
 
-use farfault_abi::descriptor::STATUS_BAD_ADDRESS;
-
-use super::command::{Command, Ending, Flow};
+use super::operation::{Ending, Flow, Operation};
 use crate::section::{PageFault, Section};
 use crate::space::VA_END;
+use farfault_abi::descriptor::STATUS_BAD_ADDRESS;
 
 /// Follows the links of a list and sums its values.
 pub struct Chase {
@@ -24,7 +23,7 @@ impl Chase {
     }
 }
 
-impl Command for Chase {
+impl Operation for Chase {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         while self.node != 0 && self.seen < self.limit {
             if section.is_spent() {

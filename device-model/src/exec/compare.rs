@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Compare.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
@@ -18,7 +18,7 @@ impl Compare {
     }
 }
 
-impl Command for Compare {
+impl Operation for Compare {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let mut bytes = [[0; PAGE as usize]; 2];
         let [a, b] = &mut bytes;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Copy.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, SECTION_BYTES, Section};
 
 /// Copies bytes from source to destination.
@@ -18,7 +18,7 @@ impl Copy {
     }
 }
 
-impl Command for Copy {
+impl Operation for Copy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let operands = [(self.source, Access::READ), (self.destination, Access::WRITE)];
         self.progress.run(section, operands, SECTION_BYTES, |_, [from, to]| {

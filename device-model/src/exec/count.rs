@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Word count.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
@@ -20,7 +20,7 @@ impl WordCount {
     }
 }
 
-impl Command for WordCount {
+impl Operation for WordCount {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { source, words, in_word, progress } = self;
         let mut page = [0; PAGE as usize];

@@ -4,27 +4,26 @@
 //! Whatever can be wrong with a descriptor is found here, so that commands
 //! compute with addresses that neither wrap nor leave the address space.
 
+use super::chase::Chase;
+use super::compare::Compare;
+use super::copy::Copy;
+use super::count::WordCount;
+use super::fill::Fill;
+use super::histogram::{HISTOGRAM_BYTES, Histogram};
+use super::operation::{Ending, Operation};
+use super::saxpy::{ELEMENT, Saxpy};
+use super::scalar::{Fence, FetchAdd, Nop, SCALAR};
+use crate::space::VA_END;
 use farfault_abi::descriptor::{
     DESC_IRQ, Descriptor, OP_CHASE, OP_COMPARE, OP_COPY, OP_FENCE, OP_FETCH_ADD, OP_FILL,
     OP_HISTOGRAM, OP_NOP, OP_SAXPY, OP_WORD_COUNT, STATUS_BAD_ADDRESS, STATUS_BAD_OPCODE,
     STATUS_BAD_OPERAND,
 };
 
-use super::chase::Chase;
-use super::command::{Command, Ending};
-use super::compare::Compare;
-use super::copy::Copy;
-use super::count::WordCount;
-use super::fill::Fill;
-use super::histogram::{HISTOGRAM_BYTES, Histogram};
-use super::saxpy::{ELEMENT, Saxpy};
-use super::scalar::{Fence, FetchAdd, Nop, SCALAR};
-use crate::space::VA_END;
-
 const BAD_OPERAND: Ending = Ending { status: STATUS_BAD_OPERAND, address: 0 };
 
 /// Makes the command that `descriptor` asks for.
-pub fn decode(descriptor: &Descriptor) -> Result<Box<dyn Command>, Ending> {
+pub fn decode(descriptor: &Descriptor) -> Result<Box<dyn Operation>, Ending> {
     let Descriptor { source, destination, length, operand, operand2, .. } = *descriptor;
     if u32::from(descriptor.flags) & !DESC_IRQ != 0
         || descriptor.reserved0 != 0

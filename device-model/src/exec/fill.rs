@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Fill.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
@@ -19,7 +19,7 @@ impl Fill {
     }
 }
 
-impl Command for Fill {
+impl Operation for Fill {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let bytes = self.pattern.to_le_bytes();
         // A page of pattern and a bit, so that a piece may begin anywhere in it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Histogram.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
@@ -28,7 +28,7 @@ impl Histogram {
     }
 }
 
-impl Command for Histogram {
+impl Operation for Histogram {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { source, destination, counts, counted, stored } = self;
         let mut page = [0; PAGE as usize];

@@ -7,15 +7,15 @@
 //! done twice: `saxpy` would show it.
 
 mod chase;
-mod command;
 mod compare;
 mod copy;
 mod count;
 mod decode;
 mod fill;
 mod histogram;
+mod operation;
 mod saxpy;
 mod scalar;
 
-pub use command::{Command, Ending, Flow, Stream};
 pub use decode::decode;
+pub use operation::{Ending, Flow, Operation, Stream};

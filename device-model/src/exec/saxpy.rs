@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Single-precision a times x plus y.
 
-use super::command::{Command, Flow, Progress, Stream};
+use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
@@ -23,7 +23,7 @@ impl Saxpy {
     }
 }
 
-impl Command for Saxpy {
+impl Operation for Saxpy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let Self { a, x, y, progress } = self;
         let (mut xs, mut ys) = ([0; PAGE as usize], [0; PAGE as usize]);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands on nothing or on one u64: nop, fence, fetch-and-add.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use farfault_abi::descriptor::STATUS_BAD_OPERAND;
-use vm_memory::VolatileMemory;
-
-use super::command::{Command, Ending, Flow};
+use super::operation::{Ending, Flow, Operation};
 use crate::section::{Access, Operand, PageFault, Section};
+use farfault_abi::descriptor::STATUS_BAD_OPERAND;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vm_memory::VolatileMemory;
 
 /// Bytes that these commands work on.
 pub const SCALAR: u64 = 8;
@@ -15,7 +13,7 @@ pub const SCALAR: u64 = 8;
 /// Does nothing.
 pub struct Nop;
 
-impl Command for Nop {
+impl Operation for Nop {
     fn run(&mut self, _: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         Ok(Flow::Done)
     }
@@ -35,7 +33,7 @@ impl Fence {
     }
 }
 
-impl Command for Fence {
+impl Operation for Fence {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         section.store_release(self.destination, self.value)?;
         self.done = SCALAR;
@@ -61,7 +59,7 @@ impl FetchAdd {
     }
 }
 
-impl Command for FetchAdd {
+impl Operation for FetchAdd {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let operand = Operand { address: self.destination, access: Access::MODIFY };
         let [cell] = section.piece([operand], SCALAR)?;

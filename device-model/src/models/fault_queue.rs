@@ -2,15 +2,13 @@
 //! The fault queue: a driver that sleeps until it is interrupted misses no
 //! record, and a record that waits for room gets it.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
+use crate::fault_queue::{Word, overflow, publish};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, fence};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-
-use crate::fault_queue::{Word, overflow, publish};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bug {

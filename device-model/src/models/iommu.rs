@@ -2,17 +2,16 @@
 //! Rule 1 for the IOMMU: once its invalidation returns, a frame that an address
 //! no longer leads to is its new owner's alone.
 
-use std::sync::Arc;
-
-use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::thread;
-use vm_memory::GuestMemoryMmap;
-
 use crate::gate::Gate;
 use crate::platform::Platform;
 use crate::ram::Dma;
+use crate::refusal::Refusal;
 use crate::tlb::{Owner, Tlb};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use std::sync::Arc;
+use vm_memory::GuestMemoryMmap;
 
 const PASID: u32 = 1;
 const VA: u64 = 0x1000;
@@ -38,6 +37,8 @@ impl Platform for Nothing {
     }
 
     fn signal(&self, _: u16) {}
+
+    fn refused(&self, _: &Refusal) {}
 }
 
 struct World {

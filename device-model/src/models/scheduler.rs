@@ -2,17 +2,18 @@
 //! The scheduler: no doorbell and no page response is lost, and a queue that
 //! was disabled is in no engine's hands.
 
+use crate::fault_queue::{FaultQueue, Group};
+use crate::queue::{Binding, Run};
+use crate::ring::Ring;
+use crate::scheduler::{Pick, Response, Scheduler};
+use crate::section::{Access, PageFault};
+use crate::sync::Mutex;
 use farfault_abi::descriptor::Descriptor;
 use farfault_abi::fault::REASON_NOT_PRESENT;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use std::sync::Arc;
-
-use crate::queue::{Binding, Run};
-use crate::ring::Ring;
-use crate::scheduler::{Pick, Response, Scheduler};
-use crate::section::{Access, PageFault};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bug {
@@ -23,11 +24,15 @@ enum Bug {
     LooksEarly,
     /// The engine posts the fault before it parks the queue.
     PostsEarly,
+    /// A group takes the place of whichever waits.
+    LastComes,
     /// The engine has still to do with the queue after it gave it back.
     HoldsOn,
 }
 
 const EPOCH: u64 = 1;
+const FAULT: PageFault =
+    PageFault { address: 0, access: Access::READ, reason: REASON_NOT_PRESENT, level: 0 };
 
 struct World {
     scheduler: Scheduler,
@@ -106,12 +111,10 @@ fn responses(bug: Bug) {
         };
         world.scheduler.ring(0);
         let run = world.pick().unwrap();
-        let fault =
-            PageFault { address: 0, access: Access::READ, reason: REASON_NOT_PRESENT, level: 0 };
         if bug == Bug::PostsEarly {
             world.tail.store(1, Ordering::Release);
         }
-        assert!(world.scheduler.park(run, 1, fault));
+        assert!(world.scheduler.park(run, 1, FAULT));
         world.tail.store(1, Ordering::Release);
         world.scheduler.posted(0, EPOCH);
         driver.join().unwrap();
@@ -143,6 +146,49 @@ fn disabling(bug: Bug) {
         engine.join().unwrap();
         assert!(matches!(world.scheduler.pick(EPOCH), Pick::Nothing));
     });
+}
+
+/// A driver answers a group that it has not seen, so that two engines park the queue
+/// in turn and hold a group of it each. The one that the queue waits for is kept.
+fn guesses(bug: Bug) {
+    super::explore(3, move || {
+        let world = World::new();
+        let faults = Arc::new(Mutex::new(FaultQueue::default()));
+        let engine = {
+            let (world, faults) = (world.clone(), faults.clone());
+            move || {
+                let Pick::Run(mut run) = world.scheduler.pick(EPOCH) else { return };
+                let group = run.next_group();
+                if world.scheduler.park(run, group, FAULT) {
+                    let mut faults = faults.lock();
+                    if bug == Bug::LastComes {
+                        faults.forget(0);
+                    }
+                    faults.push(Group::new(0, group, Vec::new()));
+                }
+                world.scheduler.posted(0, EPOCH);
+            }
+        };
+        world.scheduler.ring(0);
+        let engines = [thread::spawn(engine.clone()), thread::spawn(engine.clone())];
+        world.scheduler.respond(0, 1, None);
+        engines.into_iter().for_each(|engine| engine.join().unwrap());
+        engine();
+        let kept = faults.lock().waiting_group(0).unwrap();
+        let response = world.scheduler.respond(0, kept, None);
+        assert!(response == Response::Taken, "the queue waits for a group that is lost");
+    });
+}
+
+#[test]
+fn no_group_is_lost() {
+    guesses(Bug::None);
+}
+
+#[test]
+#[should_panic(expected = "the queue waits for a group that is lost")]
+fn finds_a_group_that_replaces_a_later_one() {
+    guesses(Bug::LastComes);
 }
 
 #[test]

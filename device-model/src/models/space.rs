@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rule 1: once an invalidation returns, its frame is its new owner's alone.
 
+use crate::space::{Range, Space};
+use crate::tlb::{Owner, Tlb};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use std::sync::Arc;
-
-use crate::space::{Range, Space};
-use crate::tlb::{Owner, Tlb};
 
 const PASID: u32 = 1;
 const VA: u64 = 0x1000;

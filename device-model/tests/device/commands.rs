@@ -2,13 +2,12 @@
 //! Every command against the oracle: on memory that the device has never seen,
 //! in leaves of every size, at every alignment, and with a fault on every page.
 
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust};
 use farfault_abi::descriptor::*;
-use farfault_device_model::{Config, Step};
+use farfault_device_model::{DeviceConfig, Step};
 use farfault_reference_driver::{
     Answer, Driver, HUGE, LARGE, Machine, Oracle, PAGE, settle, with_engines,
 };
-
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust};
 
 const STREAMING: [u32; 6] = [OP_COPY, OP_FILL, OP_COMPARE, OP_WORD_COUNT, OP_HISTOGRAM, OP_SAXPY];
 
@@ -19,7 +18,7 @@ fn longest(opcode: u32) -> u64 {
 #[test]
 fn each_command_on_fresh_memory() {
     for opcode in STREAMING {
-        let mut world = World::new(Config::default());
+        let mut world = World::new(DeviceConfig::default());
         let record = world.check(command(opcode, longest(opcode)));
         assert_eq!(record.status, STATUS_OK);
     }
@@ -28,7 +27,7 @@ fn each_command_on_fresh_memory() {
 #[test]
 fn a_window_of_one_faults_on_each_page_in_turn() {
     for opcode in STREAMING {
-        let mut world = World::new(Config { window: 1, ..Config::default() });
+        let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
         let before = world.driver.device.counters();
         world.check(command(opcode, longest(opcode)));
         let after = world.driver.device.counters();
@@ -49,7 +48,7 @@ fn a_window_of_one_faults_on_each_page_in_turn() {
 #[test]
 fn restarts_exactly_at_every_page() {
     for opcode in STREAMING {
-        let mut world = World::new(Config { window: 1, ..Config::default() });
+        let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
         if opcode == OP_COMPARE {
             let same = world.driver.read(1, SOURCE, PAGES * PAGE);
             world.driver.write(1, DESTINATION, &same);
@@ -92,7 +91,7 @@ fn restarts_exactly_at_every_page() {
 
 #[test]
 fn odd_lengths_and_alignments() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     for opcode in STREAMING {
         for (source, destination, length) in
             [(1, 2, 1), (4095, 1, 4098), (3, 4093, 5 * PAGE + 1), (4092, 4088, 2 * PAGE), (0, 8, 0)]
@@ -107,7 +106,7 @@ fn odd_lengths_and_alignments() {
 
 #[test]
 fn scalars() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.check(command(OP_NOP, 0));
     world.check(command(OP_FENCE, 0));
     assert_eq!(world.driver.read64(1, DESTINATION), 0x0807_0605_0403_0201);
@@ -121,7 +120,7 @@ fn scalars() {
 
 #[test]
 fn chase_follows_any_list() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     // Nodes hop over all pages, some across a page's end and unaligned.
     let node = |i: u64| {
         SOURCE + (i * 11 % (PAGES - 1)) * PAGE + if i.is_multiple_of(3) { 4089 } else { 16 * i }
@@ -152,7 +151,7 @@ fn chase_follows_any_list() {
 fn a_link_is_one_load_wherever_a_section_ends() {
     // Every node is on a page of its own that the engine does not know yet.
     let loads = |nodes: u64| {
-        let mut world = World::new(Config::default());
+        let mut world = World::new(DeviceConfig::default());
         let list = 1 << 33;
         world.driver.allocate(1, list, 100 * PAGE, PAGE);
         for i in 0..100 {
@@ -174,7 +173,7 @@ fn a_link_is_one_load_wherever_a_section_ends() {
 /// Words of large leaves are remembered by pages; nothing else may notice.
 #[test]
 fn chase_through_large_leaves() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     let (large, pages) = ((1 << 32) + 4 * LARGE, 2 * LARGE / PAGE);
     world.driver.allocate(1, large, 2 * LARGE, LARGE);
     // Over all pages of two leaves, one node across the end of the first.
@@ -206,7 +205,7 @@ fn chase_through_large_leaves() {
 
 #[test]
 fn bad_descriptors_end_with_a_status_and_the_queue_lives() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     for opcode in [0, 11, 200, 255] {
         assert_eq!(world.check(command(opcode, 8)).status, STATUS_BAD_OPCODE);
     }
@@ -239,7 +238,7 @@ fn bad_descriptors_end_with_a_status_and_the_queue_lives() {
 #[test]
 fn memory_that_is_not_there_or_read_only() {
     for opcode in STREAMING {
-        let mut world = World::new(Config::default());
+        let mut world = World::new(DeviceConfig::default());
         world.driver.spaces.get_mut(&1).expect("space").protect(DESTINATION + 3 * PAGE, false);
         world.check(command(opcode, longest(opcode)));
         let mut past = command(opcode, longest(opcode));
@@ -261,7 +260,7 @@ fn leaves_of_every_size() {
     // Some of it in two regions that touch, so that a large leaf lies across them.
     let seam = (3 << 30) + (1 << 20);
     let machine = Machine::new(&[(0, seam), (seam as u64, (1 << 30) - (1 << 20))]);
-    let mut driver = Driver::start_with(Config::default(), machine, 4 << 30, 64);
+    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 4 << 30, 64);
     driver.create_space(1);
     let queue = driver.create_queue(0, 1, 0x10000, 16);
     driver.allocate(1, 0x20000, PAGE, PAGE);
@@ -306,7 +305,7 @@ fn leaves_of_every_size() {
 
 #[test]
 fn look_ahead_asks_in_the_order_of_need() {
-    let mut world = World::new(Config { window: 8, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 8, ..DeviceConfig::default() });
     world.driver.map(1, world.queue.ring.base, PAGE, true);
     let mut copy = command(OP_COPY, 20 * PAGE);
     copy.source += PAGE - 16; // its second page is needed after 16 bytes
@@ -343,7 +342,7 @@ fn look_ahead_asks_in_the_order_of_need() {
 
 #[test]
 fn what_cannot_tell_how_far_it_goes_says_nothing() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.driver.map(1, world.queue.ring.base, PAGE, true);
     let device = world.driver.device.clone();
     for command in [
@@ -365,7 +364,7 @@ fn what_cannot_tell_how_far_it_goes_says_nothing() {
 #[test]
 fn fresh_memory_is_asked_for_in_full_batches() {
     let machine = Machine::new(&[(0, 160 << 20)]);
-    let mut driver = Driver::start_with(Config::default(), machine, 160 << 20, 1024);
+    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 160 << 20, 1024);
     driver.create_space(1);
     let queue = driver.create_queue(0, 1, 0x10000, 16);
     driver.map(1, 0x10000, PAGE, true);

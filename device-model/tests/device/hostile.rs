@@ -2,14 +2,13 @@
 //! Rule 3 at random: whatever is written to memory, registers and doorbells,
 //! nothing panics, every step ends, and after a reset the device works.
 
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands};
 use farfault_abi::command::Command;
 use farfault_abi::descriptor::*;
 use farfault_abi::regs::REG_CTRL;
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::{PAGE, with_engines};
 use proptest::prelude::*;
-
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands};
 
 /// Something that a guest can do.
 #[derive(Clone, Debug)]
@@ -170,7 +169,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_guest_writes_does_harm(deeds in prop::collection::vec(deed(), 1..250)) {
-        let mut world = World::new(Config { window: 8, ..Config::default() });
+        let mut world = World::new(DeviceConfig { window: 8, ..DeviceConfig::default() });
         world.map_all();
         let device = world.driver.device.clone();
         with_engines(&device, 2, |engines| {
@@ -184,7 +183,7 @@ proptest! {
         });
         // Set up from scratch, it works.
         device.reset();
-        let mut fresh = World::on(farfault_reference_driver::Driver::start(Config::default()));
+        let mut fresh = World::on(farfault_reference_driver::Driver::start(DeviceConfig::default()));
         prop_assert_eq!(fresh.run(command(OP_COPY, PAGE)).status, STATUS_OK);
         world.driver.enable();
         let root = world.driver.frames.take_zeroed(&world.driver.machine);

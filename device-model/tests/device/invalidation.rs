@@ -2,17 +2,16 @@
 //! Rules 1 and 2: what an acknowledged invalidation means, and who reaches what.
 //! Engine, driver and command processor take their steps in a written order.
 
-use farfault_abi::descriptor::*;
-use farfault_abi::pte::PTE_VALID;
-use farfault_device_model::{Config, Step};
-use farfault_reference_driver::{Frames, LARGE, PAGE, serve, settle, with_engines};
-
 use crate::world::{
     DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate,
 };
+use farfault_abi::descriptor::*;
+use farfault_abi::pte::PTE_VALID;
+use farfault_device_model::{DeviceConfig, Step};
+use farfault_reference_driver::{Frames, LARGE, PAGE, serve, settle, with_engines};
 
 fn world() -> World {
-    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
     world.map_all();
     world
 }
@@ -362,7 +361,7 @@ fn processes_reach_only_their_own_memory() {
         );
     }
     // Six additions each, not 24.
-    let mut other = World::new(Config::default());
+    let mut other = World::new(DeviceConfig::default());
     let start = other.driver.read64(1, DESTINATION + 5 * PAGE);
     let end = start.wrapping_add(6 * 0x0807_0605_0403_0201);
     assert!(pasids.iter().all(|p| world.driver.read64(*p, DESTINATION + 5 * PAGE) == end));

@@ -2,22 +2,23 @@
 //! Behind an IOMMU: each address leads elsewhere, may be refused, and rule 1
 //! holds for what the IOMMU says as it does for what the page table says.
 
-use std::sync::Arc;
-
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust};
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
+use farfault_abi::pci::DOORBELL_COMMAND;
 use farfault_abi::regs::*;
-use farfault_device_model::{Config, Engine, Permits};
+use farfault_device_model::{DeviceConfig, Engine, Permits, RefusalCause, Step};
 use farfault_reference_driver::{Driver, LARGE, Machine, PAGE, Pages};
-
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// DMA addresses are so far from physical ones that no memory is there.
 const SHIFT: u64 = 1 << 40;
 const END: u64 = 64 << 20;
 const NOTHING: [(u64, Permits); 0] = [];
 
-fn start(config: Config) -> (World, Arc<Pages>) {
+fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
     let iommu = Pages::new(SHIFT);
     let machine = Machine::behind(Some(iommu.clone()), &[(0, END as usize)]);
     let mut world = World::on(Driver::start_with(config, machine, END, 1024));
@@ -27,7 +28,7 @@ fn start(config: Config) -> (World, Arc<Pages>) {
 
 /// All there, window of one so that a fault is one record.
 fn world() -> (World, Arc<Pages>) {
-    start(Config { window: 1, ..Config::default() })
+    start(DeviceConfig { window: 1, ..DeviceConfig::default() })
 }
 
 /// The frame of `va`.
@@ -53,7 +54,7 @@ fn reason(fault: Option<Fault>) -> Option<(u32, u64)> {
 
 #[test]
 fn everything_goes_through_it() {
-    let (mut world, iommu) = start(Config::default());
+    let (mut world, iommu) = start(DeviceConfig::default());
     for opcode in [OP_COPY, OP_FILL, OP_COMPARE, OP_FETCH_ADD, OP_WORD_COUNT, OP_SAXPY, OP_CHASE] {
         world.check(command(opcode, if opcode == OP_COMPARE { PAGE } else { 2048 }));
     }
@@ -138,7 +139,7 @@ fn what_the_page_table_refuses_is_no_dma_fault() {
 
 #[test]
 fn looking_ahead_is_no_dma_fault() {
-    let (mut world, iommu) = start(Config { window: 64, ..Config::default() });
+    let (mut world, iommu) = start(DeviceConfig { window: 64, ..DeviceConfig::default() });
     let ahead = frame(&world, SOURCE + 5 * PAGE);
     world.driver.unmap(1, SOURCE, PAGE);
     iommu.set(ahead, None);
@@ -329,9 +330,12 @@ fn a_large_leaf_may_be_scattered() {
         })
     };
     assert_eq!(cost(&mut world, 1), cost(&mut world, 512));
-    // A page that may only be read makes the leaf so, as a whole, and no other page of it.
+    // A page that may only be read is one, and no other page of the leaf.
     iommu.set(physical + 3 * PAGE, Some((physical + 3 * PAGE, Permits::READ)));
-    assert_eq!(cost(&mut world, 1), cost(&mut world, 512));
+    world.driver.device.dma_changed();
+    assert_eq!(cost(&mut world, 1) + 511, cost(&mut world, 512));
+    assert_eq!(world.record().status, STATUS_OK);
+    assert_eq!(world.driver.completion(1, RECORD).done, LARGE);
     for (at, refused) in [(2 * PAGE, false), (3 * PAGE, true)] {
         let fault = world.with_engine(|world, engine| {
             let fill = Descriptor { destination: LEAF + at, ..command(OP_FILL, 8) };
@@ -340,8 +344,75 @@ fn a_large_leaf_may_be_scattered() {
         assert_eq!(reason(fault), refused.then_some((REASON_UNREACHABLE, LEAF + at)));
     }
     assert_eq!(iommu.take_refused(), [(physical + 3 * PAGE, Permits::WRITE)]);
-    iommu.set(physical + 3 * PAGE, Some((page, Permits::ALL)));
-    assert_eq!(cost(&mut world, 1) + 511, cost(&mut world, 512));
+}
+
+/// The worst that tables can be: every page is walked for, and no two are in one piece.
+#[test]
+fn a_section_asks_a_bounded_number_of_questions() {
+    const LEAF: u64 = 1 << 32;
+    let (mut world, iommu) = world();
+    world.driver.allocate(1, LEAF, LARGE, LARGE);
+    world.driver.map(1, LEAF, 1, true);
+    let physical = frame(&world, LEAF);
+    iommu.set(physical, Some((physical, Permits::ALL)));
+    world.submit(Descriptor { source: LEAF, ..command(OP_WORD_COUNT, LARGE) });
+    world.with_engine(|_, engine| {
+        let mut asked = Vec::new();
+        iommu.take_asked();
+        while engine.step() == Step::Worked {
+            asked.push(iommu.take_asked());
+        }
+        // Five reads of tables and three pieces, for each of 128 accesses.
+        assert!(asked.iter().all(|asked| *asked <= 128 * 8), "{asked:?}");
+        assert!(asked.iter().sum::<u64>() > 512 * 5, "{asked:?}");
+    });
     assert_eq!(world.record().status, STATUS_OK);
-    assert_eq!(world.driver.completion(1, RECORD).done, LARGE);
+}
+
+/// Whoever is told of a refusal may do to the device what waits for all its sections;
+/// and is told whose the access was.
+#[test]
+fn refusals_are_told_when_nothing_is_held() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut world, iommu) = world();
+        let (page, ring) = (frame(&world, SOURCE), world.driver.commands.base);
+        let device = world.driver.device.clone();
+        world.driver.machine.on_refusal(move || {
+            device.dma_changed();
+            device.set_bus_master(true);
+            device.write(REG_ERRORS.into(), &[0; 4]);
+            device.doorbell(DOORBELL_COMMAND.into());
+        });
+        iommu.set(page, None);
+        world.driver.device.dma_changed();
+        world.with_engine(|world, engine| attempt(world, engine, command(OP_WORD_COUNT, 64)));
+        iommu.restore();
+        iommu.set(ring, None);
+        world.driver.wait();
+        commands(&world);
+        iommu.restore();
+        let ring = world.driver.faults.base;
+        iommu.set(ring, None);
+        world.driver.unmap(1, SOURCE, PAGE);
+        world.driver.invalidate(1, 0, 0);
+        commands(&world);
+        world.submit(command(OP_WORD_COUNT, 64));
+        world.with_engine(|_, engine| exhaust(engine));
+        world.driver.device.read(2, &mut [0; 2]);
+        tell.send((world.driver.machine.take_refusals(), page)).expect("a test that waits");
+    });
+    let (refusals, page) = told.recv_timeout(Duration::from_secs(100)).expect("a lock was held");
+    let causes: Vec<_> = refusals.iter().map(|refusal| refusal.cause).collect();
+    let table = RefusalCause::Table { reason: REASON_UNREACHABLE, level: 0 };
+    let (commands, faults) = (RefusalCause::CommandRing, RefusalCause::FaultRing);
+    assert_eq!(causes, [table, commands, faults, RefusalCause::Register]);
+    let line = format!(
+        "a page-table entry that leads outside memory, level 0, queue 0, PASID 1, address \
+         {SOURCE:#x}; the IOMMU refused DMA address {:#x} for reason 0x0",
+        SHIFT + page
+    );
+    assert_eq!(refusals[0].to_string(), line);
+    assert_eq!(refusals[1].dma.map(|fault| fault.wanted), Some(Permits::READ));
+    assert_eq!(refusals[3].address, Some(2));
 }

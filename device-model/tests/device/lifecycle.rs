@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Reset, disabling and bus mastering, at any moment.
 
+use crate::world::{DESTINATION, PAGES, SOURCE, World, command, commands, exhaust};
 use farfault_abi::descriptor::*;
 use farfault_abi::regs::*;
-use farfault_device_model::{Config, Counters, Step};
+use farfault_device_model::{Counters, DeviceConfig, Step};
 use farfault_reference_driver::{PAGE, serve, settle, with_engines};
-
-use crate::world::{DESTINATION, PAGES, SOURCE, World, command, commands, exhaust};
 
 /// A copy that has come `steps` steps far, on memory half of which is present.
 fn begun(
     steps: usize,
     body: impl FnOnce(&mut World, &mut farfault_device_model::Engine<'_>),
 ) -> World {
-    let mut world = World::new(Config { window: 4, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 4, ..DeviceConfig::default() });
     world.map_all();
     for page in (0..PAGES).filter(|page| page % 3 == 0) {
         world.driver.unmap(1, DESTINATION + page * PAGE, PAGE);
@@ -106,7 +105,7 @@ fn bus_mastering_off_at_any_moment_and_on_again() {
 
 #[test]
 fn work_without_bus_mastering_is_reported_and_waits() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     let device = world.driver.device.clone();
     device.set_bus_master(false);
@@ -123,7 +122,7 @@ fn work_without_bus_mastering_is_reported_and_waits() {
 
 #[test]
 fn counters_go_on_after_reset() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.run(command(OP_COPY, PAGE));
     let before = world.counters();
     assert!(before.page_requests > 0 && before.descriptors == 1);
@@ -133,7 +132,7 @@ fn counters_go_on_after_reset() {
 
 #[test]
 fn engines_of_an_older_epoch_have_no_say() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     let device = world.driver.device.clone();
     with_engines(&device, 1, |old| {
@@ -156,7 +155,7 @@ fn engines_of_an_older_epoch_have_no_say() {
 
 #[test]
 fn a_stopped_device_does_nothing() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     world.submit(command(OP_COPY, PAGE));
     world.driver.device.stop();

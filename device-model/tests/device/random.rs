@@ -3,7 +3,7 @@
 //! against the oracle.
 
 use farfault_abi::descriptor::*;
-use farfault_device_model::{Config, Step};
+use farfault_device_model::{DeviceConfig, Step};
 use farfault_reference_driver::{
     Answer, Driver, Machine, Oracle, PAGE, Pages, serve, settle, with_engines,
 };
@@ -17,7 +17,7 @@ const RECORDS: u64 = 0x20_0000;
 
 #[derive(Clone, Debug)]
 struct Plan {
-    config: Config,
+    config: DeviceConfig,
     /// Behind an IOMMU through which each address leads elsewhere.
     iommu: bool,
     faults: u32,
@@ -74,7 +74,7 @@ prop_compose! {
         descriptors in prop::collection::vec(descriptor(), 1..8),
         moves in prop::collection::vec(prop::option::weighted(0.3, 0..SPAN), 0..200),
     ) -> Plan {
-        let config = Config { engines, window };
+        let config = DeviceConfig { engines, window };
         Plan { config, iommu, faults: 1 << faults, pages, seed, descriptors, moves }
     }
 }

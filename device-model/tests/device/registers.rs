@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! BAR 0 and the doorbells, in ways that a driver would and would not use them.
 
+use crate::world::{World, command};
 use farfault_abi::pci::{BAR_REGISTERS_SIZE, QUEUES, VECTORS};
 use farfault_abi::regs::*;
-use farfault_device_model::{Config, ConfigError, Device, Step};
+use farfault_device_model::{ConfigError, Device, DeviceConfig, Step};
 use farfault_reference_driver::{Driver, Machine};
-
-use crate::world::{World, command};
 
 fn read(device: &Device, offset: u64, size: usize) -> u64 {
     let mut bytes = [0; 8];
@@ -15,12 +14,13 @@ fn read(device: &Device, offset: u64, size: usize) -> u64 {
 }
 
 fn device() -> std::sync::Arc<Device> {
-    Device::new(Config { engines: 3, window: 77 }, Machine::new(&[(0, 1 << 20)])).expect("valid")
+    Device::new(DeviceConfig { engines: 3, window: 77 }, Machine::new(&[(0, 1 << 20)]))
+        .expect("valid")
 }
 
 #[test]
 fn configurations_that_cannot_be() {
-    let make = |engines, window| Config { engines, window }.validate();
+    let make = |engines, window| DeviceConfig { engines, window }.validate();
     assert_eq!(make(0, 1), Err(ConfigError::Engines(0)));
     assert_eq!(make(17, 1), Err(ConfigError::Engines(17)));
     assert_eq!(make(1, 0), Err(ConfigError::Window(0)));
@@ -104,7 +104,7 @@ fn accesses_of_every_shape() {
 
 #[test]
 fn base_registers_keep_their_values_while_enabled() {
-    let driver = Driver::start(Config::default());
+    let driver = Driver::start(DeviceConfig::default());
     for register in [REG_CONTEXT_BASE, REG_COMMAND_BASE, REG_FAULT_BASE] {
         let before = read(&driver.device, register.into(), 8);
         driver.write64(register, 0);
@@ -145,7 +145,7 @@ fn bases_that_cannot_be_used() {
         (REG_FAULT_ENTRIES, false, 3),
         (REG_FAULT_ENTRIES, false, 1 << 31),
     ] {
-        let driver = Driver::start(Config::default());
+        let driver = Driver::start(DeviceConfig::default());
         driver.write32(REG_CTRL, 0);
         let width = if wide { 8 } else { 4 };
         driver.device.write(register.into(), &value.to_le_bytes()[..width]);
@@ -157,7 +157,7 @@ fn bases_that_cannot_be_used() {
 
 #[test]
 fn doorbells_of_queues_that_are_not_there() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     let before = world.counters();
     for page in [1, 63, 65, 127, 1 << 16, 1 << 32, u64::MAX] {
         world.driver.device.doorbell(page);

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page responses: resumed, refused, late, wrong.
 
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
 use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::{Answer, Driver, Machine, PAGE, settle};
 
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
-
 fn world() -> World {
-    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
     world.map_all();
     world
 }
@@ -195,7 +194,7 @@ fn resumed_without_the_page_it_asks_again() {
 #[test]
 fn guessed_responses_pile_nothing_up() {
     let machine = Machine::new(&[(0, 64 << 20)]);
-    let driver = Driver::start_with(Config::default(), machine, 64 << 20, 2);
+    let driver = Driver::start_with(DeviceConfig::default(), machine, 64 << 20, 2);
     let mut world = World::on(driver);
     let others = [world.add_queue(1), world.add_queue(2)];
     world.map_all();

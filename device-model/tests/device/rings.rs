@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rings: wild heads and tails, wrapping, and a fault queue that is too small.
 
+use crate::world::{
+    DESTINATION, PAGES, RINGS, SOURCE, World, command, commands, exhaust, populate,
+};
 use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_abi::pci::{QUEUES, VECTOR_QUEUE, VECTORS};
 use farfault_abi::regs::*;
-use farfault_device_model::{Config, Step};
+use farfault_device_model::{DeviceConfig, Step};
 use farfault_reference_driver::{Driver, Machine, PAGE, serve, settle, with_engines};
-
-use crate::world::{
-    DESTINATION, PAGES, RINGS, SOURCE, World, command, commands, exhaust, populate,
-};
 
 fn store32(world: &World, address: u64, value: u32) {
     world.driver.machine.write(address, &value.to_le_bytes());
@@ -20,7 +19,7 @@ fn store32(world: &World, address: u64, value: u32) {
 #[test]
 fn a_wild_tail_halts_the_queue_and_only_it() {
     for (head, tail) in [(0, 17), (0, u32::MAX), (5, 4), (0x8000_0000, 0)] {
-        let mut world = World::new(Config::default());
+        let mut world = World::new(DeviceConfig::default());
         world.map_all();
         let other = world.add_queue(1);
         world.map_all();
@@ -64,7 +63,7 @@ fn a_wild_tail_halts_the_queue_and_only_it() {
 
 #[test]
 fn indices_wrap() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     let start = u32::MAX - 5;
     for word in [world.queue.ring.head(), world.queue.ring.tail()] {
         world.driver.write(1, word, &start.to_le_bytes());
@@ -79,7 +78,7 @@ fn indices_wrap() {
 
 #[test]
 fn the_command_and_fault_queues_start_from_their_headers_and_wrap() {
-    let driver = Driver::start(Config::default());
+    let driver = Driver::start(DeviceConfig::default());
     driver.write32(REG_CTRL, 0);
     let start = u32::MAX - 2;
     for ring in [driver.commands, driver.faults] {
@@ -95,7 +94,7 @@ fn the_command_and_fault_queues_start_from_their_headers_and_wrap() {
 
 #[test]
 fn a_wild_command_tail_is_reported_and_heals() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     let ring = world.driver.commands;
     let mut tail = [0; 4];
     world.driver.machine.read(ring.tail(), &mut tail);
@@ -113,7 +112,7 @@ fn a_wild_command_tail_is_reported_and_heals() {
 
 #[test]
 fn wrong_commands_are_skipped_and_counted() {
-    let world = World::new(Config::default());
+    let world = World::new(DeviceConfig::default());
     let enable = Command {
         opcode: CMD_QUEUE_ENABLE as u8,
         queue: 9,
@@ -203,7 +202,7 @@ fn wrong_commands_are_skipped_and_counted() {
 /// A world whose fault queue has `entries`.
 fn narrow(entries: u32) -> World {
     let machine = Machine::new(&[(0, 64 << 20)]);
-    World::on(Driver::start_with(Config::default(), machine, 64 << 20, entries))
+    World::on(Driver::start_with(DeviceConfig::default(), machine, 64 << 20, entries))
 }
 
 #[test]
@@ -329,7 +328,7 @@ fn a_disabled_queue_takes_its_held_faults_along() {
 
 #[test]
 fn a_wild_fault_head_is_reported_and_loses_nothing() {
-    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
     world.map_all();
     world.driver.unmap(1, SOURCE, PAGE);
     let head = world.driver.faults.head();
@@ -348,7 +347,7 @@ fn a_wild_fault_head_is_reported_and_loses_nothing() {
 
 #[test]
 fn interrupts_come_only_when_the_queue_was_empty() {
-    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
     let other = world.add_queue(1);
     world.map_all();
     world.driver.unmap(1, SOURCE, 2 * PAGE);
@@ -370,7 +369,7 @@ fn interrupts_come_only_when_the_queue_was_empty() {
 
 #[test]
 fn two_processes_use_the_same_addresses() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     populate(&mut world.driver, 65); // falls into the same space as PASID 1
     world.driver.write(65, SOURCE, &[0xee; 4096]);
     let theirs = world.driver.create_queue(7, 65, RINGS, 4);

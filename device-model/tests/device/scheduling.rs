@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Queues side by side: nobody waits for a parked one, everybody gets a turn.
 
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
 use farfault_abi::descriptor::*;
 use farfault_abi::pci::VECTOR_QUEUE;
-use farfault_device_model::{Config, Step};
+use farfault_device_model::{DeviceConfig, Step};
 use farfault_reference_driver::{Driver, LARGE, Machine, PAGE, with_engines};
-
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
 
 #[test]
 fn a_parked_queue_holds_nobody_up() {
     for engines in [1, 2] {
-        let mut world = World::new(Config::default());
+        let mut world = World::new(DeviceConfig::default());
         let parked: Vec<_> = (1..40).map(|number| world.add_queue(number)).collect();
         world.map_all();
         world.driver.unmap(1, SOURCE, PAGE);
@@ -39,7 +38,7 @@ fn a_parked_queue_holds_nobody_up() {
 #[test]
 fn long_commands_take_turns() {
     let machine = Machine::new(&[(0, 128 << 20)]);
-    let mut driver = Driver::start_with(Config::default(), machine, 128 << 20, 64);
+    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 128 << 20, 64);
     driver.create_space(1);
     let (bytes, far) = (8 * LARGE, 1 << 32);
     driver.allocate(1, far, 2 * bytes, LARGE);
@@ -84,7 +83,7 @@ fn long_commands_take_turns() {
 
 #[test]
 fn a_doorbell_while_the_queue_runs_is_not_lost() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     world.with_engine(|world, engine| {
         // 40 pages take several sections; the second command comes in between.
@@ -98,7 +97,7 @@ fn a_doorbell_while_the_queue_runs_is_not_lost() {
 
 #[test]
 fn an_engine_that_goes_leaves_its_queue_to_the_others() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     let sent = world.submit(command(OP_COPY, 40 * PAGE));
     world.with_engine(|_, engine| assert_eq!(engine.step(), Step::Worked));
@@ -108,7 +107,7 @@ fn an_engine_that_goes_leaves_its_queue_to_the_others() {
 
 #[test]
 fn disabling_waits_for_the_engine_that_runs_the_queue() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     world.with_engine(|world, engine| {
         world.submit(command(OP_COPY, 40 * PAGE));
@@ -134,7 +133,7 @@ fn disabling_waits_for_the_engine_that_runs_the_queue() {
 
 #[test]
 fn disabling_drops_what_is_parked() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     world.driver.unmap(1, SOURCE, PAGE);
     world.submit(command(OP_COPY, PAGE));
@@ -153,7 +152,7 @@ fn disabling_drops_what_is_parked() {
 
 #[test]
 fn completions_interrupt_on_the_vector_of_the_queue_when_asked() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     let irq = |flags: u32| Descriptor { flags: flags as u8, ..command(OP_NOP, 0) };
     for (flags, signals) in [(0, 0), (DESC_IRQ, 1), (DESC_IRQ, 2)] {
@@ -168,7 +167,7 @@ fn completions_interrupt_on_the_vector_of_the_queue_when_asked() {
 
 #[test]
 fn descriptors_of_a_queue_are_done_in_order() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     for value in 1..16 {
         let fence = Descriptor {
             operand: value,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page tables and context tables that no sane driver writes (rule 3).
 
+use crate::world::{PAGES, SOURCE, World, command, commands, exhaust};
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
     Descriptor, OP_CHASE, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
@@ -8,10 +9,8 @@ use farfault_abi::descriptor::{
 use farfault_abi::fault::*;
 use farfault_abi::pte::*;
 use farfault_abi::regs::{ERR_TABLE, REG_ERRORS};
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::PAGE;
-
-use crate::world::{PAGES, SOURCE, World, command, commands, exhaust};
 
 const LEAF: u64 = PTE_VALID | PTE_LEAF | PTE_READ | PTE_WRITE;
 const END: u64 = 64 << 20;
@@ -22,7 +21,7 @@ const TARGET: u64 = (3 << 39) + (2 << 30) + (5 << 21) + (7 << 12);
 
 /// All there, window of one so that a fault is one record.
 fn world() -> World {
-    let mut world = World::new(Config { window: 1, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
     world.driver.allocate(1, TARGET, PAGE, PAGE);
     world.map_all();
     world
@@ -211,7 +210,7 @@ fn contexts_that_are_none() {
 
 #[test]
 fn no_look_ahead_into_broken_tables() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     world.map_all();
     for page in 1..PAGES {
         let driver = &mut world.driver;

@@ -2,13 +2,11 @@
 //! The device with its threads running, and a driver that moves pages about
 //! under its feet. What is asserted is what must hold in every interleaving.
 
-use std::thread;
-
-use farfault_abi::descriptor::*;
-use farfault_device_model::{Config, Device, Permits};
-use farfault_reference_driver::{Driver, Machine, PAGE, Pages};
-
 use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
+use farfault_abi::descriptor::*;
+use farfault_device_model::{Device, DeviceConfig, Permits};
+use farfault_reference_driver::{Driver, Machine, PAGE, Pages};
+use std::thread;
 
 /// Stops the device also when an assertion fails, or the threads would never end.
 struct Stop<'a>(&'a Device);
@@ -40,7 +38,7 @@ fn wait(world: &mut World) {
 
 #[test]
 fn threads_carry_out_commands_and_end() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     with_threads(&mut world, |world| {
         for _ in 0..50 {
             let sent = world.submit(command(OP_COPY, PAGES * PAGE));
@@ -62,7 +60,7 @@ fn threads_carry_out_commands_and_end() {
 /// given up is poisoned at once, so a late read or write would show.
 #[test]
 fn pages_move_while_commands_run() {
-    let mut world = World::new(Config { window: 8, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 8, ..DeviceConfig::default() });
     let second = world.add_queue(1);
     let half = PAGES / 2 * PAGE;
     with_threads(&mut world, |world| {
@@ -112,7 +110,12 @@ fn the_iommu_changes_while_commands_run() {
     const END: u64 = 64 << 20;
     let iommu = Pages::new(1 << 40);
     let machine = Machine::behind(Some(iommu.clone()), &[(0, END as usize)]);
-    let driver = Driver::start_with(Config { window: 8, ..Config::default() }, machine, END, 1024);
+    let driver = Driver::start_with(
+        DeviceConfig { window: 8, ..DeviceConfig::default() },
+        machine,
+        END,
+        1024,
+    );
     let mut world = World::on(driver);
     world.map_all();
     // For each page the frame by which the device's table knows it, and another one.
@@ -164,7 +167,7 @@ fn the_iommu_changes_while_commands_run() {
 
 #[test]
 fn atomics_of_two_engines_add_up() {
-    let mut world = World::new(Config::default());
+    let mut world = World::new(DeviceConfig::default());
     let queues = [world.add_queue(1), world.add_queue(2)];
     world.map_all();
     let before = world.driver.read64(1, DESTINATION);
@@ -186,7 +189,7 @@ fn atomics_of_two_engines_add_up() {
 
 #[test]
 fn reset_while_threads_run() {
-    let mut world = World::new(Config { window: 4, ..Config::default() });
+    let mut world = World::new(DeviceConfig { window: 4, ..DeviceConfig::default() });
     with_threads(&mut world, |world| {
         for _ in 0..200 {
             world.submit(command(OP_COPY, PAGES * PAGE));

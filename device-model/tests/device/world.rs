@@ -2,7 +2,7 @@
 //! A process with two buffers, a queue and a completion record.
 
 use farfault_abi::descriptor::*;
-use farfault_device_model::{Config, Counters, Engine, Step};
+use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
 use farfault_reference_driver::{Driver, Oracle, PAGE, Queue, with_engines};
 
 /// What commands read.
@@ -39,7 +39,7 @@ pub fn command(opcode: u32, length: u64) -> Descriptor {
 
 impl World {
     /// Nothing of the memory is known to the device.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: DeviceConfig) -> Self {
         Self::on(Driver::start(config))
     }
 

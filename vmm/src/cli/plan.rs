@@ -13,7 +13,7 @@ use crate::nested::{
     FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_STATS, InnerGuest, PmemBars, Qemu,
 };
 use crate::pmem::Pmem;
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -100,7 +100,7 @@ impl Plan {
         }
         cmdline.extend(self.request.vm.cmdline_append.as_deref());
         let wrong = |why| Failure::usage(format!("--device {}: {why}", self.request.vm.device));
-        let device: Config = values::keyed(&self.request.vm.device).map_err(wrong)?;
+        let device: DeviceConfig = values::keyed(&self.request.vm.device).map_err(wrong)?;
         device.validate().map_err(|error| wrong(error.to_string()))?;
         Ok(MachineSpec {
             kernel: self.kernel.clone(),

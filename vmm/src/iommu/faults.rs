@@ -6,13 +6,11 @@
 //! there was meanwhile, further faults are only counted. A message is sent for
 //! every record.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use farfault_device_model::Permits;
-use parking_lot::Mutex;
-
 use super::tables::Reason;
 use crate::pci::{Message, MessageSink};
+use farfault_device_model::DmaFault;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Record, last word: it is valid; the request wanted to read.
 const RECORD_FULL: u32 = 1 << 31;
@@ -26,7 +24,7 @@ const CONTROL_PENDING: u32 = 1 << 30;
 
 /// A register of the fault event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum EventRegister {
     /// FECTL.
     Control,
     /// FEDATA.
@@ -40,11 +38,11 @@ pub enum Event {
 /// The faults of the unit.
 pub struct Faults {
     sink: Box<dyn MessageSink>,
-    state: Mutex<State>,
+    state: Mutex<FaultState>,
     count: AtomicU64,
 }
 
-struct State {
+struct FaultState {
     record: [u32; 4],
     overflow: bool,
     masked: bool,
@@ -55,7 +53,7 @@ struct State {
 impl Faults {
     /// None yet, the event masked; its messages go to `sink`.
     pub fn new(sink: Box<dyn MessageSink>) -> Self {
-        let state = State {
+        let state = FaultState {
             record: [0; 4],
             overflow: false,
             masked: true,
@@ -70,8 +68,9 @@ impl Faults {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// A request of `source` that needed `wanted` at `address` was refused.
-    pub fn record(&self, source: u16, address: u64, wanted: Permits, reason: Reason) {
+    /// A request of `source` was refused.
+    pub fn record(&self, source: u16, fault: &DmaFault) {
+        let DmaFault { address, wanted, reason, .. } = *fault;
         self.count.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         if state.overflow || state.record[3] & RECORD_FULL != 0 {
@@ -80,8 +79,8 @@ impl Faults {
         }
         let page = address & !0xfff;
         // An access may need both; what it lacks is what it is called by.
-        let kind = if wanted.write && reason != Reason::Read { 0 } else { RECORD_READ };
-        let last = RECORD_FULL | kind | reason as u32;
+        let kind = if wanted.write && reason != Reason::Read as u8 { 0 } else { RECORD_READ };
+        let last = RECORD_FULL | kind | u32::from(reason);
         state.record = [page as u32, (page >> 32) as u32, source.into(), last];
         self.notify(&mut state);
     }
@@ -115,39 +114,41 @@ impl Faults {
     }
 
     /// Reads a register of the event.
-    pub fn read(&self, register: Event) -> u32 {
+    pub fn read(&self, register: EventRegister) -> u32 {
         let state = self.state.lock();
         match register {
-            Event::Control => {
+            EventRegister::Control => {
                 bit(state.masked, CONTROL_MASKED) | bit(state.pending, CONTROL_PENDING)
             }
-            Event::Data => state.message.data,
-            Event::Address => state.message.address as u32,
-            Event::UpperAddress => (state.message.address >> 32) as u32,
+            EventRegister::Data => state.message.data,
+            EventRegister::Address => state.message.address as u32,
+            EventRegister::UpperAddress => (state.message.address >> 32) as u32,
         }
     }
 
     /// Writes a register of the event.
-    pub fn write(&self, register: Event, value: u32) {
+    pub fn write(&self, register: EventRegister, value: u32) {
         let mut state = self.state.lock();
         let address = &mut state.message.address;
         match register {
-            Event::Control => {
+            EventRegister::Control => {
                 state.masked = value & CONTROL_MASKED != 0;
                 if state.pending {
                     self.notify(&mut state);
                 }
                 return;
             }
-            Event::Data => state.message.data = value,
-            Event::Address => *address = *address & !0xffff_ffff | u64::from(value & !3),
-            Event::UpperAddress => *address = *address & 0xffff_ffff | u64::from(value) << 32,
+            EventRegister::Data => state.message.data = value,
+            EventRegister::Address => *address = *address & !0xffff_ffff | u64::from(value & !3),
+            EventRegister::UpperAddress => {
+                *address = *address & 0xffff_ffff | u64::from(value) << 32;
+            }
         }
         self.sink.program(state.message);
     }
 
     /// Sends the message, or keeps it pending while it is masked.
-    fn notify(&self, state: &mut State) {
+    fn notify(&self, state: &mut FaultState) {
         state.pending = state.masked;
         if !state.masked {
             self.sink.send();
@@ -159,7 +160,7 @@ fn bit(set: bool, bit: u32) -> u32 {
     if set { bit } else { 0 }
 }
 
-impl State {
+impl FaultState {
     /// A message that is held back is void when the guest has seen to its cause.
     fn settle(&mut self) {
         self.pending &= self.overflow || self.record[3] & RECORD_FULL != 0;

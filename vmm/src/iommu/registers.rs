@@ -5,63 +5,101 @@
 //! aligned words of 32 bits or two of them; every other access reads as ones
 //! and writes nothing. What is not there reads as 0.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
-use super::faults::Event;
+use super::faults::EventRegister;
 use super::tables::WIDTH;
 use super::unit::Unit;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the registers' page.
 pub const SIZE: u64 = 4096;
 
-const VERSION: u64 = 0x00;
-const CAPABILITIES: u64 = 0x08;
-const EXTENDED: u64 = 0x10;
-const COMMAND: u64 = 0x18;
-const STATUS: u64 = 0x1c;
-const ROOT: u64 = 0x20;
-const CONTEXT: u64 = 0x28;
-const FAULT_STATUS: u64 = 0x34;
-const EVENT_CONTROL: u64 = 0x38;
-const EVENT_DATA: u64 = 0x3c;
-const EVENT_ADDRESS: u64 = 0x40;
-const EVENT_UPPER_ADDRESS: u64 = 0x44;
-/// Where the next two are is for the unit to say, in its capabilities.
-const IOTLB: u64 = 0x100;
-const RECORD: u64 = 0x200;
-const RECORD_END: u64 = RECORD + 0xc;
+/// The registers by their offsets, a 64-bit one by those of its two words. Those of
+/// IOTLB and of the fault record are for the unit to choose, in its capabilities.
+mod offset {
+    /// VER, 11.4.1.
+    pub const VERSION: u64 = 0x00;
+    /// CAP, 11.4.2.
+    pub const CAPABILITIES: u64 = 0x08;
+    pub const CAPABILITIES_UPPER: u64 = 0x0c;
+    /// ECAP, 11.4.3.
+    pub const EXTENDED: u64 = 0x10;
+    pub const EXTENDED_UPPER: u64 = 0x14;
+    /// GCMD, 11.4.4.1.
+    pub const COMMAND: u64 = 0x18;
+    /// GSTS, 11.4.4.2.
+    pub const STATUS: u64 = 0x1c;
+    /// RTADDR, 11.4.5.
+    pub const ROOT: u64 = 0x20;
+    pub const ROOT_UPPER: u64 = 0x24;
+    /// CCMD, 11.4.6.1; the upper word asks.
+    pub const CONTEXT: u64 = 0x28;
+    pub const CONTEXT_UPPER: u64 = 0x2c;
+    /// FSTS, 11.4.7.1.
+    pub const FAULT_STATUS: u64 = 0x34;
+    /// FECTL, FEDATA, FEADDR and FEUADDR, 11.4.7.2 to 11.4.7.5.
+    pub const EVENT_CONTROL: u64 = 0x38;
+    pub const EVENT_DATA: u64 = 0x3c;
+    pub const EVENT_ADDRESS: u64 = 0x40;
+    pub const EVENT_UPPER_ADDRESS: u64 = 0x44;
+    /// IVA and behind it IOTLB, 11.4.6.2 and 11.4.6.3; the upper word asks.
+    pub const INVALIDATE_ADDRESS: u64 = 0x100;
+    pub const IOTLB: u64 = 0x108;
+    pub const IOTLB_UPPER: u64 = 0x10c;
+    /// FRCD, 11.4.7.6: four words.
+    pub const RECORD: u64 = 0x200;
+    pub const RECORD_END: u64 = 0x20c;
+}
 
 const VERSION_1_0: u32 = 0x10;
-/// CAP: 256 domains; 4 levels; the width of addresses; where the fault record is
-/// (one); 2 MiB and 1 GiB pages; page-selective invalidations of up to 1 GiB; and
-/// that an invalidation waits for reads and writes.
-const CAPABILITIES_VALUE: u64 = 2
-    | 1 << 10
-    | (WIDTH as u64 - 1) << 16
-    | (RECORD / 16) << 24
-    | 0b11 << 34
-    | 1 << 39
-    | 18 << 48
-    | 0b11 << 54;
-/// ECAP: tables are read coherently; pass-through; where the IOTLB registers are.
-const EXTENDED_VALUE: u64 = 1 | 1 << 6 | (IOTLB / 16) << 8;
+/// CAP (11.4.2).
+const CAPABILITIES: u64 = {
+    let domains_256 = 2;
+    let levels_4 = 1 << 10;
+    let width = (WIDTH as u64 - 1) << 16;
+    let record = (offset::RECORD / 16) << 24;
+    let large_pages = 0b11 << 34;
+    let page_selective = 1 << 39;
+    let most_pages_2_18 = 18 << 48;
+    let waits_for_reads_and_writes = 0b11 << 54;
+    domains_256
+        | levels_4
+        | width
+        | record
+        | large_pages
+        | page_selective
+        | most_pages_2_18
+        | waits_for_reads_and_writes
+};
+/// ECAP (11.4.3).
+const EXTENDED: u64 = {
+    let coherent = 1;
+    let pass_through = 1 << 6;
+    let iotlb = (offset::INVALIDATE_ADDRESS / 16) << 8;
+    coherent | pass_through | iotlb
+};
 
-/// Bits of command and status: translation is on, the root table is set.
+/// TE and TES, SRTP and RTPS: translation is on, the root table is set.
 const TRANSLATION: u32 = 1 << 31;
 const ROOT_SET: u32 = 1 << 30;
 
-/// Upper words of CCMD and IOTLB: do it; the granularity asked for, and the one
-/// that was carried out, of which 1 is global.
+/// The upper word of a register that asks for an invalidation.
+struct Request {
+    /// Which granularity is asked for; 0 is reserved.
+    asked: u32,
+    /// Which was carried out,
+    done: u32,
+    /// and what says in there that it was the global one.
+    global: u32,
+}
+
+/// Carry it out (ICC, IVT).
 const DO: u32 = 1 << 31;
-const CONTEXT_ASKED: u32 = 3 << 29;
-const CONTEXT_DONE: u32 = 3 << 27;
-const CONTEXT_DONE_GLOBAL: u32 = 1 << 27;
-const IOTLB_ASKED: u32 = 3 << 28;
-const IOTLB_DONE: u32 = 3 << 25;
-const IOTLB_DONE_GLOBAL: u32 = 1 << 25;
+/// CIRG and CAIG (11.4.6.1).
+const CONTEXT_REQUEST: Request = Request { asked: 3 << 29, done: 3 << 27, global: 1 << 27 };
+/// IIRG and IAIG (11.4.6.3).
+const IOTLB_REQUEST: Request = Request { asked: 3 << 28, done: 3 << 25, global: 1 << 25 };
 
 /// What is behind the unit and may remember what the unit said.
 pub trait Behind: Send + Sync {
@@ -71,16 +109,16 @@ pub trait Behind: Send + Sync {
 }
 
 /// The unit with its registers.
-pub struct Iommu {
+pub struct IommuRegisters {
     unit: Arc<Unit>,
     behind: Arc<dyn Behind>,
-    registers: Mutex<Registers>,
+    written: Mutex<Written>,
     invalidations: AtomicU64,
 }
 
 /// What the guest wrote; 64-bit registers as two words.
 #[derive(Default)]
-struct Registers {
+struct Written {
     status: u32,
     root: [u32; 2],
     context: [u32; 2],
@@ -89,11 +127,11 @@ struct Registers {
     set_root: u64,
 }
 
-impl Iommu {
+impl IommuRegisters {
     /// Registers for `unit`, which `behind` is behind of.
-    pub fn new(unit: Arc<Unit>, behind: Arc<dyn Behind>) -> Arc<Iommu> {
-        let (registers, invalidations) = Default::default();
-        Arc::new(Iommu { unit, behind, registers, invalidations })
+    pub fn new(unit: Arc<Unit>, behind: Arc<dyn Behind>) -> Arc<IommuRegisters> {
+        let (written, invalidations) = Default::default();
+        Arc::new(IommuRegisters { unit, behind, written, invalidations })
     }
 
     /// Requests that were refused.
@@ -111,9 +149,9 @@ impl Iommu {
         if !is_register_access(offset, data.len()) {
             return data.fill(0xff);
         }
-        let registers = self.registers.lock();
+        let written = self.written.lock();
         for (word, at) in data.chunks_exact_mut(4).zip((offset..).step_by(4)) {
-            word.copy_from_slice(&self.word(&registers, at).to_le_bytes());
+            word.copy_from_slice(&self.word(&written, at).to_le_bytes());
         }
     }
 
@@ -123,51 +161,48 @@ impl Iommu {
             return;
         }
         // Held while an invalidation waits for the device, which never asks for it.
-        let mut registers = self.registers.lock();
+        let mut written = self.written.lock();
         for (word, at) in data.chunks_exact(4).zip((offset..).step_by(4)) {
             let value = word.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-            self.set_word(&mut registers, at, value);
+            self.set_word(&mut written, at, value);
         }
     }
 
-    fn word(&self, registers: &Registers, offset: u64) -> u32 {
-        let half = |value: u64| (value >> (offset % 8 * 8)) as u32;
+    fn word(&self, written: &Written, at: u64) -> u32 {
         let faults = &self.unit.faults;
-        match (offset, offset & !7) {
-            (VERSION, _) => VERSION_1_0,
-            (STATUS, _) => registers.status,
-            (FAULT_STATUS, _) => faults.status(),
-            (RECORD..=RECORD_END, _) => faults.read_record(((offset - RECORD) / 4) as usize),
-            (_, CAPABILITIES) => half(CAPABILITIES_VALUE),
-            (_, EXTENDED) => half(EXTENDED_VALUE),
-            (_, ROOT) => registers.root[upper(offset)],
-            (_, CONTEXT) => registers.context[upper(offset)],
-            (_, at) if at == IOTLB + 8 => registers.iotlb[upper(offset)],
-            _ => event(offset).map_or(0, |register| faults.read(register)),
+        match at {
+            offset::VERSION => VERSION_1_0,
+            offset::CAPABILITIES => CAPABILITIES as u32,
+            offset::CAPABILITIES_UPPER => (CAPABILITIES >> 32) as u32,
+            offset::EXTENDED => EXTENDED as u32,
+            offset::EXTENDED_UPPER => (EXTENDED >> 32) as u32,
+            offset::STATUS => written.status,
+            offset::ROOT => written.root[0],
+            offset::ROOT_UPPER => written.root[1],
+            offset::CONTEXT => written.context[0],
+            offset::CONTEXT_UPPER => written.context[1],
+            offset::FAULT_STATUS => faults.status(),
+            offset::IOTLB => written.iotlb[0],
+            offset::IOTLB_UPPER => written.iotlb[1],
+            offset::RECORD..=offset::RECORD_END => faults.read_record(record_word(at)),
+            _ => event(at).map_or(0, |register| faults.read(register)),
         }
     }
 
-    fn set_word(&self, registers: &mut Registers, offset: u64, value: u32) {
+    fn set_word(&self, written: &mut Written, at: u64, value: u32) {
         let faults = &self.unit.faults;
-        match (offset, offset & !7) {
-            (COMMAND, _) => self.command(registers, value),
-            (FAULT_STATUS, _) => faults.acknowledge(value),
-            (RECORD..=RECORD_END, _) => {
-                faults.write_record(((offset - RECORD) / 4) as usize, value);
-            }
-            (_, ROOT) => registers.root[upper(offset)] = value,
-            (_, CONTEXT) => {
-                registers.context[upper(offset)] = value;
-                let [_, command] = &mut registers.context;
-                self.invalidate(command, CONTEXT_ASKED, CONTEXT_DONE, CONTEXT_DONE_GLOBAL);
-            }
-            (_, at) if at == IOTLB + 8 => {
-                registers.iotlb[upper(offset)] = value;
-                let [_, command] = &mut registers.iotlb;
-                self.invalidate(command, IOTLB_ASKED, IOTLB_DONE, IOTLB_DONE_GLOBAL);
-            }
+        match at {
+            offset::COMMAND => self.command(written, value),
+            offset::ROOT => written.root[0] = value,
+            offset::ROOT_UPPER => written.root[1] = value,
+            offset::CONTEXT => written.context[0] = value,
+            offset::CONTEXT_UPPER => written.context[1] = self.invalidate(value, &CONTEXT_REQUEST),
+            offset::FAULT_STATUS => faults.acknowledge(value),
+            offset::IOTLB => written.iotlb[0] = value,
+            offset::IOTLB_UPPER => written.iotlb[1] = self.invalidate(value, &IOTLB_REQUEST),
+            offset::RECORD..=offset::RECORD_END => faults.write_record(record_word(at), value),
             _ => {
-                if let Some(register) = event(offset) {
+                if let Some(register) = event(at) {
                     faults.write(register, value);
                 }
             }
@@ -175,32 +210,33 @@ impl Iommu {
     }
 
     /// GCMD (11.4.4.1). The status follows when the device has.
-    fn command(&self, registers: &mut Registers, value: u32) {
-        let mut status = registers.status & ROOT_SET | value & TRANSLATION;
+    fn command(&self, written: &mut Written, value: u32) {
+        let mut status = written.status & ROOT_SET | value & TRANSLATION;
         if value & ROOT_SET != 0 {
-            let [low, high] = registers.root.map(u64::from);
-            registers.set_root = high << 32 | low;
+            let [low, high] = written.root.map(u64::from);
+            written.set_root = high << 32 | low;
             status |= ROOT_SET;
         }
-        if value & ROOT_SET != 0 || status != registers.status {
-            self.unit.set(registers.set_root, value & TRANSLATION != 0);
+        if value & ROOT_SET != 0 || status != written.status {
+            self.unit.set(written.set_root, value & TRANSLATION != 0);
             self.behind.dma_changed();
-            registers.status = status;
+            written.status = status;
         }
     }
 
-    /// CCMD and IOTLB (11.4.6.1, 11.4.6.3): whatever is asked for, all is done.
-    fn invalidate(&self, command: &mut u32, asked: u32, done: u32, global: u32) {
-        if *command & DO == 0 {
-            return;
+    /// Carries out what an upper word asks for, and gives the word as it reads then:
+    /// whatever is asked for, all is done.
+    fn invalidate(&self, word: u32, request: &Request) -> u32 {
+        if word & DO == 0 {
+            return word;
         }
-        *command &= !(DO | done);
-        // A reserved granularity is none.
-        if *command & asked != 0 {
-            self.behind.dma_changed();
-            self.invalidations.fetch_add(1, Ordering::Relaxed);
-            *command |= global;
+        let word = word & !(DO | request.done);
+        if word & request.asked == 0 {
+            return word;
         }
+        self.behind.dma_changed();
+        self.invalidations.fetch_add(1, Ordering::Relaxed);
+        word | request.global
     }
 }
 
@@ -208,17 +244,16 @@ fn is_register_access(offset: u64, size: usize) -> bool {
     (size == 4 || size == 8) && offset.is_multiple_of(size as u64)
 }
 
-/// Which word of a 64-bit register.
-fn upper(offset: u64) -> usize {
-    (offset / 4 % 2) as usize
+fn record_word(at: u64) -> usize {
+    ((at - offset::RECORD) / 4) as usize
 }
 
-fn event(offset: u64) -> Option<Event> {
-    Some(match offset {
-        EVENT_CONTROL => Event::Control,
-        EVENT_DATA => Event::Data,
-        EVENT_ADDRESS => Event::Address,
-        EVENT_UPPER_ADDRESS => Event::UpperAddress,
+fn event(at: u64) -> Option<EventRegister> {
+    Some(match at {
+        offset::EVENT_CONTROL => EventRegister::Control,
+        offset::EVENT_DATA => EventRegister::Data,
+        offset::EVENT_ADDRESS => EventRegister::Address,
+        offset::EVENT_UPPER_ADDRESS => EventRegister::UpperAddress,
         _ => return None,
     })
 }

@@ -2,15 +2,13 @@
 //! The unit as a kernel drives it, with a device that writes down when it was
 //! told of changes.
 
-use std::sync::Arc;
-
-use farfault_device_model::{Iommu as _, Permits, Place};
-use parking_lot::Mutex;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
-use super::{Behind, Iommu, Port, Unit};
+use super::{Behind, IommuPort, IommuRegisters, Unit};
 use crate::pci::Message;
 use crate::pci::test_doubles::{Sent, Sink};
+use farfault_device_model::{Iommu, Mapping, Permits};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 const SOURCE: u16 = 8;
 const ROOT: u64 = 0x1000;
@@ -21,11 +19,11 @@ const VA: u64 = 0x4000_0000;
 
 /// How often the device was told.
 #[derive(Default)]
-struct Device {
+struct DeviceBehind {
     told: Mutex<u32>,
 }
 
-impl Behind for Device {
+impl Behind for DeviceBehind {
     fn dma_changed(&self) {
         *self.told.lock() += 1;
     }
@@ -33,9 +31,9 @@ impl Behind for Device {
 
 struct World {
     memory: Arc<GuestMemoryMmap>,
-    iommu: Arc<Iommu>,
-    port: Port,
-    device: Arc<Device>,
+    iommu: Arc<IommuRegisters>,
+    port: IommuPort,
+    device: Arc<DeviceBehind>,
     sink: Sink,
 }
 
@@ -44,10 +42,10 @@ impl World {
     fn new() -> World {
         let ranges = [(GuestAddress(0), 8 << 20)];
         let memory = Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap());
-        let (device, sink) = (Arc::new(Device::default()), Sink::default());
+        let (device, sink) = (Arc::new(DeviceBehind::default()), Sink::default());
         let unit = Unit::new(Arc::clone(&memory), sink.vectors(1).remove(0));
-        let iommu = Iommu::new(Arc::clone(&unit), Arc::clone(&device) as _);
-        let world = World { memory, iommu, port: Port::new(unit, SOURCE), device, sink };
+        let iommu = IommuRegisters::new(Arc::clone(&unit), Arc::clone(&device) as _);
+        let world = World { memory, iommu, port: IommuPort::new(unit, SOURCE), device, sink };
         world.set(ROOT, TABLES[0] | 1);
         world.set(TABLES[0] + 8 * 16, TABLES[1] | 1);
         world.set(TABLES[0] + 8 * 16 + 8, 2 | 1 << 8);
@@ -92,13 +90,21 @@ impl World {
         self.iommu.write(offset, &value.to_le_bytes());
     }
 
+    /// Makes an access as the device does: where it leads, if it is not refused.
+    fn touch(&self, address: u64, wanted: Permits) -> Option<u64> {
+        match self.port.translate(address, wanted) {
+            Ok(mapping) => Some(mapping.address),
+            Err(fault) => {
+                assert_eq!((fault.address, fault.wanted), (address, wanted));
+                self.port.refused(&fault);
+                None
+            }
+        }
+    }
+
     fn told(&self) -> u32 {
         std::mem::take(&mut *self.device.told.lock())
     }
-}
-
-fn at(address: u64) -> Option<Place> {
-    Some(Place { address, permits: Permits::ALL })
 }
 
 #[test]
@@ -140,47 +146,50 @@ fn accesses_that_are_none_do_nothing() {
 #[test]
 fn translation_is_on_when_the_status_says_so() {
     let world = World::new();
-    assert_eq!(world.port.touch(VA, Permits::ALL), at(VA), "not translated");
+    assert_eq!(world.touch(VA, Permits::ALL), Some(VA), "not translated");
     world.write64(0x20, ROOT);
     assert_eq!((world.read32(0x1c), world.told()), (0, 0), "nothing was asked for");
     world.write32(0x18, 1 << 30);
     assert_eq!((world.read32(0x1c), world.told()), (1 << 30, 1));
     world.write32(0x18, 1 << 31);
     assert_eq!((world.read32(0x1c), world.told()), (3 << 30, 1));
-    assert_eq!(world.port.touch(VA + 0x12, Permits::ALL), at(0x9012));
+    assert_eq!(world.touch(VA + 0x12, Permits::ALL), Some(0x9012));
     // Another root register counts when it is set.
     world.write64(0x20, 0x7000);
-    assert_eq!(world.port.touch(VA, Permits::ALL), at(0x9000));
+    assert_eq!(world.touch(VA, Permits::ALL), Some(0x9000));
     // A write-buffer flush and what the unit does not have change nothing.
     world.write32(0x18, 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25);
     assert_eq!((world.read32(0x1c), world.told()), (3 << 30, 0));
     world.write32(0x18, 0);
     assert_eq!((world.read32(0x1c), world.told()), (1 << 30, 1));
-    assert_eq!(world.port.touch(VA, Permits::ALL), at(VA));
+    assert_eq!(world.touch(VA, Permits::ALL), Some(VA));
 }
 
+/// One question is one walk: what it says ends with the page, whatever comes behind.
 #[test]
-fn pieces_are_whole_or_nothing() {
+fn a_mapping_ends_with_its_page() {
     let world = World::enabled();
-    assert_eq!(world.port.look(VA, 4096), at(0x9000));
-    assert_eq!(world.port.look(VA, 8192), at(0x9000));
-    assert_eq!(world.port.look(VA, 4 * 4096), None, "the third page is not mapped");
-    world.set(LAST + 8, 0xb000 | 3);
-    assert_eq!(world.port.look(VA, 8192), None, "not one run");
+    let found = |address, wanted| {
+        world.port.translate(address, wanted).ok().map(|Mapping { address, left, permits }| {
+            assert!(permits.cover(wanted));
+            (address, left)
+        })
+    };
+    assert_eq!(found(VA + 0x12, Permits::ALL), Some((0x9012, 4096 - 0x12)));
+    assert_eq!(found(VA + 2 * 4096, Permits::READ), None);
     world.set(LAST + 8, 0xa000 | 1);
-    let readable = Place { address: 0x9000, permits: Permits::READ };
-    assert_eq!(world.port.look(VA, 8192), Some(readable));
-    for page in 0..512 {
-        world.set(LAST + page * 8, (0x40_0000 + page * 4096) | 3);
-    }
-    assert_eq!(world.port.look(VA, 2 << 20), at(0x40_0000));
+    assert_eq!(found(VA + 4096, Permits::READ), Some((0xa000, 4096)));
+    assert_eq!(found(VA + 4096, Permits::WRITE), None);
     world.set(TABLES[3], 0x20_0000 | 1 << 7 | 3);
-    assert_eq!(world.port.look(VA, 2 << 20), at(0x20_0000));
-    assert_eq!(world.port.look(VA + 0x3000, 4096), at(0x20_3000));
-    assert_eq!(world.port.look(VA, 1 << 30), None);
-    assert_eq!(world.port.look(1 << 48, 4096), None);
-    assert_eq!(world.port.look(u64::MAX - 4095, 4096), None);
-    assert_eq!(world.iommu.faults(), 0, "looking is no access");
+    assert_eq!(found(VA + 0x3000, Permits::ALL), Some((0x20_3000, (2 << 20) - 0x3000)));
+    // A huge page around the interrupt messages' addresses ends there.
+    world.set(TABLES[2] + 3 * 8, 1 << 7 | 3);
+    let messages = 0xfee0_0000;
+    assert_eq!(found(messages - 4096, Permits::ALL), Some((0x3edf_f000, 4096)));
+    assert_eq!(found(messages, Permits::WRITE).map(|(address, _)| address), Some(messages));
+    assert_eq!(found(1 << 48, Permits::READ), None);
+    assert_eq!(found(u64::MAX, Permits::READ), None);
+    assert_eq!((world.iommu.faults(), world.sink.take()), (0, vec![]), "asking has no effect");
 }
 
 #[test]
@@ -222,14 +231,14 @@ fn a_refused_access_is_recorded_and_reported() {
     assert_eq!(world.read32(0x38), 1 << 31, "masked");
     world.write32(0x38, 0);
 
-    assert_eq!(world.port.touch(VA + 0x2345, Permits::WRITE), None);
+    assert_eq!(world.touch(VA + 0x2345, Permits::WRITE), None);
     assert_eq!(world.sink.take(), [Sent::Sent(0)]);
     assert_eq!(world.read32(0x34), 2, "a record");
     assert_eq!(world.read64(0x200), VA + 0x2000);
     assert_eq!(world.read64(0x208), 1 << 63 | 5 << 32 | 8, "a write of 00:01.0, reason 5");
 
     // There is room for no other, and no message for one that is lost.
-    assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x3000, Permits::READ), None);
     assert_eq!((world.read32(0x34), world.sink.take()), (3, vec![]));
     assert_eq!(world.read64(0x200), VA + 0x2000);
     assert_eq!(world.iommu.faults(), 2);
@@ -237,11 +246,11 @@ fn a_refused_access_is_recorded_and_reported() {
     // As long as the overflow is not acknowledged, nothing is recorded.
     world.write32(0x20c, 1 << 31);
     assert_eq!(world.read32(0x34), 1);
-    assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x3000, Permits::READ), None);
     assert_eq!((world.read32(0x34), world.sink.take()), (1, vec![]));
     world.write32(0x34, 1);
     assert_eq!(world.read32(0x34), 0);
-    assert_eq!(world.port.touch(VA + 0x3000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x3000, Permits::READ), None);
     assert_eq!((world.read32(0x34), world.sink.take()), (2, vec![Sent::Sent(0)]));
     assert_eq!(world.read64(0x208), 3 << 62 | 6 << 32 | 8, "a read, reason 6");
     assert_eq!(world.iommu.faults(), 4);
@@ -250,7 +259,7 @@ fn a_refused_access_is_recorded_and_reported() {
 #[test]
 fn a_masked_event_waits_unless_its_cause_goes() {
     let world = World::enabled();
-    assert_eq!(world.port.touch(VA + 0x2000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x2000, Permits::READ), None);
     assert_eq!((world.read32(0x38), world.sink.take()), (3 << 30, vec![]));
     world.write32(0x38, 0);
     assert_eq!((world.read32(0x38), world.sink.take()), (0, vec![Sent::Sent(0)]));
@@ -259,7 +268,7 @@ fn a_masked_event_waits_unless_its_cause_goes() {
 
     world.write32(0x38, 1 << 31);
     world.write32(0x20c, 1 << 31);
-    assert_eq!(world.port.touch(VA + 0x2000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x2000, Permits::READ), None);
     assert_eq!(world.read32(0x38), 3 << 30);
     world.write32(0x20c, 1 << 31);
     assert_eq!(world.read32(0x38), 1 << 31, "seen to by looking");
@@ -270,8 +279,8 @@ fn a_masked_event_waits_unless_its_cause_goes() {
 #[test]
 fn nothing_is_recorded_for_who_wants_silence_and_for_messages() {
     let world = World::enabled();
-    assert_eq!(world.port.touch(0xfee0_0000, Permits::WRITE), at(0xfee0_0000));
+    assert_eq!(world.touch(0xfee0_0000, Permits::WRITE), Some(0xfee0_0000));
     world.set(TABLES[0] + 8 * 16, TABLES[1] | 3);
-    assert_eq!(world.port.touch(VA + 0x2000, Permits::READ), None);
+    assert_eq!(world.touch(VA + 0x2000, Permits::READ), None);
     assert_eq!((world.iommu.faults(), world.read32(0x34)), (0, 0));
 }

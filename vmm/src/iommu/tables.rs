@@ -6,9 +6,8 @@
 //! contains itself is only read four times, and every address is checked
 //! against guest memory before it is read.
 
+use farfault_device_model::{Mapping, Permits};
 use std::sync::atomic::Ordering;
-
-use farfault_device_model::Permits;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// Bits of the addresses that devices use, of those in tables, and of those that
@@ -79,24 +78,13 @@ pub enum Reason {
     RootRegister = 0x30,
 }
 
-/// A refusal.
+/// A request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Denial {
     /// Why.
     pub reason: Reason,
     /// The guest does not want to be told (fault processing disable, VT-d 9.3).
     pub silent: bool,
-}
-
-/// What an address is mapped to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// The guest physical address that it leads to.
-    pub address: u64,
-    /// Bytes from there to the end of the page, large or small.
-    pub left: u64,
-    /// What may be done.
-    pub permits: Permits,
 }
 
 /// How the requests of one source are treated.
@@ -110,8 +98,8 @@ pub struct Domain {
 impl Domain {
     /// What the tables say for `source` (bus, device and function), where `root` is
     /// the root table address register.
-    pub fn of(memory: &GuestMemoryMmap, root: u64, source: u16) -> Result<Self, Refusal> {
-        let loud = |reason| Refusal { reason, silent: false };
+    pub fn of(memory: &GuestMemoryMmap, root: u64, source: u16) -> Result<Self, Denial> {
+        let loud = |reason| Denial { reason, silent: false };
         let [bus, function] = source.to_be_bytes().map(u64::from);
         if root & ROOT_MODE != 0 {
             return Err(loud(Reason::RootRegister));
@@ -127,7 +115,7 @@ impl Domain {
         let entry = pair(memory, Some((low & ADDRESS) + function * 16));
         let [low, high] = entry.ok_or(loud(Reason::ContextTable))?;
         let silent = low & CONTEXT_NO_FAULTS != 0;
-        let refuse = |reason| Err(Refusal { reason, silent });
+        let refuse = |reason| Err(Denial { reason, silent });
         if low & PRESENT == 0 {
             return refuse(Reason::Context);
         }
@@ -150,8 +138,8 @@ impl Domain {
         memory: &GuestMemoryMmap,
         address: u64,
         wanted: Permits,
-    ) -> Result<Mapping, Refusal> {
-        self.walk(memory, address, wanted).map_err(|reason| Refusal { reason, silent: self.silent })
+    ) -> Result<Mapping, Denial> {
+        self.walk(memory, address, wanted).map_err(|reason| Denial { reason, silent: self.silent })
     }
 
     fn walk(

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Walks through tables that are right, wrong, and random.
 
-use farfault_device_model::Permits;
+use super::tables::{Denial, Domain, Reason};
+use farfault_device_model::{Mapping, Permits};
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
-use super::tables::{Domain, Mapping, Reason, Refusal};
 
 const MEMORY: u64 = 1 << 20;
 const SOURCE: u16 = 0x0108;
@@ -42,7 +41,7 @@ impl World {
         self.0.write_obj(value, GuestAddress(address)).unwrap();
     }
 
-    fn find(&self, address: u64, wanted: Permits) -> Result<Mapping, Refusal> {
+    fn find(&self, address: u64, wanted: Permits) -> Result<Mapping, Denial> {
         Domain::of(&self.0, ROOT, SOURCE)?.find(&self.0, address, wanted)
     }
 
@@ -161,7 +160,7 @@ fn a_guest_may_ask_for_silence() {
     world.set(CONTEXT + 8 * 16, TABLES[0] | 1 | 2);
     assert_eq!(world.find(VA, Permits::ALL).map(|found| found.address), Ok(0x9000));
     let refused = world.find(VA + 4096, Permits::WRITE);
-    assert_eq!(refused, Err(Refusal { reason: Reason::Write, silent: true }));
+    assert_eq!(refused, Err(Denial { reason: Reason::Write, silent: true }));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{acpi, boot, cpuid, kernel, layout};
 use crate::devices::panic::{self, PanicPort};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
-use crate::iommu::{Iommu, Unit};
+use crate::iommu::{IommuRegisters, Unit};
 use crate::pci::AddressMap;
 use crate::pmem::Pmem;
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
@@ -71,7 +71,7 @@ impl Machine {
         let mut functions = Functions::new(&memory, &interrupts)?;
         let unit = iommu_unit(spec, &memory, &interrupts)?;
         let accelerator = functions.add_accelerator(&spec.device, unit.as_ref())?;
-        let iommu = unit.map(|unit| Iommu::new(unit, Arc::clone(&accelerator) as _));
+        let iommu = unit.map(|unit| IommuRegisters::new(unit, Arc::clone(&accelerator) as _));
         let console = functions.add_console(vec![
             ("farfault.stdin", ports.stdin),
             ("farfault.stdout", ports.stdout),

@@ -3,7 +3,7 @@
 
 use super::layout::{ECAM, IOMMU};
 use crate::devices::{PortBus, PowerRequest};
-use crate::iommu::{self, Iommu};
+use crate::iommu::{self, IommuRegisters};
 use crate::pci::{AddressMap, ECAM_SIZE, Root};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Bus {
     /// Where its BARs are.
     pub map: Mutex<AddressMap>,
     /// The IOMMU, if there is one.
-    pub iommu: Option<Arc<Iommu>>,
+    pub iommu: Option<Arc<IommuRegisters>>,
 }
 
 impl Bus {
@@ -60,7 +60,7 @@ impl Bus {
         map.follow(self.pci.write_config(offset, data));
     }
 
-    fn iommu_at(&self, address: u64) -> Option<(&Iommu, u64)> {
+    fn iommu_at(&self, address: u64) -> Option<(&IommuRegisters, u64)> {
         self.iommu.as_deref().zip(within(address, IOMMU, iommu::SIZE))
     }
 }

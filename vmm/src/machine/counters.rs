@@ -4,7 +4,7 @@
 use super::exits::Exits;
 use super::footprint;
 use crate::accelerator::Accelerator;
-use crate::iommu::Iommu;
+use crate::iommu::IommuRegisters;
 use farfault_device_model::Counters;
 use serde::Serialize;
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub struct MachineCounters {
 pub struct Observer {
     pub(super) exits: Arc<Exits>,
     pub(super) accelerator: Arc<Accelerator>,
-    pub(super) iommu: Option<Arc<Iommu>>,
+    pub(super) iommu: Option<Arc<IommuRegisters>>,
     /// Where guest RAM is in this process.
     pub(super) ram: Vec<Range<u64>>,
 }

@@ -8,9 +8,9 @@ use super::{layout, memory};
 use crate::accelerator::{self, Accelerator};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
-use crate::iommu::{Port, Unit};
+use crate::iommu::{IommuPort, Unit};
 use crate::pci::{Bar, ConfigSpace, Function, HostBridge, Identity, Msix, Root};
-use farfault_device_model::Config as Choices;
+use farfault_device_model::DeviceConfig;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -55,12 +55,12 @@ impl Functions {
     /// Adds the accelerator, behind `iommu` if there is one.
     pub fn add_accelerator(
         &mut self,
-        choices: &Choices,
+        choices: &DeviceConfig,
         iommu: Option<&Arc<Unit>>,
     ) -> Result<Arc<Accelerator>, MachineError> {
         // Bus 0, this device, function 0.
         let port = |unit: &Arc<Unit>| {
-            Arc::new(Port::new(Arc::clone(unit), u16::from(ACCELERATOR) << 3)) as _
+            Arc::new(IommuPort::new(Arc::clone(unit), u16::from(ACCELERATOR) << 3)) as _
         };
         let msix = self.msix(accelerator::VECTORS)?;
         let memory = Arc::clone(&self.memory);

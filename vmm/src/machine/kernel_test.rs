@@ -5,7 +5,7 @@ use super::*;
 use crate::machine::error::Blame;
 use crate::machine::spec::Initrd;
 use crate::pmem::Pmem;
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
         memory: 128 * MIB,
         pmem: Vec::new(),
         vcpus: 1,
-        device: Config::default(),
+        device: DeviceConfig::default(),
         iommu: false,
         plain_xsave: false,
     }

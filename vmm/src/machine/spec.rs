@@ -4,7 +4,7 @@
 
 use super::layout;
 use crate::pmem::Pmem;
-use farfault_device_model::Config;
+use farfault_device_model::DeviceConfig;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct MachineSpec {
     /// Number of vCPUs.
     pub vcpus: u8,
     /// The accelerator.
-    pub device: Config,
+    pub device: DeviceConfig,
     /// Whether it stands behind an IOMMU.
     pub iommu: bool,
     /// Show the guest no AVX and an XSAVE area of x87 and SSE only. For a

@@ -3,12 +3,10 @@
 //! wakes a thread of ours without leaving the kernel, wherever the guest has put
 //! the BAR.
 
+use super::bar::BarMove;
 use std::io;
 use std::sync::Arc;
-
 use vmm_sys_util::eventfd::EventFd;
-
-use super::bar::BarMove;
 
 /// Ties events to guest physical addresses.
 pub trait EventRegistry: Send + Sync {

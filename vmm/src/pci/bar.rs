@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-
 use vmm_sys_util::eventfd::EventFd;
 
 /// A memory BAR; all of ours are 64 bits wide and so take two registers.

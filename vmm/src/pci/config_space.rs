@@ -7,14 +7,12 @@
 //! lets only writable bits through. Sizing a BAR needs no special case: the
 //! address bits below its size are simply not writable.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use vm_memory::{Bytes, MmapRegion, VolatileMemory};
-
 use super::CONFIG_SIZE;
 use super::bar::{Backing, Bar};
 use super::msix::PENDING;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
 const VENDOR: usize = 0x00;
 const DEVICE: usize = 0x02;

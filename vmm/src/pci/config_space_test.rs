@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The configuration space as a guest reads and writes it.
 
-use std::sync::Arc;
-
-use proptest::prelude::*;
-use vm_memory::{Bytes, VolatileMemory};
-
 use super::config_space::ConfigSpace;
 use super::test_doubles::{IDENTITY, bars, config, page};
+use proptest::prelude::*;
+use std::sync::Arc;
+use vm_memory::{Bytes, VolatileMemory};
 
 fn read_u32(config: &ConfigSpace, offset: usize) -> u32 {
     let mut bytes = [0; 4];

@@ -3,14 +3,12 @@
 //! Here the guest's writes to the configuration space become what the device
 //! must hear of (bus mastering, reset) and what the machine must (moved BARs).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
 use super::bar::{Backing, Bar, BarMove};
 use super::config_space::ConfigSpace;
 use super::msix::Msix;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a device behind a function does. Every method can be called from any
 /// vCPU at any time.

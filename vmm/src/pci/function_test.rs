@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a write to configuration space does to the device behind it.
 
-use std::sync::Arc;
-
-use vmm_sys_util::eventfd::EventFd;
-
 use super::bar::BarMove;
 use super::test_doubles::{Recorder, Registry, Sent, Sink, TABLE, Told, VECTORS, config, function};
 use super::{AddressMap, Area, Backing, Bar, Function, Msix, Root};
+use std::sync::Arc;
+use vmm_sys_util::eventfd::EventFd;
 
 const COMMAND: usize = 0x04;
 const MEMORY: u8 = 1 << 1;

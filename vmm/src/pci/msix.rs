@@ -2,9 +2,8 @@
 //! MSI-X: the vector table and the pending bits that the guest sees in a BAR,
 //! and the rule when a message is sent and when it stays pending.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// "No vector": what a driver writes to disconnect an event from MSI-X.
 pub const NO_VECTOR: u16 = 0xffff;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The root bus: finds the function that an access is for.
 
-use std::sync::Arc;
-
 use super::bar::BarMove;
 use super::config_space::Identity;
 use super::function::{Function, PciDevice};
+use std::sync::Arc;
 
 /// Bus 0 with its devices, one function each.
 pub struct Root {

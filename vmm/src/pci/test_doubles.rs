@@ -2,17 +2,15 @@
 //! Stand-ins for what a function is connected to, which write down what they
 //! are asked.
 
-use std::io;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use vm_memory::MmapRegion;
-use vmm_sys_util::eventfd::EventFd;
-
 use super::{
     Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, EventRegistry, Function, Identity, MSIX_BYTES,
     Message, MessageSink, Msix, PciDevice,
 };
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use vm_memory::MmapRegion;
+use vmm_sys_util::eventfd::EventFd;
 
 pub const IDENTITY: Identity =
     Identity { id: (0x1234, 0x5678), subsystem: (0x1234, 1), class: 0x12_0000, revision: 3 };

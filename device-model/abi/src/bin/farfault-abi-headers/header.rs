@@ -2,7 +2,7 @@
 //! The two headers: what is in them and in which order.
 
 use crate::spelling::{Dialect, declaration, documentation, value, wrap};
-use farfault_abi::describe::{Constant, Section, Structure};
+use farfault_abi::describe::{Constant, HeaderSection, Structure};
 use std::fmt::Write;
 
 const WIDTH: usize = 76;
@@ -61,7 +61,7 @@ fn uapi() -> String {
     out
 }
 
-fn write_section(out: &mut String, section: &Section, dialect: Dialect) {
+fn write_section(out: &mut String, section: &HeaderSection, dialect: Dialect) {
     let _ = writeln!(out, "\n/* === {} === */", section.title);
     for constant in section.constants {
         write_constant(out, constant, dialect);

@@ -2,10 +2,10 @@
 //! Every number of the ABI in one list, once as Rust has it and once as a C
 //! program that includes the headers prints it.
 
-use farfault_abi::describe::Section;
+use farfault_abi::describe::HeaderSection;
 use std::fmt::Write;
 
-fn sections() -> impl Iterator<Item = &'static Section> {
+fn sections() -> impl Iterator<Item = &'static HeaderSection> {
     farfault_abi::UAPI.iter().chain(farfault_abi::HARDWARE)
 }
 

@@ -5,7 +5,7 @@ use crate::ram::Slice;
 use crate::section::{Access, Operand, PageFault, Section};
 
 /// A command in flight.
-pub trait Command: Send {
+pub trait Operation: Send {
     /// Goes on until it is done, needs a page, or the section is spent.
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault>;
 

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What one engine translates with; it outlives sections and is used in them only.
+
+use crate::counters::Tally;
+use crate::ram::{Dma, Ram, Slice, nothing};
+use crate::refusal::Refusal;
+use crate::tlb::Tlb;
+
+/// An engine's way to memory.
+pub struct Mmu<'m> {
+    /// Guest memory.
+    pub memory: Ram<'m>,
+    /// Translations that have been found.
+    pub tlb: Tlb<Slice<'m>>,
+    /// What has been counted.
+    pub tally: Tally,
+    /// What has been refused, to be told of behind the section: few, as each access
+    /// can add one and a section is bounded.
+    pub refusals: Vec<Refusal>,
+}
+
+impl<'m> Mmu<'m> {
+    /// One that knows nothing yet.
+    pub fn new(memory: &'m Dma) -> Self {
+        Self {
+            memory: Ram::new(memory),
+            tlb: Tlb::new(nothing()),
+            tally: Tally::default(),
+            refusals: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A bound on lines that a guest can cause.
+
+use std::time::Duration;
+
+/// Lines in a period.
+const LINES: u32 = 10;
+/// How long a period is.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Lets the first few through in each period, and counts the others.
+#[derive(Debug, Default)]
+pub struct RateLimit {
+    /// When the period began.
+    begun: Duration,
+    lines: u32,
+    dropped: u64,
+}
+
+impl RateLimit {
+    /// Whether a line at `now` may be printed, and how many were not since the last.
+    pub fn admit(&mut self, now: Duration) -> Option<u64> {
+        if now.saturating_sub(self.begun) >= PERIOD {
+            (self.begun, self.lines) = (now, 0);
+        }
+        if self.lines == LINES {
+            self.dropped += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+#[cfg(test)]
+#[path = "rate_limit_test.rs"]
+mod tests;
