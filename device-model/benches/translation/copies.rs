@@ -28,13 +28,13 @@ pub struct Row {
 impl Row {
     /// Prints it.
     pub fn print(mut self) {
-        let ratios = self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();
+        let mut ratios: Vec<f64> =
+            self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();
+        let [least, ratio, most] = [0.0, 0.5, 1.0].map(|q| quantile(&mut ratios, q));
         let (plain, device) = (median(self.plain), median(self.device));
         print!(
-            "{:<31} {:>7} {plain:>11.2} {device:>11.2} {:>7.2}",
-            self.name,
-            self.engines,
-            median(ratios)
+            "{:<31} {:>7} {plain:>11.2} {device:>11.2} {ratio:>7.2} {least:>5.2} -{most:>5.2}",
+            self.name, self.engines
         );
         if self.latencies.is_empty() {
             return println!();

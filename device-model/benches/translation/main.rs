@@ -19,8 +19,14 @@ fn main() {
     let turns = if std::env::args().any(|arg| arg == "--bench") { 15 } else { 1 };
     println!("device copy / plain memcpy (bytes per CPU second), median of {turns} turns");
     println!(
-        "{:<31} {:>7} {:>11} {:>11} {:>7} {:>24}",
-        "", "engines", "plain GB/s", "device GB/s", "ratio", "invalidation p50/p99 us"
+        "{:<31} {:>7} {:>11} {:>11} {:>7} {:>12} {:>24}",
+        "",
+        "engines",
+        "plain GB/s",
+        "device GB/s",
+        "ratio",
+        "least - most",
+        "invalidation p50/p99 us"
     );
     for (name, leaf) in [("4 KiB, scattered", PAGE), ("2 MiB", LARGE)] {
         for engines in [1, 2] {
