@@ -6,11 +6,12 @@
 //! to do with the queue. So a WAIT speaks for everything before it.
 
 use crate::counters::count;
+use crate::dma::Permits;
+use crate::dma::Unreachable;
 use crate::engine::Step;
 use crate::gate::{Plane, Shut};
-use crate::platform::Permits;
 use crate::queue::Binding;
-use crate::ram::{Dma, Unreachable};
+use crate::ram::Dma;
 use crate::refusal::{Deferred, Refusal, RefusalCause};
 use crate::ring::{Ring, Wild};
 use crate::scheduler::Response;

@@ -11,7 +11,7 @@
 //! it has changed rings the command doorbell, and the device looks for room.
 
 use crate::counters::{Live, count};
-use crate::platform::Permits;
+use crate::dma::Permits;
 use crate::ram::{Dma, Slice};
 use crate::refusal::{Refusal, RefusalCause};
 use crate::ring::{Ring, Wild};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the device needs from the machine it sits in.
 
+use crate::dma::{DmaFault, Mapping, Permits};
 use crate::refusal::Refusal;
 use std::sync::Arc;
 use vm_memory::GuestMemoryMmap;
@@ -32,59 +33,4 @@ pub trait Iommu: Send + Sync {
     /// Hears of an access that was not made because of what `translate` said. Called
     /// as [`Platform::signal`] is.
     fn refused(&self, fault: &DmaFault);
-}
-
-/// Where a DMA address leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// Guest physical address.
-    pub address: u64,
-    /// Bytes from there to the end of the page, large or small.
-    pub left: u64,
-    /// What may be done there.
-    pub permits: Permits,
-}
-
-/// An access that an IOMMU does not let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DmaFault {
-    /// DMA address.
-    pub address: u64,
-    /// What the access needed.
-    pub wanted: Permits,
-    /// Why, in the IOMMU's own numbers.
-    pub reason: u8,
-    /// The guest has asked the IOMMU not to be told.
-    pub silent: bool,
-}
-
-/// What may be done with memory, or what an access needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permits {
-    /// It may be read.
-    pub read: bool,
-    /// It may be written.
-    pub write: bool,
-}
-
-impl Permits {
-    /// Reading.
-    pub const READ: Self = Self { read: true, write: false };
-    /// Writing.
-    pub const WRITE: Self = Self { read: false, write: true };
-    /// Both.
-    pub const ALL: Self = Self { read: true, write: true };
-
-    /// Whether an access that needs `wanted` may be made.
-    #[inline]
-    pub fn cover(self, wanted: Self) -> bool {
-        (self.read || !wanted.read) && (self.write || !wanted.write)
-    }
-
-    /// What both permit.
-    #[inline]
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self { read: self.read && other.read, write: self.write && other.write }
-    }
 }

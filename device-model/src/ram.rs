@@ -5,7 +5,8 @@
 //! Everything here is done behind the gate, whose `mappings` say until when what
 //! the IOMMU answered may be used (`gate.rs`).
 
-use crate::platform::{DmaFault, Iommu, Mapping, Permits, Platform};
+use crate::dma::{Mapping, Permits, Unreachable};
+use crate::platform::{Iommu, Platform};
 use std::sync::Arc;
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice,
@@ -16,15 +17,6 @@ pub type Slice<'m> = VolatileSlice<'m, ()>;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
-
-/// Memory that cannot be reached: there is none, or the IOMMU is against it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreachable {
-    /// DMA address.
-    pub address: u64,
-    /// What the IOMMU says.
-    pub fault: Option<DmaFault>,
-}
 
 /// A slice of nothing.
 pub fn nothing<'m>() -> Slice<'m> {

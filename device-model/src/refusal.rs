@@ -4,8 +4,7 @@
 //! A refusal is made where the access or order is, often behind locks. Its ERR bit
 //! is set there; everybody else is told when no lock is held ([`Deferred`]).
 
-use crate::platform::DmaFault;
-use crate::ram::Unreachable;
+use crate::dma::{DmaFault, Unreachable};
 use farfault_abi::fault::{REASON_COMPLETION, REASON_RING, REASON_UNREACHABLE};
 use farfault_abi::regs::{
     ERR_ACCESS, ERR_BASE, ERR_BUS_MASTER, ERR_COMMAND, ERR_COMMAND_RING, ERR_DOORBELL,

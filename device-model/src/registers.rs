@@ -6,8 +6,8 @@
 //! every other is answered with all ones, or dropped, and reported.
 
 use crate::config::DeviceConfig;
+use crate::dma::Permits;
 use crate::gate::Setup;
-use crate::platform::Permits;
 use crate::ram::Dma;
 use crate::refusal::{Refusal, RefusalCause};
 use crate::ring::Ring;

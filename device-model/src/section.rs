@@ -13,9 +13,9 @@
 //! which takes five reads of tables and, behind an IOMMU, three questions more than
 //! there are reads.
 
+use crate::dma::Permits;
 use crate::gate::Plane;
 use crate::mmu::Mmu;
-use crate::platform::Permits;
 use crate::ram::{Slice, nothing};
 use crate::refusal::{Refusal, RefusalCause};
 use crate::space::{Log, Spaces, VA_END};

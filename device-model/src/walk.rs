@@ -7,7 +7,7 @@
 //! against guest memory before it is used. What is wrong is said with a reason
 //! and the level, and nothing of it is kept.
 
-use crate::platform::{DmaFault, Permits};
+use crate::dma::{DmaFault, Permits};
 pub use crate::ram::PAGE;
 use crate::ram::{Ram, Slice};
 use crate::tlb::{Array, Owner, level_shift};
