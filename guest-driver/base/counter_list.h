@@ -38,7 +38,7 @@ COUNTER(LOOKAHEADS_DROPPED, "lookaheads_dropped")
  * to
  */
 COUNTER(STREAM_PAGES, "stream_pages")
-/* Pages that a userfaultfd handler may have brought */
+/* Pages that a userfaultfd handler was asked for */
 COUNTER(USERFAULTS, "userfaults")
 /* Calls of hmm_range_fault() */
 COUNTER(RANGE_FAULT_CALLS, "range_fault_calls")

@@ -88,13 +88,13 @@ static int ff_fault_in_step(struct ff_fault_in_walk *in)
 	}
 	fault = handle_mm_fault(vma, in->address, flags, NULL);
 	if (fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) {
+		ff_count(&in->mirror->ff->counters, FF_COUNT_USERFAULTS,
+			 armed && !in->tried);
 		in->tried = FAULT_FLAG_TRIED;
 		return ff_fault_in_again(in->mirror);
 	}
 	if (fault & VM_FAULT_ERROR)
 		ret = vm_fault_to_errno(fault, 0);
-	ff_count(&in->mirror->ff->counters, FF_COUNT_USERFAULTS,
-		 armed && in->tried && !ret);
 	in->tried = 0;
 	in->address += PAGE_SIZE;
 unlock:
