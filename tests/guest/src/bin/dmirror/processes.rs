@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::libc;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -62,13 +61,13 @@ pub fn a_child_shares() -> Outcome {
     expect("the parent sees what its child's device wrote", region[..] == new[..])
 }
 
-/// Commands without end, for memory that is fresh each time; `working` is reached
-/// once the first has been done.
-fn work(node: &Node, working: &Signpost) -> Outcome {
+/// Commands without end, for memory that is fresh each time; `begun` is called once
+/// the first has been done.
+fn work(node: &Node, begun: impl FnOnce() -> Outcome) -> Outcome {
     let mut region = Region::small_pages(4096 * PAGE)?;
     let data = Region::small_pages(region.len())?;
     node.write(&mut region, &data)?;
-    working.reach()?;
+    begun()?;
     loop {
         region.advise(MADV_DONTNEED)?;
         node.write(&mut region, &data)?;
@@ -79,7 +78,7 @@ pub fn killed_in_a_command() -> Outcome {
     let before = gauges()?;
     for _ in 0..5 {
         let working = Signpost::new()?;
-        let child = Child::start(|| work(&Node::open(0)?, &working))?;
+        let child = Child::start(|| work(&Node::open(0)?, || working.reach()))?;
         working.wait()?;
         child.kill()?;
     }
@@ -91,10 +90,9 @@ pub fn exit_in_a_command() -> Outcome {
     let before = gauges()?;
     Child::start(|| {
         let node = Node::open(0)?;
-        let working = Arc::new(Signpost::new()?);
-        let there = Arc::clone(&working);
-        thread::spawn(move || work(&node, &there).is_ok());
-        working.wait() // and exits, with the thread at work
+        let (begin, begun) = channel();
+        thread::spawn(move || work(&node, || Ok(begin.send(())?)).is_ok());
+        Ok(begun.recv()?) // and exits, with the thread at work
     })?
     .succeed()?;
     await_gauges(before)?;
