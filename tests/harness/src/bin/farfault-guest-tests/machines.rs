@@ -83,7 +83,7 @@ const BOOTS: [Boot; 19] = [
         ..ends("fits-only-packed", "true", BAD_USAGE, "MiB (--memory ")
     },
     Boot {
-        options: "--boot-timeout=10 --cmdline-append=rdinit=/bin/sh",
+        options: "--boot-timeout=10 --cmdline-append='rdinit=/bin/sh loglevel=7'",
         ..ends("never-answers", "true", TIMED_OUT, "  | ")
     },
     Boot {
