@@ -3,7 +3,8 @@
 
 use crate::buffer::{Backing, Rig};
 use crate::table::Table;
-use farfault_guest_programs::{Failure, counters};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::counters::{self, await_gauges, gauges};
 
 const TABLE: u64 = 4096;
 
@@ -17,6 +18,7 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
         "bytes of tables after munmap",
     ]);
     for backing in Backing::ALL {
+        let before = gauges()?;
         // The root, and the way to the ring, which are there whatever is mirrored.
         let rig = Rig::new()?;
         let (tables, leaves) = (counters::get("table_pages")?, counters::get("leaves_2m")?);
@@ -26,6 +28,8 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
         let large = counters::get("leaves_2m")? - leaves;
         drop(region);
         let left = (counters::get("table_pages")? - tables) * TABLE;
+        drop(rig);
+        await_gauges(before)?;
         let mib = bytes as u64 >> 20;
         let cells = [mib, large, used, used * 1024 / mib, left];
         table.row([backing.name().to_owned()].into_iter().chain(cells.map(|n| n.to_string())));
