@@ -172,7 +172,7 @@ pub fn run(
     steps.extend_from_slice(more);
     steps.push(step(
         "control",
-        format!("rmmod farfault && insmod {MODULE} && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
+        format!("unload && insmod {MODULE} && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
     ));
     steps.extend_from_slice(after);
     let options = [

@@ -204,6 +204,15 @@ pub struct Section {
     pub code: Option<i32>,
 }
 
+/// What all scripts can say. A context ends a moment after its program, and the driver
+/// cannot go before.
+const FUNCTIONS: &str = "\
+unload() {
+	for _ in $(seq 500); do rmmod farfault 2>/dev/null && return; sleep 0.01; done
+	rmmod farfault
+}
+";
+
 /// A shell script that runs `steps`, `after` being run behind each of them.
 #[must_use]
 pub fn script_of(steps: &[Step], after: &str) -> String {
@@ -211,7 +220,7 @@ pub fn script_of(steps: &[Step], after: &str) -> String {
         let after = after.replace("NAME", name);
         format!("echo '@@ begin {name}'\n{{ {command}\n}} 2>&1\necho '@@ end {name}' $?\n{after}\n")
     };
-    steps.iter().map(line).collect()
+    FUNCTIONS.to_owned() + &steps.iter().map(line).collect::<String>()
 }
 
 /// Finds what the step `name` printed.

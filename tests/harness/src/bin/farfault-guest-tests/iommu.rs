@@ -36,7 +36,7 @@ const PLAIN: [(&str, &str); 5] = [
 
 /// Behind the mark: the driver that does not go by the DMA API.
 const BROKEN: [(&str, &str); 2] = [
-    ("break", "rmmod farfault && mark good && insmod /lib/modules/farfault.ko break_dma=1"),
+    ("break", "unload && mark good && insmod /lib/modules/farfault.ko break_dma=1"),
     ("broken", "saxpy 10000"),
 ];
 

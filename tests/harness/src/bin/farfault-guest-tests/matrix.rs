@@ -58,7 +58,7 @@ impl Loss {
     fn command(&self) -> String {
         let Self { parameters, row, column, .. } = self;
         format!(
-            "rmmod farfault && insmod /lib/modules/farfault.ko {parameters} && \
+            "unload && insmod /lib/modules/farfault.ko {parameters} && \
              matrix --row {row} --column {column}"
         )
     }

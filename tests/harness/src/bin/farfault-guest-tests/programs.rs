@@ -42,7 +42,7 @@ sleep 1000 & holder=$!
 exec 9>&-
 rmmod farfault 2>/dev/null && { echo 'removed while open'; exit 1; }
 kill -9 $holder; wait $holder 2>/dev/null
-rmmod farfault || exit 1
+unload || exit 1
 test ! -e /dev/farfault0 || exit 1
 insmod /lib/modules/farfault.ko || exit 1
 saxpy 10000";
@@ -50,7 +50,7 @@ saxpy 10000";
 /// Behind the log, for it makes complaints: a driver to which the device seems broken.
 /// The first program's queue is lost, and says so; the next one works.
 const BROKEN: &str = "\
-rmmod farfault && insmod /lib/modules/farfault.ko break_records=1 || exit 1
+unload && insmod /lib/modules/farfault.ko break_records=1 || exit 1
 saxpy 1000 && { echo 'it went well'; exit 1; }
 saxpy 1000 || exit 1
 dmesg | grep 'queue 0 halted: its faults make no sense'

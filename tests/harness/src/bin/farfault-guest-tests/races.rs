@@ -98,7 +98,7 @@ fn boot(
         step("log", "dmesg"),
     ];
     for Broken { parameter, change, changes, .. } in broken {
-        let load = format!("rmmod farfault && insmod /lib/modules/farfault.ko {parameter}=1");
+        let load = format!("unload && insmod /lib/modules/farfault.ko {parameter}=1");
         steps.push(step(&format!("load-{parameter}"), &load));
         steps.push(step(parameter, &format!("races --change {change} --changes {changes}")));
     }

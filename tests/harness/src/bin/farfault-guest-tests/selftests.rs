@@ -29,11 +29,11 @@ const MODULE: &str = "\
 exec 3<>/dev/hmm_dmirror0
 rmmod farfault 2>/dev/null && { echo 'removed while open'; exit 1; }
 exec 3>&-
-rmmod farfault || exit 1
+unload || exit 1
 test ! -e /dev/hmm_dmirror0 || exit 1
 insmod /lib/modules/farfault.ko || exit 1
 test ! -e /dev/hmm_dmirror0 || { echo 'offered unasked'; exit 1; }
-rmmod farfault && insmod /lib/modules/farfault.ko dmirror=1 || exit 1
+unload && insmod /lib/modules/farfault.ko dmirror=1 || exit 1
 hmm-tests -V hmm_device_coherent -t anon_write";
 
 /// The device goes while one file is idle and another one is busy, over and over.
