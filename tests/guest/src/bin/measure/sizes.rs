@@ -5,6 +5,7 @@ use crate::buffer::{Backing, Rig};
 use crate::table::Table;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
+use farfault_guest_programs::memory::{PAGE, Region};
 
 const TABLE: u64 = 4096;
 
@@ -19,11 +20,15 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
     ]);
     for backing in Backing::ALL {
         let before = gauges()?;
-        // The root, and the way to the ring, which are there whatever is mirrored.
+        // The root, the way to a page, and spare tables, which are there whatever is mirrored.
         let rig = Rig::new()?;
+        let page = Region::small_pages(PAGE)?;
+        let fill_spares = || (0..2).try_for_each(|_| rig.prefetch(page.address(), page.len()));
+        fill_spares()?;
         let (tables, leaves) = (counters::get("table_pages")?, counters::get("leaves_2m")?);
         let region = backing.fresh(bytes)?;
         rig.prefetch(region.address(), region.len())?;
+        fill_spares()?;
         let used = (counters::get("table_pages")? - tables) * TABLE;
         let large = counters::get("leaves_2m")? - leaves;
         drop(region);
