@@ -23,8 +23,9 @@ pub enum Backing {
     Small,
     /// Private memory whose pages a userfaultfd handler brings.
     Brought,
-    /// Private memory, of huge pages where it can be.
-    Huge,
+    /// Private memory that may be of huge pages. Nothing advises it: touched before the
+    /// advice, new pages would stay a mapping of their own, which no huge page can cross.
+    Collapsible,
     /// Private memory of huge pages that are kept for this.
     Hugetlb,
     /// A file, shared with it or private.
@@ -88,8 +89,7 @@ impl Arena {
         }
         match self.backing {
             Backing::Small | Backing::Brought => self.advise(pages, libc::MADV_NOHUGEPAGE),
-            Backing::Huge => self.advise(pages, libc::MADV_HUGEPAGE),
-            Backing::Hugetlb | Backing::File(..) => Ok(()),
+            Backing::Collapsible | Backing::Hugetlb | Backing::File(..) => Ok(()),
         }
     }
 

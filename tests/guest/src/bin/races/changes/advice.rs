@@ -5,7 +5,7 @@ use crate::arena::Backing;
 use crate::kind::{Kind, LARGE, SMALL, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
-use farfault_guest_programs::memory::{self, Access};
+use farfault_guest_programs::memory::Access;
 use farfault_guest_programs::{Failure, setup};
 use nix::errno::Errno;
 use nix::libc;
@@ -41,9 +41,9 @@ fn swap_in(salt: u64) -> Result<Set, Failure> {
 }
 
 fn collapse(salt: u64) -> Result<Set, Failure> {
-    memory::allow_huge_pages()?;
     let change = Collapse { collapsed: false };
-    Set::new(salt, Backing::Huge, LARGE, change)?.counted(&["thp_collapse_alloc", "thp_split_pmd"])
+    Set::new(salt, Backing::Collapsible, LARGE, change)?
+        .counted(&["thp_collapse_alloc", "thp_split_pmd"])
 }
 
 /// MADV_DONTNEED.
