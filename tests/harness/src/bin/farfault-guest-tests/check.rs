@@ -44,6 +44,9 @@ pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> 
     if holds { Ok(()) } else { Err(what()) }
 }
 
+/// What a run ends with if its guest restarted or was switched off.
+pub const SWITCHED_OFF: i32 = 121;
+
 /// `finished` has this exit code.
 pub fn exit_code(finished: &Finished, wanted: i32) -> Result<(), String> {
     ensure(finished.code == Some(wanted), || {

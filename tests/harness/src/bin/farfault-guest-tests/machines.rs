@@ -2,7 +2,7 @@
 //! Many boots under one roof: where KVM is usable, guests of every shape are
 //! booted one after another, and their ends and costs are looked at.
 
-use crate::check::{Check, clean_log, ensure, found};
+use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, found};
 use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use serde_json::Value;
@@ -127,7 +127,6 @@ const BARE: [(&str, &[u8]); 4] = [
 /// Exit codes of `farfault` for guests that do not end with their command.
 const BAD_USAGE: i32 = 64;
 const GUEST_DIED: i32 = 120;
-const SWITCHED_OFF: i32 = 121;
 const TIMED_OUT: i32 = 124;
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

@@ -3,7 +3,7 @@
 //! The first ends by a reset of the machine right after msync, with nothing
 //! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
-use crate::check::{Check, clean_log, ensure, exit_code, found, succeeded};
+use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, succeeded};
 use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 use std::fs::File;
@@ -39,8 +39,6 @@ const FILE_SYSTEMS: [FileSystem; 2] = [
 
 /// A reset without a sync or an unmount before it.
 const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
-/// What a run ends with if its guest is gone.
-const GUEST_GONE: i32 = 120;
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let files = [host_file()?, host_file()?];
@@ -135,7 +133,7 @@ fn first_boot(reset: &Finished, files: &[NamedTempFile]) -> Vec<Check> {
         check("the host's file has the size asked for", size(file, system.mib << 20));
     }
     checks.push(Check::new("the first log is clean", clean_log(reset, "log")));
-    checks.push(Check::new("the machine is reset", exit_code(reset, GUEST_GONE)));
+    checks.push(Check::new("the machine is reset", exit_code(reset, SWITCHED_OFF)));
     checks
 }
 
