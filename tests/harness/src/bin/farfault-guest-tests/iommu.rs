@@ -91,12 +91,19 @@ fn faults(finished: &Finished) -> Result<(), String> {
     ensure(invalidations > 1000, || format!("{invalidations} invalidations only"))
 }
 
-/// The program ends with an error, not in a hang, and there is a DMA fault to show for it.
+/// The program ends with an error, not in a hang; there are DMA faults to show for it, and
+/// the device has not moved one byte.
 fn refused(finished: &Finished) -> Result<(), String> {
     let section = found(finished, "broken")?;
     ensure(section.code.is_some_and(|code| code != 0), || {
         format!("the program went well:\n{}", section.output)
     })?;
-    let faults = finished.stats.pointer("/vmm/dma_faults").and_then(Value::as_u64);
-    ensure(faults.is_some_and(|count| count > 0), || format!("DMA faults: {faults:?}"))
+    let since = |path: &str| {
+        let total = finished.stats.pointer(&format!("/{path}")).and_then(Value::as_u64);
+        Some(total? - marked(&finished.stats, "good", path)?)
+    };
+    let counts = ["vmm/dma_faults", "device/bytes_read", "device/bytes_written"].map(since);
+    ensure(matches!(counts, [Some(1..), Some(0), Some(0)]), || {
+        format!("DMA faults, bytes read, bytes written: {counts:?}")
+    })
 }
