@@ -36,23 +36,26 @@ fn wait(world: &mut World) {
     }
 }
 
+/// One whole copy, whose faults are served.
+fn copy(world: &mut World) {
+    let sent = world.submit(command(OP_COPY, PAGES * PAGE));
+    while world.record().fence != sent.fence {
+        world.driver.serve(&mut farfault_reference_driver::serve);
+        thread::yield_now();
+    }
+    assert_eq!(world.record().status, STATUS_OK);
+    let read = |address| world.driver.read(1, address, PAGES * PAGE);
+    assert!(read(DESTINATION) == read(SOURCE));
+}
+
 #[test]
 fn threads_carry_out_commands_and_end() {
     let mut world = World::new(DeviceConfig::default());
     with_threads(&mut world, |world| {
         for _ in 0..50 {
-            let sent = world.submit(command(OP_COPY, PAGES * PAGE));
-            while world.record().fence != sent.fence {
-                world.driver.serve(&mut farfault_reference_driver::serve);
-                thread::yield_now();
-            }
-            assert_eq!(world.record().status, STATUS_OK);
+            copy(world);
         }
     });
-    assert!(
-        world.driver.read(1, DESTINATION, PAGES * PAGE)
-            == world.driver.read(1, SOURCE, PAGES * PAGE)
-    );
     assert_eq!(world.counters().descriptors, 50);
 }
 
@@ -191,10 +194,17 @@ fn atomics_of_two_engines_add_up() {
 fn reset_while_threads_run() {
     let mut world = World::new(DeviceConfig { window: 4, ..DeviceConfig::default() });
     with_threads(&mut world, |world| {
-        for _ in 0..200 {
+        for round in 0..200 {
+            let written = world.counters().bytes_written;
             world.submit(command(OP_COPY, PAGES * PAGE));
-            world.driver.serve(&mut farfault_reference_driver::serve);
-            thread::yield_now();
+            // Every second reset meets a copy that has begun.
+            loop {
+                world.driver.serve(&mut farfault_reference_driver::serve);
+                thread::yield_now();
+                if round % 2 == 0 || world.counters().bytes_written > written {
+                    break;
+                }
+            }
             world.driver.device.reset();
             let before = world.driver.read(1, DESTINATION, PAGES * PAGE);
             thread::yield_now();
@@ -204,5 +214,6 @@ fn reset_while_threads_run() {
             world.driver.bind(&world.queue);
             wait(world);
         }
+        copy(world);
     });
 }
