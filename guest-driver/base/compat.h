@@ -8,13 +8,9 @@
 #include <linux/mmu_notifier.h>
 #include <linux/version.h>
 
-/**
- * ff_range_fault_locked() - hmm_range_fault(), with all that goes before it
- * @range: range; its sequence number is set
- *
- * mmap_lock is held from beginning to end, so no userfaultfd handler is asked.
- *
- * Return: as hmm_range_fault(), or -EINTR if the caller is killed.
+/*
+ * hmm_range_fault(), with all that goes before it. mmap_lock is held from beginning to
+ * end, so no userfaultfd handler is asked. -EINTR if the caller is killed.
  */
 static inline int ff_range_fault_locked(struct hmm_range *range)
 {

@@ -123,12 +123,9 @@ close:
 	return ret;
 }
 
-/**
- * ff_ctx_create() - Make a context for the calling process
- * @ff: device
- * @mapping: of the file that is being opened
- *
- * Return: context that is not bound yet, or ERR_PTR().
+/*
+ * Makes a context, not bound yet, for the calling process, which opens a file with
+ * @mapping. Or ERR_PTR().
  */
 struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 			     struct address_space *mapping)
@@ -200,12 +197,7 @@ int ff_ctx_bind(struct ff_ctx *ctx)
 	return ret;
 }
 
-/**
- * ff_ctx_close() - The file is closed
- * @ctx: context; no ioctl is under way and no doorbell is mapped
- *
- * Waits for no process.
- */
+/* The file is closed: no ioctl is under way. Waits for no process. */
 void ff_ctx_close(struct ff_ctx *ctx)
 {
 	if (!ctx->bound) {
@@ -222,10 +214,7 @@ void ff_ctx_close(struct ff_ctx *ctx)
 	ff_ctx_put(ctx);
 }
 
-/**
- * ff_ctx_detach_all() - The driver is unbound: take all contexts from the device
- * @ff: device, stopped; no ioctl is under way and no fault is read
- */
+/* @ff has stopped: no ioctl is under way and no fault is read. */
 void ff_ctx_detach_all(struct ff_device *ff)
 {
 	struct ff_ctx *ctx;
@@ -243,20 +232,13 @@ void ff_ctx_detach_all(struct ff_device *ff)
 	xa_unlock(&ff->contexts);
 }
 
-/**
- * ff_ctx_init() - Prepare for contexts
- *
- * Return: 0 or -ENOMEM.
- */
 int __init ff_ctx_init(void)
 {
 	ff_ctx_ends = alloc_workqueue("farfault", WQ_UNBOUND, 0);
 	return ff_ctx_ends ? 0 : -ENOMEM;
 }
 
-/**
- * ff_ctx_exit() - Wait until no context is left
- */
+/* Waits until no context is left. */
 void ff_ctx_exit(void)
 {
 	destroy_workqueue(ff_ctx_ends);

@@ -332,20 +332,13 @@ int ff_ioctl_unregister(struct ff_ctx *ctx, void *arg)
 	return 0;
 }
 
-/**
- * ff_pins_init() - Nothing is registered yet
- * @pins: of a new context
- */
 void ff_pins_init(struct ff_pins *pins)
 {
 	mutex_init(&pins->lock);
 	mt_init_flags(&pins->tree, MT_FLAGS_ALLOC_RANGE);
 }
 
-/**
- * ff_pins_release() - Let go of all that is still registered
- * @ctx: context that nobody uses any more; its mirror is still there
- */
+/* Nobody uses the context any more; its mirror is still there. */
 void ff_pins_release(struct ff_ctx *ctx)
 {
 	unsigned long slot = 0;

@@ -121,11 +121,7 @@ static void ff_queue_end(struct ff_ctx *ctx, struct ff_queue *queue)
 	ff_queue_forget(queue);
 }
 
-/**
- * ff_queue_stop() - Take a queue from the device if it still has it
- * @ctx: its context
- * @queue: queue that the caller has a reference to
- */
+/* Takes a queue from the device if it still has it. */
 void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 {
 	mutex_lock(&ctx->service.lock);
@@ -154,10 +150,6 @@ int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg)
 	return ret;
 }
 
-/**
- * ff_queues_destroy() - Take all queues of a context from the device
- * @ctx: context
- */
 void ff_queues_destroy(struct ff_ctx *ctx)
 {
 	struct ff_queue *queue;
@@ -174,13 +166,10 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 	mutex_unlock(&ctx->service.lock);
 }
 
-/**
- * ff_queues_lose() - The device has stopped and knows no queue any more
- * @ff: device, lost
- *
- * A command that was under way cannot be begun again, so the queues do not come back
- * with the device. They keep their numbers until they are destroyed, which is when
- * nobody has their doorbells mapped any more.
+/*
+ * The device has stopped and knows no queue any more. A command that was under way
+ * cannot be begun again, so the queues do not come back with it. They keep their
+ * numbers until they are destroyed, and nobody has their doorbells mapped.
  */
 void ff_queues_lose(struct ff_device *ff)
 {
@@ -193,12 +182,7 @@ void ff_queues_lose(struct ff_device *ff)
 	spin_unlock(&ff->queue_lock);
 }
 
-/**
- * ff_queue_state() - Whether it makes sense to wait for a queue
- * @queue: queue
- *
- * Return: 0 if so, -ENODEV, -ENOENT or -EIO if it will complete nothing more.
- */
+/* 0 if a queue may complete more; else -ENODEV, -ENOENT or -EIO. */
 int ff_queue_state(const struct ff_queue *queue)
 {
 	const struct ff_device *ff = queue->service->ff;
@@ -325,13 +309,7 @@ static const struct vm_operations_struct ff_doorbell_ops = {
 	.fault = ff_doorbell_fault,
 };
 
-/**
- * ff_doorbell_mmap() - Map the doorbell page of a queue
- * @ctx: context of the caller
- * @vma: one shared page at the offset that creating the queue gave
- *
- * Return: 0, -EINVAL or -ENOENT.
- */
+/* @vma is to be one shared page, at the offset that creating the queue gave. */
 int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma)
 {
 	struct ff_queue *queue;

@@ -28,12 +28,7 @@ static unsigned int context_queues = FF_QUEUES / 2;
 module_param(context_queues, uint, 0644);
 MODULE_PARM_DESC(context_queues, "Queues that a context can have");
 
-/**
- * ff_quota_context() - Whether a user can have one more context
- * @ctx: context, already among &struct ff_device.contexts
- *
- * Return: 0 or -EDQUOT.
- */
+/* Whether the context, which is in ff->contexts already, is one too many: -EDQUOT. */
 int ff_quota_context(const struct ff_ctx *ctx)
 {
 	struct xarray *contexts = &ctx->ff->contexts;
@@ -50,11 +45,9 @@ int ff_quota_context(const struct ff_ctx *ctx)
 	return 0;
 }
 
-/**
- * ff_quota_queue() - Whether a context can have one more queue
- * @ctx: context; the queue is already among &struct ff_device.queues
- *
- * Return: 0, -EMFILE if the context has too many, -EDQUOT if its user has.
+/*
+ * Whether a queue, which is in ff->queues already, is one too many: -EMFILE of the
+ * context's, -EDQUOT of its user's.
  */
 int ff_quota_queue(const struct ff_ctx *ctx)
 {

@@ -17,11 +17,7 @@
 #include "file/resident.h"
 #include "hw/device.h"
 
-/**
- * ff_resident_possible() - Whether there is room above what processes can have
- *
- * Return: false with 5-level page tables.
- */
+/* Is there room above what processes can have? Not with 5-level page tables. */
 bool ff_resident_possible(void)
 {
 	return TASK_SIZE_MAX <= FF_RESIDENT_START;
@@ -34,14 +30,9 @@ static void ff_resident_free(struct ff_device *ff, struct ff_resident *resident)
 	kfree(resident);
 }
 
-/**
- * ff_resident_map() - Allocate memory and map it at FF_RESIDENT_START
- * @ctx: context that has none yet
- * @size: bytes, whole pages; at most what one table of level 0 maps
- *
- * It lasts until ff_resident_unmap().
- *
- * Return: 0, -ENOMEM, -ESHUTDOWN, or as ff_pgtable_map().
+/*
+ * Allocates memory and maps it at FF_RESIDENT_START until ff_resident_unmap(): whole
+ * pages, at most what one table of level 0 maps.
  */
 int ff_resident_map(struct ff_ctx *ctx, size_t size)
 {
@@ -88,13 +79,9 @@ static void ff_resident_writable(void *context, unsigned long frame,
 	/* Nothing to write it back to, or whoever unpins it marks it. */
 }
 
-/**
- * ff_resident_zap() - Take memory in the upper half from the device
- * @ctx: context
- * @start: first address, at or above FF_RESIDENT_START
- * @size: bytes
- *
- * Returns when the device cannot reach it any more. Marks nothing dirty.
+/*
+ * Takes memory in the upper half from the device, and returns when it cannot reach
+ * that any more. Marks nothing dirty.
  */
 void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
 {
@@ -115,10 +102,6 @@ void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
 	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
 }
 
-/**
- * ff_resident_unmap() - Take the memory from the device and free it
- * @ctx: context that is being taken from the device; it may have none
- */
 void ff_resident_unmap(struct ff_ctx *ctx)
 {
 	struct ff_resident *resident = ctx->resident;

@@ -64,11 +64,9 @@ int ff_commands_init(struct ff_device *ff)
 	return 0;
 }
 
-/**
- * ff_commands_gone() - Let everyone go who waits for a device that stopped
- * @ff: device
- *
- * Only to be called once it is certain that the device reaches no memory.
+/*
+ * Lets everyone go who waits for a device that stopped. Only to be called once it is
+ * certain that the device reaches no memory.
  */
 void ff_commands_gone(struct ff_device *ff)
 {
@@ -76,12 +74,10 @@ void ff_commands_gone(struct ff_device *ff)
 	wake_up_all(&ff->commands.wait);
 }
 
-/**
- * ff_commands_restart() - Begin anew with an empty queue
- * @ff: device, stopped; it takes up its index from the header when it starts
- *
- * What was posted before counts as done: a device that stops forgets its queues and
- * all translations.
+/*
+ * Begins anew with an empty queue; the device takes up its index from the header when
+ * it starts. What was posted before counts as done: a device that stops forgets its
+ * queues and all translations.
  */
 void ff_commands_restart(struct ff_device *ff)
 {
@@ -187,26 +183,18 @@ static u64 ff_command_push_wait(struct ff_device *ff, u8 flags, bool may_sleep)
 	return ff_command_push(ff, &command, may_sleep);
 }
 
-/**
- * ff_command_post() - Put a command into the queue
- * @ff: device
- * @command: any but WAIT
- *
- * The device need not see it before ff_command_ring(). Sleeps if the queue is full.
+/*
+ * Puts any command but WAIT into the queue, and sleeps if that is full. The device
+ * need not see it before ff_command_ring().
  */
 void ff_command_post(struct ff_device *ff, const struct ff_command *command)
 {
 	ff_command_push(ff, command, true);
 }
 
-/**
- * ff_command_submit() - Have the device carry out a command
- * @ff: device
- * @command: any but WAIT
- * @may_sleep: wait for room if need be; who may not has asked
- *	ff_command_reserved() before
- *
- * Return: the fence that is passed when it is done.
+/*
+ * Has the device carry out any command but WAIT, and returns the fence that is passed
+ * when it is done. Who may not sleep has asked ff_command_reserved() before.
  */
 u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 		      bool may_sleep)
@@ -219,14 +207,10 @@ u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 	return fence;
 }
 
-/**
- * ff_command_reserved() - Whether there is room for who may not sleep
- * @ff: device
- *
- * The OOM reaper is one thread, and nobody else takes of the reserve, so what is
- * there now is there when it posts.
- *
- * Return: true if a command can be submitted without sleeping.
+/*
+ * Whether a command can be submitted without sleeping. The OOM reaper is one thread,
+ * and nobody else takes of the reserve, so room that is there now is there when it
+ * posts.
  */
 bool ff_command_reserved(struct ff_device *ff)
 {
@@ -238,10 +222,7 @@ bool ff_command_reserved(struct ff_device *ff)
 	return room;
 }
 
-/**
- * ff_command_ring() - Make the device look at what was posted
- * @ff: device
- */
+/* Makes the device look at what was posted. */
 void ff_command_ring(struct ff_device *ff)
 {
 	ff_count(&ff->counters, FF_COUNT_COMMAND_DOORBELLS, 1);
@@ -249,12 +230,9 @@ void ff_command_ring(struct ff_device *ff)
 	writel(0, ff->commands.doorbell);
 }
 
-/**
- * ff_command_passed() - Whether all before a fence is done
- * @ff: device
- * @fence: from ff_command_submit(), or 0, which is always passed
- *
- * Return: true if so; what the device did before is then visible.
+/*
+ * Whether all before a fence is done; what the device did before is then visible.
+ * Fence 0 is always passed.
  */
 bool ff_command_passed(struct ff_device *ff, u64 fence)
 {
@@ -277,13 +255,10 @@ static bool ff_command_spin(struct ff_device *ff, u64 fence, u64 ns)
 	return false;
 }
 
-/**
- * ff_command_wait() - Wait until all before a fence is done
- * @ff: device
- * @fence: from ff_command_submit()
- *
- * Sleeps, but depends on nothing but the device: no memory, no lock, no work
- * item. It cannot be killed, for its callers hand out pages when it returns.
+/*
+ * Waits until all before a fence is done. Sleeps, but depends on nothing but the
+ * device: no memory, no lock, no work item. It cannot be killed, for its callers hand
+ * out pages when it returns.
  */
 void ff_command_wait(struct ff_device *ff, u64 fence)
 {
@@ -299,23 +274,13 @@ void ff_command_wait(struct ff_device *ff, u64 fence)
 		ff_command_timeout(ff);
 }
 
-/**
- * ff_command_poll() - Wait for a moment, for callers that may not sleep
- * @ff: device
- * @fence: from ff_command_submit()
- *
- * Return: whether the fence has passed.
- */
+/* Waits for a moment, for who may not sleep. Returns whether the fence has passed. */
 bool ff_command_poll(struct ff_device *ff, u64 fence)
 {
 	return ff_command_spin(ff, fence, FF_COMMAND_POLL_NS);
 }
 
-/**
- * ff_command_run() - Carry out a command from post to done
- * @ff: device
- * @command: any but WAIT
- */
+/* Carries out any command but WAIT, from post to done. */
 void ff_command_run(struct ff_device *ff, const struct ff_command *command)
 {
 	ff_command_wait(ff, ff_command_submit(ff, command, true));

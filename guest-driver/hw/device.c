@@ -22,10 +22,7 @@ void ff_device_put(struct ff_device *ff)
 	kref_put(&ff->ref, ff_device_free);
 }
 
-/**
- * ff_lost() - The device has lost its state: tell those who wait for it
- * @ff: device
- */
+/* The device has lost its state: tells those who wait for it. */
 void ff_lost(struct ff_device *ff)
 {
 	WRITE_ONCE(ff->lost, true);

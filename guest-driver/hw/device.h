@@ -122,11 +122,6 @@ static inline bool ff_device_enter(struct ff_device *ff, int *section)
 	return false;
 }
 
-/**
- * ff_device_exit() - Use the device no more
- * @ff: device
- * @section: from ff_device_enter()
- */
 static inline void ff_device_exit(struct ff_device *ff, int section)
 {
 	srcu_read_unlock(&ff->unplug, section);

@@ -41,11 +41,9 @@ int ff_faults_init(struct ff_device *ff)
 	return 0;
 }
 
-/**
- * ff_faults_restart() - Begin anew with an empty fault queue
- * @ff: device, stopped; it takes up its index from the header when it starts
- *
- * What is left in there is of queues that the device has forgotten.
+/*
+ * Begins anew with an empty fault queue; the device takes up its index from the header
+ * when it starts. What is left in there is of queues that the device has forgotten.
  */
 void ff_faults_restart(struct ff_device *ff)
 {
@@ -91,14 +89,11 @@ static void ff_faults_overflown(struct ff_device *ff)
 	ff_command_ring(ff);
 }
 
-/**
- * ff_faults_drain() - Read the fault queue until it is empty
- * @ff: device
- *
- * The device interrupts only when the queue was empty before, so once the head
- * is written the tail is looked at again. Writing the head first, with a full
- * barrier, is also what keeps both sides from missing each other when the
- * device waits for room.
+/*
+ * Reads the fault queue until it is empty. The device interrupts only when the queue
+ * was empty before, so once the head is written the tail is looked at again. Writing
+ * the head first, with a full barrier, is also what keeps both sides from missing each
+ * other when the device waits for room.
  */
 void ff_faults_drain(struct ff_device *ff)
 {

@@ -78,13 +78,9 @@ static int ff_irq_request(struct ff_device *ff, unsigned int vector)
 	}
 }
 
-/**
- * ff_irqs_init() - Get the vectors and their handlers
- * @ff: device; all that the handlers use is there
- *
- * Fewer vectors for completions than there are do as well.
- *
- * Return: 0 or an error, which has been told.
+/*
+ * Gets the vectors and their handlers, when all that these use is there. Fewer vectors
+ * for completions than there are do as well. An error has been told.
  */
 int ff_irqs_init(struct ff_device *ff)
 {
@@ -114,19 +110,12 @@ int ff_irqs_init(struct ff_device *ff)
 	return 0;
 }
 
-/**
- * ff_irqs_stop_faults() - Read the fault queue no more
- * @ff: device
- */
 void ff_irqs_stop_faults(struct ff_device *ff)
 {
 	disable_irq(pci_irq_vector(ff->pdev, FF_VECTOR_FAULT));
 }
 
-/**
- * ff_irqs_fini() - Give the vectors back; no handler runs afterwards
- * @ff: device
- */
+/* Gives the vectors back; no handler runs afterwards. */
 void ff_irqs_fini(struct ff_device *ff)
 {
 	ff_irqs_free(ff, FF_VECTOR_QUEUE + ff->nr_completions);

@@ -96,12 +96,9 @@ static bool ff_interval_exists(struct ff_mirror *mirror, unsigned long address,
 	return mt_find(&mirror->intervals, &index, index + size - 1);
 }
 
-/**
- * ff_interval_get() - The interval that covers an address, made if there is none
- * @mirror: mirror
- * @address: address
- *
- * Return: the interval, -EFAULT if nothing is mapped there, -ENOMEM.
+/*
+ * The interval that covers an address, made if there is none. -EFAULT if nothing is
+ * mapped there, -ENOMEM.
  */
 struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
 				    unsigned long address)

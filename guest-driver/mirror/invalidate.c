@@ -80,13 +80,9 @@ static u64 ff_mirror_post(struct ff_mirror *mirror, unsigned long start,
 	return ff_command_submit(mirror->ff, &command, may_sleep);
 }
 
-/**
- * ff_mirror_flush() - Post a flush of the device's TLBs
- * @mirror: mirror; who changed the page table still holds its lock
- * @start: first address
- * @length: in bytes; 0 means all of the PASID
- *
- * Return: the fence that is passed when it is done.
+/*
+ * Posts a flush of the device's TLBs, and returns the fence that is passed when it is
+ * done. A @length of 0 means all of the PASID.
  */
 u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long length)
@@ -94,13 +90,7 @@ u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 	return ff_mirror_post(mirror, start, length, true);
 }
 
-/**
- * ff_interval_zap() - Take out what is mapped of a range in one interval
- * @interval: interval; the mirror's lock is held
- * @start: first address
- * @end: end
- * @gather: says what was taken out
- */
+/* Takes out what is mapped of a range in one interval; @gather says what that was. */
 void ff_interval_zap(struct ff_interval *interval, unsigned long start,
 		     unsigned long end, struct ff_gather *gather)
 {
@@ -112,14 +102,10 @@ void ff_interval_zap(struct ff_interval *interval, unsigned long start,
 		       min(end, ff_interval_end(interval)), gather);
 }
 
-/**
- * ff_interval_flush() - Post the flush for what was taken out
- * @interval: interval; the mirror's lock is still held
- * @gather: from ff_interval_zap()
- * @may_sleep: see ff_command_submit()
- *
- * Return: the fence of the last flush in the interval: who finds an entry gone
- * waits for who took it out.
+/*
+ * Posts the flush for what ff_interval_zap() took out, under the same lock. Returns the
+ * fence of the last flush in the interval: who finds an entry gone waits for who took
+ * it out.
  */
 u64 ff_interval_flush(struct ff_interval *interval,
 		      const struct ff_gather *gather, bool may_sleep)

@@ -59,15 +59,9 @@
 
 /* --- Letting go ----------------------------------------------------------- */
 
-/**
- * ff_mirror_reap_passed() - Undo DMA mappings if their flush has passed
- * @mirror: mirror, with its lock held
- * @interval: interval that the range lies in
- * @start: first address
- * @end: end
- * @tables: tables to be freed after a flush
- *
- * Return: false if something in the interval is still to be flushed.
+/*
+ * Undoes the DMA mappings of a range in one interval if their flush has passed. False
+ * if something in the interval is still to be flushed.
  */
 bool ff_mirror_reap_passed(struct ff_mirror *mirror,
 			   struct ff_interval *interval, unsigned long start,
@@ -151,14 +145,9 @@ static u64 ff_mirror_zap_interval(struct ff_interval *interval,
 	return fence;
 }
 
-/**
- * ff_mirror_drop() - Let go of pages
- * @mirror: mirror
- * @start: first address
- * @end: end
- *
- * Returns when the device has no translation of them any more, whoever took it
- * out. An invalidation that comes meanwhile finds nothing, and waits likewise.
+/*
+ * Lets go of pages. Returns when the device has no translation of them any more, whoever
+ * took it out. An invalidation that comes meanwhile finds nothing, and waits likewise.
  */
 void ff_mirror_drop(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long end)
@@ -210,15 +199,11 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
 	return -ESHUTDOWN;
 }
 
-/**
- * ff_mirror_follow() - Prepare to follow the calling process
- * @mirror: mirror that has its address space
- *
- * The first notifier of an mm, and only that, gives way to any signal. This is the
- * first, of no range, as mmu_interval_notifier_insert() would do it; so no fault
- * fails because the process was stopped meanwhile. Waits for the mmap lock.
- *
- * Return: 0, -ENOMEM, or -ERESTARTSYS if a signal came.
+/*
+ * Prepares to follow the calling process. The first notifier of an mm, and only that,
+ * gives way to any signal. This is the first, of no range, as
+ * mmu_interval_notifier_insert() would do it; so no fault fails because the process was
+ * stopped meanwhile. Waits for the mmap lock. -ENOMEM, or -ERESTARTSYS if a signal came.
  */
 int ff_mirror_follow(struct ff_mirror *mirror)
 {
@@ -231,13 +216,9 @@ int ff_mirror_follow(struct ff_mirror *mirror)
 	return ret == -EINTR ? -ERESTARTSYS : ret;
 }
 
-/**
- * ff_mirror_open() - Make an empty mirror
- * @mirror: zeroed but for its address space, for which ff_mirror_follow() was called;
- *	pasid is set by the caller before anything is mapped
- * @ff: device; the caller is in a section of ff_device_enter()
- *
- * Return: 0 or -ENOMEM.
+/*
+ * Makes an empty mirror for which ff_mirror_follow() was called, in a section of
+ * ff_device_enter(). Its pasid is set before anything is mapped.
  */
 int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 {
@@ -263,12 +244,10 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 	return 0;
 }
 
-/**
- * ff_mirror_detach() - Let go of all pages and of all that is mapped for the device
- * @mirror: mirror; the device's context entry is invalid
- *
- * Who is still at work for it maps nothing any more. The notifiers stay, for they
- * are what keeps the pages until the device holds no translation, and somebody may
+/*
+ * Lets go of all pages and of all that is mapped for the device, whose context entry is
+ * invalid. Who is still at work for it maps nothing any more. The notifiers stay, for
+ * they are what keeps the pages until the device holds no translation, and somebody may
  * just be asking one.
  */
 void ff_mirror_detach(struct ff_mirror *mirror)
@@ -299,10 +278,7 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	ff_pgtable_fini(&mirror->pgt);
 }
 
-/**
- * ff_mirror_close() - Stop following the mm
- * @mirror: mirror that was detached, and that nobody uses any more
- */
+/* Stops following the mm. The mirror was detached, and nobody uses it any more. */
 void ff_mirror_close(struct ff_mirror *mirror)
 {
 	struct ff_interval *interval;

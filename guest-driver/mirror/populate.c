@@ -157,13 +157,10 @@ static void ff_populate_join(struct ff_mirror *mirror, unsigned long address,
 		ff_leaf_join(&mirror->pgt, address, tables);
 }
 
-/**
- * ff_span_is_sound() - Whether a span is one
- * @span: span
- *
- * hmm_range_fault() takes any bits: it ignores a write that is not asked to fault,
- * and goes by frame numbers left in the mask. So what a caller can get wrong is
- * found here, before anything is asked.
+/*
+ * Whether a span is one. hmm_range_fault() takes any bits: it ignores a write that is
+ * not asked to fault, and goes by frame numbers left in the mask. So what a caller can
+ * get wrong is found here, before anything is asked.
  */
 bool ff_span_is_sound(const struct ff_span *span)
 {

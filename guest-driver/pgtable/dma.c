@@ -111,11 +111,7 @@ static dma_addr_t ff_dma_make(struct ff_pgtable *pgt,
 	return space->iova.addr + offset;
 }
 
-/**
- * ff_dma_space_free() - Give back the DMA addresses of a range
- * @pgt: page table
- * @space: space in which nothing is mapped any more
- */
+/* Gives back the DMA addresses of a range in which nothing is mapped any more. */
 void ff_dma_space_free(struct ff_pgtable *pgt, struct ff_dma_space *space)
 {
 	if (dma_use_iova(&space->iova))
@@ -123,10 +119,7 @@ void ff_dma_space_free(struct ff_pgtable *pgt, struct ff_dma_space *space)
 	space->iova = (struct dma_iova_state) {};
 }
 
-/**
- * ff_dma_is_translated() - Whether DMA addresses are mappings to be undone
- * @dev: device
- */
+/* Whether DMA addresses are mappings to be undone. */
 bool ff_dma_is_translated(struct device *dev)
 {
 	return dma_need_unmap(dev) && !ff_dma_bypass;

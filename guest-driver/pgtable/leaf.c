@@ -12,12 +12,9 @@
 #include "base/counters.h"
 #include "pgtable/leaf.h"
 
-/**
- * ff_leaf_split() - Map by leaves of the next size what one leaf maps
- * @pgt: page table
- * @table: table of level 1 or 2
- * @index: of the leaf in it
- * @small: table to use, as ff_table_alloc() made it
+/*
+ * Maps by leaves of the next size what one leaf in a table of level 1 or 2 maps. @small
+ * is as ff_table_alloc() made it.
  */
 void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 		   unsigned int index, struct ff_table *small)
@@ -36,13 +33,9 @@ void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 	ff_count(pgt->counters, FF_COUNT_LEAVES_SPLIT, 1);
 }
 
-/**
- * ff_leaf_join() - Map by one leaf what a whole table of small ones maps
- * @pgt: page table
- * @address: in that table
- * @tables: list that the table is added to, to be freed after a flush
- *
- * Return: whether it was possible.
+/*
+ * Maps by one leaf what a whole table of small ones maps, if that is possible. The table
+ * goes to @tables, to be freed after a flush.
  */
 bool ff_leaf_join(struct ff_pgtable *pgt, unsigned long address,
 		  struct list_head *tables)

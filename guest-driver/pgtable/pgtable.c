@@ -17,15 +17,6 @@
 
 static_assert(PAGE_SHIFT == 12, "the device knows 4 KiB pages");
 
-/**
- * ff_pgtable_init() - Make an empty page table
- * @pgt: page table
- * @dev: device that will walk it
- * @counters: of that device
- * @translated: see &struct ff_pgtable
- *
- * Return: 0 or -ENOMEM.
- */
 int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 		    struct ff_counters *counters, bool translated)
 {
@@ -39,10 +30,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 	return 0;
 }
 
-/**
- * ff_pgtable_fini() - Free the root of a page table that was zapped
- * @pgt: page table that the device no longer knows
- */
+/* Frees the root of a page table that was zapped and that the device no longer knows. */
 void ff_pgtable_fini(struct ff_pgtable *pgt)
 {
 	WARN_ON_ONCE(pgt->root->used);
@@ -82,13 +70,7 @@ static struct ff_table *ff_table_get(struct ff_pgtable *pgt,
 	return table;
 }
 
-/**
- * ff_pgtable_lookup() - The leaf that maps an address
- * @pgt: page table
- * @address: virtual address
- *
- * Return: its entry, or 0.
- */
+/* The entry of the leaf that maps an address, or 0. */
 u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
 {
 	struct ff_table *table;
@@ -239,12 +221,6 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 	}
 }
 
-/**
- * ff_gather_init() - Prepare for ff_pgtable_zap()
- * @gather: to be filled by it
- * @writable: called for each leaf taken out that the device could write
- * @context: for @writable
- */
 void ff_gather_init(struct ff_gather *gather,
 		    void (*writable)(void *context, unsigned long frame,
 				     unsigned long pages),

@@ -14,13 +14,6 @@ static s64 ff_table_pages(const struct ff_pgtable *pgt)
 	return pgt->translated ? 2 : 1;
 }
 
-/**
- * ff_table_alloc() - Allocate an empty table
- * @pgt: page table
- * @gfp: how
- *
- * Return: table, or NULL.
- */
 struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
 {
 	struct ff_table *table;
@@ -56,11 +49,7 @@ void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
 	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -ff_table_pages(pgt));
 }
 
-/**
- * ff_tables_free() - Free spare or unlinked tables
- * @pgt: page table
- * @tables: list, empty afterwards
- */
+/* Frees spare or unlinked tables; the list is empty afterwards. */
 void ff_tables_free(struct ff_pgtable *pgt, struct list_head *tables)
 {
 	struct ff_table *table, *next;
@@ -119,13 +108,7 @@ static bool ff_table_less(struct rb_node *a, const struct rb_node *b)
 	       rb_entry(b, struct ff_table, node)->start;
 }
 
-/**
- * ff_table_link() - Put a table where the CPU finds it
- * @pgt: page table
- * @table: zeroed or filled; the device does not know it yet
- * @parent: table in which its entry will be
- * @address: virtual address that it covers
- */
+/* Puts a table, zeroed or filled, where the CPU finds it; the device does not know it yet. */
 void ff_table_link(struct ff_pgtable *pgt, struct ff_table *table,
 		   struct ff_table *parent, unsigned long address)
 {
@@ -135,11 +118,9 @@ void ff_table_link(struct ff_pgtable *pgt, struct ff_table *table,
 	rb_add(&table->node, &pgt->tables[table->level], ff_table_less);
 }
 
-/**
- * ff_table_forget() - Take a table from where the CPU finds it
- * @pgt: page table
- * @table: that the device may still walk
- * @tables: list that it goes to, to be freed after a flush
+/*
+ * Takes a table, which the device may still walk, from where the CPU finds it. It goes
+ * to @tables, to be freed after a flush.
  */
 void ff_table_forget(struct ff_pgtable *pgt, struct ff_table *table,
 		     struct list_head *tables)
@@ -150,12 +131,9 @@ void ff_table_forget(struct ff_pgtable *pgt, struct ff_table *table,
 	list_add(&table->link, tables);
 }
 
-/**
- * ff_table_unlink() - Take an empty table out of the way of walks
- * @pgt: page table
- * @table: that walks which have begun may still be in
- * @tables: list that it goes to, to be freed after a flush, and with it those
- *	above that became empty
+/*
+ * Takes an empty table out of the way of walks; those that have begun may still be in
+ * it. It goes to @tables, and with it those above that became empty.
  */
 void ff_table_unlink(struct ff_pgtable *pgt, struct ff_table *table,
 		     struct list_head *tables)

@@ -303,14 +303,10 @@ static void ff_batch_put_back(struct ff_service *service)
 	}
 }
 
-/**
- * ff_batch_serve() - Serve the fault groups that wait
- * @service: service; nobody else serves it at the same time
- *
- * In a task that is not of the process, all of them are refused. A signal that does
- * not kill ends the waiting for a page; the caller takes it and calls again.
- *
- * Return: whether there were any.
+/*
+ * Serves the fault groups that wait, if there are any. Nobody else does at the same time.
+ * In a task that is not of the process, all of them are refused. A signal that does not
+ * kill ends the waiting for a page; the caller takes it and calls again.
  */
 bool ff_batch_serve(struct ff_service *service)
 {

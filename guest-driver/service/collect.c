@@ -90,11 +90,7 @@ static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 	return true;
 }
 
-/**
- * ff_collect() - Sort one record
- * @ff: device
- * @fault: record; nothing in it is trusted
- */
+/* Sorts one record; nothing in it is trusted. */
 void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 {
 	unsigned int id = le16_to_cpu(fault->queue);

@@ -34,11 +34,9 @@ void ff_queue_put(struct ff_queue *queue)
 	kref_put(&queue->ref, ff_queue_free);
 }
 
-/**
- * ff_queue_number() - Give a queue a free number, by which faults find it
- * @queue: queue; the device will have a reference to it
- *
- * Return: 0, or -ENOSPC if all are taken.
+/*
+ * Gives a queue a free number, by which faults find it; the device then has a reference
+ * to it. -ENOSPC if all are taken.
  */
 int ff_queue_number(struct ff_queue *queue)
 {
@@ -57,10 +55,7 @@ int ff_queue_number(struct ff_queue *queue)
 	return -ENOSPC;
 }
 
-/**
- * ff_queue_forget() - Take back a queue's number; no fault finds it any more
- * @queue: queue with a number, not alive
- */
+/* Takes back the number of a queue that is not alive; no fault finds it any more. */
 void ff_queue_forget(struct ff_queue *queue)
 {
 	struct ff_device *ff = queue->service->ff;

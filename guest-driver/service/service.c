@@ -50,15 +50,7 @@
 /* Requests of one batch; more would make the first queue wait for the last. */
 #define FF_BATCH	1024U
 
-/**
- * ff_service_init() - Prepare to serve a mirror
- * @service: zeroed
- * @ff: device
- * @mirror: mirror that will be open before the first fault
- * @ends: where its end is to be carried out
- *
- * Return: 0 or -ENOMEM.
- */
+/* The end of the service is to be carried out on @ends. */
 int ff_service_init(struct ff_service *service, struct ff_device *ff,
 		    struct ff_mirror *mirror, struct workqueue_struct *ends)
 {
@@ -143,11 +135,9 @@ static void ff_service_refuse(struct work_struct *work)
 		;
 }
 
-/**
- * ff_service_start() - Begin to serve the calling process
- * @service: prepared; the device does not know its context yet
- *
- * Return: 0, -ENOMEM, -EAGAIN if the process may have no more threads.
+/*
+ * Begins to serve the calling process, whose context the device does not know yet.
+ * -ENOMEM, or -EAGAIN if the process may have no more threads.
  */
 int ff_service_start(struct ff_service *service)
 {
@@ -164,11 +154,9 @@ int ff_service_start(struct ff_service *service)
 	return 0;
 }
 
-/**
- * ff_service_interrupt() - End the waiting for a page, as nobody wants it any more
- * @service: service of a mirror that closes
- *
- * As task_work_add() with TWA_SIGNAL would, which is not exported.
+/*
+ * Ends the waiting for a page, as nobody wants it any more. As task_work_add() with
+ * TWA_SIGNAL would, which is not exported.
  */
 void ff_service_interrupt(struct ff_service *service)
 {
@@ -181,12 +169,7 @@ void ff_service_interrupt(struct ff_service *service)
 	spin_unlock(&service->ff->queue_lock);
 }
 
-/**
- * ff_service_close() - The file is closed
- * @service: service
- *
- * Waits for nobody.
- */
+/* The file is closed. Waits for nobody. */
 void ff_service_close(struct ff_service *service)
 {
 	bool serves;
@@ -201,10 +184,7 @@ void ff_service_close(struct ff_service *service)
 		ff_service_end(service);
 }
 
-/**
- * ff_service_stop() - End the service
- * @service: service whose end was set going
- */
+/* Ends a service whose end was set going. */
 void ff_service_stop(struct ff_service *service)
 {
 	/*
@@ -215,10 +195,7 @@ void ff_service_stop(struct ff_service *service)
 	ff_service_stop_thread(service);
 }
 
-/**
- * ff_service_free() - Free what a service keeps
- * @service: stopped or never started; nobody closes a descriptor of it any more
- */
+/* It is stopped or was never started; nobody closes a descriptor of it any more. */
 void ff_service_free(struct ff_service *service)
 {
 	put_pid(service->process);
@@ -229,10 +206,7 @@ void ff_service_free(struct ff_service *service)
 	service->scratch = NULL;
 }
 
-/**
- * ff_service_wake() - A fault group is ready
- * @service: of its context
- */
+/* A fault group is ready. */
 void ff_service_wake(struct ff_service *service)
 {
 	lockdep_assert_held(&service->ff->queue_lock);
@@ -258,12 +232,9 @@ static bool ff_process_ends(void)
 	return ends;
 }
 
-/**
- * ff_service_flush() - A file descriptor of the context is closed
- * @service: service
- *
- * A thread that exits closes its descriptors after it has let go of the mm, so
- * the process is known by its ID.
+/*
+ * A file descriptor of the context is closed. A thread that exits does so after it has
+ * let go of the mm, so the process is known by its ID.
  */
 void ff_service_flush(struct ff_service *service)
 {

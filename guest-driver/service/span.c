@@ -163,13 +163,9 @@ static bool ff_span_goes_on(const struct ff_request *a,
 	       a->present_only == b->present_only;
 }
 
-/**
- * ff_span_serve() - Serve the first span of some requests
- * @service: service
- * @requests: sorted by address; the first wants something
- * @nr: their number
- *
- * Return: how many of them have been served, or have failed.
+/*
+ * Serves the first span of some requests, which are sorted by address, and of which the
+ * first wants something. Returns how many have been served, or have failed.
  */
 unsigned int ff_span_serve(struct ff_service *service,
 			   struct ff_request *requests, unsigned int nr)

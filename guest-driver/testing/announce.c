@@ -17,13 +17,6 @@
 #include "mirror/populate.h"
 #include "testing/announce.h"
 
-/**
- * ff_announce_begin() - Announce a range
- * @queue: queue that is idle
- * @start: first address, page aligned
- * @end: end, page aligned
- * @write: for writing
- */
 void ff_announce_begin(struct ff_queue *queue, unsigned long start,
 		       unsigned long end, bool write)
 {
@@ -38,12 +31,7 @@ void ff_announce_begin(struct ff_queue *queue, unsigned long start,
 	spin_unlock(&ff->queue_lock);
 }
 
-/**
- * ff_announce_end() - Take the announcement back
- * @queue: queue that has done with it
- *
- * Return: as it was, with what has come of it.
- */
+/* Takes the announcement back, with what has come of it. */
 struct ff_announcement ff_announce_end(struct ff_queue *queue)
 {
 	struct ff_device *ff = queue->service->ff;
@@ -87,13 +75,9 @@ static void ff_announce_serve_queue(struct ff_service *service,
 	spin_unlock(&ff->queue_lock);
 }
 
-/**
- * ff_announce_serve() - Make present what was announced, as far as can be
- * @service: whose fault groups are being served; the caller holds a user
- *	of the mm
- *
- * What cannot be had is no failure here: the page that is demanded is served,
- * or refused, with its group.
+/*
+ * Makes present what was announced, as far as can be. What cannot be had is no failure
+ * here: the page that is demanded is served, or refused, with its group.
  */
 void ff_announce_serve(struct ff_service *service)
 {

@@ -231,12 +231,7 @@ deregister:
 	return ret;
 }
 
-/**
- * ff_dmirror_add() - Offer the nodes, if they are wanted
- * @ff: device; the first one has them
- *
- * The device does its work without them as well.
- */
+/* The first device has the nodes, if they are wanted. It does its work without them as well. */
 void ff_dmirror_add(struct ff_device *ff)
 {
 	int ret;
@@ -248,10 +243,6 @@ void ff_dmirror_add(struct ff_device *ff)
 		dev_err(ff->dev, "no /dev/hmm_dmirror0: error %d\n", ret);
 }
 
-/**
- * ff_dmirror_remove() - Offer them no more
- * @ff: device
- */
 void ff_dmirror_remove(struct ff_device *ff)
 {
 	unsigned int i;

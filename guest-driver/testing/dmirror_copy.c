@@ -241,10 +241,7 @@ int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 	return ff_dmirror_copy(dmirror, cmd, true);
 }
 
-/**
- * ff_dmirror_copy_fini() - The file is closed
- * @dmirror: no command is under way; the queue goes with the context
- */
+/* The file is closed; the queue goes with the context. */
 void ff_dmirror_copy_fini(struct ff_dmirror *dmirror)
 {
 	if (dmirror->queue)
