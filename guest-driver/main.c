@@ -12,17 +12,9 @@
 
 #include "base/upward.h"
 #include "file/ctx.h"
-#include "file/fops.h"
-#include "file/queue.h"
-#include "hw/counters.h"
 #include "hw/device.h"
-#include "hw/irq.h"
-#include "service/collect.h"
-#include "testing/announce.h"
-#include "testing/break.h"
-#include "testing/dmirror.h"
-#include "testing/selfcheck.h"
-#include "testing/stall.h"
+#include "service/service.h"
+#include "testing/testing.h"
 
 /* A device that does not follow CTRL within this time is broken. */
 #define FF_CTRL_TIMEOUT_US	(1 * USEC_PER_SEC)

@@ -10,7 +10,6 @@
 #include <linux/tracepoint.h>
 
 #include "base/abi.h"
-#include "mirror/cause.h"
 #include "mirror/populate.h"
 
 TRACE_EVENT(ff_fault,

@@ -9,10 +9,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "file/advise.h"
 #include "file/ctx.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
 
 /* Whether it means that some page cannot be had, or not at once. */
 static bool ff_advise_ignores(int error)

@@ -19,8 +19,6 @@
 #include <linux/slab.h>
 
 #include "file/ctx.h"
-#include "file/queue.h"
-#include "file/quota.h"
 #include "file/resident.h"
 #include "hw/device.h"
 

@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A context: what an open file stands for. */
+/* A context: what an open file stands for, and what can be done with it. */
 #ifndef FF_CTX_H
 #define FF_CTX_H
 
 #include <linux/kref.h>
+#include <linux/maple_tree.h>
 #include <linux/mutex.h>
 #include <linux/uidgid.h>
 #include <linux/workqueue.h>
 
-#include "file/pin.h"
 #include "mirror/mirror.h"
 #include "service/service.h"
 
 struct address_space;
+struct file_operations;
+struct ff_queue;
 struct ff_resident;
+struct ff_scratch;
+struct ff_span;
+struct vm_area_struct;
+
+/**
+ * struct ff_pins - The registered buffers of a context
+ * @lock: held while one is entered in the device's page table, or taken out
+ * @tree: &struct ff_pin by slots of 2 MiB of device addresses
+ */
+struct ff_pins {
+	struct mutex lock; /* tree, and what it says of the page table */
+	struct maple_tree tree;
+};
 
 /**
  * struct ff_ctx - One PASID, one mirror of the mm that opened the file
@@ -52,5 +67,35 @@ void ff_ctx_close(struct ff_ctx *ctx);
 void ff_ctx_detach_all(struct ff_device *ff);
 int ff_ctx_init(void);
 void ff_ctx_exit(void);
+
+int ff_quota_context(const struct ff_ctx *ctx);
+int ff_quota_queue(const struct ff_ctx *ctx);
+
+struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries);
+int ff_queue_state(const struct ff_queue *queue);
+void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue);
+void ff_queues_destroy(struct ff_ctx *ctx);
+void ff_queues_lose(struct ff_device *ff);
+int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma);
+
+void ff_pins_init(struct ff_pins *pins);
+void ff_pins_release(struct ff_ctx *ctx);
+
+int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
+		      unsigned long end, struct ff_scratch *scratch);
+int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
+		      unsigned long pages, u8 __user *bytes,
+		      u8 (*judge)(struct ff_mirror *mirror,
+				  unsigned long address, unsigned long pfn));
+
+extern const struct file_operations ff_fops;
+int ff_ioctl_advise(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_queue_create(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_register(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_snapshot(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_unregister(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_wait(struct ff_ctx *ctx, void *arg);
 
 #endif /* FF_CTX_H */

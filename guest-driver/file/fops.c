@@ -7,13 +7,7 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
-#include "file/advise.h"
 #include "file/ctx.h"
-#include "file/fops.h"
-#include "file/pin.h"
-#include "file/prefetch.h"
-#include "file/queue.h"
-#include "file/snapshot.h"
 #include "hw/device.h"
 
 static int ff_open(struct inode *inode, struct file *file)

@@ -18,15 +18,16 @@
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
-#include "file/pin.h"
 #include "file/resident.h"
 #include "hw/device.h"
 
-/* Device addresses are given out in slots of this size. */
+/* Where registered buffers are for the device, in slots of this size. */
+#define FF_PIN_START	(FF_RESIDENT_START + SZ_1G)
 #define FF_SLOT_SHIFT	FF_LEVEL_SHIFT(1)
 #define FF_SLOT_SIZE	FF_LEVEL_SIZE(1)
 

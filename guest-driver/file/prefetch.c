@@ -11,9 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
-#include "file/prefetch.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
 
 /**
  * ff_prefetch_range() - Make a range present

@@ -11,8 +11,6 @@
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
-#include "file/queue.h"
-#include "file/quota.h"
 #include "hw/device.h"
 #include "hw/fault_ring.h"
 

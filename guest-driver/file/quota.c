@@ -12,9 +12,7 @@
 #include <linux/moduleparam.h>
 
 #include "file/ctx.h"
-#include "file/quota.h"
 #include "hw/device.h"
-#include "service/queue.h"
 
 static unsigned int user_contexts = FF_CONTEXTS / 4;
 module_param(user_contexts, uint, 0644);

@@ -11,7 +11,6 @@
 
 #include "base/compat.h"
 #include "file/ctx.h"
-#include "file/snapshot.h"
 
 /* Pages of one call of hmm_range_fault(). */
 #define FF_LOOK_PAGES	512

@@ -5,7 +5,6 @@
 #include <linux/io.h>
 #include <linux/seq_file.h>
 
-#include "hw/counters.h"
 #include "hw/device.h"
 
 static const char * const ff_device_counter_names[] = {

@@ -145,5 +145,10 @@ static inline void ff_wake_all(struct ff_device *ff)
 void ff_lost(struct ff_device *ff);
 void ff_device_get(struct ff_device *ff);
 void ff_device_put(struct ff_device *ff);
+void ff_device_counters_add(struct ff_device *ff);
+
+int ff_irqs_init(struct ff_device *ff);
+void ff_irqs_stop_faults(struct ff_device *ff);
+void ff_irqs_fini(struct ff_device *ff);
 
 #endif /* FF_DEVICE_H */

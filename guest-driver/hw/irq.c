@@ -9,7 +9,6 @@
 #include "base/upward.h"
 #include "hw/device.h"
 #include "hw/fault_ring.h"
-#include "hw/irq.h"
 
 static irqreturn_t ff_irq_fault(int irq, void *arg)
 {

@@ -8,8 +8,6 @@
  */
 #include <linux/sched/signal.h>
 
-#include "mirror/cause.h"
-#include "mirror/fault_in.h"
 #include "mirror/populate.h"
 
 /**

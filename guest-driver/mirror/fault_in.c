@@ -17,7 +17,6 @@
 
 #include "base/compat.h"
 #include "hw/device.h"
-#include "mirror/fault_in.h"
 #include "mirror/populate.h"
 
 #define FF_FAULT_FLAGS	(FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | \

@@ -15,12 +15,11 @@
 #include "base/trace.h"
 #include "base/upward.h"
 #include "hw/device.h"
-#include "mirror/fault_in.h"
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/populate.h"
 #include "pgtable/dma.h"
-#include "pgtable/leaf.h"
+#include "pgtable/pgtable.h"
 
 /*
  * Collisions with invalidations after which to give up for now. Of several pages

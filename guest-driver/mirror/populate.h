@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Making pages present, on the CPU side and for the device. */
+/* Making pages present, on the CPU side and for the device, and why one cannot be. */
 #ifndef FF_POPULATE_H
 #define FF_POPULATE_H
 
@@ -38,10 +38,27 @@ struct ff_scratch {
 	unsigned long pfns[FF_SPAN_PAGES];
 };
 
+/**
+ * enum ff_cause - Why a page could not be had
+ * @FF_CAUSE_NONE: it was
+ * @FF_CAUSE_ADDRESS: nothing is mapped there, or not for that access
+ * @FF_CAUSE_MEMORY: there was no memory for it, or for its tables
+ * @FF_CAUSE_ENDED: the process is ending, or its context
+ */
+enum ff_cause {
+	FF_CAUSE_NONE,
+	FF_CAUSE_ADDRESS,
+	FF_CAUSE_MEMORY,
+	FF_CAUSE_ENDED,
+};
+
 struct ff_scratch *ff_scratch_alloc(void);
 
 bool ff_span_is_sound(const struct ff_span *span);
+int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch);
+enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,
+			    bool write, int error);
 
 #endif /* FF_POPULATE_H */

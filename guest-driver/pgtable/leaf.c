@@ -10,7 +10,7 @@
  * either at any time; only the table's memory has to wait for a flush.
  */
 #include "base/counters.h"
-#include "pgtable/leaf.h"
+#include "pgtable/pgtable.h"
 
 /*
  * Maps by leaves of the next size what one leaf in a table of level 1 or 2 maps. @small

@@ -12,7 +12,6 @@
 
 #include "base/counters.h"
 #include "pgtable/dma.h"
-#include "pgtable/leaf.h"
 #include "pgtable/pgtable.h"
 
 static_assert(PAGE_SHIFT == 12, "the device knows 4 KiB pages");

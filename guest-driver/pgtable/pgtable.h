@@ -34,6 +34,11 @@ u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);
 int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 		   unsigned int level, u64 entry, struct list_head *spares);
 
+void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
+		   unsigned int index, struct ff_table *small);
+bool ff_leaf_join(struct ff_pgtable *pgt, unsigned long address,
+		  struct list_head *tables);
+
 void ff_gather_init(struct ff_gather *gather,
 		    void (*writable)(void *context, unsigned long frame,
 				     unsigned long pages),

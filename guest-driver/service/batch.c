@@ -15,11 +15,7 @@
 #include "base/trace.h"
 #include "base/upward.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
-#include "service/batch.h"
-#include "service/queue.h"
 #include "service/service.h"
-#include "service/span.h"
 
 /* Takes the groups that wait, as many as there is room for. */
 static unsigned int ff_batch_take(struct ff_service *service)

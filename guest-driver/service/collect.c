@@ -13,9 +13,6 @@
  */
 #include "base/trace.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
-#include "service/collect.h"
-#include "service/queue.h"
 #include "service/service.h"
 
 /* Who waits for the queue is told that nothing more will come of it. */

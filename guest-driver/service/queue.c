@@ -5,7 +5,6 @@
 #include <linux/slab.h>
 
 #include "hw/device.h"
-#include "service/queue.h"
 #include "service/service.h"
 
 /* A queue without a number, with a reference for the caller, or NULL. */

@@ -42,9 +42,6 @@
 
 #include "base/upward.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
-#include "service/batch.h"
-#include "service/queue.h"
 #include "service/service.h"
 
 /* Requests of one batch; more would make the first queue wait for the last. */

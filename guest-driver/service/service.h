@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Who serves the faults of a context. */
+/* Who serves the faults of a context, and how: from records to groups, batches, spans. */
 #ifndef FF_SERVICE_H
 #define FF_SERVICE_H
 
@@ -7,13 +7,10 @@
 #include <linux/pid.h>
 #include <linux/workqueue.h>
 
-#include "base/abi.h"
+#include "mirror/populate.h"
+#include "service/queue.h"
 
-struct ff_device;
-struct ff_mirror;
-struct ff_queue;
-struct ff_request;
-struct ff_scratch;
+struct ff_fault;
 struct task_struct;
 struct vhost_task;
 
@@ -78,5 +75,12 @@ void ff_service_stop(struct ff_service *service);
 void ff_service_free(struct ff_service *service);
 void ff_service_wake(struct ff_service *service);
 void ff_service_flush(struct ff_service *service);
+
+void ff_collect(struct ff_device *ff, const struct ff_fault *fault);
+bool ff_batch_serve(struct ff_service *service);
+unsigned int ff_span_serve(struct ff_service *service,
+			   struct ff_request *requests, unsigned int nr);
+void ff_request_fail(struct ff_service *service, struct ff_request *request,
+		     u8 wants, enum ff_cause cause);
 
 #endif /* FF_SERVICE_H */

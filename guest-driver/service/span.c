@@ -4,10 +4,7 @@
  * same, so that one call of the mirror makes them present.
  */
 #include "hw/device.h"
-#include "mirror/cause.h"
-#include "mirror/populate.h"
 #include "service/service.h"
-#include "service/span.h"
 
 /**
  * ff_request_fail() - Some wants of a request cannot be had

@@ -11,11 +11,8 @@
 #include <linux/minmax.h>
 
 #include "file/ctx.h"
-#include "file/prefetch.h"
-#include "file/queue.h"
 #include "hw/device.h"
-#include "mirror/populate.h"
-#include "testing/announce.h"
+#include "testing/testing.h"
 
 void ff_announce_begin(struct ff_queue *queue, unsigned long start,
 		       unsigned long end, bool write)

@@ -16,8 +16,8 @@
 #include "hw/device.h"
 #include "mirror/invalidate.h"
 #include "pgtable/dma.h"
-#include "service/collect.h"
-#include "testing/break.h"
+#include "service/service.h"
+#include "testing/testing.h"
 
 static bool ff_break_dirty;
 module_param_named_unsafe(break_dirty, ff_break_dirty, bool, 0444);

@@ -20,6 +20,7 @@
 #include "file/resident.h"
 #include "hw/device.h"
 #include "testing/dmirror.h"
+#include "testing/testing.h"
 
 static bool ff_dmirror_wanted;
 module_param_named(dmirror, ff_dmirror_wanted, bool, 0444);

@@ -67,9 +67,6 @@ struct ff_dmirror {
 	u64 fence;
 };
 
-void ff_dmirror_add(struct ff_device *ff);
-void ff_dmirror_remove(struct ff_device *ff);
-
 void ff_dmirror_copy_fini(struct ff_dmirror *dmirror);
 
 int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);

@@ -18,11 +18,10 @@
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
-#include "file/queue.h"
 #include "file/resident.h"
 #include "hw/device.h"
-#include "testing/announce.h"
 #include "testing/dmirror.h"
+#include "testing/testing.h"
 
 /* The memory: a page with the ring and the record behind it, then the buffer. */
 #define FF_COPY_ENTRIES		FF_RING_MIN_ENTRIES

@@ -6,7 +6,6 @@
 #include <linux/uaccess.h>
 
 #include "file/ctx.h"
-#include "file/snapshot.h"
 #include "testing/dmirror.h"
 
 static u8 ff_dmirror_judge(struct ff_mirror *mirror, unsigned long address,

@@ -14,7 +14,7 @@
 #include "hw/device.h"
 #include "mirror/populate.h"
 #include "pgtable/pgtable.h"
-#include "testing/selfcheck.h"
+#include "testing/testing.h"
 
 #define FF_READ		HMM_PFN_REQ_FAULT
 #define FF_WRITE	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)

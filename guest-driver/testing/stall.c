@@ -16,10 +16,10 @@
 #include <linux/seq_file.h>
 #include <linux/string.h>
 
-#include "file/ctx.h"
 #include "base/upward.h"
+#include "file/ctx.h"
 #include "hw/device.h"
-#include "testing/stall.h"
+#include "testing/testing.h"
 
 /* How long until a thread that sleeps looks again. */
 #define FF_STALL_PERIOD	max(HZ / 100, 1)
