@@ -38,7 +38,7 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 			  unsigned long end, unsigned long request)
 {
 	struct ff_span span = { .request = request, .prefetch = true };
-	struct ff_scratch *scratch = ff_scratch_alloc();
+	struct ff_scratch *scratch __free(kfree) = ff_scratch_alloc();
 	int ret = 0;
 
 	if (!scratch)
@@ -56,7 +56,6 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 			ret = -EINTR;
 		cond_resched();
 	}
-	kfree(scratch);
 	return ret;
 }
 

@@ -39,20 +39,19 @@ static void ff_ctx_detach(struct ff_ctx *ctx)
 {
 	struct ff_device *ff = ctx->ff;
 
-	mutex_lock(&ctx->state);
-	if (!ctx->detached) {
-		ff_queues_destroy(ctx);
-		ff_ctx_entry_set(ctx, 0);
-		ff_resident_unmap(ctx);
-		ff_pins_release(ctx);
-		ff_mirror_detach(&ctx->mirror);
-		ctx->detached = true;
-		ff_service_interrupt(&ctx->service);
+	guard(mutex)(&ctx->state);
+	if (ctx->detached)
+		return;
+	ff_queues_destroy(ctx);
+	ff_ctx_entry_set(ctx, 0);
+	ff_resident_unmap(ctx);
+	ff_pins_release(ctx);
+	ff_mirror_detach(&ctx->mirror);
+	ctx->detached = true;
+	ff_service_interrupt(&ctx->service);
 
-		ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
-		xa_erase(&ff->contexts, ctx->mirror.pasid);
-	}
-	mutex_unlock(&ctx->state);
+	ff_count(&ff->counters, FF_COUNT_CONTEXTS, -1);
+	xa_erase(&ff->contexts, ctx->mirror.pasid);
 }
 
 static void ff_ctx_free(struct kref *ref)
@@ -156,6 +155,7 @@ static int ff_ctx_bind_locked(struct ff_ctx *ctx)
 	struct ff_device *ff = ctx->ff;
 	int section, ret;
 
+	lockdep_assert_held(&ctx->state);
 	ret = ff_service_init(&ctx->service, ff, &ctx->mirror, ff_ctx_ends);
 	if (!ret)
 		ret = ff_mirror_follow(&ctx->mirror);
@@ -180,18 +180,16 @@ static int ff_ctx_bind_locked(struct ff_ctx *ctx)
  */
 int ff_ctx_bind(struct ff_ctx *ctx)
 {
-	int ret;
+	int ret = 0;
 
 	if (smp_load_acquire(&ctx->bound)) /* before all of it */
 		return 0;
-	ret = mutex_lock_interruptible(&ctx->state);
-	if (ret)
-		return -ERESTARTSYS;
-	if (!ctx->bound)
-		ret = ff_ctx_bind_locked(ctx);
-	if (ret)
-		ff_service_free(&ctx->service);
-	mutex_unlock(&ctx->state);
+	scoped_cond_guard(mutex_intr, return -ERESTARTSYS, &ctx->state) {
+		if (!ctx->bound)
+			ret = ff_ctx_bind_locked(ctx);
+		if (ret)
+			ff_service_free(&ctx->service);
+	}
 	return ret;
 }
 
@@ -204,9 +202,8 @@ void ff_ctx_close(struct ff_ctx *ctx)
 	}
 	kref_get(&ctx->ref);
 	WRITE_ONCE(ctx->mirror.closing, true);
-	mutex_lock(&ctx->service.lock);
-	ctx->mapping = NULL;
-	mutex_unlock(&ctx->service.lock);
+	scoped_guard(mutex, &ctx->service.lock)
+		ctx->mapping = NULL;
 	queue_work(ff_ctx_ends, &ctx->detach);
 	ff_service_close(&ctx->service);
 	ff_ctx_put(ctx);

@@ -108,11 +108,11 @@ static long ff_pin_batch(struct ff_pin *pin, unsigned long done,
 
 static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
 {
+	struct page **pages __free(free_page) =
+		(void *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	unsigned long done = 0;
-	struct page **pages;
 	long ret = 0;
 
-	pages = (struct page **)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (!pages)
 		return -ENOMEM;
 	while (done < pin->pages) {
@@ -122,15 +122,12 @@ static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
 			ret = -EINTR;
 		else
 			ret = ff_pin_batch(pin, done, pages);
-		if (ret < 0)
-			break;
+		if (ret < 0) {
+			ff_pin_pages_put(pin);
+			return ret;
+		}
 		done += ret;
 		cond_resched();
-	}
-	free_page((unsigned long)pages);
-	if (ret < 0) {
-		ff_pin_pages_put(pin);
-		return ret;
 	}
 	return 0;
 }
@@ -167,6 +164,7 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
 	unsigned int i;
 	int ret = 0;
 
+	lockdep_assert_held(&ctx->pins.lock);
 	for_each_sgtable_dma_sg(&pin->frames.sgt, sg, i) {
 		dma = sg_dma_address(sg);
 		for (left = sg_dma_len(sg); left && !ret; left -= size) {
@@ -194,22 +192,22 @@ static int ff_pin_place(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 	unsigned long slot;
 	int ret;
 
-	ret = mutex_lock_killable(&ctx->pins.lock);
+	ACQUIRE(mutex_kill, lock)(&ctx->pins.lock);
+	ret = ACQUIRE_ERR(mutex_kill, &lock);
 	if (ret)
 		return ret;
 	ret = mtree_alloc_range(&ctx->pins.tree, &slot, pin, slots,
 				FF_PIN_START >> FF_SLOT_SHIFT,
 				(FF_PGTABLE_END >> FF_SLOT_SHIFT) - 1,
 				GFP_KERNEL_ACCOUNT);
-	if (!ret) {
-		pin->device = ((u64)slot << FF_SLOT_SHIFT) + offset;
-		*device = pin->device;
-		ret = ff_pin_enter_all(ctx, pin);
-		if (ret)
-			mtree_erase(&ctx->pins.tree, slot);
-	}
-	mutex_unlock(&ctx->pins.lock);
-	return ret == -EBUSY ? -ENOSPC : ret;
+	if (ret)
+		return ret == -EBUSY ? -ENOSPC : ret;
+	pin->device = ((u64)slot << FF_SLOT_SHIFT) + offset;
+	*device = pin->device;
+	ret = ff_pin_enter_all(ctx, pin);
+	if (ret)
+		mtree_erase(&ctx->pins.tree, slot);
+	return ret;
 }
 
 /* --- Beginning and end ---------------------------------------------------- */
@@ -312,23 +310,16 @@ int ff_ioctl_unregister(struct ff_ctx *ctx, void *arg)
 	const struct ff_unregister *request = arg;
 	u64 page = ALIGN_DOWN(request->device_address, PAGE_SIZE);
 	struct ff_pin *pin;
-	int ret;
 
 	if (request->reserved)
 		return -EINVAL;
-	ret = mutex_lock_killable(&ctx->pins.lock);
-	if (ret)
-		return ret;
-	pin = mtree_load(&ctx->pins.tree, page >> FF_SLOT_SHIFT);
-	if (pin && pin->device == page) {
+	scoped_cond_guard(mutex_kill, return -EINTR, &ctx->pins.lock) {
+		pin = mtree_load(&ctx->pins.tree, page >> FF_SLOT_SHIFT);
+		if (!pin || pin->device != page)
+			return -ENOENT;
 		ff_resident_zap(ctx, pin->device, ff_pin_size(pin));
 		mtree_erase(&ctx->pins.tree, page >> FF_SLOT_SHIFT);
-	} else {
-		pin = NULL;
 	}
-	mutex_unlock(&ctx->pins.lock);
-	if (!pin)
-		return -ENOENT;
 	ff_pin_end(ctx, pin);
 	return 0;
 }

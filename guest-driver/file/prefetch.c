@@ -65,7 +65,6 @@ int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg)
 		.prefetch = true,
 		.ask = true,
 	};
-	struct ff_scratch *scratch;
 	u64 end;
 	int ret;
 
@@ -79,13 +78,11 @@ int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg)
 	if (prefetch->flags & FF_PREFETCH_WRITE)
 		span.request |= HMM_PFN_REQ_WRITE;
 
-	scratch = ff_scratch_alloc();
+	struct ff_scratch *scratch __free(kfree) = ff_scratch_alloc();
 	if (!scratch)
 		return -ENOMEM;
 	ff_count(&ctx->ff->counters, FF_COUNT_PREFETCH_CALLS, 1);
 	ret = ff_prefetch_range(ctx, &span, PAGE_ALIGN(end), scratch);
-	kfree(scratch);
-
 	if (ret && READ_ONCE(ctx->ff->unplugged))
 		return -ENODEV;
 	/* Whatever the reason, for the caller the address is no good. */

@@ -46,7 +46,7 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
 
-	mutex_lock(&ctx->service.lock);
+	guard(mutex)(&ctx->service.lock);
 	ret = READ_ONCE(ff->lost) ? -EIO : ff_queue_number(queue);
 	if (!ret) {
 		ret = ff_quota_queue(ctx);
@@ -54,7 +54,6 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 			ff_queue_forget(queue);
 	}
 	if (ret) {
-		mutex_unlock(&ctx->service.lock);
 		ff_queue_put(queue);
 		return ERR_PTR(ret);
 	}
@@ -70,7 +69,6 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 				     queue->id % ff->nr_completions),
 	};
 	ff_command_run(ff, &command);
-	mutex_unlock(&ctx->service.lock);
 	return queue;
 }
 
@@ -122,10 +120,9 @@ static void ff_queue_end(struct ff_ctx *ctx, struct ff_queue *queue)
 /* Takes a queue from the device if it still has it. */
 void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 {
-	mutex_lock(&ctx->service.lock);
+	guard(mutex)(&ctx->service.lock);
 	if (queue->alive)
 		ff_queue_end(ctx, queue);
-	mutex_unlock(&ctx->service.lock);
 }
 
 /* FF_IOC_QUEUE_DESTROY */
@@ -133,19 +130,16 @@ int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_queue_destroy *destroy = arg;
 	struct ff_queue *queue;
-	int ret = -ENOENT;
 
 	if (destroy->flags)
 		return -EINVAL;
-	mutex_lock(&ctx->service.lock);
+	guard(mutex)(&ctx->service.lock);
 	queue = ff_queue_get(&ctx->service, destroy->queue);
-	if (queue) {
-		ff_queue_end(ctx, queue);
-		ff_queue_put(queue);
-		ret = 0;
-	}
-	mutex_unlock(&ctx->service.lock);
-	return ret;
+	if (!queue)
+		return -ENOENT;
+	ff_queue_end(ctx, queue);
+	ff_queue_put(queue);
+	return 0;
 }
 
 void ff_queues_destroy(struct ff_ctx *ctx)
@@ -153,7 +147,7 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 	struct ff_queue *queue;
 	unsigned int id;
 
-	mutex_lock(&ctx->service.lock);
+	guard(mutex)(&ctx->service.lock);
 	for (id = 0; id < ctx->ff->nr_queues; id++) {
 		queue = ff_queue_get(&ctx->service, id);
 		if (!queue)
@@ -161,7 +155,6 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 		ff_queue_end(ctx, queue);
 		ff_queue_put(queue);
 	}
-	mutex_unlock(&ctx->service.lock);
 }
 
 /*
@@ -173,11 +166,10 @@ void ff_queues_lose(struct ff_device *ff)
 {
 	unsigned int id;
 
-	spin_lock(&ff->queue_lock);
+	guard(spinlock)(&ff->queue_lock);
 	for (id = 0; id < ff->nr_queues; id++)
 		if (ff->queues[id])
 			WRITE_ONCE(ff->queues[id]->halted, true);
-	spin_unlock(&ff->queue_lock);
 }
 
 /* 0 if a queue may complete more; else -ENODEV, -ENOENT or -EIO. */

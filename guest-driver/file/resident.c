@@ -55,22 +55,21 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 		return -ENOMEM;
 	}
 	ret = ff_mirror_lock_to_map(&ctx->mirror);
-	if (ret) {
-		ff_resident_free(ctx->ff, resident);
-		return ret;
-	}
+	if (ret)
+		goto free;
 	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE)
 		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
 				     flags | (resident->dma + offset),
 				     &ctx->mirror.spares);
 	mutex_unlock(&ctx->mirror.lock);
-	if (ret) {
-		ff_resident_zap(ctx, FF_RESIDENT_START, size);
-		ff_resident_free(ctx->ff, resident);
-		return ret;
+	if (!ret) {
+		ctx->resident = resident;
+		return 0;
 	}
-	ctx->resident = resident;
-	return 0;
+	ff_resident_zap(ctx, FF_RESIDENT_START, size);
+free:
+	ff_resident_free(ctx->ff, resident);
+	return ret;
 }
 
 static void ff_resident_writable(void *context, unsigned long frame,
@@ -94,10 +93,8 @@ void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
 	};
 
 	ff_gather_init(&gather, ff_resident_writable, NULL);
-	mutex_lock(&ctx->mirror.lock);
-	ff_pgtable_zap(&ctx->mirror.pgt, start, start + size, &gather);
-	mutex_unlock(&ctx->mirror.lock);
-
+	scoped_guard(mutex, &ctx->mirror.lock)
+		ff_pgtable_zap(&ctx->mirror.pgt, start, start + size, &gather);
 	ff_command_run(ctx->ff, &command);
 	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
 }

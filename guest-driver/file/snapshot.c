@@ -36,9 +36,8 @@ static bool ff_look_invalidate(struct mmu_interval_notifier *notifier,
 {
 	struct ff_look *look = container_of(notifier, struct ff_look, notifier);
 
-	spin_lock(&look->lock);
+	guard(spinlock)(&look->lock);
 	mmu_interval_set_seq(notifier, seq);
-	spin_unlock(&look->lock);
 	return true;
 }
 
@@ -55,17 +54,13 @@ static int ff_look_try(struct ff_look *look, unsigned long start,
 		.end = end,
 		.hmm_pfns = look->pfns,
 	};
-	bool retry;
-	int ret;
+	int ret = ff_range_fault_locked(&range);
 
-	ret = ff_range_fault_locked(&range);
 	if (ret)
 		return ret;
-
-	spin_lock(&look->lock);
-	retry = mmu_interval_read_retry(range.notifier, range.notifier_seq);
-	spin_unlock(&look->lock);
-	return retry ? -EBUSY : 0;
+	guard(spinlock)(&look->lock);
+	return mmu_interval_read_retry(range.notifier, range.notifier_seq) ?
+		-EBUSY : 0;
 }
 
 /* A notifier for the piece alone: who changes another one is not in the way. */
@@ -111,31 +106,29 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      u8 (*judge)(struct ff_mirror *mirror,
 				  unsigned long address, unsigned long pfn))
 {
+	struct ff_look *look __free(kvfree) =
+		kvzalloc_obj(*look, GFP_KERNEL_ACCOUNT);
 	unsigned long i, nr, done = 0;
-	struct ff_look *look;
-	int ret = 0;
+	int ret;
 
-	look = kvzalloc_obj(*look, GFP_KERNEL_ACCOUNT);
 	if (!look)
 		return -ENOMEM;
 	spin_lock_init(&look->lock);
-	for (; !ret && done < pages; done += nr, start += nr << PAGE_SHIFT) {
+	for (; done < pages; done += nr, start += nr << PAGE_SHIFT) {
 		nr = min(pages - done, FF_LOOK_PAGES);
 		ret = ff_look_span(look, mirror, start,
 				   start + (nr << PAGE_SHIFT));
 		if (ret)
-			break;
-		mutex_lock(&mirror->lock);
-		for (i = 0; i < nr; i++)
-			look->bytes[i] = judge(mirror,
-					       start + (i << PAGE_SHIFT),
-					       look->pfns[i]);
-		mutex_unlock(&mirror->lock);
+			return ret;
+		scoped_guard(mutex, &mirror->lock)
+			for (i = 0; i < nr; i++)
+				look->bytes[i] = judge(mirror,
+						       start + (i << PAGE_SHIFT),
+						       look->pfns[i]);
 		if (copy_to_user(bytes + done, look->bytes, nr))
-			ret = -EFAULT;
+			return -EFAULT;
 	}
-	kvfree(look);
-	return ret;
+	return 0;
 }
 
 static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
@@ -144,6 +137,7 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
 	u8 byte = 0;
 
+	lockdep_assert_held(&mirror->lock);
 	if (address < FF_PGTABLE_END &&
 	    ff_pgtable_lookup(&mirror->pgt, address))
 		byte |= FF_SNAPSHOT_MIRRORED;

@@ -122,6 +122,7 @@ static bool ff_command_room(struct ff_commands *commands, u32 nr)
 {
 	u32 head = le32_to_cpu(READ_ONCE(commands->ring->head));
 
+	lockdep_assert_held(&commands->lock);
 	return commands->tail - head <= FF_COMMAND_ENTRIES - nr ||
 	       READ_ONCE(commands->gone);
 }
@@ -214,12 +215,8 @@ u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
  */
 bool ff_command_reserved(struct ff_device *ff)
 {
-	bool room;
-
-	spin_lock(&ff->commands.lock);
-	room = ff_command_room(&ff->commands, 2);
-	spin_unlock(&ff->commands.lock);
-	return room;
+	guard(spinlock)(&ff->commands.lock);
+	return ff_command_room(&ff->commands, 2);
 }
 
 /* Makes the device look at what was posted. */

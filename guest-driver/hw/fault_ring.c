@@ -65,6 +65,7 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 	u32 nr = min(tail - faults->head, faults->size);
 	struct ff_fault fault;
 
+	lockdep_assert_held(&ff->queue_lock);
 	for (; nr; nr--) {
 		fault = faults->entries[faults->head++ & (faults->size - 1)];
 		static_call_cond(ff_up_fault)(ff, &fault);
@@ -100,12 +101,11 @@ void ff_faults_drain(struct ff_device *ff)
 	struct ff_ring_header *ring = ff->faults.ring;
 	u32 tail;
 
-	spin_lock(&ff->queue_lock);
+	guard(spinlock)(&ff->queue_lock);
 	while ((tail = le32_to_cpu(READ_ONCE(ring->tail))) != ff->faults.head) {
 		dma_rmb(); /* the tail, then the records before it */
 		ff_faults_read(ff, tail);
 		mb(); /* the head, then tail and overflows again */
 		ff_faults_overflown(ff);
 	}
-	spin_unlock(&ff->queue_lock);
 }

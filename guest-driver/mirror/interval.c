@@ -62,6 +62,7 @@ static struct ff_interval *ff_interval_add(struct ff_mirror *mirror,
 	struct ff_interval *interval;
 	int ret;
 
+	lockdep_assert_held(&mirror->adding);
 	interval = kzalloc_obj(*interval, GFP_KERNEL_ACCOUNT);
 	if (!interval)
 		return ERR_PTR(-ENOMEM);
@@ -113,14 +114,12 @@ struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
 	if (!size)
 		return ERR_PTR(-EFAULT);
 
-	mutex_lock(&mirror->adding);
+	guard(mutex)(&mirror->adding);
 	interval = mtree_load(&mirror->intervals, address);
-	if (!interval) {
-		/* There may be small ones where a large one would go. */
-		if (ff_interval_exists(mirror, address, size))
-			size = FF_INTERVAL_SIZE;
-		interval = ff_interval_add(mirror, address, size);
-	}
-	mutex_unlock(&mirror->adding);
-	return interval;
+	if (interval)
+		return interval;
+	/* There may be small ones where a large one would go. */
+	if (ff_interval_exists(mirror, address, size))
+		size = FF_INTERVAL_SIZE;
+	return ff_interval_add(mirror, address, size);
 }

@@ -110,6 +110,7 @@ void ff_interval_zap(struct ff_interval *interval, unsigned long start,
 u64 ff_interval_flush(struct ff_interval *interval,
 		      const struct ff_gather *gather, bool may_sleep)
 {
+	lockdep_assert_held(&interval->mirror->lock);
 	if (gather->pages)
 		interval->flush = ff_mirror_post(interval->mirror,
 						 gather->start,

@@ -91,17 +91,16 @@ static u64 ff_mirror_reap_interval(struct ff_interval *interval,
 
 	start = max(start, ff_interval_start(interval));
 	end = min(end, ff_interval_end(interval));
-	mutex_lock(&mirror->lock);
+	guard(mutex)(&mirror->lock);
 	ff_mirror_reap_passed(mirror, interval, start, end, &empty);
 	if (!list_empty(&empty))
 		fence = ff_mirror_flush(mirror, start, end - start);
-	mutex_unlock(&mirror->lock);
 	list_splice(&empty, tables);
 	return fence;
 }
 
 /*
- * As ff_mirror_settle(), outside of an invalidation. What was mapped and taken out
+ * As ff_interval_settle(), outside of an invalidation. What was mapped and taken out
  * again meanwhile is for the invalidation that did it, and if there is some in a
  * interval, what else is stale there stays until an invalidation comes by.
  */
@@ -135,14 +134,11 @@ static u64 ff_mirror_zap_interval(struct ff_interval *interval,
 {
 	struct ff_mirror *mirror = interval->mirror;
 	struct ff_gather gather;
-	u64 fence;
 
-	mutex_lock(&mirror->lock);
+	guard(mutex)(&mirror->lock);
 	ff_interval_zap(interval, start, end, &gather);
-	fence = ff_interval_flush(interval, &gather, true);
-	mutex_unlock(&mirror->lock);
 	list_splice(&gather.tables, tables);
-	return fence;
+	return ff_interval_flush(interval, &gather, true);
 }
 
 /*
@@ -181,6 +177,7 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
 	struct ff_table *table;
 	LIST_HEAD(tables);
 
+	lockdep_assert(srcu_read_lock_held(&mirror->ff->unplug));
 	mutex_lock(&mirror->lock);
 	while (!mirror->closing &&
 	       list_count_nodes(&mirror->spares) < FF_PGTABLE_SPARES) {
@@ -224,6 +221,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 {
 	int ret;
 
+	lockdep_assert(srcu_read_lock_held(&ff->unplug));
 	mirror->ff = ff;
 	mirror->closing = false;
 	mutex_init(&mirror->lock);

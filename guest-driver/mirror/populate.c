@@ -127,6 +127,7 @@ static int ff_populate_program(struct ff_interval *interval,
 	unsigned long pfn;
 	long address;
 
+	lockdep_assert_held(&interval->mirror->lock);
 	for (address = span->start; address < (long)span->end;) {
 		pfn = scratch->pfns[(address - span->start) >> PAGE_SHIFT];
 		if (!(pfn & HMM_PFN_VALID)) {

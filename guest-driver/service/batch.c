@@ -25,7 +25,7 @@ static unsigned int ff_batch_take(struct ff_service *service)
 	unsigned int nr = 0;
 
 	service->nr_groups = 0;
-	spin_lock(&ff->queue_lock);
+	guard(spinlock)(&ff->queue_lock);
 	list_for_each_entry_safe(queue, next, &service->ready, link) {
 		if (nr + queue->nr > service->nr_requests)
 			break;
@@ -36,7 +36,6 @@ static unsigned int ff_batch_take(struct ff_service *service)
 		       array_size(queue->nr, sizeof(struct ff_request)));
 		nr += queue->nr;
 	}
-	spin_unlock(&ff->queue_lock);
 	return nr;
 }
 
@@ -86,7 +85,7 @@ static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 	unsigned int i, stale = 0;
 	u64 need;
 
-	mutex_lock(&mirror->lock);
+	guard(mutex)(&mirror->lock);
 	for (i = 0; i < nr; i++) {
 		request = &service->requests[i];
 		if (!request->want)
@@ -98,7 +97,6 @@ static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 			stale++;
 		}
 	}
-	mutex_unlock(&mirror->lock);
 	ff_count(&service->ff->counters, FF_COUNT_STALE_FAULTS, stale);
 }
 
@@ -272,10 +270,9 @@ static void ff_batch_respond(struct ff_service *service, unsigned int nr)
 	int section;
 
 	if (ff_device_enter(service->ff, &section)) {
-		mutex_lock(&service->lock);
-		for (i = 0; i < service->nr_groups; i++)
-			ff_group_respond(service, service->groups[i], nr);
-		mutex_unlock(&service->lock);
+		scoped_guard(mutex, &service->lock)
+			for (i = 0; i < service->nr_groups; i++)
+				ff_group_respond(service, service->groups[i], nr);
 		ff_command_ring(service->ff);
 		ff_device_exit(service->ff, section);
 	}
@@ -291,10 +288,9 @@ static void ff_batch_put_back(struct ff_service *service)
 
 	while (service->nr_groups) {
 		queue = service->groups[--service->nr_groups];
-		spin_lock(&ff->queue_lock);
-		if (ff->queues[queue->id] == queue)
-			list_add(&queue->link, &service->ready);
-		spin_unlock(&ff->queue_lock);
+		scoped_guard(spinlock, &ff->queue_lock)
+			if (ff->queues[queue->id] == queue)
+				list_add(&queue->link, &service->ready);
 		ff_queue_put(queue);
 	}
 }

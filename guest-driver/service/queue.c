@@ -59,10 +59,10 @@ void ff_queue_forget(struct ff_queue *queue)
 {
 	struct ff_device *ff = queue->service->ff;
 
-	spin_lock(&ff->queue_lock);
-	ff->queues[queue->id] = NULL;
-	list_del_init(&queue->link);
-	spin_unlock(&ff->queue_lock);
+	scoped_guard(spinlock, &ff->queue_lock) {
+		ff->queues[queue->id] = NULL;
+		list_del_init(&queue->link);
+	}
 	ff_queue_put(queue);
 }
 

@@ -80,11 +80,11 @@ static bool ff_service_work(void *arg)
 	struct ff_service *service = arg;
 	bool closed, waiting;
 
-	spin_lock(&service->ff->queue_lock);
-	service->task = current;
-	closed = service->closed;
-	waiting = !list_empty(&service->ready);
-	spin_unlock(&service->ff->queue_lock);
+	scoped_guard(spinlock, &service->ff->queue_lock) {
+		service->task = current;
+		closed = service->closed;
+		waiting = !list_empty(&service->ready);
+	}
 	if (closed)
 		ff_service_end(service);
 	if (closed || !waiting)
@@ -99,13 +99,12 @@ static void ff_service_retire(void *arg)
 {
 	struct ff_service *service = arg;
 
-	spin_lock(&service->ff->queue_lock);
+	guard(spinlock)(&service->ff->queue_lock);
 	service->retired = true;
 	if (service->closed)
 		ff_service_end(service);
 	else
 		schedule_work(&service->retire);
-	spin_unlock(&service->ff->queue_lock);
 }
 
 /* vhost_task_stop() frees, so whoever takes the pointer out calls it. */
@@ -113,11 +112,11 @@ static void ff_service_stop_thread(struct ff_service *service)
 {
 	struct vhost_task *thread;
 
-	spin_lock(&service->ff->queue_lock);
-	thread = service->thread;
-	service->thread = NULL;
-	service->retired = true;
-	spin_unlock(&service->ff->queue_lock);
+	scoped_guard(spinlock, &service->ff->queue_lock) {
+		thread = service->thread;
+		service->thread = NULL;
+		service->retired = true;
+	}
 	if (thread)
 		vhost_task_stop(thread);
 }
@@ -157,13 +156,12 @@ int ff_service_start(struct ff_service *service)
  */
 void ff_service_interrupt(struct ff_service *service)
 {
-	spin_lock(&service->ff->queue_lock);
-	if (service->thread && !service->retired) {
-		if (service->task)
-			set_tsk_thread_flag(service->task, TIF_NOTIFY_SIGNAL);
-		vhost_task_wake(service->thread);
-	}
-	spin_unlock(&service->ff->queue_lock);
+	guard(spinlock)(&service->ff->queue_lock);
+	if (!service->thread || service->retired)
+		return;
+	if (service->task)
+		set_tsk_thread_flag(service->task, TIF_NOTIFY_SIGNAL);
+	vhost_task_wake(service->thread);
 }
 
 /* The file is closed. Waits for nobody. */
@@ -171,10 +169,10 @@ void ff_service_close(struct ff_service *service)
 {
 	bool serves;
 
-	spin_lock(&service->ff->queue_lock);
-	service->closed = true;
-	serves = service->thread && !service->retired;
-	spin_unlock(&service->ff->queue_lock);
+	scoped_guard(spinlock, &service->ff->queue_lock) {
+		service->closed = true;
+		serves = service->thread && !service->retired;
+	}
 	if (serves)
 		ff_service_interrupt(service);
 	else
@@ -217,16 +215,14 @@ void ff_service_wake(struct ff_service *service)
 static bool ff_process_ends(void)
 {
 	struct task_struct *thread;
-	bool ends = true;
 
 	if (!(current->flags & PF_EXITING))
 		return false;
-	rcu_read_lock();
+	guard(rcu)();
 	for_each_thread(current, thread)
 		if (!(thread->flags & (PF_EXITING | PF_USER_WORKER)))
-			ends = false;
-	rcu_read_unlock();
-	return ends;
+			return false;
+	return true;
 }
 
 /*

@@ -19,13 +19,12 @@ void ff_announce_begin(struct ff_queue *queue, unsigned long start,
 {
 	struct ff_device *ff = queue->service->ff;
 
-	spin_lock(&ff->queue_lock);
+	guard(spinlock)(&ff->queue_lock);
 	queue->announcement = (struct ff_announcement) {
 		.start = start,
 		.end = end,
 		.write = write,
 	};
-	spin_unlock(&ff->queue_lock);
 }
 
 /* Takes the announcement back, with what has come of it. */
@@ -34,10 +33,9 @@ struct ff_announcement ff_announce_end(struct ff_queue *queue)
 	struct ff_device *ff = queue->service->ff;
 	struct ff_announcement announced;
 
-	spin_lock(&ff->queue_lock);
+	guard(spinlock)(&ff->queue_lock);
 	announced = queue->announcement;
 	queue->announcement = (struct ff_announcement) {};
-	spin_unlock(&ff->queue_lock);
 	return announced;
 }
 
@@ -55,10 +53,10 @@ static void ff_announce_serve_queue(struct ff_service *service,
 	unsigned long demand;
 	int ret;
 
-	spin_lock(&ff->queue_lock);
-	announced = queue->announcement;
-	demand = queue->demand & PAGE_MASK;
-	spin_unlock(&ff->queue_lock);
+	scoped_guard(spinlock, &ff->queue_lock) {
+		announced = queue->announcement;
+		demand = queue->demand & PAGE_MASK;
+	}
 	if (demand < announced.start || demand >= announced.end)
 		return;
 
@@ -66,10 +64,8 @@ static void ff_announce_serve_queue(struct ff_service *service,
 	if (announced.write)
 		span.request |= HMM_PFN_REQ_WRITE;
 	ret = ff_prefetch_range(ctx, &span, announced.end, service->scratch);
-
-	spin_lock(&ff->queue_lock);
-	queue->announcement.error = ret;
-	spin_unlock(&ff->queue_lock);
+	scoped_guard(spinlock, &ff->queue_lock)
+		queue->announcement.error = ret;
 }
 
 /*

@@ -219,13 +219,10 @@ static int ff_dmirror_copy(struct ff_dmirror *dmirror,
 		.buffer = u64_to_user_ptr(cmd->ptr),
 		.write = write,
 	};
-	int ret;
 
-	if (mutex_lock_killable(&dmirror->lock))
-		return -EINTR;
-	ret = ff_copy_run(dmirror, &copy, cmd);
-	mutex_unlock(&dmirror->lock);
-	return ret;
+	ACQUIRE(mutex_kill, lock)(&dmirror->lock);
+	return ACQUIRE_ERR(mutex_kill, &lock) ?:
+	       ff_copy_run(dmirror, &copy, cmd);
 }
 
 /* FF_DMIRROR_READ */

@@ -65,10 +65,9 @@ static void ff_stall_resume(struct ff_device *ff)
 	ff_faults_drain(ff);
 	xa_lock(&ff->contexts);
 	xa_for_each(&ff->contexts, pasid, ctx) {
-		spin_lock(&ff->queue_lock);
+		guard(spinlock)(&ff->queue_lock);
 		if (!list_empty(&ctx->service.ready))
 			ff_service_wake(&ctx->service);
-		spin_unlock(&ff->queue_lock);
 	}
 	xa_unlock(&ff->contexts);
 }
