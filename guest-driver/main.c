@@ -129,15 +129,6 @@ static int ff_identify(struct ff_device *ff)
 	return 0;
 }
 
-static int ff_contexts_init(struct ff_device *ff)
-{
-	ff->context_table =
-		dmam_alloc_coherent(ff->dev,
-				    FF_CONTEXTS * sizeof(struct ff_context),
-				    &ff->context_dma, GFP_KERNEL);
-	return ff->context_table ? 0 : -ENOMEM;
-}
-
 /* Puts the device into a known state and gives it its tables and rings. */
 static int ff_hardware_init(struct ff_device *ff)
 {
@@ -155,9 +146,12 @@ static int ff_hardware_init(struct ff_device *ff)
 	/* The device goes by pages; a segment of a pinned buffer has any length. */
 	dma_set_max_seg_size(ff->dev, UINT_MAX);
 
-	ret = ff_contexts_init(ff);
-	if (ret)
-		return ret;
+	ff->context_table =
+		dmam_alloc_coherent(ff->dev,
+				    FF_CONTEXTS * sizeof(struct ff_context),
+				    &ff->context_dma, GFP_KERNEL);
+	if (!ff->context_table)
+		return -ENOMEM;
 	ret = ff_commands_init(ff);
 	if (ret)
 		return ret;

@@ -136,7 +136,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 		return ERR_PTR(-ENOMEM);
 
 	kref_init(&ctx->ref);
-	ff_device_get(ff);
+	kref_get(&ff->ref);
 	__module_get(THIS_MODULE);
 	mmgrab(current->mm);
 	ctx->ff = ff;

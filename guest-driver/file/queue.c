@@ -129,31 +129,28 @@ void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_queue_destroy *destroy = arg;
-	struct ff_queue *queue;
 
 	if (destroy->flags)
 		return -EINVAL;
 	guard(mutex)(&ctx->service.lock);
-	queue = ff_queue_get(&ctx->service, destroy->queue);
+	struct ff_queue *queue __free(ff_queue) =
+		ff_queue_get(&ctx->service, destroy->queue);
 	if (!queue)
 		return -ENOENT;
 	ff_queue_end(ctx, queue);
-	ff_queue_put(queue);
 	return 0;
 }
 
 void ff_queues_destroy(struct ff_ctx *ctx)
 {
-	struct ff_queue *queue;
 	unsigned int id;
 
 	guard(mutex)(&ctx->service.lock);
 	for (id = 0; id < ctx->ff->nr_queues; id++) {
-		queue = ff_queue_get(&ctx->service, id);
-		if (!queue)
-			continue;
-		ff_queue_end(ctx, queue);
-		ff_queue_put(queue);
+		struct ff_queue *queue __free(ff_queue) =
+			ff_queue_get(&ctx->service, id);
+		if (queue)
+			ff_queue_end(ctx, queue);
 	}
 }
 
@@ -254,17 +251,12 @@ static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 int ff_ioctl_wait(struct ff_ctx *ctx, void *arg)
 {
 	const struct ff_wait *wait = arg;
-	struct ff_queue *queue;
-	int ret;
 
 	if (wait->flags || !IS_ALIGNED(wait->address, sizeof(u64)))
 		return -EINVAL;
-	queue = ff_queue_get(&ctx->service, wait->queue);
-	if (!queue)
-		return -ENOENT;
-	ret = ff_fence_wait(queue, wait);
-	ff_queue_put(queue);
-	return ret;
+	struct ff_queue *queue __free(ff_queue) =
+		ff_queue_get(&ctx->service, wait->queue);
+	return queue ? ff_fence_wait(queue, wait) : -ENOENT;
 }
 
 /*
@@ -302,16 +294,14 @@ static const struct vm_operations_struct ff_doorbell_ops = {
 /* @vma is to be one shared page, at the offset that creating the queue gave. */
 int ff_doorbell_mmap(struct ff_ctx *ctx, struct vm_area_struct *vma)
 {
-	struct ff_queue *queue;
-
 	if (vma->vm_end - vma->vm_start != PAGE_SIZE ||
 	    !(vma->vm_flags & VM_SHARED) || vma->vm_flags & VM_EXEC)
 		return -EINVAL;
-	queue = ff_queue_get(&ctx->service,
+	struct ff_queue *queue __free(ff_queue) =
+		ff_queue_get(&ctx->service,
 			     min_t(unsigned long, vma->vm_pgoff, U32_MAX));
 	if (!queue)
 		return -ENOENT;
-	ff_queue_put(queue);
 
 	vm_flags_mod(vma, VM_IO | VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND |
 		     VM_DONTDUMP, VM_MAYEXEC);

@@ -16,6 +16,7 @@
 #include "file/ctx.h"
 #include "file/resident.h"
 #include "hw/device.h"
+#include "mirror/invalidate.h"
 
 /* Is there room above what processes can have? Not with 5-level page tables. */
 bool ff_resident_possible(void)
@@ -72,31 +73,24 @@ free:
 	return ret;
 }
 
-static void ff_resident_writable(void *context, unsigned long frame,
-				 unsigned long pages)
-{
-	/* Nothing to write it back to, or whoever unpins it marks it. */
-}
-
 /*
  * Takes memory in the upper half from the device, and returns when it cannot reach
- * that any more. Marks nothing dirty.
+ * that any more. Marks nothing dirty: whoever unpins it does, or there is nothing to
+ * write it back to.
  */
 void ff_resident_zap(struct ff_ctx *ctx, u64 start, u64 size)
 {
+	struct ff_mirror *mirror = &ctx->mirror;
 	struct ff_gather gather;
-	struct ff_command command = {
-		.opcode = FF_CMD_INVALIDATE,
-		.pasid = cpu_to_le32(ctx->mirror.pasid),
-		.address = cpu_to_le64(start),
-		.value = cpu_to_le64(size),
-	};
+	u64 fence;
 
-	ff_gather_init(&gather, ff_resident_writable, NULL);
-	scoped_guard(mutex, &ctx->mirror.lock)
-		ff_pgtable_zap(&ctx->mirror.pgt, start, start + size, &gather);
-	ff_command_run(ctx->ff, &command);
-	ff_tables_free(&ctx->mirror.pgt, &gather.tables);
+	ff_gather_init(&gather, NULL, NULL);
+	scoped_guard(mutex, &mirror->lock) {
+		ff_pgtable_zap(&mirror->pgt, start, start + size, &gather);
+		fence = ff_mirror_flush(mirror, start, size, true);
+	}
+	ff_command_wait(ctx->ff, fence);
+	ff_tables_free(&mirror->pgt, &gather.tables);
 }
 
 void ff_resident_unmap(struct ff_ctx *ctx)

@@ -149,9 +149,12 @@ static void ff_commands_lock(struct ff_device *ff, bool may_sleep)
 	}
 }
 
-/* Posts @command; a WAIT gets the next fence as its value, which is returned. */
-static u64 ff_command_push(struct ff_device *ff,
-			   const struct ff_command *command, bool may_sleep)
+/*
+ * Puts a command into the queue, and waits if that is full. A WAIT gets the next fence
+ * as its value, which is returned. The device need not see it before ff_command_ring().
+ */
+u64 ff_command_post(struct ff_device *ff, const struct ff_command *command,
+		    bool may_sleep)
 {
 	struct ff_commands *commands = &ff->commands;
 	struct ff_command *entry;
@@ -181,16 +184,7 @@ static u64 ff_command_push_wait(struct ff_device *ff, u8 flags, bool may_sleep)
 		.address = cpu_to_le64(ff->commands.done_dma),
 	};
 
-	return ff_command_push(ff, &command, may_sleep);
-}
-
-/*
- * Puts any command but WAIT into the queue, and sleeps if that is full. The device
- * need not see it before ff_command_ring().
- */
-void ff_command_post(struct ff_device *ff, const struct ff_command *command)
-{
-	ff_command_push(ff, command, true);
+	return ff_command_post(ff, &command, may_sleep);
 }
 
 /*
@@ -202,7 +196,7 @@ u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 {
 	u64 fence;
 
-	ff_command_push(ff, command, may_sleep);
+	ff_command_post(ff, command, may_sleep);
 	fence = ff_command_push_wait(ff, 0, may_sleep);
 	ff_command_ring(ff);
 	return fence;

@@ -44,7 +44,8 @@ int ff_commands_init(struct ff_device *ff);
 void ff_commands_gone(struct ff_device *ff);
 void ff_commands_restart(struct ff_device *ff);
 
-void ff_command_post(struct ff_device *ff, const struct ff_command *command);
+u64 ff_command_post(struct ff_device *ff, const struct ff_command *command,
+		    bool may_sleep);
 u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 		      bool may_sleep);
 bool ff_command_reserved(struct ff_device *ff);

@@ -12,11 +12,6 @@ static void ff_device_free(struct kref *ref)
 	kfree(ff);
 }
 
-void ff_device_get(struct ff_device *ff)
-{
-	kref_get(&ff->ref);
-}
-
 void ff_device_put(struct ff_device *ff)
 {
 	kref_put(&ff->ref, ff_device_free);

@@ -143,7 +143,6 @@ static inline void ff_wake_all(struct ff_device *ff)
 }
 
 void ff_lost(struct ff_device *ff);
-void ff_device_get(struct ff_device *ff);
 void ff_device_put(struct ff_device *ff);
 void ff_device_counters_add(struct ff_device *ff);
 

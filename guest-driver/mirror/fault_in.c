@@ -23,7 +23,7 @@
 			 FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE)
 
 /* As hmm_range_fault() would answer. */
-static int ff_vma_refuses(const struct vm_area_struct *vma, bool write)
+int ff_vma_refuses(const struct vm_area_struct *vma, bool write)
 {
 	if (!vma || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
 	    !(vma->vm_flags & VM_READ))

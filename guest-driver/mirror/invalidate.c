@@ -66,8 +66,13 @@ static void ff_mirror_writable(void *context, unsigned long frame,
 	ff_count(&mirror->ff->counters, FF_COUNT_PAGES_DIRTIED, pages);
 }
 
-static u64 ff_mirror_post(struct ff_mirror *mirror, unsigned long start,
-			  unsigned long length, bool may_sleep)
+/*
+ * Posts a flush of the device's TLBs, and returns the fence that is passed when it is
+ * done. Who changed the page table still holds the lock. A @length of 0 means all of the
+ * PASID.
+ */
+u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
+		    unsigned long length, bool may_sleep)
 {
 	struct ff_command command = {
 		.opcode = FF_CMD_INVALIDATE,
@@ -78,16 +83,6 @@ static u64 ff_mirror_post(struct ff_mirror *mirror, unsigned long start,
 
 	lockdep_assert_held(&mirror->lock);
 	return ff_command_submit(mirror->ff, &command, may_sleep);
-}
-
-/*
- * Posts a flush of the device's TLBs, and returns the fence that is passed when it is
- * done. A @length of 0 means all of the PASID.
- */
-u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
-		    unsigned long length)
-{
-	return ff_mirror_post(mirror, start, length, true);
 }
 
 /* Takes out what is mapped of a range in one interval; @gather says what that was. */
@@ -112,10 +107,10 @@ u64 ff_interval_flush(struct ff_interval *interval,
 {
 	lockdep_assert_held(&interval->mirror->lock);
 	if (gather->pages)
-		interval->flush = ff_mirror_post(interval->mirror,
-						 gather->start,
-						 gather->end - gather->start,
-						 may_sleep);
+		interval->flush = ff_mirror_flush(interval->mirror,
+						  gather->start,
+						  gather->end - gather->start,
+						  may_sleep);
 	return interval->flush;
 }
 
@@ -143,7 +138,7 @@ static void ff_interval_settle(struct ff_interval *interval,
 				    &empty);
 			if (!list_empty(&empty))
 				fence = ff_mirror_flush(mirror, start,
-							end - start);
+							end - start, true);
 		}
 		list_splice(&empty, tables);
 		ff_command_wait(mirror->ff, fence);

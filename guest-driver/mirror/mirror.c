@@ -94,7 +94,7 @@ static u64 ff_mirror_reap_interval(struct ff_interval *interval,
 	guard(mutex)(&mirror->lock);
 	ff_mirror_reap_passed(mirror, interval, start, end, &empty);
 	if (!list_empty(&empty))
-		fence = ff_mirror_flush(mirror, start, end - start);
+		fence = ff_mirror_flush(mirror, start, end - start, true);
 	list_splice(&empty, tables);
 	return fence;
 }
@@ -260,7 +260,7 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
 	/* A walk that finds nothing has read the root, too. */
 	scoped_guard(mutex, &mirror->lock)
-		fence = ff_mirror_flush(mirror, 0, 0);
+		fence = ff_mirror_flush(mirror, 0, 0, true);
 	ff_command_wait(mirror->ff, fence);
 	mutex_lock(&mirror->lock);
 	/* What an invalidation has taken out that has not come to this yet. */

@@ -147,17 +147,6 @@ static int ff_populate_program(struct ff_interval *interval,
 }
 
 /*
- * Joins the small leaves around @address if that is possible. The table they were
- * in goes to @tables, to be freed after a flush.
- */
-static void ff_populate_join(struct ff_mirror *mirror, unsigned long address,
-			     struct list_head *tables)
-{
-	if (mirror->ff->leaf_level && !mirror->pgt.translated)
-		ff_leaf_join(&mirror->pgt, address, tables);
-}
-
-/*
  * Whether a span is one. hmm_range_fault() takes any bits: it ignores a write that is
  * not asked to fault, and goes by frame numbers left in the mask. So what a caller can
  * get wrong is found here, before anything is asked.
@@ -216,12 +205,13 @@ static int ff_populate_enter(struct ff_interval *interval,
 		ret = -EBUSY;
 	} else {
 		ret = ff_populate_program(interval, span, scratch);
-		ff_populate_join(mirror, span->start, &tables);
+		if (mirror->ff->leaf_level && !mirror->pgt.translated)
+			ff_leaf_join(&mirror->pgt, span->start, &tables);
 	}
 	if (!list_empty(&tables))
 		fence = ff_mirror_flush(mirror, ALIGN_DOWN(span->start,
 							   FF_SPAN_SIZE),
-					FF_SPAN_SIZE);
+					FF_SPAN_SIZE, true);
 	mutex_unlock(&mirror->lock);
 	ff_command_wait(mirror->ff, fence);
 	ff_tables_free(&mirror->pgt, &tables);

@@ -125,18 +125,6 @@ bool ff_dma_is_translated(struct device *dev)
 	return dma_need_unmap(dev) && !ff_dma_bypass;
 }
 
-/* Where there is nothing to undo. */
-static int ff_dma_map_direct(struct ff_pgtable *pgt, unsigned long address,
-			     unsigned int level, dma_addr_t dma,
-			     unsigned long frame, u64 flags,
-			     struct list_head *spares)
-{
-	/* Frames are told from entries then. */
-	if (WARN_ON_ONCE(dma != PFN_PHYS(frame)))
-		return -EIO;
-	return ff_pgtable_map(pgt, address, level, dma | flags, spares);
-}
-
 /* Whether a leaf is there already, and for another frame. */
 static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
 			 unsigned int level, unsigned long frame)
@@ -209,9 +197,12 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 	dma = ff_dma_make(pgt, space, address, PFN_PHYS(frame), size);
 	if (dma_mapping_error(pgt->dev, dma))
 		return -ENOMEM;
-	if (!pgt->translated)
-		return ff_dma_map_direct(pgt, address, level, dma, frame, flags,
-					 spares);
+	if (!pgt->translated) {
+		/* There is nothing to undo, and frames are told from entries. */
+		if (WARN_ON_ONCE(dma != PFN_PHYS(frame)))
+			return -EIO;
+		return ff_pgtable_map(pgt, address, level, dma | flags, spares);
+	}
 
 	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, 1);
 	ret = -EEXIST;

@@ -213,7 +213,7 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 		gather->start = min(gather->start, address);
 		gather->end = max(gather->end, address + FF_LEVEL_SIZE(level));
 		gather->pages += FF_LEVEL_PAGES(level);
-		if (entry & FF_PTE_WRITE)
+		if (entry & FF_PTE_WRITE && gather->writable)
 			gather->writable(gather->context,
 					 ff_dma_frame(table, index, entry),
 					 FF_LEVEL_PAGES(level));

@@ -12,8 +12,8 @@
  * @end: end of the last
  * @pages: 4 KiB pages taken out; 0 means that nothing need be flushed
  * @tables: tables that became empty, to be freed after the flush
- * @writable: called for each leaf of the mirror that the device could write,
- *	with its frames
+ * @writable: called for each leaf that the device could write, with its frames;
+ *	NULL if nobody need know
  * @context: for @writable
  */
 struct ff_gather {

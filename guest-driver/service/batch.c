@@ -103,10 +103,9 @@ static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 /* The accesses that a mapping allows. */
 static u8 ff_vma_allows(const struct vm_area_struct *vma)
 {
-	if (!vma || vma->vm_flags & (VM_IO | VM_PFNMAP) ||
-	    !(vma->vm_flags & VM_READ))
+	if (ff_vma_refuses(vma, false))
 		return 0;
-	return vma->vm_flags & VM_WRITE ? FF_ACCESS : FF_ACCESS_READ;
+	return ff_vma_refuses(vma, true) ? FF_ACCESS_READ : FF_ACCESS;
 }
 
 /*
@@ -209,17 +208,11 @@ static enum ff_cause ff_group_failed(struct ff_service *service,
 }
 
 /* What the device is told of a cause. */
-static u8 ff_response_flags(enum ff_cause cause)
-{
-	switch (cause) {
-	case FF_CAUSE_NONE:
-		return 0;
-	case FF_CAUSE_MEMORY:
-		return FF_RESPONSE_FAIL | FF_RESPONSE_NO_MEMORY;
-	default:
-		return FF_RESPONSE_FAIL;
-	}
-}
+static const u8 ff_response_flags[] = {
+	[FF_CAUSE_ADDRESS] = FF_RESPONSE_FAIL,
+	[FF_CAUSE_MEMORY] = FF_RESPONSE_FAIL | FF_RESPONSE_NO_MEMORY,
+	[FF_CAUSE_ENDED] = FF_RESPONSE_FAIL,
+};
 
 static void ff_response_count(struct ff_counters *counters, enum ff_cause cause)
 {
@@ -240,7 +233,7 @@ static void ff_group_respond(struct ff_service *service, struct ff_queue *queue,
 	enum ff_cause cause = ff_group_failed(service, queue, nr, &address);
 	struct ff_command command = {
 		.opcode = FF_CMD_PAGE_RESPONSE,
-		.flags = ff_response_flags(cause),
+		.flags = ff_response_flags[cause],
 		.queue = cpu_to_le16(queue->id),
 		.pasid = cpu_to_le32(service->mirror->pasid),
 		.address = cpu_to_le64(address),
@@ -257,7 +250,7 @@ static void ff_group_respond(struct ff_service *service, struct ff_queue *queue,
 	if (!queue->alive)
 		return;
 
-	ff_command_post(ff, &command);
+	ff_command_post(ff, &command, true);
 	ff_response_count(&ff->counters, cause);
 	trace_ff_response(service->mirror->pasid, queue->id, group, cause,
 			  address);

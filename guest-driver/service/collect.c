@@ -24,15 +24,6 @@ static void ff_queue_halted(struct ff_device *ff, struct ff_queue *queue)
 	wake_up_all(ff_completion(ff, queue->id));
 }
 
-static void ff_fault_halted(struct ff_device *ff, struct ff_queue *queue,
-			    const struct ff_fault *fault)
-{
-	dev_dbg_ratelimited(ff->dev, "queue %u halted: reason %u, address %#llx\n",
-			    queue->id, fault->reason,
-			    le64_to_cpu(fault->address));
-	ff_queue_halted(ff, queue);
-}
-
 /*
  * A record that makes no sense. If it was to be the last of its group nobody is
  * going to answer that: of what a broken device has asked for not even the name
@@ -104,7 +95,10 @@ void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 	if (le32_to_cpu(fault->pasid) != service->mirror->pasid)
 		goto bad;
 	if (fault->kind == FF_FAULT_QUEUE_HALTED) {
-		ff_fault_halted(ff, queue, fault);
+		dev_dbg_ratelimited(ff->dev, "queue %u halted: reason %u, address %#llx\n",
+				    queue->id, fault->reason,
+				    le64_to_cpu(fault->address));
+		ff_queue_halted(ff, queue);
 		return;
 	}
 	if (fault->kind != FF_FAULT_PAGE_REQUEST ||

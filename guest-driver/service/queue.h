@@ -3,6 +3,7 @@
 #ifndef FF_QUEUE_H
 #define FF_QUEUE_H
 
+#include <linux/cleanup.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/types.h>
@@ -102,5 +103,6 @@ int ff_queue_number(struct ff_queue *queue);
 struct ff_queue *ff_queue_get(struct ff_service *service, u32 id);
 void ff_queue_put(struct ff_queue *queue);
 void ff_queue_forget(struct ff_queue *queue);
+DEFINE_FREE(ff_queue, struct ff_queue *, if (_T) ff_queue_put(_T))
 
 #endif /* FF_QUEUE_H */

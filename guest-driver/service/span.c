@@ -82,21 +82,10 @@ static void ff_span_give_up(struct ff_service *service,
 			FF_ACCESS_READ, cause ?: FF_CAUSE_ADDRESS);
 }
 
-/* Drops pages ahead of which one cannot be had. */
-static void ff_span_drop(struct ff_service *service,
-			 struct ff_request *requests, unsigned int nr,
-			 bool write)
-{
-	unsigned int i;
-
-	for (i = 0; i < nr; i++)
-		ff_request_fail(service, &requests[i], write ? FF_ACCESS_WRITE :
-				FF_ACCESS_READ, FF_CAUSE_ADDRESS);
-}
-
 /*
  * Has the pages made present. If that fails the span is halved, as long as there is
  * a demand in it, until the page is found that cannot be had; the others are served.
+ * Pages ahead are dropped together.
  * What keeps changing is left out: the device finds it missing, and asks again.
  */
 static void ff_span_fetch(struct ff_service *service,
@@ -105,7 +94,7 @@ static void ff_span_fetch(struct ff_service *service,
 {
 	bool demanded = ff_span_demands(requests, nr);
 	int ret = ff_span_fault(service, requests, nr, write);
-	unsigned int half = nr / 2;
+	unsigned int i, half = nr / 2;
 
 	if (!ret || service->interrupted)
 		return;
@@ -115,7 +104,10 @@ static void ff_span_fetch(struct ff_service *service,
 	} else if (ret != -EAGAIN && demanded) {
 		ff_span_give_up(service, requests, write, ret);
 	} else if (ret != -EAGAIN) {
-		ff_span_drop(service, requests, nr, write);
+		for (i = 0; i < nr; i++)
+			ff_request_fail(service, &requests[i],
+					write ? FF_ACCESS_WRITE : FF_ACCESS_READ,
+					FF_CAUSE_ADDRESS);
 	}
 	/* A queue that only reads the page may still have it. */
 	if (nr == 1 && write && requests->want == FF_ACCESS_READ)

@@ -51,12 +51,6 @@ static void ff_selfcheck_report(struct seq_file *seq, unsigned int number,
 	seq_printf(seq, "%sok %u %s\n", passed ? "" : "not ", number, name);
 }
 
-static void ff_selfcheck_writable(void *context, unsigned long frame,
-				  unsigned long pages)
-{
-	/* The frames are nobody's. */
-}
-
 /* What is mapped at an address, without its permissions. */
 static u64 ff_selfcheck_at(struct ff_pgtable *pgt, unsigned long address)
 {
@@ -75,7 +69,7 @@ static bool ff_selfcheck_split(struct ff_pgtable *pgt, struct list_head *spares)
 	if (ff_pgtable_map(pgt, start, 2, frame | FF_PTE_VALID | FF_PTE_LEAF |
 			   FF_PTE_READ | FF_PTE_WRITE, spares))
 		return false;
-	ff_gather_init(&gather, ff_selfcheck_writable, NULL);
+	ff_gather_init(&gather, NULL, NULL);
 	ff_pgtable_zap(pgt, page, page + SZ_4K, &gather);
 	passed = gather.pages == 1 && gather.start == page &&
 		 gather.end == page + SZ_4K && !ff_pgtable_lookup(pgt, page) &&
