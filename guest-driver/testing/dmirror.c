@@ -7,6 +7,8 @@
  *
  * An open file is an ordinary context, with a queue that the driver submits to.
  */
+#include <linux/hmm.h>
+#include <linux/ioctl.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -25,6 +27,23 @@
 static bool ff_dmirror_wanted;
 module_param_named(dmirror, ff_dmirror_wanted, bool, 0444);
 MODULE_PARM_DESC(dmirror, "Offer /dev/hmm_dmirror0 and 1 for the kernel's hmm-tests");
+
+#define FF_DMIRROR_IOC(nr)	_IOWR('H', nr, struct ff_dmirror_cmd)
+
+/* Numbers of the ioctls, as far as they can be carried out, and how many there are. */
+#define FF_DMIRROR_READ		0
+#define FF_DMIRROR_WRITE	1
+#define FF_DMIRROR_SNAPSHOT	4
+#define FF_DMIRROR_COMMANDS	9
+
+/* What a snapshot says of a page; the middle four are combined. */
+#define FF_DMIRROR_NONE		0x00
+#define FF_DMIRROR_CAN_READ	0x01
+#define FF_DMIRROR_CAN_WRITE	0x02
+#define FF_DMIRROR_PMD		0x04
+#define FF_DMIRROR_PUD		0x08
+#define FF_DMIRROR_ZERO		0x10
+#define FF_DMIRROR_ERROR	0xff
 
 /* The tests take number 2 and on for devices with coherent memory. */
 #define FF_DMIRROR_NODES	2
@@ -48,20 +67,16 @@ static int ff_dmirror_open(struct inode *inode, struct file *file)
 {
 	struct ff_dmirror_node *node =
 		container_of(file->private_data, struct ff_dmirror_node, misc);
-	struct ff_dmirror *dmirror;
+	struct ff_dmirror *dmirror __free(kfree) =
+		kzalloc_obj(*dmirror, GFP_KERNEL_ACCOUNT);
 
-	dmirror = kzalloc_obj(*dmirror, GFP_KERNEL_ACCOUNT);
 	if (!dmirror)
 		return -ENOMEM;
 	mutex_init(&dmirror->lock);
 	dmirror->ctx = ff_ctx_create(node->ff, NULL);
-	if (IS_ERR(dmirror->ctx)) {
-		int ret = PTR_ERR(dmirror->ctx);
-
-		kfree(dmirror);
-		return ret;
-	}
-	file->private_data = dmirror;
+	if (IS_ERR(dmirror->ctx))
+		return PTR_ERR(dmirror->ctx);
+	file->private_data = no_free_ptr(dmirror);
 	return nonseekable_open(inode, file);
 }
 
@@ -83,18 +98,42 @@ static int ff_dmirror_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* By number; those without a function need device memory. */
-static int (* const ff_dmirror_commands[])(struct ff_dmirror *dmirror,
-					   struct ff_dmirror_cmd *cmd) = {
+static u8 ff_dmirror_judge(struct ff_mirror *mirror, unsigned long address,
+			   unsigned long pfn)
+{
+	unsigned int shift = hmm_pfn_to_map_order(pfn) + PAGE_SHIFT;
+	u8 byte;
+
+	if (pfn & HMM_PFN_ERROR)
+		return FF_DMIRROR_ERROR;
+	if (!(pfn & HMM_PFN_VALID))
+		return FF_DMIRROR_NONE;
+
+	byte = pfn & HMM_PFN_WRITE ? FF_DMIRROR_CAN_WRITE : FF_DMIRROR_CAN_READ;
+	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
+		byte |= FF_DMIRROR_ZERO;
+	if (shift == PMD_SHIFT)
+		byte |= FF_DMIRROR_PMD;
+	if (shift == PUD_SHIFT)
+		byte |= FF_DMIRROR_PUD;
+	return byte;
+}
+
+/* FF_DMIRROR_SNAPSHOT */
+static int ff_dmirror_snapshot(struct ff_dmirror *dmirror,
+			       struct ff_dmirror_cmd *cmd)
+{
+	cmd->cpages = cmd->npages;
+	return ff_snapshot_range(&dmirror->ctx->mirror, cmd->addr, cmd->npages,
+				 u64_to_user_ptr(cmd->ptr), ff_dmirror_judge);
+}
+
+/* By number; those without a function need device memory or exclusive access. */
+static int (* const ff_dmirror_commands[FF_DMIRROR_COMMANDS])
+	(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd) = {
 	[FF_DMIRROR_READ] = ff_dmirror_read,
 	[FF_DMIRROR_WRITE] = ff_dmirror_write,
-	[FF_DMIRROR_MIGRATE_TO_DEV] = NULL,
-	[FF_DMIRROR_MIGRATE_TO_SYS] = NULL,
 	[FF_DMIRROR_SNAPSHOT] = ff_dmirror_snapshot,
-	[FF_DMIRROR_EXCLUSIVE] = NULL,
-	[FF_DMIRROR_CHECK_EXCLUSIVE] = NULL,
-	[FF_DMIRROR_RELEASE] = NULL,
-	[FF_DMIRROR_FLAGS] = NULL,
 };
 
 /* Whole pages, at least one, all in what can be a process's. */
@@ -140,7 +179,7 @@ static long ff_dmirror_ioctl(struct file *file, unsigned int ioctl,
 	struct ff_dmirror_cmd cmd;
 	int ret;
 
-	if (nr >= ARRAY_SIZE(ff_dmirror_commands) ||
+	if (nr >= FF_DMIRROR_COMMANDS ||
 	    ioctl != FF_DMIRROR_IOC(nr))
 		return -ENOTTY;
 	if (current->mm != dmirror->ctx->mirror.mm)

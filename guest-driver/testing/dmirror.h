@@ -3,7 +3,6 @@
 #ifndef FF_DMIRROR_H
 #define FF_DMIRROR_H
 
-#include <linux/ioctl.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 
@@ -27,28 +26,6 @@ struct ff_dmirror_cmd {
 	__u64 faults;
 };
 
-#define FF_DMIRROR_IOC(nr)	_IOWR('H', nr, struct ff_dmirror_cmd)
-
-/* Numbers of the ioctls. */
-#define FF_DMIRROR_READ			0
-#define FF_DMIRROR_WRITE		1
-#define FF_DMIRROR_MIGRATE_TO_DEV	2
-#define FF_DMIRROR_MIGRATE_TO_SYS	3
-#define FF_DMIRROR_SNAPSHOT		4
-#define FF_DMIRROR_EXCLUSIVE		5
-#define FF_DMIRROR_CHECK_EXCLUSIVE	6
-#define FF_DMIRROR_RELEASE		7
-#define FF_DMIRROR_FLAGS		8
-
-/* What a snapshot says of a page; the middle four are combined. */
-#define FF_DMIRROR_NONE		0x00
-#define FF_DMIRROR_CAN_READ	0x01
-#define FF_DMIRROR_CAN_WRITE	0x02
-#define FF_DMIRROR_PMD		0x04
-#define FF_DMIRROR_PUD		0x08
-#define FF_DMIRROR_ZERO		0x10
-#define FF_DMIRROR_ERROR	0xff
-
 /**
  * struct ff_dmirror - An open file: a mirror of the mm that opened it
  * @ctx: context
@@ -71,6 +48,5 @@ void ff_dmirror_copy_fini(struct ff_dmirror *dmirror);
 
 int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
 int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
-int ff_dmirror_snapshot(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
 
 #endif /* FF_DMIRROR_H */

@@ -33,20 +33,6 @@
 static_assert(FF_COPY_RECORD % sizeof(struct ff_completion) == 0);
 static_assert(FF_COPY_RECORD + sizeof(struct ff_completion) <= FF_COPY_BUFFER);
 
-/**
- * struct ff_copy - A command
- * @start: first address that the device works on
- * @size: bytes, whole pages
- * @buffer: of the caller
- * @write: from @buffer to @start, rather than the other way round
- */
-struct ff_copy {
-	unsigned long start;
-	unsigned long size;
-	void __user *buffer;
-	bool write;
-};
-
 static void *ff_copy_memory(const struct ff_dmirror *dmirror, size_t offset)
 {
 	return dmirror->ctx->resident->memory + offset;
@@ -54,9 +40,11 @@ static void *ff_copy_memory(const struct ff_dmirror *dmirror, size_t offset)
 
 /* --- The queue ------------------------------------------------------------ */
 
-/* Lets go of a queue that the device has no more. */
-static void ff_copy_queue_forget(struct ff_dmirror *dmirror)
+/* Lets go of the queue, if there is one, which goes with the context at the latest. */
+void ff_dmirror_copy_fini(struct ff_dmirror *dmirror)
 {
+	if (!dmirror->queue)
+		return;
 	iounmap(dmirror->doorbell);
 	ff_queue_put(dmirror->queue);
 	dmirror->queue = NULL;
@@ -65,7 +53,7 @@ static void ff_copy_queue_forget(struct ff_dmirror *dmirror)
 static void ff_copy_queue_stop(struct ff_dmirror *dmirror)
 {
 	ff_queue_stop(dmirror->ctx, dmirror->queue);
-	ff_copy_queue_forget(dmirror);
+	ff_dmirror_copy_fini(dmirror);
 }
 
 static int ff_copy_queue_start(struct ff_dmirror *dmirror)
@@ -156,21 +144,23 @@ static int ff_copy_submit(struct ff_dmirror *dmirror, u64 source,
 /* --- Commands ------------------------------------------------------------- */
 
 /* One piece, through the buffer. */
-static int ff_copy_piece(struct ff_dmirror *dmirror, const struct ff_copy *copy,
+static int ff_copy_piece(struct ff_dmirror *dmirror,
+			 const struct ff_dmirror_cmd *cmd, bool write,
 			 unsigned long done, size_t length)
 {
 	void *bounce = ff_copy_memory(dmirror, FF_COPY_BUFFER);
 	u64 buffer = FF_RESIDENT_START + FF_COPY_BUFFER;
-	unsigned long address = copy->start + done;
+	void __user *user = u64_to_user_ptr(cmd->ptr + done);
+	unsigned long address = cmd->addr + done;
 	int ret;
 
-	if (!copy->write) {
+	if (!write) {
 		ret = ff_copy_submit(dmirror, address, buffer, length);
-		if (!ret && copy_to_user(copy->buffer + done, bounce, length))
+		if (!ret && copy_to_user(user, bounce, length))
 			ret = -EFAULT;
 		return ret;
 	}
-	if (copy_from_user(bounce, copy->buffer + done, length))
+	if (copy_from_user(bounce, user, length))
 		return -EFAULT;
 	return ff_copy_submit(dmirror, buffer, address, length);
 }
@@ -181,22 +171,22 @@ static int ff_copy_refused(int error)
 	return error == -EPERM || error == -ENOMEM ? error : -EFAULT;
 }
 
-static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
-		       struct ff_dmirror_cmd *cmd)
+static int ff_dmirror_copy(struct ff_dmirror *dmirror,
+			   struct ff_dmirror_cmd *cmd, bool write)
 {
+	unsigned long size = cmd->npages << PAGE_SHIFT, done = 0;
 	struct ff_announcement announced = {};
-	unsigned long done = 0;
 	size_t length;
 	int ret;
 
-	ret = ff_copy_queue_start(dmirror);
+	ACQUIRE(mutex_kill, lock)(&dmirror->lock);
+	ret = ACQUIRE_ERR(mutex_kill, &lock) ?: ff_copy_queue_start(dmirror);
 	if (ret)
 		return ret;
-	ff_announce_begin(dmirror->queue, copy->start,
-			  copy->start + copy->size, copy->write);
-	while (!ret && done < copy->size) {
-		length = min(copy->size - done, FF_COPY_BUFFER_SIZE);
-		ret = ff_copy_piece(dmirror, copy, done, length);
+	ff_announce_begin(dmirror->queue, cmd->addr, cmd->addr + size, write);
+	while (!ret && done < size) {
+		length = min(size - done, FF_COPY_BUFFER_SIZE);
+		ret = ff_copy_piece(dmirror, cmd, write, done, length);
 		done += length;
 	}
 	if (dmirror->queue)
@@ -210,21 +200,6 @@ static int ff_copy_run(struct ff_dmirror *dmirror, const struct ff_copy *copy,
 	return ret > 0 ? -EIO : ret;
 }
 
-static int ff_dmirror_copy(struct ff_dmirror *dmirror,
-			   struct ff_dmirror_cmd *cmd, bool write)
-{
-	struct ff_copy copy = {
-		.start = cmd->addr,
-		.size = cmd->npages << PAGE_SHIFT,
-		.buffer = u64_to_user_ptr(cmd->ptr),
-		.write = write,
-	};
-
-	ACQUIRE(mutex_kill, lock)(&dmirror->lock);
-	return ACQUIRE_ERR(mutex_kill, &lock) ?:
-	       ff_copy_run(dmirror, &copy, cmd);
-}
-
 /* FF_DMIRROR_READ */
 int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 {
@@ -235,11 +210,4 @@ int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 {
 	return ff_dmirror_copy(dmirror, cmd, true);
-}
-
-/* The file is closed; the queue goes with the context. */
-void ff_dmirror_copy_fini(struct ff_dmirror *dmirror)
-{
-	if (dmirror->queue)
-		ff_copy_queue_forget(dmirror);
 }
