@@ -193,7 +193,10 @@ int ff_ctx_bind(struct ff_ctx *ctx)
 	return ret;
 }
 
-/* The file is closed: no ioctl is under way. Waits for no process. */
+/*
+ * The file is closed: no ioctl is under way and no doorbell is mapped. Waits for no
+ * process.
+ */
 void ff_ctx_close(struct ff_ctx *ctx)
 {
 	if (!ctx->bound) {
@@ -209,7 +212,10 @@ void ff_ctx_close(struct ff_ctx *ctx)
 	ff_ctx_put(ctx);
 }
 
-/* @ff has stopped: no ioctl is under way and no fault is read. */
+/*
+ * The driver is unbound: takes all contexts from the device, which has stopped. No ioctl
+ * is under way and no fault is read.
+ */
 void ff_ctx_detach_all(struct ff_device *ff)
 {
 	struct ff_ctx *ctx;

@@ -30,7 +30,7 @@
  *
  *	ctx->state			mutex: how far a context is, see file/ctx.h
  *	dmirror->lock			mutex: a selftest file, see testing/dmirror.h
- *	ctx->pins.lock			mutex: registered buffers, see file/pin.h
+ *	ctx->pins.lock			mutex: registered buffers, see file/ctx.h
  *	mirror->adding			mutex: notifiers, see mirror/interval.c
  *	mmap_lock (or that of a VMA)
  *	  service->lock			mutex: queues, see service/service.h
