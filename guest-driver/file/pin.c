@@ -212,12 +212,6 @@ static int ff_pin_place(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 
 /* --- Beginning and end ---------------------------------------------------- */
 
-static void ff_pin_free(struct ff_ctx *ctx, struct ff_pin *pin)
-{
-	atomic64_sub(pin->pages, &ctx->mirror.mm->pinned_vm);
-	kfree(pin);
-}
-
 /* Maps for DMA and enters; undoes what it did if that fails. */
 static int ff_pin_map(struct ff_ctx *ctx, struct ff_pin *pin, u64 *device)
 {
@@ -264,14 +258,14 @@ static void ff_pin_end(struct ff_ctx *ctx, struct ff_pin *pin)
 	dma_unmap_sgtable(ctx->ff->dev, &pin->frames.sgt, DMA_BIDIRECTIONAL,
 			  DMA_ATTR_REQUIRE_COHERENT);
 	ff_pin_pages_put(pin);
-	ff_pin_free(ctx, pin);
+	atomic64_sub(pin->pages, &ctx->mirror.mm->pinned_vm);
+	kfree(pin);
 }
 
 /* FF_IOC_REGISTER */
 int ff_ioctl_register(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_register *request = arg;
-	struct ff_pin *pin;
 	u64 end, device;
 	int ret;
 
@@ -284,22 +278,21 @@ int ff_ioctl_register(struct ff_ctx *ctx, void *arg)
 	if (!ff_resident_possible())
 		return -EOPNOTSUPP;
 
-	pin = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
+	struct ff_pin *pin __free(kfree) = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
 	if (!pin)
 		return -ENOMEM;
 	pin->start = ALIGN_DOWN(request->address, PAGE_SIZE);
 	pin->pages = (PAGE_ALIGN(end) - pin->start) >> PAGE_SHIFT;
 	pin->writable = request->flags & FF_REGISTER_WRITE;
 	ret = ff_pin_account(ctx->mirror.mm, pin->pages);
-	if (ret) {
-		kfree(pin);
+	if (ret)
 		return ret;
-	}
 	ret = ff_pin_start(ctx, pin, &device);
 	if (ret) {
-		ff_pin_free(ctx, pin);
+		atomic64_sub(pin->pages, &ctx->mirror.mm->pinned_vm);
 		return ret;
 	}
+	retain_and_null_ptr(pin);
 	request->device_address = device + offset_in_page(request->address);
 	return 0;
 }

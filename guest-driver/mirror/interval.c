@@ -59,11 +59,11 @@ static struct ff_interval *ff_interval_add(struct ff_mirror *mirror,
 					   unsigned long size)
 {
 	unsigned long start = ALIGN_DOWN(address, size);
-	struct ff_interval *interval;
+	struct ff_interval *interval __free(kfree) =
+		kzalloc_obj(*interval, GFP_KERNEL_ACCOUNT);
 	int ret;
 
 	lockdep_assert_held(&mirror->adding);
-	interval = kzalloc_obj(*interval, GFP_KERNEL_ACCOUNT);
 	if (!interval)
 		return ERR_PTR(-ENOMEM);
 	interval->mirror = mirror;
@@ -73,19 +73,15 @@ static struct ff_interval *ff_interval_add(struct ff_mirror *mirror,
 	ret = mmu_interval_notifier_insert(&interval->notifier, mirror->mm,
 					   start, size, ff_interval_ops);
 	if (ret)
-		goto free;
+		return ERR_PTR(ret);
 	ret = mtree_insert_range(&mirror->intervals, start, start + size - 1,
 				 interval, GFP_KERNEL_ACCOUNT);
-	if (ret)
-		goto remove;
+	if (ret) {
+		mmu_interval_notifier_remove(&interval->notifier);
+		return ERR_PTR(ret);
+	}
 	ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, 1);
-	return interval;
-
-remove:
-	mmu_interval_notifier_remove(&interval->notifier);
-free:
-	kfree(interval);
-	return ERR_PTR(ret);
+	return_ptr(interval);
 }
 
 /* Is there an interval in the piece of @size that @address is in? */

@@ -52,9 +52,10 @@
  *
  * No lock but mmap_lock is held while hmm_range_fault() runs, and none while a
  * process waits for what a program has submitted. That the device answers a
- * command is waited for under any mutex but mirror->lock, and polled for under
- * that one, for a moment, by an invalidation that may not block. A device that
- * does not answer within a time limit counts as lost.
+ * command is waited for under any mutex but mirror->lock. Under that one, room in
+ * the command queue is waited for, and an invalidation that may not block polls for
+ * the answer, for a moment. A device that does not answer within a time limit counts
+ * as lost.
  */
 
 /* --- Letting go ----------------------------------------------------------- */

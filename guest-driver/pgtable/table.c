@@ -16,29 +16,25 @@ static s64 ff_table_pages(const struct ff_pgtable *pgt)
 
 struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
 {
-	struct ff_table *table;
+	struct ff_table *table __free(kfree) = kzalloc_obj(*table, gfp);
 
-	table = kzalloc_obj(*table, gfp);
 	if (!table)
 		return NULL;
 	table->entries = dma_alloc_coherent(pgt->dev, PAGE_SIZE, &table->dma,
 					    gfp);
 	if (!table->entries)
-		goto free;
+		return NULL;
 	if (pgt->translated) {
 		table->frames = kcalloc(FF_PT_ENTRIES, sizeof(*table->frames),
 					gfp);
-		if (!table->frames)
-			goto free_entries;
+		if (!table->frames) {
+			dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries,
+					  table->dma);
+			return NULL;
+		}
 	}
 	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, ff_table_pages(pgt));
-	return table;
-
-free_entries:
-	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
-free:
-	kfree(table);
-	return NULL;
+	return_ptr(table);
 }
 
 void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)

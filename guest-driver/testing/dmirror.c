@@ -247,28 +247,25 @@ static int ff_dmirror_register(struct ff_dmirror_node *node,
 
 static int ff_dmirror_register_all(struct ff_device *ff)
 {
-	struct ff_dmirror_node *nodes;
 	unsigned int i;
 	int ret;
 
 	if (!ff_resident_possible())
 		return -EOPNOTSUPP;
-	nodes = kzalloc_objs(*nodes, FF_DMIRROR_NODES);
+	struct ff_dmirror_node *nodes __free(kfree) =
+		kzalloc_objs(*nodes, FF_DMIRROR_NODES);
 	if (!nodes)
 		return -ENOMEM;
 	for (i = 0; i < FF_DMIRROR_NODES; i++) {
 		ret = ff_dmirror_register(&nodes[i], ff, i);
-		if (ret)
-			goto deregister;
+		if (ret) {
+			while (i--)
+				misc_deregister(&nodes[i].misc);
+			return ret;
+		}
 	}
-	ff->dmirror = nodes;
+	ff->dmirror = no_free_ptr(nodes);
 	return 0;
-
-deregister:
-	while (i--)
-		misc_deregister(&nodes[i].misc);
-	kfree(nodes);
-	return ret;
 }
 
 /* The first device has the nodes, if they are wanted. It does its work without them as well. */
