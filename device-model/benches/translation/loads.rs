@@ -4,7 +4,7 @@
 use crate::measure::{median, timed};
 use farfault_abi::descriptor::{Descriptor, OP_CHASE};
 use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Driver, Machine, PAGE, with_engines};
+use farfault_reference_driver::{Driver, FakeMachine, PAGE, with_engines};
 
 const BASE: u64 = 1 << 32;
 /// Bytes that the list lies in, and of a node.
@@ -44,7 +44,7 @@ fn place(i: u64) -> u64 {
 pub fn measure(name: &str, leaf: u64, parts: u64, turns: usize) -> Row {
     let mut driver = Driver::start_with(
         DeviceConfig { engines: 1, window: 1 },
-        Machine::new(&[(0, 64 << 20)]),
+        FakeMachine::new(&[(0, 64 << 20)]),
         64 << 20,
         64,
     );

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The driver: sets the device up, feeds its queues, serves its faults.
 
-use crate::machine::{Frames, Machine, PAGE};
-use crate::ring::{Ring, RingMemory};
+use crate::machine::{FakeMachine, Frames, PAGE};
+use crate::ring::RingPlace;
 use crate::space::AddressSpace;
 use farfault_abi::command::{
     CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
@@ -20,7 +20,6 @@ use farfault_device_model::{Device, DeviceConfig, Engine, Step};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use vm_memory::{Bytes, GuestAddress};
 
 /// What to do about a fault group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +40,13 @@ pub struct Queue {
     /// Its process.
     pub pasid: u32,
     /// Its ring, in the process's memory.
-    pub ring: Ring,
+    pub ring: RingPlace,
 }
 
 /// The driver and all it knows.
 pub struct Driver {
     /// The machine.
-    pub machine: Arc<Machine>,
+    pub machine: Arc<FakeMachine>,
     /// The device.
     pub device: Arc<Device>,
     /// Frames that are free.
@@ -55,9 +54,9 @@ pub struct Driver {
     /// Processes by PASID.
     pub spaces: BTreeMap<u32, AddressSpace>,
     /// The command queue.
-    pub commands: Ring,
+    pub commands: RingPlace,
     /// The fault queue.
-    pub faults: Ring,
+    pub faults: RingPlace,
     /// The context table.
     pub contexts: u64,
     /// Where waits are stored.
@@ -70,15 +69,25 @@ const CONTEXTS: u32 = 1 << 16;
 impl Driver {
     /// A device of 64 MiB with a fault queue of 1024 entries, enabled.
     pub fn start(config: DeviceConfig) -> Self {
-        Self::start_with(config, Machine::new(&[(0, 64 << 20)]), 64 << 20, 1024)
+        Self::start_sized(config, 64 << 20, 1024)
+    }
+
+    /// A device of `bytes` with a fault queue of `faults` entries, enabled.
+    pub fn start_sized(config: DeviceConfig, bytes: u64, faults: u32) -> Self {
+        Self::start_with(config, FakeMachine::new(&[(0, bytes as usize)]), bytes, faults)
     }
 
     /// A device in `machine`, whose memory from 0 to `end` the driver uses.
-    pub fn start_with(config: DeviceConfig, machine: Arc<Machine>, end: u64, faults: u32) -> Self {
+    pub fn start_with(
+        config: DeviceConfig,
+        machine: Arc<FakeMachine>,
+        end: u64,
+        faults: u32,
+    ) -> Self {
         let device = Device::new(config, machine.clone()).expect("a valid configuration");
         let mut frames = Frames::new(1 << 20, end);
         let mut ring = |entries: u32, entry_size: usize| {
-            let mut ring = Ring { base: 0, entries, entry_size };
+            let mut ring = RingPlace { base: 0, entries, entry_size };
             ring.base = frames.take(ring.bytes().next_power_of_two().max(PAGE));
             ring
         };
@@ -155,6 +164,29 @@ impl Driver {
         }
     }
 
+    /// Address of the entry for `va` at `level` of a process's table.
+    pub fn entry(&mut self, pasid: u32, va: u64, level: u32) -> u64 {
+        self.spaces[&pasid].entry(&self.machine, &mut self.frames, va, level)
+    }
+
+    /// Moves a 4 KiB page of a process to another frame and poisons the old; the
+    /// device must have been told before.
+    pub fn migrate(&mut self, pasid: u32, va: u64) {
+        let space = self.spaces.get_mut(&pasid).expect("a process");
+        space.migrate(&self.machine, &mut self.frames, va);
+    }
+
+    /// Makes a process's memory at `va` read only or not.
+    pub fn protect(&mut self, pasid: u32, va: u64, writable: bool) {
+        self.spaces.get_mut(&pasid).expect("a process").protect(va, writable);
+    }
+
+    /// Takes a range away from the device, and tells it.
+    pub fn take_away(&mut self, pasid: u32, va: u64, bytes: u64) {
+        self.unmap(pasid, va, bytes);
+        self.invalidate(pasid, va, bytes);
+    }
+
     /// Takes a range away from the device, without telling it.
     pub fn unmap(&mut self, pasid: u32, va: u64, bytes: u64) {
         for page in (va & !(PAGE - 1)..va + bytes).step_by(PAGE as usize) {
@@ -190,8 +222,7 @@ impl Driver {
 
     /// Gives a command to the device.
     pub fn command(&self, command: Command) {
-        let pushed = self.commands.push(&Physical(&self.machine), &command.to_bytes());
-        assert!(pushed, "the command queue is full");
+        self.commands.push(&self.machine, |address| address, &command.to_bytes());
         self.device.doorbell(DOORBELL_COMMAND.into());
     }
 
@@ -224,7 +255,7 @@ impl Driver {
 
     /// Gives a process a queue with a ring at `va`, in fresh memory.
     pub fn create_queue(&mut self, number: u16, pasid: u32, va: u64, entries: u32) -> Queue {
-        let ring = Ring { base: va, entries, entry_size: Descriptor::SIZE };
+        let ring = RingPlace { base: va, entries, entry_size: Descriptor::SIZE };
         self.allocate(pasid, va, ring.bytes(), PAGE);
         let queue = Queue { number, pasid, ring };
         self.bind(&queue);
@@ -244,6 +275,12 @@ impl Driver {
         });
     }
 
+    /// Binds a queue anew, with its ring as it was at first.
+    pub fn rebind(&self, queue: &Queue) {
+        self.write(queue.pasid, queue.ring.base, &[0; 128]);
+        self.bind(queue);
+    }
+
     /// Unbinds a queue.
     pub fn unbind(&self, number: u16) {
         let opcode = CMD_QUEUE_DISABLE as u8;
@@ -252,17 +289,16 @@ impl Driver {
 
     /// Puts a descriptor into a queue and rings.
     pub fn submit(&self, queue: &Queue, descriptor: Descriptor) {
-        let memory = Virtual(self.space(queue.pasid), &self.machine);
-        assert!(queue.ring.push(&memory, &descriptor.to_bytes()), "the queue is full");
+        let physical = |va| self.space(queue.pasid).physical(va);
+        queue.ring.push(&self.machine, physical, &descriptor.to_bytes());
         self.device.doorbell(queue.number.into());
     }
 
     /// Takes the next fault record, if there is one.
     pub fn next_fault(&self) -> Option<Fault> {
-        let entry = self.faults.pop(&Physical(&self.machine))?;
+        let bytes = self.faults.pop(&self.machine)?;
         // Our head before their tail: see the device's fault queue.
         fence(Ordering::SeqCst);
-        let bytes = entry.try_into().expect("an entry's bytes");
         Some(Fault::from_bytes(&bytes))
     }
 
@@ -348,49 +384,5 @@ pub fn settle(
         if !busy {
             return;
         }
-    }
-}
-
-/// A ring in guest physical memory.
-struct Physical<'a>(&'a Machine);
-
-impl RingMemory for Physical<'_> {
-    fn load(&self, address: u64) -> u32 {
-        let word = self.0.memory().load(GuestAddress(address), Ordering::Acquire);
-        word.expect("a ring in memory")
-    }
-
-    fn store(&self, address: u64, value: u32) {
-        let stored = self.0.memory().store(value, GuestAddress(address), Ordering::Release);
-        stored.expect("a ring in memory");
-    }
-
-    fn read(&self, address: u64, bytes: &mut [u8]) {
-        self.0.read(address, bytes);
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) {
-        self.0.write(address, bytes);
-    }
-}
-
-/// A ring in a process's memory.
-struct Virtual<'a>(&'a AddressSpace, &'a Machine);
-
-impl RingMemory for Virtual<'_> {
-    fn load(&self, address: u64) -> u32 {
-        Physical(self.1).load(self.0.physical(address))
-    }
-
-    fn store(&self, address: u64, value: u32) {
-        Physical(self.1).store(self.0.physical(address), value);
-    }
-
-    fn read(&self, address: u64, bytes: &mut [u8]) {
-        self.0.read(self.1, address, bytes);
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) {
-        self.0.write(self.1, address, bytes);
     }
 }

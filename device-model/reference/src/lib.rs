@@ -14,7 +14,7 @@ mod space;
 
 pub use driver::{Answer, Driver, Queue, serve, settle, with_engines};
 pub use iommu::Pages;
-pub use machine::{Frames, Machine, PAGE};
+pub use machine::{FakeMachine, Frames, PAGE};
 pub use oracle::Oracle;
-pub use ring::{Ring, RingMemory};
+pub use ring::RingPlace;
 pub use space::{AddressSpace, HUGE, LARGE};

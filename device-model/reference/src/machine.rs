@@ -11,7 +11,7 @@ pub use crate::iommu::PAGE;
 use crate::iommu::Pages;
 
 /// The machine.
-pub struct Machine {
+pub struct FakeMachine {
     memory: Arc<GuestMemoryMmap>,
     iommu: Option<Arc<Pages>>,
     signals: [AtomicU64; VECTORS as usize],
@@ -19,7 +19,7 @@ pub struct Machine {
     on_refusal: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-impl Machine {
+impl FakeMachine {
     /// A machine with memory in these ranges of (address, bytes).
     pub fn new(ranges: &[(u64, usize)]) -> Arc<Self> {
         Self::behind(None, ranges)
@@ -43,7 +43,7 @@ impl Machine {
         physical + self.iommu.as_ref().map_or(0, |iommu| iommu.shift())
     }
 
-    /// The physical address behind a DMA address that [`Machine::dma`] gave.
+    /// The physical address behind a DMA address that [`FakeMachine::dma`] gave.
     pub fn physical(&self, dma: u64) -> u64 {
         dma - self.dma(0)
     }
@@ -75,6 +75,18 @@ impl Machine {
             .expect("address in memory");
     }
 
+    /// Reads a u32, before what is read later.
+    pub fn load32(&self, address: u64) -> u32 {
+        self.memory.load(GuestAddress(address), Ordering::Acquire).expect("address in memory")
+    }
+
+    /// Writes a u32, after what was written before.
+    pub fn store32(&self, address: u64, value: u32) {
+        self.memory
+            .store(value, GuestAddress(address), Ordering::Release)
+            .expect("address in memory");
+    }
+
     /// Reads bytes.
     pub fn read(&self, address: u64, bytes: &mut [u8]) {
         self.memory.read_slice(bytes, GuestAddress(address)).expect("range in memory");
@@ -86,7 +98,7 @@ impl Machine {
     }
 }
 
-impl Platform for Machine {
+impl Platform for FakeMachine {
     fn memory(&self) -> Arc<GuestMemoryMmap> {
         self.memory.clone()
     }
@@ -132,7 +144,7 @@ impl Frames {
     }
 
     /// A table or page, zeroed.
-    pub fn take_zeroed(&mut self, machine: &Machine) -> u64 {
+    pub fn take_zeroed(&mut self, machine: &FakeMachine) -> u64 {
         let frame = self.take(PAGE);
         machine.write(frame, &[0; PAGE as usize]);
         frame

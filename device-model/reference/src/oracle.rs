@@ -2,7 +2,7 @@
 //! What a command should do, byte by byte, written without a thought for speed
 //! or for the device's insides: tests compare the two.
 
-use crate::machine::{Machine, PAGE};
+use crate::machine::{FakeMachine, PAGE};
 use crate::space::AddressSpace;
 use farfault_abi::descriptor::*;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ type Stop = (u32, u64);
 
 impl Oracle {
     /// Copies all 4 KiB pages of a process.
-    pub fn new(machine: &Machine, space: &AddressSpace) -> Self {
+    pub fn new(machine: &FakeMachine, space: &AddressSpace) -> Self {
         let page = |va: u64| {
             let mut bytes = vec![0; PAGE as usize];
             space.read(machine, va, &mut bytes);

@@ -1,24 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The driver's and the programs' side of rings.
 
+use crate::machine::FakeMachine;
 use farfault_abi::ring::{RING_ENTRIES_OFFSET, RingHeader};
 use std::mem::offset_of;
 
-/// How a ring's memory is reached.
-pub trait RingMemory {
-    /// Reads a u32, before what is read later.
-    fn load(&self, address: u64) -> u32;
-    /// Writes a u32, after what was written before.
-    fn store(&self, address: u64, value: u32);
-    /// Reads bytes.
-    fn read(&self, address: u64, bytes: &mut [u8]);
-    /// Writes bytes.
-    fn write(&self, address: u64, bytes: &[u8]);
-}
-
 /// Where a ring is; heads and tails are always read from its header.
 #[derive(Clone, Copy, Debug)]
-pub struct Ring {
+pub struct RingPlace {
     /// Address of the header.
     pub base: u64,
     /// Entries.
@@ -27,7 +16,7 @@ pub struct Ring {
     pub entry_size: usize,
 }
 
-impl Ring {
+impl RingPlace {
     /// Bytes of header and entries.
     pub fn bytes(&self) -> u64 {
         u64::from(RING_ENTRIES_OFFSET) + u64::from(self.entries) * self.entry_size as u64
@@ -59,26 +48,24 @@ impl Ring {
         self.base + u64::from(RING_ENTRIES_OFFSET) + slot * self.entry_size as u64
     }
 
-    /// Adds an entry; false if there is no room.
-    pub fn push(&self, memory: &impl RingMemory, entry: &[u8]) -> bool {
-        let (head, tail) = (memory.load(self.head()), memory.load(self.tail()));
-        if tail.wrapping_sub(head) >= self.entries {
-            return false;
-        }
-        memory.write(self.entry(tail), entry);
-        memory.store(self.tail(), tail.wrapping_add(1));
-        true
+    /// Adds an entry, for which there must be room; `physical` says where the ring's addresses lead.
+    pub fn push(&self, machine: &FakeMachine, physical: impl Fn(u64) -> u64, entry: &[u8]) {
+        let tail_word = physical(self.tail());
+        let (head, tail) = (machine.load32(physical(self.head())), machine.load32(tail_word));
+        assert!(tail.wrapping_sub(head) < self.entries, "the ring is full");
+        machine.write(physical(self.entry(tail)), entry);
+        machine.store32(tail_word, tail.wrapping_add(1));
     }
 
-    /// Takes the next entry, if there is one.
-    pub fn pop(&self, memory: &impl RingMemory) -> Option<Vec<u8>> {
-        let (head, tail) = (memory.load(self.head()), memory.load(self.tail()));
+    /// Takes the next entry of a ring in physical memory, if there is one.
+    pub fn pop<const N: usize>(&self, machine: &FakeMachine) -> Option<[u8; N]> {
+        let (head, tail) = (machine.load32(self.head()), machine.load32(self.tail()));
         if tail == head {
             return None;
         }
-        let mut entry = vec![0; self.entry_size];
-        memory.read(self.entry(head), &mut entry);
-        memory.store(self.head(), head.wrapping_add(1));
+        let mut entry = [0; N];
+        machine.read(self.entry(head), &mut entry);
+        machine.store32(self.head(), head.wrapping_add(1));
         Some(entry)
     }
 }

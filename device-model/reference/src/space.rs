@@ -2,9 +2,10 @@
 //! A process's memory: its own view of it, and the page table that the device
 //! sees, which holds as much of it as faults or the test have put there.
 
-use crate::machine::{Frames, Machine, PAGE};
+use crate::machine::{FakeMachine, Frames, PAGE};
 use farfault_abi::pte::{PTE_ADDRESS, PTE_LEAF, PTE_READ, PTE_VALID, PTE_WRITE};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Bytes of a large leaf.
 pub const LARGE: u64 = 2 << 20;
@@ -30,14 +31,14 @@ pub struct AddressSpace {
 
 impl AddressSpace {
     /// A process without memory.
-    pub fn new(machine: &Machine, frames: &mut Frames, pasid: u32) -> Self {
+    pub fn new(machine: &FakeMachine, frames: &mut Frames, pasid: u32) -> Self {
         Self { pasid, root: frames.take_zeroed(machine), backing: BTreeMap::new() }
     }
 
     /// Gives the process zeroed memory that the device does not know of yet, in leaves of `size`.
     pub fn allocate(
         &mut self,
-        machine: &Machine,
+        machine: &FakeMachine,
         frames: &mut Frames,
         va: u64,
         bytes: u64,
@@ -62,7 +63,7 @@ impl AddressSpace {
 
     /// Moves a 4 KiB page to another frame and poisons the old; the device
     /// must have been told before.
-    pub fn migrate(&mut self, machine: &Machine, frames: &mut Frames, va: u64) {
+    pub fn migrate(&mut self, machine: &FakeMachine, frames: &mut Frames, va: u64) {
         let (at, backing) = self.find(va).expect("memory at the address");
         assert_eq!(backing.size, PAGE);
         let mut page = [0; PAGE as usize];
@@ -96,54 +97,51 @@ impl AddressSpace {
         backing.frame + (va - at)
     }
 
+    /// The parts of `length` bytes at `va` that are each in one page: where they are in
+    /// memory, and among the bytes.
+    fn parts(&self, va: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize>)> {
+        let end = va + length as u64;
+        (va & !(PAGE - 1)..end).step_by(PAGE as usize).map(move |page| {
+            let (from, to) = (page.max(va), (page + PAGE).min(end));
+            (self.physical(from), (from - va) as usize..(to - va) as usize)
+        })
+    }
+
     /// Writes as the process would.
-    pub fn write(&self, machine: &Machine, va: u64, bytes: &[u8]) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = va + done as u64;
-            let length = (PAGE - at % PAGE).min((bytes.len() - done) as u64) as usize;
-            machine.write(self.physical(at), &bytes[done..done + length]);
-            done += length;
-        }
+    pub fn write(&self, machine: &FakeMachine, va: u64, bytes: &[u8]) {
+        self.parts(va, bytes.len()).for_each(|(at, part)| machine.write(at, &bytes[part]));
     }
 
     /// Reads as the process would.
-    pub fn read(&self, machine: &Machine, va: u64, bytes: &mut [u8]) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = va + done as u64;
-            let length = (PAGE - at % PAGE).min((bytes.len() - done) as u64) as usize;
-            machine.read(self.physical(at), &mut bytes[done..done + length]);
-            done += length;
-        }
+    pub fn read(&self, machine: &FakeMachine, va: u64, bytes: &mut [u8]) {
+        self.parts(va, bytes.len()).for_each(|(at, part)| machine.read(at, &mut bytes[part]));
     }
 
     /// Puts the leaf that holds `va` into the device's table.
-    pub fn map(&self, machine: &Machine, frames: &mut Frames, va: u64, write: bool) {
-        let (at, backing) = self.find(va).expect("memory at the address");
-        let level = match backing.size {
-            PAGE => 0,
-            LARGE => 1,
-            _ => 2,
-        };
+    pub fn map(&self, machine: &FakeMachine, frames: &mut Frames, va: u64, write: bool) {
         let write = if write { PTE_WRITE } else { 0 };
-        let pte = PTE_VALID | PTE_LEAF | PTE_READ | write | machine.dma(backing.frame);
-        machine.store(self.entry(machine, frames, at, level), pte);
+        let leaf = |frame| PTE_VALID | PTE_LEAF | PTE_READ | write | machine.dma(frame);
+        self.set(machine, frames, va, leaf);
     }
 
     /// Takes the leaf that holds `va` out of the device's table; the device is yet to be told.
-    pub fn unmap(&self, machine: &Machine, frames: &mut Frames, va: u64) {
-        let (at, backing) = self.find(va).expect("memory at the address");
-        let level = match backing.size {
+    pub fn unmap(&self, machine: &FakeMachine, frames: &mut Frames, va: u64) {
+        self.set(machine, frames, va, |_| 0);
+    }
+
+    /// Sets the entry for the leaf that holds `va` to what `pte` makes of its frame.
+    fn set(&self, machine: &FakeMachine, frames: &mut Frames, va: u64, pte: impl Fn(u64) -> u64) {
+        let (at, Backing { frame, size, .. }) = self.find(va).expect("memory at the address");
+        let level = match size {
             PAGE => 0,
             LARGE => 1,
             _ => 2,
         };
-        machine.store(self.entry(machine, frames, at, level), 0);
+        machine.store(self.entry(machine, frames, at, level), pte(frame));
     }
 
     /// Address of the entry for `va` at `level`, with the tables above it.
-    pub fn entry(&self, machine: &Machine, frames: &mut Frames, va: u64, level: u32) -> u64 {
+    pub fn entry(&self, machine: &FakeMachine, frames: &mut Frames, va: u64, level: u32) -> u64 {
         let mut table = self.root;
         for above in (level + 1..4).rev() {
             let at = slot(table, va, above);

@@ -2,11 +2,11 @@
 //! Every command against the oracle: on memory that the device has never seen,
 //! in leaves of every size, at every alignment, and with a fault on every page.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust, window};
 use farfault_abi::descriptor::*;
-use farfault_device_model::{DeviceConfig, Step};
+use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::{
-    Answer, Driver, HUGE, LARGE, Machine, Oracle, PAGE, settle, with_engines,
+    Answer, Driver, FakeMachine, HUGE, LARGE, Oracle, PAGE, settle, with_engines,
 };
 
 const STREAMING: [u32; 6] = [OP_COPY, OP_FILL, OP_COMPARE, OP_WORD_COUNT, OP_HISTOGRAM, OP_SAXPY];
@@ -27,7 +27,7 @@ fn each_command_on_fresh_memory() {
 #[test]
 fn a_window_of_one_faults_on_each_page_in_turn() {
     for opcode in STREAMING {
-        let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
+        let mut world = World::new(window(1));
         let before = world.driver.device.counters();
         world.check(command(opcode, longest(opcode)));
         let after = world.driver.device.counters();
@@ -48,7 +48,7 @@ fn a_window_of_one_faults_on_each_page_in_turn() {
 #[test]
 fn restarts_exactly_at_every_page() {
     for opcode in STREAMING {
-        let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
+        let mut world = World::new(window(1));
         if opcode == OP_COMPARE {
             let same = world.driver.read(1, SOURCE, PAGES * PAGE);
             world.driver.write(1, DESTINATION, &same);
@@ -61,10 +61,8 @@ fn restarts_exactly_at_every_page() {
         let device = world.driver.device.clone();
         with_engines(&device, 1, |engines| {
             settle(&mut world.driver, engines, &mut |driver, fault| {
-                // Everything the command used so far goes away at each fault.
                 for base in [SOURCE, DESTINATION] {
-                    driver.unmap(1, base, PAGES * PAGE);
-                    driver.invalidate(1, base, PAGES * PAGE);
+                    driver.take_away(1, base, PAGES * PAGE);
                 }
                 // Both operands of a piece must be there at once.
                 if fault.address >= SOURCE {
@@ -80,10 +78,8 @@ fn restarts_exactly_at_every_page() {
         assert_eq!(world.driver.completion(1, RECORD), expected, "{opcode}");
         for base in [SOURCE, DESTINATION] {
             let memory = world.driver.read(1, base, PAGES * PAGE);
-            assert!(
-                (base..).zip(memory).all(|(at, byte)| oracle.byte(at) == Some(byte)),
-                "{opcode}"
-            );
+            let right = |(at, byte)| oracle.byte(at) == Some(byte);
+            assert!((base..).zip(memory).all(right), "{opcode}");
         }
         assert!(device.counters().fault_groups >= PAGES, "{opcode}");
     }
@@ -239,7 +235,7 @@ fn bad_descriptors_end_with_a_status_and_the_queue_lives() {
 fn memory_that_is_not_there_or_read_only() {
     for opcode in STREAMING {
         let mut world = World::new(DeviceConfig::default());
-        world.driver.spaces.get_mut(&1).expect("space").protect(DESTINATION + 3 * PAGE, false);
+        world.driver.protect(1, DESTINATION + 3 * PAGE, false);
         world.check(command(opcode, longest(opcode)));
         let mut past = command(opcode, longest(opcode));
         past.source += 5 * PAGE;
@@ -259,7 +255,7 @@ fn memory_that_is_not_there_or_read_only() {
 fn leaves_of_every_size() {
     // Some of it in two regions that touch, so that a large leaf lies across them.
     let seam = (3 << 30) + (1 << 20);
-    let machine = Machine::new(&[(0, seam), (seam as u64, (1 << 30) - (1 << 20))]);
+    let machine = FakeMachine::new(&[(0, seam), (seam as u64, (1 << 30) - (1 << 20))]);
     let mut driver = Driver::start_with(DeviceConfig::default(), machine, 4 << 30, 64);
     driver.create_space(1);
     let queue = driver.create_queue(0, 1, 0x10000, 16);
@@ -279,19 +275,9 @@ fn leaves_of_every_size() {
     ];
     for (fence, (source, destination)) in (1..).zip(hops) {
         let length = data.len() as u64;
-        let opcode = OP_COPY as u8;
-        driver.submit(
-            &queue,
-            Descriptor {
-                opcode,
-                source,
-                destination,
-                length,
-                completion: 0x20000,
-                fence,
-                ..Descriptor::default()
-            },
-        );
+        let copy =
+            Descriptor { source, destination, completion: 0x20000, ..command(OP_COPY, length) };
+        driver.submit(&queue, Descriptor { fence, ..copy });
         driver.settle();
         let record = driver.completion(1, 0x20000);
         assert_eq!((record.fence, record.status), (fence, STATUS_OK));
@@ -305,32 +291,17 @@ fn leaves_of_every_size() {
 
 #[test]
 fn look_ahead_asks_in_the_order_of_need() {
-    let mut world = World::new(DeviceConfig { window: 8, ..DeviceConfig::default() });
+    let mut world = World::new(window(8));
     world.driver.map(1, world.queue.ring.base, PAGE, true);
     let mut copy = command(OP_COPY, 20 * PAGE);
     copy.source += PAGE - 16; // its second page is needed after 16 bytes
     world.driver.map(1, DESTINATION + PAGE, PAGE, true); // there already
     world.driver.submit(&world.queue, copy);
-    let device = world.driver.device.clone();
-    let asked = with_engines(&device, 1, |engines| {
-        while engines[0].step() == Step::Worked {}
-        world.driver.take_faults()
-    });
+    let asked = world.faults();
     let pages: Vec<u64> = asked.iter().map(|f| f.address).collect();
-    let (s, d) = (SOURCE, DESTINATION);
-    assert_eq!(
-        pages,
-        [
-            s + PAGE - 16,
-            d,
-            s + PAGE,
-            s + 2 * PAGE,
-            d + 2 * PAGE,
-            s + 3 * PAGE,
-            d + 3 * PAGE,
-            s + 4 * PAGE
-        ]
-    );
+    let [s1, s2, s3, s4] = [1, 2, 3, 4].map(|page| SOURCE + page * PAGE);
+    let [d0, d2, d3] = [0, 2, 3].map(|page| DESTINATION + page * PAGE);
+    assert_eq!(pages, [s1 - 16, d0, s1, s2, d2, s3, d3, s4]);
     let flags: Vec<u8> = asked.iter().map(|f| f.flags).collect();
     assert_eq!(flags, [0, 2, 2, 2, 2, 2, 2, 3]);
     // The source lies across 21 pages and the destination fills 20.
@@ -344,16 +315,12 @@ fn look_ahead_asks_in_the_order_of_need() {
 fn what_cannot_tell_how_far_it_goes_says_nothing() {
     let mut world = World::new(DeviceConfig::default());
     world.driver.map(1, world.queue.ring.base, PAGE, true);
-    let device = world.driver.device.clone();
     for command in [
         Descriptor { operand2: 8, ..command(OP_CHASE, 100) },
         Descriptor { operand: 1, ..command(OP_FETCH_ADD, 0) },
     ] {
         world.driver.submit(&world.queue, command);
-        let asked = with_engines(&device, 1, |engines| {
-            while engines[0].step() == Step::Worked {}
-            world.driver.take_faults()
-        });
+        let asked = world.faults();
         assert_eq!(asked.iter().map(|f| f.extent).collect::<Vec<_>>(), [0]);
         world.driver.respond(asked[0].queue, asked[0].group, true);
         world.driver.settle();
@@ -363,8 +330,7 @@ fn what_cannot_tell_how_far_it_goes_says_nothing() {
 /// What the main promise of batching comes to, counted.
 #[test]
 fn fresh_memory_is_asked_for_in_full_batches() {
-    let machine = Machine::new(&[(0, 160 << 20)]);
-    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 160 << 20, 1024);
+    let mut driver = Driver::start_sized(DeviceConfig::default(), 160 << 20, 1024);
     driver.create_space(1);
     let queue = driver.create_queue(0, 1, 0x10000, 16);
     driver.map(1, 0x10000, PAGE, true);

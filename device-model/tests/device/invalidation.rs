@@ -3,23 +3,25 @@
 //! Engine, driver and command processor take their steps in a written order.
 
 use crate::world::{
-    DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate,
+    DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate, window,
 };
 use farfault_abi::descriptor::*;
 use farfault_abi::pte::PTE_VALID;
-use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Frames, LARGE, PAGE, serve, settle, with_engines};
+use farfault_device_model::{DeviceConfig, Engine, Step};
+use farfault_reference_driver::{LARGE, PAGE, Queue, serve, settle, with_engines};
 
 fn world() -> World {
-    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
-    world.map_all();
-    world
+    World::mapped(window(1))
 }
 
 /// Runs a read of SOURCE on this engine; the walks it cost.
-fn walks(world: &mut World, engine: &mut farfault_device_model::Engine<'_>) -> u64 {
+fn walks(world: &mut World, engine: &mut Engine<'_>) -> u64 {
+    walks_of(world, engine, command(OP_WORD_COUNT, 64))
+}
+
+fn walks_of(world: &mut World, engine: &mut Engine<'_>, command: Descriptor) -> u64 {
     let before = world.counters().walks;
-    world.submit(command(OP_WORD_COUNT, 64));
+    world.submit(command);
     exhaust(engine);
     world.counters().walks - before
 }
@@ -72,12 +74,7 @@ fn words_of_a_large_leaf_are_remembered_until_it_is_invalidated() {
     let mut world = world();
     create_list(&mut world, 1);
     world.with_engine(|world, engine| {
-        let mut walks = |world: &mut World| {
-            let before = world.counters().walks;
-            world.submit(chase());
-            exhaust(engine);
-            world.counters().walks - before
-        };
+        let mut walks = |world: &mut World| walks_of(world, engine, chase());
         assert!(walks(world) > 0);
         for (pasid, address, bytes, dropped) in [
             (1, LEAF + LARGE, LARGE, false),
@@ -121,13 +118,7 @@ fn a_page_of_a_large_leaf_is_taken_alone() {
 
         let machine = world.driver.machine.clone();
         let table = world.driver.frames.take_zeroed(&machine);
-        let entry = {
-            let driver = &mut world.driver;
-            let mut frames = std::mem::replace(&mut driver.frames, Frames::new(0, 0));
-            let entry = driver.space(1).entry(&machine, &mut frames, LEAF, 1);
-            driver.frames = frames;
-            entry
-        };
+        let entry = world.driver.entry(1, LEAF, 1);
         let leaf = machine.load(entry);
         for page in (0..512).filter(|page| LEAF + page * PAGE != LIST[1]) {
             machine.store(table + page * 8, leaf + page * PAGE);
@@ -144,16 +135,22 @@ fn a_page_of_a_large_leaf_is_taken_alone() {
     });
 }
 
-/// Rule 2 for words: the same addresses, the same place in the TLB, another process.
-#[test]
-fn processes_load_only_their_own_words() {
-    let mut world = world();
-    let pasids = [1, 1 + 64, 1 + 8192];
+/// Makes the other processes; a queue for each.
+fn queues(world: &mut World, pasids: &[u32]) -> Vec<Queue> {
     let mut queues = vec![world.queue];
     for (number, pasid) in (1..).zip(&pasids[1..]) {
         populate(&mut world.driver, *pasid);
         queues.push(world.driver.create_queue(number, *pasid, RINGS, 16));
     }
+    queues
+}
+
+/// Rule 2 for words: the same addresses, the same place in the TLB, another process.
+#[test]
+fn processes_load_only_their_own_words() {
+    let mut world = world();
+    let pasids = [1, 1 + 64, 1 + 8192];
+    let queues = queues(&mut world, &pasids);
     for pasid in pasids {
         create_list(&mut world, pasid);
     }
@@ -190,6 +187,10 @@ fn an_engine_that_is_far_behind_drops_everything() {
     }
 }
 
+fn frames_of(world: &World) -> Vec<u64> {
+    (0..PAGES).map(|i| world.driver.space(1).physical(DESTINATION + i * PAGE)).collect()
+}
+
 /// The frame is reused as soon as the invalidation is acknowledged, at each
 /// possible point of a running copy; not one byte of the new owner's changes.
 #[test]
@@ -204,26 +205,14 @@ fn a_frame_is_free_once_the_invalidation_is_acknowledged() {
             for _ in 0..steps {
                 engine.step();
             }
-            world.driver.unmap(1, DESTINATION, PAGES * PAGE);
-            world.driver.invalidate(1, DESTINATION, PAGES * PAGE);
+            world.driver.take_away(1, DESTINATION, PAGES * PAGE);
             let fence = world.driver.wait();
             commands(world);
             assert!(world.driver.reached(fence));
-            let frames: Vec<u64> = (0..PAGES)
-                .map(|i| world.driver.space(1).physical(DESTINATION + i * PAGE))
-                .collect();
-            for i in 0..PAGES {
-                let driver = &mut world.driver;
-                let space = driver.spaces.get_mut(&1).expect("space");
-                space.migrate(&driver.machine, &mut driver.frames, DESTINATION + i * PAGE);
-            }
-            let owned: Vec<u64> = frames
-                .into_iter()
-                .filter(|frame| {
-                    (0..PAGES)
-                        .all(|i| world.driver.space(1).physical(DESTINATION + i * PAGE) != *frame)
-                })
-                .collect();
+            let frames = frames_of(world);
+            (0..PAGES).for_each(|i| world.driver.migrate(1, DESTINATION + i * PAGE));
+            let now = frames_of(world);
+            let owned: Vec<u64> = frames.into_iter().filter(|frame| !now.contains(frame)).collect();
             owned.iter().for_each(|frame| world.driver.machine.write(*frame, &[0xdd; 4096]));
             settle(&mut world.driver, std::slice::from_mut(engine), &mut serve);
             for frame in owned {
@@ -232,10 +221,7 @@ fn a_frame_is_free_once_the_invalidation_is_acknowledged() {
                 assert!(page.iter().all(|byte| *byte == 0xdd), "a page given away was written");
             }
         });
-        assert!(
-            world.driver.read(1, DESTINATION, PAGES * PAGE)
-                == world.driver.read(1, SOURCE, PAGES * PAGE)
-        );
+        assert!(world.is_copied(PAGES * PAGE));
     }
 }
 
@@ -259,13 +245,8 @@ fn write_permission_taken_away_holds_from_the_acknowledgement_on() {
         world.map_all();
         world.driver.map(1, DESTINATION, PAGE, false);
         commands(world);
-        let read = Descriptor {
-            source: DESTINATION,
-            completion: RECORD + 64,
-            fence: 1,
-            ..command(OP_WORD_COUNT, PAGE)
-        };
-        world.driver.submit(&queue, read);
+        let read = Descriptor { source: DESTINATION, fence: 1, ..command(OP_WORD_COUNT, PAGE) };
+        world.driver.submit(&queue, Descriptor { completion: RECORD + 64, ..read });
         exhaust(engine);
         assert_eq!(world.driver.completion(1, RECORD + 64).fence, 1);
         assert!(world.counters().walks > walks);
@@ -279,7 +260,7 @@ fn a_table_that_is_replaced_is_not_remembered() {
         walks(world, engine);
         // The same addresses through another last-level table, the old one in other use.
         let driver = &mut world.driver;
-        let above = driver.spaces[&1].entry(&driver.machine, &mut driver.frames, SOURCE, 1);
+        let above = driver.entry(1, SOURCE, 1);
         let old = driver.machine.load(above);
         driver.machine.store(above, 0);
         driver.invalidate(1, SOURCE & !(LARGE - 1), LARGE);
@@ -300,8 +281,9 @@ fn a_context_that_is_replaced_counts_after_the_invalidation() {
             world.driver.allocate(2, va, PAGE, PAGE);
         }
     }
-    let ring = world.driver.read(1, RINGS, PAGE);
-    world.driver.write(2, RINGS, &ring);
+    let copy_ring =
+        |world: &World| world.driver.write(2, RINGS, &world.driver.read(1, RINGS, PAGE));
+    copy_ring(&world);
     for va in world.driver.space(2).pages().collect::<Vec<_>>() {
         world.driver.map(2, va, PAGE, true);
     }
@@ -311,11 +293,9 @@ fn a_context_that_is_replaced_counts_after_the_invalidation() {
         world.driver.set_context(1, world.driver.space(2).root | 1);
         world.driver.invalidate(1, 0, 0);
         commands(world);
-        let ring = world.driver.read(1, RINGS, PAGE);
-        world.driver.write(2, RINGS, &ring);
+        copy_ring(world);
         world.submit(command(OP_FILL, 8));
-        let ring = world.driver.read(1, RINGS, PAGE);
-        world.driver.write(2, RINGS, &ring);
+        copy_ring(world);
         exhaust(engine);
         assert_eq!(world.driver.read64(2, DESTINATION), 0x0807_0605_0403_0201);
         assert_ne!(world.driver.read64(1, DESTINATION), 0x0807_0605_0403_0201);
@@ -329,23 +309,19 @@ fn processes_reach_only_their_own_memory() {
     let mut world = world();
     // They share a space, a place in the cache of tables, a place in the TLB.
     let pasids = [1, 1 + 64, 1 + 512, 1 + 8192];
-    let mut queues = vec![world.queue];
-    for (number, pasid) in (1..).zip(&pasids[1..]) {
-        populate(&mut world.driver, *pasid);
-        queues.push(world.driver.create_queue(number, *pasid, RINGS, 16));
-    }
+    let queues = queues(&mut world, &pasids);
+    let data = |pasid: u32| vec![pasid as u8 ^ (pasid >> 8) as u8; 4 * PAGE as usize];
     for pasid in pasids {
-        world.driver.write(pasid, SOURCE, &[pasid as u8 ^ (pasid >> 8) as u8; PAGE as usize * 4]);
+        world.driver.write(pasid, SOURCE, &data(pasid));
     }
     let device = world.driver.device.clone();
     with_engines(&device, 2, |engines| {
         for round in 0..6 {
             for queue in &queues {
                 world.driver.submit(queue, command(OP_COPY, 4 * PAGE));
-                world.driver.submit(
-                    queue,
-                    Descriptor { destination: DESTINATION + 5 * PAGE, ..command(OP_FETCH_ADD, 0) },
-                );
+                let destination = DESTINATION + 5 * PAGE;
+                let add = Descriptor { destination, ..command(OP_FETCH_ADD, 0) };
+                world.driver.submit(queue, add);
             }
             if round % 2 == 1 {
                 world.driver.invalidate(513, 0, 0);
@@ -355,10 +331,7 @@ fn processes_reach_only_their_own_memory() {
         }
     });
     for pasid in pasids {
-        assert_eq!(
-            world.driver.read(pasid, DESTINATION, 4 * PAGE),
-            vec![pasid as u8 ^ (pasid >> 8) as u8; 4 * PAGE as usize]
-        );
+        assert_eq!(world.driver.read(pasid, DESTINATION, 4 * PAGE), data(pasid));
     }
     // Six additions each, not 24.
     let mut other = World::new(DeviceConfig::default());

@@ -2,13 +2,13 @@
 //! Behind an IOMMU: each address leads elsewhere, may be refused, and rule 1
 //! holds for what the IOMMU says as it does for what the page table says.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust, window};
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_abi::pci::DOORBELL_COMMAND;
 use farfault_abi::regs::*;
 use farfault_device_model::{DeviceConfig, Engine, Permits, RefusalCause, Step};
-use farfault_reference_driver::{Driver, LARGE, Machine, PAGE, Pages};
+use farfault_reference_driver::{Driver, FakeMachine, LARGE, PAGE, Pages};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const NOTHING: [(u64, Permits); 0] = [];
 
 fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
     let iommu = Pages::new(SHIFT);
-    let machine = Machine::behind(Some(iommu.clone()), &[(0, END as usize)]);
+    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, END as usize)]);
     let mut world = World::on(Driver::start_with(config, machine, END, 1024));
     world.map_all();
     (world, iommu)
@@ -28,7 +28,7 @@ fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
 
 /// All there, window of one so that a fault is one record.
 fn world() -> (World, Arc<Pages>) {
-    start(DeviceConfig { window: 1, ..DeviceConfig::default() })
+    start(window(1))
 }
 
 /// The frame of `va`.
@@ -139,17 +139,13 @@ fn what_the_page_table_refuses_is_no_dma_fault() {
 
 #[test]
 fn looking_ahead_is_no_dma_fault() {
-    let (mut world, iommu) = start(DeviceConfig { window: 64, ..DeviceConfig::default() });
+    let (mut world, iommu) = start(window(64));
     let ahead = frame(&world, SOURCE + 5 * PAGE);
-    world.driver.unmap(1, SOURCE, PAGE);
     iommu.set(ahead, None);
-    world.driver.invalidate(1, 0, 0);
+    world.driver.take_away(1, SOURCE, PAGE);
     commands(&world);
     world.submit(command(OP_WORD_COUNT, PAGES * PAGE));
-    let faults = world.with_engine(|world, engine| {
-        exhaust(engine);
-        world.driver.take_faults()
-    });
+    let faults = world.faults();
     // The window was looked at, and the page that cannot be reached is not asked for.
     let asked: Vec<_> = faults.iter().map(|fault| fault.address).collect();
     assert_eq!((asked, iommu.take_refused()), (vec![SOURCE], NOTHING.to_vec()));
@@ -158,11 +154,8 @@ fn looking_ahead_is_no_dma_fault() {
 #[test]
 fn tables_that_it_does_not_map_are_unreachable() {
     let (mut world, iommu) = world();
-    let driver = &mut world.driver;
-    let mut places = vec![driver.contexts];
-    for level in 0..4 {
-        places.push(driver.spaces[&1].entry(&driver.machine, &mut driver.frames, SOURCE, level));
-    }
+    let mut places = vec![world.driver.contexts];
+    places.extend((0..4).map(|level| world.driver.entry(1, SOURCE, level)));
     for place in places.into_iter().map(|place| place & !(PAGE - 1)) {
         iommu.set(place, None);
         world.driver.device.dma_changed();
@@ -203,8 +196,7 @@ fn rings_and_fences_that_it_does_not_map_are_reported_and_wait() {
     // A fault record waits in the device until the ring can be reached again.
     let ring = world.driver.faults.base;
     iommu.set(ring, None);
-    world.driver.unmap(1, SOURCE, PAGE);
-    world.driver.invalidate(1, 0, 0);
+    world.driver.take_away(1, SOURCE, PAGE);
     commands(&world);
     assert_eq!(iommu.take_refused(), NOTHING, "nothing to post, nothing touched");
     world.submit(command(OP_WORD_COUNT, 64));
@@ -223,25 +215,22 @@ fn rings_and_fences_that_it_does_not_map_are_reported_and_wait() {
 fn the_device_is_not_enabled_on_what_it_cannot_reach() {
     let (mut world, iommu) = world();
     let driver = &world.driver;
-    let last = |base: u64, bytes: u64| (base + bytes - 1) & !(PAGE - 1);
-    let pages = [
-        driver.contexts,
-        last(driver.contexts, 1 << 20),
-        driver.commands.base,
-        last(driver.commands.base, driver.commands.bytes()),
-        driver.faults.base,
-        last(driver.faults.base, driver.faults.bytes()),
+    let (commands, faults) = (driver.commands, driver.faults);
+    let structures = [
+        (driver.contexts, 1 << 20),
+        (commands.base, commands.bytes()),
+        (faults.base, faults.bytes()),
     ];
-    for page in pages {
+    for page in structures.iter().flat_map(|(at, size)| [*at, (at + size - 1) & !(PAGE - 1)]) {
         driver.device.reset();
         iommu.set(page, None);
         driver.device.set_bus_master(true);
         driver.write64(REG_CONTEXT_BASE, SHIFT + driver.contexts);
         driver.write32(REG_CONTEXT_ENTRIES, 1 << 16);
-        driver.write64(REG_COMMAND_BASE, SHIFT + driver.commands.base);
-        driver.write32(REG_COMMAND_ENTRIES, driver.commands.entries);
-        driver.write64(REG_FAULT_BASE, SHIFT + driver.faults.base);
-        driver.write32(REG_FAULT_ENTRIES, driver.faults.entries);
+        driver.write64(REG_COMMAND_BASE, SHIFT + commands.base);
+        driver.write32(REG_COMMAND_ENTRIES, commands.entries);
+        driver.write64(REG_FAULT_BASE, SHIFT + faults.base);
+        driver.write32(REG_FAULT_ENTRIES, faults.entries);
         driver.write32(REG_CTRL, CTRL_ENABLE);
         assert_eq!((driver.read32(REG_STATUS), driver.read32(REG_ERRORS)), (0, ERR_BASE));
         iommu.restore();
@@ -262,8 +251,9 @@ fn nothing_of_an_old_mapping_is_used_after_the_invalidation() {
     let old = frame(&world, SOURCE);
     let machine = world.driver.machine.clone();
     let new = world.driver.frames.take_zeroed(&machine);
-    machine.write(old, &[[5, 0, 0, 0, 0, 0, 0, 0], [0; 8]].concat());
-    machine.write(new, &[[7, 0, 0, 0, 0, 0, 0, 0], [0; 8]].concat());
+    for (page, value) in [(old, 5), (new, 7)] {
+        machine.write(page, &[u64::to_le_bytes(value), [0; 8]].concat());
+    }
     world.with_engine(|world, engine| {
         let mut results = |world: &mut World| {
             let copy = command(OP_COPY, 8);
@@ -281,8 +271,7 @@ fn nothing_of_an_old_mapping_is_used_after_the_invalidation() {
 
         // The same for a last-level table, which engines remember, too.
         let driver = &mut world.driver;
-        let table =
-            driver.spaces[&1].entry(&driver.machine, &mut driver.frames, SOURCE, 0) & !(PAGE - 1);
+        let table = driver.entry(1, SOURCE, 0) & !(PAGE - 1);
         let other = driver.frames.take_zeroed(&machine);
         let mut bytes = [0; PAGE as usize];
         machine.read(table, &mut bytes);
@@ -296,14 +285,21 @@ fn nothing_of_an_old_mapping_is_used_after_the_invalidation() {
     assert_eq!(iommu.take_refused(), NOTHING);
 }
 
-/// A large leaf is one piece of the device's address space, and need not be one of memory.
-#[test]
-fn a_large_leaf_may_be_scattered() {
-    const LEAF: u64 = 1 << 32;
+const LEAF: u64 = 1 << 32;
+
+/// The same with a leaf of 2 MiB, and where that is.
+fn world_with_leaf() -> (World, Arc<Pages>, u64) {
     let (mut world, iommu) = world();
     world.driver.allocate(1, LEAF, LARGE, LARGE);
     world.driver.map(1, LEAF, 1, true);
     let physical = frame(&world, LEAF);
+    (world, iommu, physical)
+}
+
+/// A large leaf is one piece of the device's address space, and need not be one of memory.
+#[test]
+fn a_large_leaf_may_be_scattered() {
+    let (mut world, iommu, physical) = world_with_leaf();
     let machine = world.driver.machine.clone();
     let page = world.driver.frames.take_zeroed(&machine);
     iommu.set(physical + 3 * PAGE, Some((page, Permits::ALL)));
@@ -349,11 +345,7 @@ fn a_large_leaf_may_be_scattered() {
 /// The worst that tables can be: every page is walked for, and no two are in one piece.
 #[test]
 fn a_section_asks_a_bounded_number_of_questions() {
-    const LEAF: u64 = 1 << 32;
-    let (mut world, iommu) = world();
-    world.driver.allocate(1, LEAF, LARGE, LARGE);
-    world.driver.map(1, LEAF, 1, true);
-    let physical = frame(&world, LEAF);
+    let (mut world, iommu, physical) = world_with_leaf();
     iommu.set(physical, Some((physical, Permits::ALL)));
     world.submit(Descriptor { source: LEAF, ..command(OP_WORD_COUNT, LARGE) });
     world.with_engine(|_, engine| {
@@ -394,8 +386,7 @@ fn refusals_are_told_when_nothing_is_held() {
         iommu.restore();
         let ring = world.driver.faults.base;
         iommu.set(ring, None);
-        world.driver.unmap(1, SOURCE, PAGE);
-        world.driver.invalidate(1, 0, 0);
+        world.driver.take_away(1, SOURCE, PAGE);
         commands(&world);
         world.submit(command(OP_WORD_COUNT, 64));
         world.with_engine(|_, engine| exhaust(engine));

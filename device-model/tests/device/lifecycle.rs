@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Reset, disabling and bus mastering, at any moment.
 
-use crate::world::{DESTINATION, PAGES, SOURCE, World, command, commands, exhaust};
+use crate::world::{DESTINATION, PAGES, World, command, commands, exhaust, window};
 use farfault_abi::descriptor::*;
 use farfault_abi::regs::*;
-use farfault_device_model::{Counters, DeviceConfig, Step};
+use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
 use farfault_reference_driver::{PAGE, serve, settle, with_engines};
 
 /// A copy that has come `steps` steps far, on memory half of which is present.
-fn begun(
-    steps: usize,
-    body: impl FnOnce(&mut World, &mut farfault_device_model::Engine<'_>),
-) -> World {
-    let mut world = World::new(DeviceConfig { window: 4, ..DeviceConfig::default() });
-    world.map_all();
+fn begun(steps: usize, body: impl FnOnce(&mut World, &mut Engine<'_>)) -> World {
+    let mut world = World::mapped(window(4));
     for page in (0..PAGES).filter(|page| page % 3 == 0) {
         world.driver.unmap(1, DESTINATION + page * PAGE, PAGE);
     }
@@ -31,7 +27,7 @@ fn begun(
     world
 }
 
-fn is_quiet(world: &World, engine: &mut farfault_device_model::Engine<'_>) {
+fn is_quiet(world: &World, engine: &mut Engine<'_>) {
     let before = (world.counters(), world.driver.read(1, DESTINATION, PAGES * PAGE));
     for _ in 0..3 {
         assert_ne!(engine.step(), Step::Waiting);
@@ -46,13 +42,10 @@ fn is_quiet(world: &World, engine: &mut farfault_device_model::Engine<'_>) {
 /// The device is set up from scratch and does its work.
 fn works_again(world: &mut World) {
     world.driver.enable();
-    let ring = world.queue.ring;
-    world.driver.write(1, ring.base, &[0; 128]);
-    world.driver.bind(&world.queue);
+    world.driver.rebind(&world.queue);
     commands(world);
     assert_eq!(world.run(command(OP_COPY, PAGES * PAGE)).status, STATUS_OK);
-    let copied = world.driver.read(1, DESTINATION, PAGES * PAGE);
-    assert!(copied == world.driver.read(1, SOURCE, PAGES * PAGE));
+    assert!(world.is_copied(PAGES * PAGE));
 }
 
 #[test]
@@ -95,18 +88,14 @@ fn bus_mastering_off_at_any_moment_and_on_again() {
             settle(&mut world.driver, std::slice::from_mut(engine), &mut serve);
             assert_eq!(world.record().status, STATUS_OK);
         });
-        assert!(
-            world.driver.read(1, DESTINATION, PAGES * PAGE)
-                == world.driver.read(1, SOURCE, PAGES * PAGE)
-        );
+        assert!(world.is_copied(PAGES * PAGE));
         assert_eq!(world.run(command(OP_NOP, 0)).status, STATUS_OK);
     }
 }
 
 #[test]
 fn work_without_bus_mastering_is_reported_and_waits() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     let device = world.driver.device.clone();
     device.set_bus_master(false);
     world.with_engine(|world, engine| {
@@ -132,16 +121,14 @@ fn counters_go_on_after_reset() {
 
 #[test]
 fn engines_of_an_older_epoch_have_no_say() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     let device = world.driver.device.clone();
     with_engines(&device, 1, |old| {
         world.submit(command(OP_COPY, PAGES * PAGE));
         old[0].step();
         device.reset();
         world.driver.enable();
-        world.driver.write(1, world.queue.ring.base, &[0; 128]);
-        world.driver.bind(&world.queue);
+        world.driver.rebind(&world.queue);
         commands(&world);
         let sent = world.submit(command(OP_NOP, 0));
         assert_eq!(old[0].step(), Step::Over);
@@ -155,8 +142,7 @@ fn engines_of_an_older_epoch_have_no_say() {
 
 #[test]
 fn a_stopped_device_does_nothing() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     world.submit(command(OP_COPY, PAGE));
     world.driver.device.stop();
     world.with_engine(|world, engine| is_quiet(world, engine));

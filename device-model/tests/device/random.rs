@@ -5,7 +5,7 @@
 use farfault_abi::descriptor::*;
 use farfault_device_model::{DeviceConfig, Step};
 use farfault_reference_driver::{
-    Answer, Driver, Machine, Oracle, PAGE, Pages, serve, settle, with_engines,
+    Answer, Driver, FakeMachine, Oracle, PAGE, Pages, serve, settle, with_engines,
 };
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ prop_compose! {
 
 fn build(plan: &Plan) -> Driver {
     let iommu = plan.iommu.then(|| Pages::new(1 << 40));
-    let machine = Machine::behind(iommu, &[(0, 32 << 20)]);
+    let machine = FakeMachine::behind(iommu, &[(0, 32 << 20)]);
     let mut driver = Driver::start_with(plan.config.clone(), machine, 32 << 20, plan.faults);
     driver.create_space(1);
     driver.allocate(1, RECORDS, PAGE, PAGE);
@@ -98,7 +98,7 @@ fn build(plan: &Plan) -> Driver {
             driver.write(1, va + slot, &(next & !7).to_le_bytes());
         }
         let writable = *kind != 1;
-        driver.spaces.get_mut(&1).expect("space").protect(va, writable);
+        driver.protect(1, va, writable);
         if *present {
             driver.map(1, va, PAGE, writable);
         }
@@ -132,11 +132,9 @@ proptest! {
                 }
                 let Some(va) = page.map(|page| BASE + page * PAGE) else { continue };
                 if driver.space(1).permits(va, false) {
-                    driver.unmap(1, va, PAGE);
-                    driver.invalidate(1, va, PAGE);
+                    driver.take_away(1, va, PAGE);
                     while device.step_commands() == Step::Worked {}
-                    let Driver { machine, frames, spaces, .. } = &mut driver;
-                    spaces.get_mut(&1).expect("space").migrate(machine, frames, va);
+                    driver.migrate(1, va);
                 }
             }
             settle(&mut driver, engines, &mut serve);

@@ -5,7 +5,7 @@ use crate::world::{World, command};
 use farfault_abi::pci::{BAR_REGISTERS_SIZE, QUEUES, VECTORS};
 use farfault_abi::regs::*;
 use farfault_device_model::{ConfigError, Device, DeviceConfig, Step};
-use farfault_reference_driver::{Driver, Machine};
+use farfault_reference_driver::{Driver, FakeMachine};
 
 fn read(device: &Device, offset: u64, size: usize) -> u64 {
     let mut bytes = [0; 8];
@@ -14,7 +14,7 @@ fn read(device: &Device, offset: u64, size: usize) -> u64 {
 }
 
 fn device() -> std::sync::Arc<Device> {
-    Device::new(DeviceConfig { engines: 3, window: 77 }, Machine::new(&[(0, 1 << 20)]))
+    Device::new(DeviceConfig { engines: 3, window: 77 }, FakeMachine::new(&[(0, 1 << 20)]))
         .expect("valid")
 }
 

@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page responses: resumed, refused, late, wrong.
 
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust, window};
 use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_device_model::DeviceConfig;
-use farfault_reference_driver::{Answer, Driver, Machine, PAGE, settle};
+use farfault_reference_driver::{Answer, Driver, PAGE, settle, with_engines};
 
 fn world() -> World {
-    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
-    world.map_all();
-    world
+    World::mapped(window(1))
 }
 
 /// Makes `va` missing, runs a copy of two pages, and refuses what it asks for.
 fn refused(world: &mut World, va: u64) -> Vec<Fault> {
-    world.driver.unmap(1, va, PAGE);
-    world.driver.invalidate(1, va, PAGE);
+    world.driver.take_away(1, va, PAGE);
     world.submit(command(OP_COPY, 2 * PAGE));
     world.with_engine(|world, engine| {
         commands(world);
@@ -42,8 +39,7 @@ fn refused_data_ends_the_command() {
         assert_eq!(refused(&mut world, va).len(), 1);
         let record = world.record();
         assert_eq!((record.status, record.fault_address, record.done), (STATUS_FAULT, va, done));
-        let copied = world.driver.read(1, DESTINATION, done);
-        assert_eq!(copied, world.driver.read(1, SOURCE, done));
+        assert!(world.is_copied(done));
         // Queue and process live on.
         assert_eq!(world.run(command(OP_COPY, 2 * PAGE)).status, STATUS_OK);
         assert_eq!(world.counters().responses_fail, 1);
@@ -54,8 +50,7 @@ fn refused_data_ends_the_command() {
 #[test]
 fn a_command_that_lacks_memory_says_so() {
     let mut world = world();
-    world.driver.unmap(1, SOURCE, PAGE);
-    world.driver.invalidate(1, SOURCE, PAGE);
+    world.driver.take_away(1, SOURCE, PAGE);
     world.submit(command(OP_COPY, PAGE));
     world.with_engine(|world, engine| {
         commands(world);
@@ -96,8 +91,7 @@ fn a_refused_ring_or_record_halts_the_queue() {
         assert_eq!(halted, told.to_le_bytes());
         // Bound anew it works.
         world.driver.unbind(0);
-        world.driver.write(1, ring, &[0; 128]);
-        world.driver.bind(&world.queue);
+        world.driver.rebind(&world.queue);
         commands(&world);
         assert_eq!(world.run(command(OP_COPY, PAGE)).status, STATUS_OK);
     }
@@ -109,16 +103,11 @@ fn a_misaligned_or_wild_record_halts_the_queue() {
         let mut world = world();
         world.driver.submit(&world.queue, Descriptor { completion, ..command(OP_FILL, 8) });
         let before = world.driver.read(1, DESTINATION, 8);
-        world.with_engine(|world, engine| {
-            exhaust(engine);
-            let faults = world.driver.take_faults();
-            assert_eq!(faults.len(), 1);
-            assert_eq!(
-                (u32::from(faults[0].kind), faults[0].address),
-                (FAULT_QUEUE_HALTED, completion)
-            );
-            assert_eq!(u32::from(faults[0].reason), REASON_COMPLETION);
-        });
+        let faults = world.faults();
+        assert_eq!(faults.len(), 1);
+        let Fault { kind, address, reason, .. } = faults[0];
+        assert_eq!((u32::from(kind), address), (FAULT_QUEUE_HALTED, completion));
+        assert_eq!(u32::from(reason), REASON_COMPLETION);
         assert_eq!(world.driver.read(1, DESTINATION, 8), before);
     }
 }
@@ -156,11 +145,10 @@ fn groups_count_from_one_since_the_queue_was_enabled() {
     let mut world = world();
     for _ in 0..2 {
         for group in 1..4 {
-            world.driver.unmap(1, SOURCE, PAGE);
-            world.driver.invalidate(1, SOURCE, PAGE);
+            world.driver.take_away(1, SOURCE, PAGE);
             world.submit(command(OP_COPY, PAGE));
             let device = world.driver.device.clone();
-            farfault_reference_driver::with_engines(&device, 1, |engines| {
+            with_engines(&device, 1, |engines| {
                 settle(&mut world.driver, engines, &mut |_, fault| {
                     assert_eq!(fault.group, group);
                     Answer::Serve
@@ -193,9 +181,7 @@ fn resumed_without_the_page_it_asks_again() {
 /// A guest that answers groups which it cannot have seen gets no more of them for it.
 #[test]
 fn guessed_responses_pile_nothing_up() {
-    let machine = Machine::new(&[(0, 64 << 20)]);
-    let driver = Driver::start_with(DeviceConfig::default(), machine, 64 << 20, 2);
-    let mut world = World::on(driver);
+    let mut world = World::on(Driver::start_sized(DeviceConfig::default(), 64 << 20, 2));
     let others = [world.add_queue(1), world.add_queue(2)];
     world.map_all();
     world.driver.unmap(1, SOURCE, 4 * PAGE);

@@ -4,8 +4,8 @@
 use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust};
 use farfault_abi::descriptor::*;
 use farfault_abi::pci::VECTOR_QUEUE;
-use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Driver, LARGE, Machine, PAGE, with_engines};
+use farfault_device_model::{DeviceConfig, Engine, Step};
+use farfault_reference_driver::{Driver, LARGE, PAGE, serve, with_engines};
 
 #[test]
 fn a_parked_queue_holds_nobody_up() {
@@ -19,15 +19,11 @@ fn a_parked_queue_holds_nobody_up() {
         }
         let device = world.driver.device.clone();
         with_engines(&device, engines, |engines| {
-            engines.iter_mut().for_each(|engine| {
-                exhaust(engine);
-            });
+            engines.iter_mut().map(exhaust).for_each(drop);
             for _ in 0..5 {
                 let sent =
                     world.submit(Descriptor { source: SOURCE + PAGE, ..command(OP_COPY, PAGE) });
-                engines.iter_mut().for_each(|engine| {
-                    exhaust(engine);
-                });
+                engines.iter_mut().map(exhaust).for_each(drop);
                 assert_eq!((world.record().fence, world.record().status), (sent.fence, STATUS_OK));
             }
             assert_eq!(world.counters().descriptors, 5);
@@ -37,8 +33,7 @@ fn a_parked_queue_holds_nobody_up() {
 
 #[test]
 fn long_commands_take_turns() {
-    let machine = Machine::new(&[(0, 128 << 20)]);
-    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 128 << 20, 64);
+    let mut driver = Driver::start_sized(DeviceConfig::default(), 128 << 20, 64);
     driver.create_space(1);
     let (bytes, far) = (8 * LARGE, 1 << 32);
     driver.allocate(1, far, 2 * bytes, LARGE);
@@ -52,23 +47,14 @@ fn long_commands_take_turns() {
     for queue in &queues {
         driver.map(1, queue.ring.base, PAGE, true);
         let (source, destination) = (far, far + bytes);
-        driver.submit(
-            queue,
-            Descriptor {
-                opcode: OP_COPY as u8,
-                source,
-                destination,
-                length: bytes,
-                ..Descriptor::default()
-            },
-        );
+        driver.submit(queue, Descriptor { source, destination, ..command(OP_COPY, bytes) });
     }
     // A short one behind three long ones is done after a slice of each, not after all of each.
     let device = driver.device.clone();
     let short = driver.create_queue(9, 1, 16 << 20, 4);
     driver.map(1, short.ring.base, PAGE, true);
     while device.step_commands() == Step::Worked {}
-    driver.submit(&short, Descriptor { opcode: OP_NOP as u8, ..Descriptor::default() });
+    driver.submit(&short, command(OP_NOP, 0));
     with_engines(&device, 1, |engines| {
         while driver.read64(1, short.ring.head()) & 0xffff_ffff == 0 {
             assert_eq!(engines[0].step(), Step::Worked);
@@ -83,8 +69,7 @@ fn long_commands_take_turns() {
 
 #[test]
 fn a_doorbell_while_the_queue_runs_is_not_lost() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     world.with_engine(|world, engine| {
         // 40 pages take several sections; the second command comes in between.
         world.submit(command(OP_COPY, 40 * PAGE));
@@ -97,8 +82,7 @@ fn a_doorbell_while_the_queue_runs_is_not_lost() {
 
 #[test]
 fn an_engine_that_goes_leaves_its_queue_to_the_others() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     let sent = world.submit(command(OP_COPY, 40 * PAGE));
     world.with_engine(|_, engine| assert_eq!(engine.step(), Step::Worked));
     world.with_engine(|_, engine| exhaust(engine));
@@ -107,8 +91,7 @@ fn an_engine_that_goes_leaves_its_queue_to_the_others() {
 
 #[test]
 fn disabling_waits_for_the_engine_that_runs_the_queue() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     world.with_engine(|world, engine| {
         world.submit(command(OP_COPY, 40 * PAGE));
         engine.step();
@@ -133,8 +116,7 @@ fn disabling_waits_for_the_engine_that_runs_the_queue() {
 
 #[test]
 fn disabling_drops_what_is_parked() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     world.driver.unmap(1, SOURCE, PAGE);
     world.submit(command(OP_COPY, PAGE));
     world.with_engine(|world, engine| {
@@ -152,8 +134,7 @@ fn disabling_drops_what_is_parked() {
 
 #[test]
 fn completions_interrupt_on_the_vector_of_the_queue_when_asked() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     let irq = |flags: u32| Descriptor { flags: flags as u8, ..command(OP_NOP, 0) };
     for (flags, signals) in [(0, 0), (DESC_IRQ, 1), (DESC_IRQ, 2)] {
         world.run(irq(flags));
@@ -169,23 +150,17 @@ fn completions_interrupt_on_the_vector_of_the_queue_when_asked() {
 fn descriptors_of_a_queue_are_done_in_order() {
     let mut world = World::new(DeviceConfig::default());
     for value in 1..16 {
-        let fence = Descriptor {
-            operand: value,
-            destination: DESTINATION + 8 * value,
-            ..command(OP_FENCE, 0)
-        };
-        let completion = RECORD + 64 * value;
+        let (destination, completion) = (DESTINATION + 8 * value, RECORD + 64 * value);
+        let fence = Descriptor { operand: value, destination, ..command(OP_FENCE, 0) };
         world.driver.submit(&world.queue, Descriptor { completion, fence: value, ..fence });
     }
     let device = world.driver.device.clone();
     let mut last = 0;
     with_engines(&device, 2, |engines| {
         while last < 15 {
-            engines.iter_mut().for_each(|engine| {
-                engine.step();
-            });
+            engines.iter_mut().map(Engine::step).for_each(drop);
             device.step_commands();
-            world.driver.serve(&mut farfault_reference_driver::serve);
+            world.driver.serve(&mut serve);
             let done = (1..16)
                 .filter(|v| world.driver.completion(1, RECORD + 64 * v).fence == *v)
                 .count() as u64;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page tables and context tables that no sane driver writes (rule 3).
 
-use crate::world::{PAGES, SOURCE, World, command, commands, exhaust};
+use crate::world::{PAGES, SOURCE, World, command, commands, exhaust, window};
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
     Descriptor, OP_CHASE, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
@@ -21,7 +21,7 @@ const TARGET: u64 = (3 << 39) + (2 << 30) + (5 << 21) + (7 << 12);
 
 /// All there, window of one so that a fault is one record.
 fn world() -> World {
-    let mut world = World::new(DeviceConfig { window: 1, ..DeviceConfig::default() });
+    let mut world = World::new(window(1));
     world.driver.allocate(1, TARGET, PAGE, PAGE);
     world.map_all();
     world
@@ -45,6 +45,13 @@ fn demanded(world: &mut World, opcode: u32) -> Fault {
     fault
 }
 
+/// The first fault of a queue whose ring cannot be reached.
+fn first_fault(world: &mut World) -> (u32, u8) {
+    world.submit(command(OP_WORD_COUNT, 64));
+    let fault = world.faults()[0];
+    (fault.reason.into(), fault.level)
+}
+
 fn expect(world: &mut World, reason: u32, level: u32) {
     let fault = demanded(world, OP_WORD_COUNT);
     assert_eq!((u32::from(fault.reason), u32::from(fault.level)), (reason, level));
@@ -54,9 +61,8 @@ fn expect(world: &mut World, reason: u32, level: u32) {
 
 /// Sets the entry for TARGET at `level`.
 fn set(world: &mut World, level: u32, pte: u64) {
-    let driver = &mut world.driver;
-    let at = driver.spaces[&1].entry(&driver.machine, &mut driver.frames, TARGET, level);
-    driver.machine.store(at, pte);
+    let at = world.driver.entry(1, TARGET, level);
+    world.driver.machine.store(at, pte);
 }
 
 #[test]
@@ -164,13 +170,7 @@ fn tables_that_contain_themselves() {
     for slot in 0..512 {
         world.driver.machine.store(root + slot * 8, PTE_VALID | root);
     }
-    world.submit(command(OP_WORD_COUNT, 64));
-    let fault = world.with_engine(|world, engine| {
-        exhaust(engine);
-        world.driver.take_faults()[0]
-    });
-    // Not even the ring can be reached.
-    assert_eq!((u32::from(fault.reason), fault.level), (REASON_MALFORMED, 0));
+    assert_eq!(first_fault(&mut world), (REASON_MALFORMED, 0));
     assert_eq!(world.counters().walks - world.counters().table_faults, 0);
 }
 
@@ -189,39 +189,23 @@ fn contexts_that_are_none() {
         let mut world = world();
         world.driver.set_context(1, context);
         world.driver.machine.store(world.driver.contexts + 16 + 8, reserved);
-        world.submit(command(OP_WORD_COUNT, 64));
-        let fault = world.with_engine(|world, engine| {
-            exhaust(engine);
-            world.driver.take_faults()[0]
-        });
-        assert_eq!((u32::from(fault.reason), fault.level), (reason, 3));
+        assert_eq!(first_fault(&mut world), (reason, 3));
         let broken = if reason == REASON_MALFORMED { ERR_TABLE } else { 0 };
         assert_eq!(world.driver.read32(REG_ERRORS), broken);
     }
     let mut world = world();
     world.driver.set_context(1, END | CONTEXT_VALID);
-    world.submit(command(OP_WORD_COUNT, 64));
-    let fault = world.with_engine(|world, engine| {
-        exhaust(engine);
-        world.driver.take_faults()[0]
-    });
-    assert_eq!((u32::from(fault.reason), fault.level), (REASON_UNREACHABLE, 3));
+    assert_eq!(first_fault(&mut world), (REASON_UNREACHABLE, 3));
 }
 
 #[test]
 fn no_look_ahead_into_broken_tables() {
-    let mut world = World::new(DeviceConfig::default());
-    world.map_all();
+    let mut world = World::mapped(DeviceConfig::default());
     for page in 1..PAGES {
-        let driver = &mut world.driver;
-        let va = SOURCE + page * PAGE;
-        let at = driver.spaces[&1].entry(&driver.machine, &mut driver.frames, va, 0);
-        driver.machine.store(at, PTE_VALID);
+        let at = world.driver.entry(1, SOURCE + page * PAGE, 0);
+        world.driver.machine.store(at, PTE_VALID);
     }
     world.driver.unmap(1, SOURCE, PAGE);
     world.submit(command(OP_WORD_COUNT, PAGES * PAGE));
-    world.with_engine(|world, engine| {
-        exhaust(engine);
-        assert_eq!(world.driver.take_faults().len(), 1);
-    });
+    assert_eq!(world.faults().len(), 1);
 }

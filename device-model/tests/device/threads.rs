@@ -2,10 +2,10 @@
 //! The device with its threads running, and a driver that moves pages about
 //! under its feet. What is asserted is what must hold in every interleaving.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, window};
 use farfault_abi::descriptor::*;
 use farfault_device_model::{Device, DeviceConfig, Permits};
-use farfault_reference_driver::{Driver, Machine, PAGE, Pages};
+use farfault_reference_driver::{Driver, FakeMachine, PAGE, Pages, serve};
 use std::thread;
 
 /// Stops the device also when an assertion fails, or the threads would never end.
@@ -40,12 +40,11 @@ fn wait(world: &mut World) {
 fn copy(world: &mut World) {
     let sent = world.submit(command(OP_COPY, PAGES * PAGE));
     while world.record().fence != sent.fence {
-        world.driver.serve(&mut farfault_reference_driver::serve);
+        world.driver.serve(&mut serve);
         thread::yield_now();
     }
     assert_eq!(world.record().status, STATUS_OK);
-    let read = |address| world.driver.read(1, address, PAGES * PAGE);
-    assert!(read(DESTINATION) == read(SOURCE));
+    assert!(world.is_copied(PAGES * PAGE));
 }
 
 #[test]
@@ -63,7 +62,7 @@ fn threads_carry_out_commands_and_end() {
 /// given up is poisoned at once, so a late read or write would show.
 #[test]
 fn pages_move_while_commands_run() {
-    let mut world = World::new(DeviceConfig { window: 8, ..DeviceConfig::default() });
+    let mut world = World::new(window(8));
     let second = world.add_queue(1);
     let half = PAGES / 2 * PAGE;
     with_threads(&mut world, |world| {
@@ -87,23 +86,19 @@ fn pages_move_while_commands_run() {
                 }
                 page += 11;
                 for va in [SOURCE, DESTINATION].map(|base| base + page % PAGES * PAGE) {
-                    world.driver.unmap(1, va, PAGE);
-                    world.driver.invalidate(1, va, PAGE);
+                    world.driver.take_away(1, va, PAGE);
                     wait(world);
-                    let driver = &mut world.driver;
-                    let space = driver.spaces.get_mut(&1).expect("space");
-                    space.migrate(&driver.machine, &mut driver.frames, va);
+                    world.driver.migrate(1, va);
                 }
-                world.driver.serve(&mut farfault_reference_driver::serve);
+                world.driver.serve(&mut serve);
             }
             assert_eq!(world.record().status, STATUS_OK);
             let filled = world.driver.read(1, DESTINATION, half);
             assert!(filled.chunks(8).all(|chunk| chunk == value.to_le_bytes()));
         }
     });
-    assert!(
-        world.driver.read(1, DESTINATION + half, half) == world.driver.read(1, SOURCE + half, half)
-    );
+    let second_half = |base: u64| world.driver.read(1, base + half, half);
+    assert!(second_half(DESTINATION) == second_half(SOURCE));
 }
 
 /// The IOMMU has pages lead to other frames while a command writes them. A frame
@@ -112,14 +107,8 @@ fn pages_move_while_commands_run() {
 fn the_iommu_changes_while_commands_run() {
     const END: u64 = 64 << 20;
     let iommu = Pages::new(1 << 40);
-    let machine = Machine::behind(Some(iommu.clone()), &[(0, END as usize)]);
-    let driver = Driver::start_with(
-        DeviceConfig { window: 8, ..DeviceConfig::default() },
-        machine,
-        END,
-        1024,
-    );
-    let mut world = World::on(driver);
+    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, END as usize)]);
+    let mut world = World::on(Driver::start_with(window(8), machine, END, 1024));
     world.map_all();
     // For each page the frame by which the device's table knows it, and another one.
     let pages: Vec<[u64; 2]> = (0..PAGES)
@@ -145,9 +134,9 @@ fn the_iommu_changes_while_commands_run() {
                 iommu.set(frames[0], None);
                 world.driver.device.dma_changed();
                 while !met && world.record().fence != sent.fence {
-                    world.driver.serve(&mut farfault_reference_driver::serve);
+                    world.driver.serve(&mut serve);
                     met = !iommu.take_refused().is_empty();
-                    std::thread::yield_now();
+                    thread::yield_now();
                 }
                 let mut bytes = [0; PAGE as usize];
                 machine.read(old, &mut bytes);
@@ -155,7 +144,7 @@ fn the_iommu_changes_while_commands_run() {
                 machine.write(old, &[0xdd; PAGE as usize]);
                 iommu.set(frames[0], Some((new, Permits::ALL)));
                 *place = 1 - *place;
-                world.driver.serve(&mut farfault_reference_driver::serve);
+                world.driver.serve(&mut serve);
             }
             assert_eq!(world.record().status, STATUS_OK);
             for (frames, place) in pages.iter().zip(&places) {
@@ -192,14 +181,14 @@ fn atomics_of_two_engines_add_up() {
 
 #[test]
 fn reset_while_threads_run() {
-    let mut world = World::new(DeviceConfig { window: 4, ..DeviceConfig::default() });
+    let mut world = World::new(window(4));
     with_threads(&mut world, |world| {
         for round in 0..200 {
             let written = world.counters().bytes_written;
             world.submit(command(OP_COPY, PAGES * PAGE));
             // Every second reset meets a copy that has begun.
             loop {
-                world.driver.serve(&mut farfault_reference_driver::serve);
+                world.driver.serve(&mut serve);
                 thread::yield_now();
                 if round % 2 == 0 || world.counters().bytes_written > written {
                     break;
@@ -210,8 +199,7 @@ fn reset_while_threads_run() {
             thread::yield_now();
             assert!(world.driver.read(1, DESTINATION, PAGES * PAGE) == before);
             world.driver.enable();
-            world.driver.write(1, world.queue.ring.base, &[0; 128]);
-            world.driver.bind(&world.queue);
+            world.driver.rebind(&world.queue);
             wait(world);
         }
         copy(world);

@@ -2,6 +2,7 @@
 //! A process with two buffers, a queue and a completion record.
 
 use farfault_abi::descriptor::*;
+use farfault_abi::fault::Fault;
 use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
 use farfault_reference_driver::{Driver, Oracle, PAGE, Queue, with_engines};
 
@@ -49,6 +50,13 @@ impl World {
         let queue = driver.create_queue(0, 1, RINGS, 16);
         driver.settle();
         Self { driver, queue, fences: 0 }
+    }
+
+    /// The same with all memory present.
+    pub fn mapped(config: DeviceConfig) -> Self {
+        let mut world = Self::new(config);
+        world.map_all();
+        world
     }
 
     /// Another queue of the process.
@@ -107,11 +115,29 @@ impl World {
         expected
     }
 
+    /// Whether the first bytes of the buffers are the same.
+    pub fn is_copied(&self, bytes: u64) -> bool {
+        self.driver.read(1, DESTINATION, bytes) == self.driver.read(1, SOURCE, bytes)
+    }
+
+    /// Runs an engine as far as it goes, and gives the faults that there are then.
+    pub fn faults(&mut self) -> Vec<Fault> {
+        self.with_engine(|world, engine| {
+            exhaust(engine);
+            world.driver.take_faults()
+        })
+    }
+
     /// Calls `body` with the driver and one engine.
     pub fn with_engine<R>(&mut self, body: impl FnOnce(&mut Self, &mut Engine<'_>) -> R) -> R {
         let device = self.driver.device.clone();
         with_engines(&device, 1, |engines| body(self, &mut engines[0]))
     }
+}
+
+/// A device that asks for at most so many pages at a time.
+pub fn window(window: u32) -> DeviceConfig {
+    DeviceConfig { window, ..DeviceConfig::default() }
 }
 
 /// Makes a process with the two buffers and room for records.
