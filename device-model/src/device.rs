@@ -9,7 +9,7 @@ use crate::gate::{Plane, Setup};
 use crate::platform::Platform;
 use crate::ram::Dma;
 use crate::refusal::{Refusal, RefusalCause};
-use crate::registers::{BadAccess, Effect, Readings, Registers};
+use crate::registers::{BadAccess, Effect, Registers};
 use crate::shared::Shared;
 use crate::sync::Mutex;
 use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
@@ -40,7 +40,7 @@ impl Device {
     /// Reads registers (BAR 0); any offset and size is answered.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         let registers = *self.registers.lock();
-        match registers.read(&self.shared.config, &self.shared, offset, data.len()) {
+        match registers.read(&self.shared, offset, data.len()) {
             Ok(value) => {
                 data.iter_mut().zip(value.to_le_bytes()).for_each(|(byte, v)| *byte = v);
             }
@@ -206,19 +206,5 @@ impl Device {
     fn bad_access(&self, offset: u64) -> Refusal {
         count(&self.shared.counters.bad_accesses);
         self.shared.refuse(Refusal::at(RefusalCause::Register, offset))
-    }
-}
-
-impl Readings for Shared {
-    fn is_enabled(&self) -> bool {
-        self.gate.look().enabled
-    }
-
-    fn errors(&self) -> u32 {
-        Shared::errors(self)
-    }
-
-    fn counter(&self, index: u32) -> Option<u64> {
-        self.counters.register(index)
     }
 }

@@ -5,12 +5,12 @@
 //! aligned to its size and covers a register, or one half of a 64-bit one;
 //! every other is answered with all ones, or dropped, and reported.
 
-use crate::config::DeviceConfig;
 use crate::dma::Permits;
 use crate::gate::Setup;
 use crate::ram::Dma;
 use crate::refusal::{Refusal, RefusalCause};
 use crate::ring::Ring;
+use crate::shared::Shared;
 use crate::walk::{Contexts, PAGE};
 use farfault_abi::command::Command;
 use farfault_abi::fault::Fault;
@@ -41,16 +41,6 @@ pub enum Effect {
     Control(u32),
     /// ERR bits to clear.
     ClearErrors(u32),
-}
-
-/// What registers show that is kept elsewhere.
-pub trait Readings {
-    /// CTRL_ENABLE and STATUS_READY, which go together.
-    fn is_enabled(&self) -> bool;
-    /// ERR bits.
-    fn errors(&self) -> u32;
-    /// A counter, if there is one of that number.
-    fn counter(&self, index: u32) -> Option<u64>;
 }
 
 /// Part of a register: its offset, and the bits that an access means.
@@ -88,28 +78,23 @@ impl Part {
 }
 
 impl Registers {
-    /// Reads `size` bytes at `offset`.
-    pub fn read(
-        &self,
-        config: &DeviceConfig,
-        live: &impl Readings,
-        offset: u64,
-        size: usize,
-    ) -> Result<u64, BadAccess> {
+    /// Reads `size` bytes at `offset`; some of what registers show is kept in `shared`.
+    pub fn read(&self, shared: &Shared, offset: u64, size: usize) -> Result<u64, BadAccess> {
         let part = locate(offset, size)?;
+        let enabled = || u32::from(shared.is_enabled());
         let value = match part.register {
             REG_ID => ID_MAGIC.into(),
             REG_VERSION => VERSION.into(),
             REG_FEATURES => FEATURE_LEAF_2M | FEATURE_LEAF_1G,
             REG_QUEUES => QUEUES.into(),
-            REG_ENGINES => config.engines.into(),
+            REG_ENGINES => shared.config.engines.into(),
             REG_VA_BITS => VA_BITS.into(),
             REG_PASID_BITS => PASID_BITS.into(),
-            REG_WINDOW => config.window.into(),
+            REG_WINDOW => shared.config.window.into(),
             REG_VECTORS => VECTORS.into(),
-            REG_CTRL => (u32::from(live.is_enabled()) * CTRL_ENABLE).into(),
-            REG_STATUS => (u32::from(live.is_enabled()) * STATUS_READY).into(),
-            REG_ERRORS => live.errors().into(),
+            REG_CTRL => (enabled() * CTRL_ENABLE).into(),
+            REG_STATUS => (enabled() * STATUS_READY).into(),
+            REG_ERRORS => shared.errors().into(),
             REG_CONTEXT_BASE => self.context_base,
             REG_CONTEXT_ENTRIES => self.context_entries.into(),
             REG_COMMAND_BASE => self.command_base,
@@ -117,7 +102,7 @@ impl Registers {
             REG_FAULT_BASE => self.fault_base,
             REG_FAULT_ENTRIES => self.fault_entries.into(),
             counter if counter >= REG_COUNTERS => {
-                live.counter((counter - REG_COUNTERS) / 8).ok_or(BadAccess)?
+                shared.counters.register((counter - REG_COUNTERS) / 8).ok_or(BadAccess)?
             }
             _ => return Err(BadAccess),
         };

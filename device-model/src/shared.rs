@@ -75,6 +75,11 @@ impl Shared {
         deferred.interrupts.iter().for_each(|vector| self.signal(*vector as u16));
     }
 
+    /// CTRL_ENABLE and STATUS_READY, which go together.
+    pub fn is_enabled(&self) -> bool {
+        self.gate.look().enabled
+    }
+
     /// ERR bits that are set.
     pub fn errors(&self) -> u32 {
         self.errors.load(Ordering::Relaxed)

@@ -110,40 +110,5 @@ impl Spaces {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    /// An invalidation waits for the sections that are open, and for no later ones.
-    #[test]
-    fn sections_that_come_later_wait_for_the_invalidation() {
-        let space = Space::new();
-        let section = space.enter();
-        thread::scope(|scope| {
-            let invalidation = scope.spawn(|| space.invalidate(Range::default()));
-            // A reader is let in until the writer stands in line, and then no more.
-            while space.log.try_read().is_some() {
-                thread::yield_now();
-            }
-            assert!(!invalidation.is_finished());
-            let later = scope.spawn(|| space.enter().generation());
-            drop(section);
-            assert_eq!(later.join().ok(), Some(1));
-        });
-    }
-
-    #[test]
-    fn the_log_says_when_it_is_too_short() {
-        let space = Space::new();
-        let range = |n: u64| Range { pasid: 1, start: n << 12, last: (n << 12) + 4095 };
-        for n in 0..100 {
-            space.invalidate(range(n));
-        }
-        let log = space.enter();
-        assert!(log.since(35).is_none());
-        let seen: Vec<Range> = log.since(36).into_iter().flatten().copied().collect();
-        assert_eq!(seen, (36..100).map(range).collect::<Vec<_>>());
-        assert_eq!(log.since(100).map(Iterator::count), Some(0));
-    }
-}
+#[path = "space_test.rs"]
+mod tests;

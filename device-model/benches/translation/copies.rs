@@ -4,7 +4,7 @@
 use crate::measure::{median, quantile, timed};
 use farfault_abi::descriptor::{Descriptor, OP_COPY};
 use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Driver, FakeMachine, PAGE, Queue};
+use farfault_reference_driver::{Driver, PAGE, Queue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,9 +46,8 @@ impl Row {
 
 /// Takes `turns` turns of plain and device.
 pub fn measure(name: &str, leaf: u64, engines: u64, invalidating: bool, turns: usize) -> Row {
-    let end = 640 << 20;
-    let machine = FakeMachine::new(&[(0, end as usize)]);
-    let mut driver = Driver::start_with(DeviceConfig { engines: 2, window: 1 }, machine, end, 64);
+    let config = DeviceConfig { engines: 2, window: 1 };
+    let mut driver = Driver::start_sized(config, 640 << 20, 64);
     driver.create_space(1);
     let total = engines * BYTES;
     for base in [SOURCE, DESTINATION] {

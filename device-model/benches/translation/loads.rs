@@ -4,7 +4,7 @@
 use crate::measure::{median, timed};
 use farfault_abi::descriptor::{Descriptor, OP_CHASE};
 use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Driver, FakeMachine, PAGE, with_engines};
+use farfault_reference_driver::{Driver, PAGE, with_engines};
 
 const BASE: u64 = 1 << 32;
 /// Bytes that the list lies in, and of a node.
@@ -42,12 +42,8 @@ fn place(i: u64) -> u64 {
 /// Takes `turns` turns of plain and device. The device's list
 /// lies in `parts` equal parts, each in leaves of its own.
 pub fn measure(name: &str, leaf: u64, parts: u64, turns: usize) -> Row {
-    let mut driver = Driver::start_with(
-        DeviceConfig { engines: 1, window: 1 },
-        FakeMachine::new(&[(0, 64 << 20)]),
-        64 << 20,
-        64,
-    );
+    let config = DeviceConfig { engines: 1, window: 1 };
+    let mut driver = Driver::start_sized(config, 64 << 20, 64);
     driver.create_space(1);
     // Where in its leaf a node is does not depend on that: nothing changes for
     // the caches and the TLB of the machine that this runs on.

@@ -136,7 +136,7 @@ impl Driver {
 
     /// Makes a process.
     pub fn create_space(&mut self, pasid: u32) {
-        let space = AddressSpace::new(&self.machine, &mut self.frames, pasid);
+        let space = AddressSpace::new(&self.machine, &mut self.frames);
         self.set_context(pasid, self.machine.dma(space.root) | CONTEXT_VALID);
         self.spaces.insert(pasid, space);
     }

@@ -22,8 +22,6 @@ struct Backing {
 
 /// A process.
 pub struct AddressSpace {
-    /// Its PASID.
-    pub pasid: u32,
     /// Where its top-level table is.
     pub root: u64,
     backing: BTreeMap<u64, Backing>,
@@ -31,8 +29,8 @@ pub struct AddressSpace {
 
 impl AddressSpace {
     /// A process without memory.
-    pub fn new(machine: &FakeMachine, frames: &mut Frames, pasid: u32) -> Self {
-        Self { pasid, root: frames.take_zeroed(machine), backing: BTreeMap::new() }
+    pub fn new(machine: &FakeMachine, frames: &mut Frames) -> Self {
+        Self { root: frames.take_zeroed(machine), backing: BTreeMap::new() }
     }
 
     /// Gives the process zeroed memory that the device does not know of yet, in leaves of `size`.

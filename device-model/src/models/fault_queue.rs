@@ -153,32 +153,10 @@ fn a_record_that_waits_gets_room() {
     model(1, Bug::None);
 }
 
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_device_without_a_fence() {
-    model(2, Bug::DeviceHasNoFence);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_driver_without_a_fence() {
-    model(2, Bug::DriverHasNoFence);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_driver_that_looks_once() {
-    model(2, Bug::DriverLooksOnce);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_device_that_looks_once_for_room() {
-    model(1, Bug::NoSecondLook);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_driver_that_ignores_overflows() {
-    model(1, Bug::DriverIgnoresOverflows);
+finds! {
+    finds_a_device_without_a_fence: model(2, Bug::DeviceHasNoFence), "deadlock";
+    finds_a_driver_without_a_fence: model(2, Bug::DriverHasNoFence), "deadlock";
+    finds_a_driver_that_looks_once: model(2, Bug::DriverLooksOnce), "deadlock";
+    finds_a_device_that_looks_once_for_room: model(1, Bug::NoSecondLook), "deadlock";
+    finds_a_driver_that_ignores_overflows: model(1, Bug::DriverIgnoresOverflows), "deadlock";
 }

@@ -115,26 +115,9 @@ fn an_engine_and_the_command_processor_follow_the_iommu() {
     model(&[engine, commands], Bug::None);
 }
 
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_engine_that_does_not_follow() {
-    model(&[engine], Bug::DoesNotFollow);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_answer_from_outside_the_gate() {
-    model(&[commands], Bug::AsksOutside);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_a_missing_iommu_invalidation() {
-    model(&[engine], Bug::NoInvalidation);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_iommu_invalidation_before_the_change() {
-    model(&[engine], Bug::InvalidatesFirst);
+finds! {
+    finds_an_engine_that_does_not_follow: model(&[engine], Bug::DoesNotFollow), "Causality violation";
+    finds_an_answer_from_outside_the_gate: model(&[commands], Bug::AsksOutside), "Causality violation";
+    finds_a_missing_iommu_invalidation: model(&[engine], Bug::NoInvalidation), "Causality violation";
+    finds_an_iommu_invalidation_before_the_change: model(&[engine], Bug::InvalidatesFirst), "Causality violation";
 }

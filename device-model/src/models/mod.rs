@@ -8,6 +8,19 @@
 //!
 //!     RUSTFLAGS="--cfg loom" cargo test -p farfault-device-model --lib models
 
+/// Tests that seeded bugs are found, each in the way that is named.
+macro_rules! finds {
+    ($($name:ident: $model:expr, $how:literal;)*) => {
+        $(
+            #[test]
+            #[should_panic(expected = $how)]
+            fn $name() {
+                $model;
+            }
+        )*
+    };
+}
+
 mod fault_queue;
 mod iommu;
 mod scheduler;

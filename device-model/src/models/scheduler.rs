@@ -186,12 +186,6 @@ fn no_group_is_lost() {
 }
 
 #[test]
-#[should_panic(expected = "the queue waits for a group that is lost")]
-fn finds_a_group_that_replaces_a_later_one() {
-    guesses(Bug::LastComes);
-}
-
-#[test]
 fn no_doorbell_is_lost() {
     doorbells(Bug::None);
 }
@@ -206,26 +200,11 @@ fn a_disabled_queue_is_in_nobodys_hands() {
     disabling(Bug::None);
 }
 
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_a_program_that_rings_early() {
-    doorbells(Bug::RingsEarly);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn finds_an_engine_that_looks_early() {
-    doorbells(Bug::LooksEarly);
-}
-
-#[test]
-#[should_panic(expected = "the queue waits for ever")]
-fn finds_an_engine_that_posts_early() {
-    responses(Bug::PostsEarly);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_engine_that_holds_on() {
-    disabling(Bug::HoldsOn);
+finds! {
+    finds_a_group_that_replaces_a_later_one:
+        guesses(Bug::LastComes), "the queue waits for a group that is lost";
+    finds_a_program_that_rings_early: doorbells(Bug::RingsEarly), "deadlock";
+    finds_an_engine_that_looks_early: doorbells(Bug::LooksEarly), "deadlock";
+    finds_an_engine_that_posts_early: responses(Bug::PostsEarly), "the queue waits for ever";
+    finds_an_engine_that_holds_on: disabling(Bug::HoldsOn), "Causality violation";
 }

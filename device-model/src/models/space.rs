@@ -98,32 +98,10 @@ fn two_engines_two_invalidations() {
     model(2, 2, Bug::None);
 }
 
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_a_tlb_that_is_not_caught_up() {
-    model(1, 1, Bug::NoCatchUp);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_access_outside_the_section() {
-    model(1, 1, Bug::AccessOutside);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_a_walk_outside_the_section() {
-    model(1, 1, Bug::WalkOutside);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_a_missing_invalidation() {
-    model(1, 1, Bug::NoInvalidation);
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn finds_an_invalidation_before_the_change() {
-    model(1, 1, Bug::InvalidatesFirst);
+finds! {
+    finds_a_tlb_that_is_not_caught_up: model(1, 1, Bug::NoCatchUp), "Causality violation";
+    finds_an_access_outside_the_section: model(1, 1, Bug::AccessOutside), "Causality violation";
+    finds_a_walk_outside_the_section: model(1, 1, Bug::WalkOutside), "Causality violation";
+    finds_a_missing_invalidation: model(1, 1, Bug::NoInvalidation), "Causality violation";
+    finds_an_invalidation_before_the_change: model(1, 1, Bug::InvalidatesFirst), "Causality violation";
 }
