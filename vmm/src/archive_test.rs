@@ -23,15 +23,9 @@ fn members(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
     }
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("farfault-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).expect("a scratch directory");
-    path
-}
-
-fn command() -> GuestCommand {
-    GuestCommand {
+#[test]
+fn the_command_is_json_in_its_place() {
+    let command = GuestCommand {
         argv: vec!["saxpy".into(), "1000".into()],
         env: BTreeMap::from([("K".into(), "V".into())]),
         cwd: "/".into(),
@@ -40,13 +34,9 @@ fn command() -> GuestCommand {
         driver: true,
         driver_params: String::new(),
         mark_ack: true,
-    }
-}
-
-#[test]
-fn the_command_is_json_in_its_place() {
+    };
     let mut archive = Archive::new(Vec::new());
-    archive.command(&command()).expect("written");
+    archive.command(&command).expect("written");
     let found = members(&archive.finish().expect("finished"));
     let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["farfault", "farfault/command"]);
@@ -61,7 +51,8 @@ fn the_command_is_json_in_its_place() {
 
 #[test]
 fn files_directories_and_links_come_back_as_they_were() {
-    let dir = scratch("tree");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let dir = scratch.path();
     fs::create_dir(dir.join("sub")).expect("sub");
     fs::write(dir.join("sub/data"), b"12345").expect("data");
     fs::set_permissions(dir.join("sub/data"), fs::Permissions::from_mode(0o750)).expect("mode");
@@ -78,20 +69,17 @@ fn files_directories_and_links_come_back_as_they_were() {
     assert_eq!(short[3], ("opt/there/link", 0o120777, b"data".as_slice()));
     assert_eq!(short[4], ("followed", 0o100750, b"12345".as_slice()));
     assert_eq!(short.len(), 5);
-    fs::remove_dir_all(dir).expect("removed");
 }
 
 #[test]
 fn the_users_files_are_left_for_init() {
-    let dir = scratch("user");
-    fs::write(dir.join("x"), b"x").expect("written");
+    let file = tempfile::NamedTempFile::new().expect("a scratch file");
     let mut archive = Archive::new(Vec::new());
-    archive.user_file(&dir.join("x"), "/usr/bin/x").expect("a file");
+    archive.user_file(file.path(), "/usr/bin/x").expect("a file");
     let found = members(&archive.finish().expect("finished"));
     let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
     let folders = ["farfault", "farfault/files", "farfault/files/usr", "farfault/files/usr/bin"];
     assert_eq!(names, [&folders[..], &["farfault/files/usr/bin/x"]].concat());
-    fs::remove_dir_all(dir).expect("removed");
 }
 
 #[test]

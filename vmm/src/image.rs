@@ -148,12 +148,10 @@ mod tests {
     use crate::exit::chain;
     use std::fs::File;
     use std::time::Duration;
+    use tempfile::TempDir;
 
-    fn scratch(name: &str) -> PathBuf {
-        let path = env::temp_dir().join(format!("farfault-{}-image-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a scratch directory");
-        path
+    fn scratch() -> TempDir {
+        tempfile::tempdir().expect("a scratch directory")
     }
 
     fn make(cache: &Path, name: &str, age: u64) -> PathBuf {
@@ -172,34 +170,35 @@ mod tests {
 
     #[test]
     fn a_missing_image_gets_one_line_that_says_what_to_do() {
-        let cache = scratch("none");
+        let scratch = scratch();
+        let cache = scratch.path();
         fs::create_dir(cache.join("image-unfinished")).expect("a directory");
-        let error = Image::newest(&cache).expect_err("no image");
+        let error = Image::newest(cache).expect_err("no image");
         let line = format!("no guest image in {}; run guest-image/build", cache.display());
         assert_eq!(chain(&error), line);
         assert!(matches!(Image::newest(Path::new("/nowhere")), Err(ImageError::Missing(_))));
-        let named = Image::find(Some(&cache)).expect_err("no image");
+        let named = Image::find(Some(cache)).expect_err("no image");
         assert!(chain(&named).contains("is no guest image"), "{named}");
-        fs::remove_dir_all(cache).expect("removed");
     }
 
     #[test]
     fn the_newest_complete_image_is_taken() {
-        let cache = scratch("newest");
-        make(&cache, "image-old", 20);
-        let newest = make(&cache, "image-aaa", 10);
-        make(&cache, "tools-bbb", 0);
+        let scratch = scratch();
+        let cache = scratch.path();
+        make(cache, "image-old", 20);
+        let newest = make(cache, "image-aaa", 10);
+        make(cache, "tools-bbb", 0);
         fs::create_dir(cache.join("image-unfinished")).expect("a directory");
-        let image = Image::newest(&cache).expect("an image");
+        let image = Image::newest(cache).expect("an image");
         assert_eq!(image.directory, newest);
         assert_eq!(image.manifest.kernel_release, "7.2");
-        fs::remove_dir_all(cache).expect("removed");
     }
 
     #[test]
     fn a_lost_or_damaged_part_is_named() {
-        let cache = scratch("part");
-        let image = Image::find(Some(&make(&cache, "image-x", 0))).expect("an image");
+        let scratch = scratch();
+        let cache = scratch.path();
+        let image = Image::find(Some(&make(cache, "image-x", 0))).expect("an image");
         for part in [None, Some("cut")] {
             if let Some(text) = part {
                 fs::write(image.directory.join("vmlinux"), text).expect("written");
@@ -209,24 +208,23 @@ mod tests {
         }
         fs::write(image.directory.join("vmlinux"), "whole").expect("written");
         assert!(image.kernel().is_ok());
-        fs::remove_dir_all(cache).expect("removed");
     }
 
     #[test]
     fn an_image_of_before_is_refused_with_one_line() {
-        let cache = scratch("before");
+        let scratch = scratch();
+        let cache = scratch.path();
         fs::write(cache.join(MANIFEST), br#"{"kernel_release":"7.2"}"#).expect("written");
-        let error = Image::find(Some(&cache)).expect_err("another device");
+        let error = Image::find(Some(cache)).expect_err("another device");
         let expected = "is for another version of the device; run guest-image/build";
         assert!(chain(&error).ends_with(expected), "{error}");
-        fs::remove_dir_all(cache).expect("removed");
     }
 
     #[test]
     fn a_broken_manifest_is_an_error() {
-        let cache = scratch("broken");
+        let scratch = scratch();
+        let cache = scratch.path();
         fs::write(cache.join(MANIFEST), b"{").expect("written");
-        assert!(matches!(Image::find(Some(&cache)), Err(ImageError::Manifest(..))));
-        fs::remove_dir_all(cache).expect("removed");
+        assert!(matches!(Image::find(Some(cache)), Err(ImageError::Manifest(..))));
     }
 }

@@ -142,38 +142,20 @@ mod tests {
     use super::*;
     use crate::exit::chain;
     use std::fs;
+    use tempfile::{TempDir, tempdir};
 
     const MIB: u64 = 1 << 20;
 
-    /// A folder that goes away with its test.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let name = format!("farfault-{}-pmem-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).unwrap();
-            Scratch(path)
-        }
-
-        fn file(&self, name: &str, size: u64) -> PathBuf {
-            let path = self.0.join(name);
-            File::create(&path).unwrap().set_len(size).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn file(scratch: &TempDir, name: &str, size: u64) -> PathBuf {
+        let path = scratch.path().join(name);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        path
     }
 
     #[test]
     fn a_file_is_made_only_when_a_guest_starts() {
-        let scratch = Scratch::new("made");
-        let path = scratch.0.join("new");
+        let scratch = tempdir().unwrap();
+        let path = scratch.path().join("new");
         let pmem = Pmem::of_file(&path, Some(32 * MIB)).unwrap();
         assert!(!path.exists());
         assert_eq!(pmem.size(), 32 * MIB);
@@ -184,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_file_keeps_what_it_holds() {
-        let scratch = Scratch::new("kept");
-        let path = scratch.file("old", 0);
+        let scratch = tempdir().unwrap();
+        let path = file(&scratch, "old", 0);
         let content = vec![7; 20 << 20];
         fs::write(&path, &content).unwrap();
         Pmem::of_file(&path, Some(24 * MIB)).unwrap().open().unwrap();
@@ -198,24 +180,24 @@ mod tests {
 
     #[test]
     fn what_cannot_be_memory_is_refused_in_one_line() {
-        let scratch = Scratch::new("refused");
-        let small = scratch.file("small", 4 * MIB);
-        let odd = scratch.file("odd", 17 * MIB);
-        let fixed = scratch.file("fixed", 32 * MIB);
+        let scratch = tempdir().unwrap();
+        let small = file(&scratch, "small", 4 * MIB);
+        let odd = file(&scratch, "odd", 17 * MIB);
+        let fixed = file(&scratch, "fixed", 32 * MIB);
         let mut permissions = fixed.metadata().unwrap().permissions();
         permissions.set_readonly(true);
         fs::set_permissions(&fixed, permissions).unwrap();
-        let nowhere = scratch.0.join("no/such/folder/file");
+        let nowhere = scratch.path().join("no/such/folder/file");
         let cases = [
-            (scratch.0.join("missing"), None, "give its size: --pmem "),
+            (scratch.path().join("missing"), None, "give its size: --pmem "),
             (nowhere, Some(32 * MIB), "cannot open "),
-            (scratch.0.clone(), None, "is not a file"),
-            (scratch.0.clone(), Some(32 * MIB), "is not a file"),
+            (scratch.path().to_owned(), None, "is not a file"),
+            (scratch.path().to_owned(), Some(32 * MIB), "is not a file"),
             (PathBuf::from("/dev/null"), None, "is not a file"),
             (small.clone(), None, "16 MiB to 64 GiB in steps of 2 MiB"),
             (small, Some(15 * MIB), "would have 15728640 bytes"),
             (odd, None, "would have 17825792 bytes"),
-            (scratch.0.join("missing"), Some(65 << 30), "16 MiB to 64 GiB"),
+            (scratch.path().join("missing"), Some(65 << 30), "16 MiB to 64 GiB"),
             (fixed, None, "is read-only"),
         ];
         for (path, size, words) in cases {
@@ -226,8 +208,8 @@ mod tests {
 
     #[test]
     fn no_two_guests_have_the_same_file() {
-        let scratch = Scratch::new("shared");
-        let pmem = Pmem::of_file(&scratch.file("one", 16 * MIB), None).unwrap();
+        let scratch = tempdir().unwrap();
+        let pmem = Pmem::of_file(&file(&scratch, "one", 16 * MIB), None).unwrap();
         let held = pmem.open().unwrap();
         assert!(matches!(pmem.open(), Err(PmemError::InUse(_))));
         drop(held);
@@ -236,10 +218,10 @@ mod tests {
 
     #[test]
     fn parts_are_used_whole() {
-        let scratch = Scratch::new("parts");
-        let parts = [scratch.file("a", 16 * MIB), scratch.file("b", 2 * MIB)];
+        let scratch = tempdir().unwrap();
+        let parts = [file(&scratch, "a", 16 * MIB), file(&scratch, "b", 2 * MIB)];
         let pmem = Pmem::of_parts(&parts).unwrap();
         assert_eq!((pmem.size(), pmem.open().unwrap().len()), (18 * MIB, 2));
-        assert!(Pmem::of_parts(&[scratch.0.join("missing")]).is_err());
+        assert!(Pmem::of_parts(&[scratch.path().join("missing")]).is_err());
     }
 }

@@ -5,42 +5,41 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_farfault");
 const QEMU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-qemu");
 
 /// An image whose first guest behaves as its name says.
-struct Image(PathBuf);
+struct Image(TempDir);
 
 impl Image {
-    fn new(name: &str, unique: &str) -> Image {
-        let path = std::env::temp_dir()
-            .join(format!("farfault-exit-{}-{unique}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).expect("a scratch directory");
-        fs::write(path.join("vmlinux"), kernel()).expect("written");
-        for part in ["initrd", "l1-initrd"] {
-            fs::write(path.join(part), part).expect("written");
-        }
+    fn new(name: &str) -> Image {
+        let scratch = tempfile::Builder::new().suffix(&format!("-{name}")).tempdir();
+        let image = Image(scratch.expect("a scratch directory"));
         let version = farfault_abi::regs::VERSION >> 16;
         let manifest = format!(r#"{{"device_version":{version}}}"#);
-        fs::write(path.join("manifest.json"), manifest).expect("written");
-        Image(path)
+        image.write("vmlinux", &kernel());
+        image.write("initrd", b"initrd");
+        image.write("l1-initrd", b"l1-initrd");
+        image.write("manifest.json", manifest.as_bytes());
+        image
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        fs::write(self.at(name), content).expect("written");
     }
 
     /// A shell's words that run `true` with `options` in this image.
     fn run(&self, options: &str) -> String {
-        let image = self.0.display();
+        let image = self.0.path().display();
         let run = format!("{PROGRAM} run --qemu {QEMU} --accel nested");
         format!("FARFAULT_IMAGE={image} {run} {options} -- true")
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -86,8 +85,8 @@ const TABLE: [(&str, &str, i32, &str); 10] = [
 fn every_code_of_the_table_whatever_becomes_of_standard_error() {
     let streams = ["", "2>&-", "2>/dev/full", "<&-", "<&- >&- 2>&-", "2> >(:)"];
     for (name, options, code, words) in TABLE {
-        for (number, stream) in streams.iter().enumerate() {
-            let image = Image::new(name, &format!("{code}-{number}"));
+        for stream in streams {
+            let image = Image::new(name);
             let (status, _, stderr) = shell(&format!("{} {stream}", image.run(options)));
             assert_eq!(status, Some(code), "{name} {options} {stream}: {stderr}");
             assert!(stream.contains("2>") || stderr.contains(words), "{name} {options}: {stderr}");
@@ -98,34 +97,22 @@ fn every_code_of_the_table_whatever_becomes_of_standard_error() {
 
 #[test]
 fn output_that_is_lost_is_no_success() {
-    let image = Image::new("answers", "lost");
-    let warns = Image::new("warns", "lost");
-    let full = ": No space left on device (os error 28)\n";
+    let image = Image::new("answers");
+    let warns = Image::new("warns");
+    let full = "cannot write to standard output: No space left on device (os error 28)\n";
     let cases = [
-        (image.run("") + " >/dev/full", 69, format!("cannot write to standard output{full}")),
-        (warns.run("") + " 2>/dev/full", 69, String::new()),
-        (format!("exec 3> >(:); wait $!; {} >&3", image.run("")), 141, String::new()),
-        (
-            image.run("--dry-run") + " >/dev/full",
-            69,
-            format!("cannot write to standard output{full}"),
-        ),
-        (image.run("--dry-run") + " >&-", 0, String::new()),
-        (
-            format!("{PROGRAM} completions bash >/dev/full"),
-            69,
-            format!("cannot write to standard output{full}"),
-        ),
-        (
-            format!("{PROGRAM} --help >/dev/full"),
-            69,
-            format!("cannot write to standard output{full}"),
-        ),
+        (image.run("") + " >/dev/full", 69, full),
+        (warns.run("") + " 2>/dev/full", 69, ""),
+        (format!("exec 3> >(:); wait $!; {} >&3", image.run("")), 141, ""),
+        (image.run("--dry-run") + " >/dev/full", 69, full),
+        (image.run("--dry-run") + " >&-", 0, ""),
+        (format!("{PROGRAM} completions bash >/dev/full"), 69, full),
+        (format!("{PROGRAM} --help >/dev/full"), 69, full),
     ];
     for (script, code, words) in cases {
         let (status, _, stderr) = shell(&script);
         assert_eq!(status, Some(code), "{script}: {stderr}");
-        assert!(stderr.ends_with(&words), "{script}: {stderr}");
+        assert!(stderr.ends_with(words), "{script}: {stderr}");
         assert!(stderr.lines().count() <= 1, "{script}: {stderr}");
     }
 }
@@ -140,17 +127,11 @@ fn a_reader_may_stop_before_the_end() {
 }
 
 /// Starts a guest that hangs, with signals ignored as `trap` says, and sends signals.
-fn signalled(name: &str, trap: &str, signals: &[&str]) -> Option<i32> {
-    let image = Image::new("hangs", name);
+fn signalled(trap: &str, signals: &[&str]) -> Option<i32> {
+    let image = Image::new("hangs");
     let mut command = Command::new("bash");
-    command.args([
-        "-c",
-        &format!(
-            "trap '' {trap}; export FARFAULT_IMAGE; exec {}",
-            image.run("").split_once(' ').expect("words").1
-        ),
-    ]);
-    command.env("FARFAULT_IMAGE", &image.0).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["-c", &format!("trap '' {trap}; exec env {}", image.run(""))]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("bash");
     let mut line = String::new();
     // The guest is up.
@@ -165,15 +146,15 @@ fn signalled(name: &str, trap: &str, signals: &[&str]) -> Option<i32> {
 
 #[test]
 fn a_signal_ends_the_run_unless_it_is_ignored() {
-    assert_eq!(signalled("term", "USR1", &["-TERM"]), Some(143));
-    assert_eq!(signalled("int", "USR1", &["-INT"]), Some(130));
-    assert_eq!(signalled("hup", "USR1", &["-HUP"]), Some(129));
-    assert_eq!(signalled("nohup", "HUP", &["-HUP", "-TERM"]), Some(143));
+    assert_eq!(signalled("USR1", &["-TERM"]), Some(143));
+    assert_eq!(signalled("USR1", &["-INT"]), Some(130));
+    assert_eq!(signalled("USR1", &["-HUP"]), Some(129));
+    assert_eq!(signalled("HUP", &["-HUP", "-TERM"]), Some(143));
 }
 
 #[test]
 fn standard_input_is_left_alone_on_demand() {
-    let image = Image::new("reads", "input");
+    let image = Image::new("reads");
     let through = shell(&format!("echo one | {}", image.run("")));
     assert_eq!((through.0, through.1.as_str()), (Some(0), "one\n"));
     let kept = shell(&format!(
@@ -185,14 +166,13 @@ fn standard_input_is_left_alone_on_demand() {
 
 #[test]
 fn a_bad_place_for_counts_is_known_before_the_run() {
-    let image = Image::new("answers", "counts");
-    let at = |name: &str| image.0.join(name).display().to_string();
-    let fifo = at("fifo");
+    let image = Image::new("answers");
+    let fifo = image.at("fifo");
     assert_eq!(shell(&format!("mkfifo {fifo}")).0, Some(0));
     let cases = [
         (fifo.clone(), "nobody reads what is written to "),
-        (at(""), "Is a directory"),
-        (at("no/such/folder"), "No such file or directory"),
+        (image.at(""), "Is a directory"),
+        (image.at("no/such/folder"), "No such file or directory"),
     ];
     for (path, words) in cases {
         let (status, stdout, stderr) = shell(&image.run(&format!("--stats-json {path}")));
@@ -214,12 +194,12 @@ fn a_bad_place_for_counts_is_known_before_the_run() {
 
 #[test]
 fn why_qemu_does_not_start_is_shown() {
-    let image = Image::new("answers", "qemu");
-    let qemu = image.0.join("qemu");
-    let script = "#!/bin/sh\necho 'qemu: libfoo.so.1: cannot open shared object' >&2\nexit 127\n";
-    fs::write(&qemu, script).expect("written");
-    let run = image.run("").replace(QEMU, &qemu.display().to_string());
-    let (status, _, stderr) = shell(&format!("chmod +x {}; {run}", qemu.display()));
+    let image = Image::new("answers");
+    let qemu = image.at("qemu");
+    let script = b"#!/bin/sh\necho 'qemu: libfoo.so.1: cannot open shared object' >&2\nexit 127\n";
+    image.write("qemu", script);
+    let run = image.run("").replace(QEMU, &qemu);
+    let (status, _, stderr) = shell(&format!("chmod +x {qemu}; {run}"));
     assert_eq!(status, Some(69), "{stderr}");
     assert!(stderr.ends_with("which QEMU it is: qemu: libfoo.so.1: cannot open shared object\n"));
 }
@@ -227,14 +207,12 @@ fn why_qemu_does_not_start_is_shown() {
 /// In a file system of its own, where the system lets us make one.
 #[test]
 fn a_full_disk_is_known_before_the_run() {
-    let image = Image::new("answers", "full");
-    let disk = image.0.join("disk");
+    let image = Image::new("answers");
+    let disk = image.at("disk");
     fs::create_dir(&disk).expect("a mount point");
     let inside = |options: &str| {
-        let mount = format!(
-            "mount -t tmpfs -o size=64k none {0} && head -c 60k /dev/zero >{0}/most",
-            disk.display()
-        );
+        let mount =
+            format!("mount -t tmpfs -o size=64k none {disk} && head -c 60k /dev/zero >{disk}/most");
         shell(&format!("unshare -rm bash -c '{mount} || exit 99; {}'", image.run(options)))
     };
     if !matches!(inside("--bogus").0, Some(64)) {
@@ -242,8 +220,7 @@ fn a_full_disk_is_known_before_the_run() {
         return;
     }
     for options in ["--stats-json DISK/counts", "--pmem DISK/memory,size=16M"] {
-        let (status, stdout, stderr) =
-            inside(&options.replace("DISK", &disk.display().to_string()));
+        let (status, stdout, stderr) = inside(&options.replace("DISK", &disk));
         assert_eq!((status, stdout.as_str()), (Some(69), ""), "{options}: {stderr}");
         assert!(stderr.contains("No space left") && stderr.lines().count() == 1, "{stderr}");
     }

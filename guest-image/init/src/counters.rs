@@ -52,8 +52,9 @@ mod tests {
 
     #[test]
     fn devices_add_up() {
-        let root = std::env::temp_dir().join(format!("farfault-counters-{}", std::process::id()));
-        assert_eq!(read_below(&root), Counters::new());
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        assert_eq!(read_below(&root.join("nowhere")), Counters::new());
         for (device, text) in
             [("0000:00:03.0", "faults 3\nbatches 1\n"), ("0000:00:04.0", "faults 4\n")]
         {
@@ -61,7 +62,6 @@ mod tests {
             fs::write(root.join(device).join("counters"), text).unwrap();
         }
         let expected = [("batches".to_owned(), 1), ("faults".to_owned(), 7)].into();
-        assert_eq!(read_below(&root), expected);
-        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(read_below(root), expected);
     }
 }

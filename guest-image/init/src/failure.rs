@@ -11,46 +11,35 @@ pub enum Failure {
     /// Options of its configuration that init cannot do without.
     #[error("the kernel lacks {lacks}")]
     Kernel { lacks: String },
-    /// A file system that everything else needs.
     #[error("cannot mount {kind} on {target}: {errno}")]
     Mount { kind: &'static str, target: &'static str, errno: Errno },
-    /// A file of the initramfs or of the kernel.
     #[error("cannot {action} {path}: {error}")]
     File { action: &'static str, path: PathBuf, error: io::Error },
-    /// The orders are not what init understands.
     #[error("{path} is no command description: {error}")]
     Description { path: PathBuf, error: serde_json::Error },
     /// What comes last in the initramfs has not been unpacked.
     #[error("the initramfs is not complete: the guest has too little memory for it")]
     Incomplete,
-    /// A command description without a command.
     #[error("the command description names no program")]
     EmptyCommand,
-    /// The kernel refused a module.
     #[error("cannot load {path} with parameters '{params}': {errno} (the kernel log says why)")]
     Module { path: PathBuf, params: String, errno: Errno },
-    /// A parameter that the driver does not have.
     #[error("farfault.ko has no parameter '{name}' (--driver-params); it has {known}")]
     NoParameter { name: String, known: String },
-    /// The module's kernel is not the one that runs.
     #[error("{path} is not for this kernel (--no-driver does without the driver)", path = .path.display())]
     Foreign { path: PathBuf },
-    /// The module is in, but its probe failed.
     #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
     Unbound { node: &'static str },
     /// Persistent memory that its modules do not take.
     #[error("no {node} within {seconds} s (the kernel log says why)", node = .node.display())]
     NoPmem { node: PathBuf, seconds: u64 },
-    /// A first guest that cannot have guests of its own.
     #[error("no /dev/kvm: this CPU offers neither SVM nor VMX, so it cannot run a nested guest")]
     NoKvm,
-    /// The host's streams did not show up.
     #[error("no virtio port named {names} within {seconds} s")]
     NoPort { names: String, seconds: u64 },
     /// A process that SIGKILL does not end, which only a kernel bug can cause.
     #[error("still alive {seconds} s after SIGKILL: {who} (stuck in the kernel)")]
     Unkillable { who: String, seconds: u64 },
-    /// Any other system call.
     #[error("cannot {action}: {error}")]
     System { action: &'static str, error: io::Error },
 }

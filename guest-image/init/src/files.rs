@@ -43,12 +43,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use tempfile::TempDir;
 
     /// A guest with /bin/sh and /usr/bin -> ../bin, and files for it.
-    fn scene(name: &str, files: &[&str]) -> (PathBuf, PathBuf) {
-        let root =
-            std::env::temp_dir().join(format!("farfault-files-{name}-{}", std::process::id()));
-        let (guest, files_folder) = (root.join("guest"), root.join("files"));
+    fn scene(files: &[&str]) -> (TempDir, PathBuf, PathBuf) {
+        let scratch = tempfile::tempdir().unwrap();
+        let [guest, files_folder] = ["guest", "files"].map(|name| scratch.path().join(name));
         fs::create_dir_all(guest.join("bin")).unwrap();
         fs::create_dir_all(guest.join("usr")).unwrap();
         fs::write(guest.join("bin/sh"), "shell").unwrap();
@@ -58,26 +58,24 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "user's").unwrap();
         }
-        (guest, files_folder)
+        (scratch, guest, files_folder)
     }
 
     #[test]
     fn a_file_below_a_link_leaves_what_is_there() {
-        let (guest, files) = scene("link", &["usr/bin/x", "opt/y", "bin/sh"]);
+        let (_scratch, guest, files) = scene(&["usr/bin/x", "opt/y", "bin/sh"]);
         merge(&files, &guest).unwrap();
         let read = |path: &str| fs::read_to_string(guest.join(path)).unwrap();
         assert!(guest.join("usr/bin").is_symlink());
         assert_eq!((read("bin/x"), read("opt/y")), ("user's".into(), "user's".into()));
         assert_eq!(read("bin/sh"), "user's", "a file is replaced by a file");
-        fs::remove_dir_all(guest.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn a_file_in_place_of_a_folder_is_refused() {
-        let (guest, files) = scene("folder", &["usr/bin"]);
+        let (_scratch, guest, files) = scene(&["usr/bin"]);
         let error = merge(&files, &guest).unwrap_err().to_string();
         assert!(error.ends_with("guest/usr/bin: the guest has a folder there"), "{error}");
         assert!(guest.join("usr/bin/sh").exists());
-        fs::remove_dir_all(guest.parent().unwrap()).unwrap();
     }
 }

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn the_device_is_told_by_both_ids() {
-        let root = std::env::temp_dir().join(format!("farfault-pci-{}", std::process::id()));
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("devices");
         let function = |name: &str, vendor: &str, device: &str| {
             let path = root.join(name);
             fs::create_dir_all(&path).unwrap();
@@ -123,7 +124,6 @@ mod tests {
         assert!(!has_device(&root), "only half an identity each");
         function("0000:00:03.0", "0x1234\n", "0xfa17\n");
         assert!(has_device(&root));
-        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

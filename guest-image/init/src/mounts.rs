@@ -6,46 +6,32 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use std::fs;
 
-struct Mount {
-    kind: &'static str,
-    target: &'static str,
-    options: &'static str,
-    needed: bool,
-}
-
-const fn needed(kind: &'static str, target: &'static str, options: &'static str) -> Mount {
-    Mount { kind, target, options, needed: true }
-}
-
-const fn wanted(kind: &'static str, target: &'static str, options: &'static str) -> Mount {
-    Mount { kind, target, options, needed: false }
-}
-
-/// In the order in which they are mounted. `wanted` ones depend on the kernel's
-/// configuration; who needs one of them says so better than init could.
-const MOUNTS: [Mount; 8] = [
-    needed("proc", "/proc", ""),
-    needed("sysfs", "/sys", ""),
-    needed("devtmpfs", "/dev", "mode=0755"),
-    needed("devpts", "/dev/pts", "mode=0620,ptmxmode=0666"),
-    needed("tmpfs", "/dev/shm", "mode=1777"),
-    needed("tmpfs", "/tmp", "mode=1777"),
-    needed("tmpfs", "/run", "mode=0755"),
-    wanted("debugfs", "/sys/kernel/debug", ""),
+/// What is mounted where and with which options, in this order.
+const MOUNTS: [(&str, &str, &str); 8] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", "mode=0755"),
+    ("devpts", "/dev/pts", "mode=0620,ptmxmode=0666"),
+    ("tmpfs", "/dev/shm", "mode=1777"),
+    ("tmpfs", "/tmp", "mode=1777"),
+    ("tmpfs", "/run", "mode=0755"),
+    (OPTIONAL, "/sys/kernel/debug", ""),
 ];
+/// Depends on the kernel's configuration; who needs it says so better than init could.
+const OPTIONAL: &str = "debugfs";
 
 /// Mounts them all.
 pub fn mount_all() -> Result<(), Failure> {
-    for Mount { kind, target, options, needed } in &MOUNTS {
+    for (kind, target, options) in MOUNTS {
         // Where a directory cannot be made, mount says so with more to the point.
         let _ = fs::create_dir_all(target);
-        match mount(Some(*kind), *target, Some(*kind), MsFlags::MS_NOSUID, Some(*options)) {
+        match mount(Some(kind), target, Some(kind), MsFlags::MS_NOSUID, Some(options)) {
             Ok(()) => {}
             // devtmpfs is there already when the kernel mounts it itself.
             Err(Errno::EBUSY) => {}
             // It lacks the file system, and is told of all that it lacks at once.
             Err(Errno::ENODEV) => {}
-            Err(errno) if *needed => return Err(Failure::Mount { kind, target, errno }),
+            Err(errno) if kind != OPTIONAL => return Err(Failure::Mount { kind, target, errno }),
             Err(_) => {}
         }
     }

@@ -9,13 +9,10 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The name of each port.
+/// The names of the ports.
 pub const STDIN: &str = "farfault.stdin";
-/// See [`STDIN`].
 pub const STDOUT: &str = "farfault.stdout";
-/// See [`STDIN`].
 pub const STDERR: &str = "farfault.stderr";
-/// See [`STDIN`].
 pub const CONTROL: &str = "farfault.control";
 
 const SYSFS: &str = "/sys/class/virtio-ports";
@@ -96,7 +93,8 @@ mod tests {
 
     #[test]
     fn ports_are_found_by_name() {
-        let class = std::env::temp_dir().join(format!("farfault-ports-{}", std::process::id()));
+        let scratch = tempfile::tempdir().unwrap();
+        let class = scratch.path().join("class");
         assert_eq!(missing(&scan(&class)).len(), 4, "no such class yet");
         for (node, name) in [("vport1p1", STDIN), ("vport1p2", CONTROL), ("vport2p1", "other")] {
             fs::create_dir_all(class.join(node)).unwrap();
@@ -107,6 +105,5 @@ mod tests {
         let nodes = scan(&class);
         assert_eq!(nodes.get(CONTROL), Some(&PathBuf::from("/dev/vport1p2")));
         assert_eq!(missing(&nodes), [STDOUT, STDERR]);
-        fs::remove_dir_all(&class).unwrap();
     }
 }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A pseudo terminal for a command that wants one.
-#![allow(unsafe_code)] // setting a window size is an ioctl, which nix offers as an unsafe function only
 
 use crate::console;
 use crate::failure::{Doing, Failure};
-use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::pty::{OpenptyResult, openpty};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
-
-nix::ioctl_write_ptr_bad!(set_window_size, nix::libc::TIOCSWINSZ, Winsize);
+use std::os::fd::OwnedFd;
 
 /// Init's end of it.
 pub struct Terminal {
@@ -30,10 +28,7 @@ impl Terminal {
     /// Tells the terminal its size; the kernel passes it on to the command.
     pub fn resize(&self, [rows, columns]: [u16; 2]) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the descriptor is open for as long as `self`, and TIOCSWINSZ
-        // only reads the one `Winsize` that the pointer refers to.
-        let outcome = unsafe { set_window_size(self.master.as_raw_fd(), &raw const size) };
-        if let Err(errno) = outcome {
+        if let Err(errno) = tcsetwinsize(&self.master, size) {
             console::say(&format!("cannot resize the terminal to {rows}x{columns}: {errno}"));
         }
     }

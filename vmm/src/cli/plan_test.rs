@@ -3,28 +3,29 @@
 
 use super::*;
 use crate::cli::options::{Action, Cli};
+use crate::exit::{HOST_LACKS, USAGE};
 use clap::Parser;
 use std::fs;
+use tempfile::TempDir;
 
 /// A kernel and an initrd that are there, which is all that a plan looks at.
-fn image(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("farfault-{}-plan-{name}", std::process::id()));
-    fs::create_dir_all(&path).expect("a scratch directory");
+fn image() -> TempDir {
+    let image = tempfile::tempdir().expect("a scratch directory");
     for part in ["vmlinux", "initrd", "l1-initrd"] {
-        fs::write(path.join(part), part).expect("written");
+        fs::write(image.path().join(part), part).expect("written");
     }
     let version = farfault_abi::regs::VERSION >> 16;
     let manifest = format!(r#"{{"device_version":{version}}}"#);
-    fs::write(path.join("manifest.json"), manifest).expect("written");
-    path
+    fs::write(image.path().join("manifest.json"), manifest).expect("written");
+    image
 }
 
-fn plan(image: &Path, line: &str) -> Result<Plan, Failure> {
-    let line = line.replace("IMAGE", image.to_str().expect("UTF-8"));
-    Plan::new(&request(&line))
+fn plan(image: &TempDir, line: &str) -> Result<Plan, Failure> {
+    Plan::new(&request(image, line))
 }
 
-fn request(line: &str) -> Request {
+fn request(image: &TempDir, line: &str) -> Request {
+    let line = line.replace("IMAGE", image.path().to_str().expect("UTF-8"));
     let cli = Cli::try_parse_from(line.split_whitespace()).expect("a good command line");
     match cli.action {
         Action::Run(args) => Request { vm: args.vm, command: Some(args.command) },
@@ -35,14 +36,14 @@ fn request(line: &str) -> Request {
 
 #[test]
 fn a_machine_is_what_was_asked_for() {
-    let image = image("machine");
+    let image = image();
     let line = "farfault run --image IMAGE --memory 1G --cpus 3 --device engines=3,window=8 \
                 --cmdline-append nosmp -- true";
     let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
     assert_eq!((spec.memory, spec.vcpus), (1 << 30, 3));
     assert_eq!((spec.device.engines, spec.device.window), (3, 8));
     assert_eq!(spec.cmdline, "quiet nosmp");
-    assert_eq!(spec.kernel, image.join("vmlinux"));
+    assert_eq!(spec.kernel, image.path().join("vmlinux"));
     let console = plan(&image, "farfault run --image IMAGE --console -- true").expect("a plan");
     assert_eq!(console.machine().expect("a machine").cmdline, "");
     assert!(!spec.iommu);
@@ -51,20 +52,19 @@ fn a_machine_is_what_was_asked_for() {
     assert!(spec.iommu);
     // The user has the last word.
     assert_eq!(spec.cmdline, "quiet intel_iommu=on iommu.strict=1 intel_iommu=off");
-    fs::remove_dir_all(image).expect("removed");
 }
 
 #[test]
 fn bad_wishes_get_one_line_and_the_right_code() {
-    let image = image("bad");
+    let image = image();
     let cases = [
-        ("--device engines=0", exit_usage(), "--device engines=0: "),
-        ("--device wheels=4", exit_usage(), "unknown field `wheels`"),
-        ("--device engines=x", exit_usage(), "--device engines=x: "),
-        ("--kernel /nowhere", exit_usage(), "cannot read /nowhere: "),
-        ("--kernel /tmp", exit_usage(), "/tmp is not a file"),
-        ("--file /nowhere/file", exit_usage(), "cannot read /nowhere/file for the guest"),
-        ("--image /nowhere", crate::exit::HOST_LACKS, "run guest-image/build"),
+        ("--device engines=0", USAGE, "--device engines=0: "),
+        ("--device wheels=4", USAGE, "unknown field `wheels`"),
+        ("--device engines=x", USAGE, "--device engines=x: "),
+        ("--kernel /nowhere", USAGE, "cannot read /nowhere: "),
+        ("--kernel /tmp", USAGE, "/tmp is not a file"),
+        ("--file /nowhere/file", USAGE, "cannot read /nowhere/file for the guest"),
+        ("--image /nowhere", HOST_LACKS, "run guest-image/build"),
     ];
     for (options, code, words) in cases {
         let line = match options.starts_with("--image") {
@@ -75,21 +75,15 @@ fn bad_wishes_get_one_line_and_the_right_code() {
         assert_eq!(failure.code, code, "{options}");
         assert!(failure.to_string().contains(words), "{options}: {failure}");
     }
-    fs::remove_dir_all(image).expect("removed");
-}
-
-fn exit_usage() -> u8 {
-    crate::exit::USAGE
 }
 
 #[test]
 fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
-    let image = image("inner");
+    let image = image();
     let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c -n \
                 --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu --plain-xsave \
                 --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
-    let line = line.replace("IMAGE", image.to_str().expect("UTF-8"));
-    let asked = request(&line);
+    let asked = request(&image, line);
     let bars = PmemBars::new(vec![Pmem { parts: vec![("f".into(), 16 << 20)] }]);
     let inner = Plan::new(&asked).and_then(|plan| plan.inner_request(&bars));
     let inner = inner.expect("a plan").expect("a request");
@@ -107,17 +101,15 @@ fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
         ..asked.vm
     };
     assert_eq!(inner, Request { vm, command: asked.command });
-    fs::remove_dir_all(image).expect("removed");
 }
 
 #[test]
 fn pieces_of_an_initrd_begin_where_the_kernel_looks() {
-    let image = image("pieces");
+    let image = image();
     let pieces = [
         Initrd::Bytes(b"12345".to_vec()),
-        Initrd::File(image.join("vmlinux")),
+        Initrd::File(image.path().join("vmlinux")),
         Initrd::Bytes(b"next".to_vec()),
     ];
     assert_eq!(concatenate(&pieces).expect("whole"), b"12345\0\0\0vmlinux\0next");
-    fs::remove_dir_all(image).expect("removed");
 }

@@ -8,25 +8,14 @@ use crate::pmem::Pmem;
 use farfault_device_model::DeviceConfig;
 use std::fs;
 use std::path::PathBuf;
+use tempfile::NamedTempFile;
 
 const MIB: u64 = 1 << 20;
 
-/// A file that goes away with its test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, bytes: &[u8]) -> Scratch {
-        let name = format!("farfault-kernel-test-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, bytes).unwrap();
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+fn scratch(bytes: &[u8]) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, bytes).unwrap();
+    file
 }
 
 fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
@@ -90,9 +79,9 @@ fn bzimage(xloadflags: u16, size: u32) -> Vec<u8> {
 
 #[test]
 fn an_elf_kernel_is_entered_where_it_says() {
-    let file = Scratch::new("elf", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
     let memory = memory();
-    assert_eq!(load(&memory, &spec(&file.0), 0xe_0000).unwrap(), 16 * MIB);
+    assert_eq!(load(&memory, &spec(file.path()), 0xe_0000).unwrap(), 16 * MIB);
     let mut bytes = [0; 6];
     memory.read_slice(&mut bytes, GuestAddress(16 * MIB)).unwrap();
     assert_eq!(&bytes, b"kernel");
@@ -100,18 +89,18 @@ fn an_elf_kernel_is_entered_where_it_says() {
 
 #[test]
 fn a_bzimage_is_entered_at_its_64_bit_entry() {
-    let file = Scratch::new("bzimage", &bzimage(1, MIB as u32));
+    let file = scratch(&bzimage(1, MIB as u32));
     let memory = memory();
-    assert_eq!(load(&memory, &spec(&file.0), 0xe_0000).unwrap(), MIB + 0x200);
+    assert_eq!(load(&memory, &spec(file.path()), 0xe_0000).unwrap(), MIB + 0x200);
     let code: [u8; 4] = memory.read_obj(GuestAddress(MIB)).unwrap();
     assert_eq!(&code, b"code");
 }
 
 #[test]
 fn boot_parameters_name_everything() {
-    let file = Scratch::new("params", &elf(62, 16 * MIB, MIB, b"kernel"));
+    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
     let memory = memory();
-    let mut spec = spec(&file.0);
+    let mut spec = spec(file.path());
     spec.initrd = vec![Initrd::Bytes(b"12345".to_vec()), Initrd::Bytes(b"abc".to_vec())];
     load(&memory, &spec, 0xe_0000).unwrap();
     let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
@@ -128,11 +117,11 @@ fn boot_parameters_name_everything() {
 
 #[test]
 fn an_initrd_from_a_file_is_the_same() {
-    let kernel = Scratch::new("with-initrd", &elf(62, 16 * MIB, MIB, b"kernel"));
-    let initrd = Scratch::new("initrd", b"archive");
+    let kernel = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
+    let initrd = scratch(b"archive");
     let memory = memory();
-    let mut spec = spec(&kernel.0);
-    spec.initrd = vec![Initrd::File(initrd.0.clone())];
+    let mut spec = spec(kernel.path());
+    spec.initrd = vec![Initrd::File(initrd.path().to_owned())];
     load(&memory, &spec, 0).unwrap();
     let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
     let address = params.hdr.ramdisk_image;
@@ -186,8 +175,8 @@ fn what_is_not_a_kernel_is_refused() {
         ("script", shell_script),
         ("arm64", other_machine),
     ] {
-        let file = Scratch::new(name, &bytes);
-        let error = error(&spec(&file.0));
+        let file = scratch(&bytes);
+        let error = error(&spec(file.path()));
         assert!(matches!(error, MachineError::NotAKernel(_)), "{name}: {error}");
         assert_eq!(error.blame(), Blame::User);
     }
@@ -197,42 +186,42 @@ fn what_is_not_a_kernel_is_refused() {
 fn a_kernel_cut_short_is_damaged() {
     let mut bytes = elf(62, 16 * MIB, MIB, &[1; 4096]);
     bytes.truncate(2000);
-    let file = Scratch::new("cut", &bytes);
-    let error = error(&spec(&file.0));
+    let file = scratch(&bytes);
+    let error = error(&spec(file.path()));
     assert!(matches!(error, MachineError::DamagedKernel { .. }));
     assert!(error.to_string().ends_with(" is damaged: Unable to read kernel image"), "{error}");
 }
 
 #[test]
 fn a_bzimage_without_64_bit_entry_is_refused() {
-    let file = Scratch::new("32-bit", &bzimage(0, MIB as u32));
-    assert!(error(&spec(&file.0)).to_string().ends_with("it has no 64-bit entry point"));
+    let file = scratch(&bzimage(0, MIB as u32));
+    assert!(error(&spec(file.path())).to_string().ends_with("it has no 64-bit entry point"));
 }
 
 #[test]
 fn a_kernel_larger_than_memory_says_how_much_it_needs() {
-    let elf = Scratch::new("large-elf", &elf(62, 16 * MIB, 200 * MIB, b"kernel"));
+    let elf = scratch(&elf(62, 16 * MIB, 200 * MIB, b"kernel"));
     assert_eq!(
-        error(&spec(&elf.0)).to_string(),
+        error(&spec(elf.path())).to_string(),
         "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
     );
-    let bzimage = Scratch::new("large-bzimage", &bzimage(1, (200 * MIB) as u32));
+    let bzimage = scratch(&bzimage(1, (200 * MIB) as u32));
     assert_eq!(
-        error(&spec(&bzimage.0)).to_string(),
+        error(&spec(bzimage.path())).to_string(),
         "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
     );
 }
 
 #[test]
 fn an_elf_segment_that_wraps_around_is_refused() {
-    let file = Scratch::new("wrap", &elf(62, u64::MAX - 100, 4096, b"kernel"));
-    assert!(matches!(error(&spec(&file.0)), MachineError::NotAKernel(_)));
+    let file = scratch(&elf(62, u64::MAX - 100, 4096, b"kernel"));
+    assert!(matches!(error(&spec(file.path())), MachineError::NotAKernel(_)));
 }
 
 #[test]
 fn an_initrd_that_does_not_fit_says_so() {
-    let file = Scratch::new("large-initrd", &elf(62, 16 * MIB, 100 * MIB, b"kernel"));
-    let mut spec = spec(&file.0);
+    let file = scratch(&elf(62, 16 * MIB, 100 * MIB, b"kernel"));
+    let mut spec = spec(file.path());
     spec.initrd = vec![Initrd::Bytes(vec![0; 13 << 20])];
     let error = error(&spec);
     assert!(matches!(
@@ -243,8 +232,8 @@ fn an_initrd_that_does_not_fit_says_so() {
 
 #[test]
 fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
-    let file = Scratch::new("unpacked-initrd", &elf(62, 16 * MIB, 40 * MIB, b"kernel"));
-    let mut spec = spec(&file.0);
+    let file = scratch(&elf(62, 16 * MIB, 40 * MIB, b"kernel"));
+    let mut spec = spec(file.path());
     spec.initrd = vec![Initrd::Bytes(vec![0; 40 << 20])];
     let error = error(&spec);
     assert_eq!(error.blame(), Blame::User);
@@ -257,8 +246,8 @@ fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
 
 #[test]
 fn a_missing_initrd_is_named() {
-    let file = Scratch::new("no-initrd", &elf(62, 16 * MIB, MIB, b"kernel"));
-    let mut spec = spec(&file.0);
+    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
+    let mut spec = spec(file.path());
     spec.initrd = vec![Initrd::File("/no/such/initrd".into())];
     let error = error(&spec);
     assert_eq!(
@@ -269,8 +258,8 @@ fn a_missing_initrd_is_named() {
 
 #[test]
 fn a_command_line_longer_than_linux_takes_is_refused() {
-    let file = Scratch::new("long-line", &elf(62, 16 * MIB, MIB, b"kernel"));
-    let mut spec = spec(&file.0);
+    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
+    let mut spec = spec(file.path());
     spec.cmdline = "x".repeat(2048);
     assert!(matches!(error(&spec), MachineError::CommandLine(_, 2047)));
 }
