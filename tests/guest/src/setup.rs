@@ -175,7 +175,7 @@ fn read(path: &str) -> Result<String, String> {
 /// Runs a command, words with blanks between, and gives what it says if it fails.
 ///
 /// # Errors
-/// The last line of what it says.
+/// The first line of what it says; after it some programs say how they are used.
 pub fn run(command: &str) -> Result<(), String> {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();
@@ -185,5 +185,5 @@ pub fn run(command: &str) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command}: {}", said.lines().last().unwrap_or("failed")))
+    Err(format!("{command}: {}", said.lines().next().unwrap_or("failed")))
 }
