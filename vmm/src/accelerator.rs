@@ -135,10 +135,8 @@ impl Accelerator {
 /// Why there is no accelerator.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceleratorError {
-    /// The model does not accept the choices.
     #[error(transparent)]
     Choices(#[from] ConfigError),
-    /// The host has no more descriptors.
     #[error("cannot make the doorbells' eventfds: {0}")]
     Events(#[from] io::Error),
 }

@@ -55,10 +55,8 @@ pub enum Role {
 /// Why the archive cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// A user's file cannot be read.
     #[error("cannot read {0} for the guest")]
     Read(PathBuf, #[source] io::Error),
-    /// Neither a file, a directory nor a symbolic link.
     #[error("{0} is neither a file, a directory nor a symbolic link")]
     Kind(PathBuf),
     /// newc sizes are 32 bits.
@@ -67,7 +65,6 @@ pub enum ArchiveError {
     /// newc names are UTF-8 here.
     #[error("the name of {0} is not UTF-8")]
     Name(PathBuf),
-    /// The archive itself cannot be written.
     #[error("cannot write the guest's files")]
     Write(#[from] io::Error),
 }

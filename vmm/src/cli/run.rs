@@ -33,7 +33,7 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
         Machine::check(&spec).map_err(machine_failure)?;
         return print(&dry::machine(&spec)).map(|()| 0);
     }
-    let mut session = session(args, plan, Side::Only)?;
+    let mut session = session(args, plan, false)?;
     let (ends, ports) = connect().map_err(Failure::vmm)?;
     let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
     drop(spec);
@@ -60,7 +60,7 @@ fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
         let words = dry::quoted(&first.words());
         progress(args, &format!("QEMU {} as {words}", first.qemu.version));
     }
-    let mut session = session(args, plan, Side::Outer)?;
+    let mut session = session(args, plan, true)?;
     let mut recorder = Recorder::new("nested");
     let result = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
     drop(session);
@@ -87,25 +87,15 @@ fn nested(args: &VmArgs) -> bool {
     }
 }
 
-/// Where a session is held.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    /// With the guest itself.
-    Only,
-    /// With the first guest of nested mode, in which another is held.
-    Outer,
-}
-
-fn session(args: &VmArgs, plan: &Plan, side: Side) -> Result<Session, Failure> {
-    let outer = side == Side::Outer;
-    // Inside, the time limit counts from the second guest's start, and its end shows the second
+fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Failure> {
+    // In a first guest another session is held. Inside, the time limit counts from the second guest's start, and its end shows the second
     // guest's log; outside it only has to come later.
-    let grace = if outer { args.boot_timeout } else { Duration::ZERO };
+    let grace = if first_guest { args.boot_timeout } else { Duration::ZERO };
     let options = SessionOptions {
         raw: plan.raw,
-        console: args.console && !outer,
+        console: args.console && !first_guest,
         no_input: args.no_input,
-        first_guest: outer,
+        first_guest,
         serial: args.verbose > 1,
         boot_limit: args.boot_timeout,
         run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),

@@ -32,8 +32,8 @@ impl PortDevice for PanicPort {
         PANICKED
     }
 
-    fn write(&self, _port: u16, events: u8) -> PowerRequest {
-        if events & PANICKED == 0 { PowerRequest::None } else { PowerRequest::Panicked }
+    fn write(&self, _port: u16, events: u8) -> Option<PowerRequest> {
+        (events & PANICKED != 0).then_some(PowerRequest::Panicked)
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
         assert!(!port.was_found());
         assert_eq!(port.read(0), PANICKED);
         assert!(port.was_found());
-        assert_eq!(port.write(0, PANICKED), PowerRequest::Panicked);
-        assert_eq!(port.write(0, !PANICKED), PowerRequest::None);
+        assert_eq!(port.write(0, PANICKED), Some(PowerRequest::Panicked));
+        assert_eq!(port.write(0, !PANICKED), None);
     }
 }

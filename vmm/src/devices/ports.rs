@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-/// What a write asks of the machine.
+/// What a write may ask of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerRequest {
-    /// Nothing.
-    None,
     /// Switch the power off.
     PowerOff,
     /// Reset.
@@ -21,7 +19,7 @@ pub trait PortDevice: Send + Sync {
     /// Reads a port of the range.
     fn read(&self, port: u16) -> u8;
     /// Writes a port of the range.
-    fn write(&self, port: u16, value: u8) -> PowerRequest;
+    fn write(&self, port: u16, value: u8) -> Option<PowerRequest>;
 }
 
 /// Which device answers at which ports.
@@ -45,15 +43,12 @@ impl PortBus {
     }
 
     /// Writes bytes to consecutive ports.
-    pub fn write(&self, port: u16, data: &[u8]) -> PowerRequest {
-        let mut action = PowerRequest::None;
-        for (i, byte) in data.iter().enumerate() {
-            if let Some((offset, device)) = self.find(port, i) {
-                let asked = device.write(offset, *byte);
-                action = if asked == PowerRequest::None { action } else { asked };
-            }
-        }
-        action
+    pub fn write(&self, port: u16, data: &[u8]) -> Option<PowerRequest> {
+        let asked = data.iter().enumerate().map(|(i, byte)| {
+            let (offset, device) = self.find(port, i)?;
+            device.write(offset, *byte)
+        });
+        asked.fold(None, |earlier, asked| asked.or(earlier))
     }
 
     fn find(&self, port: u16, index: usize) -> Option<(u16, &dyn PortDevice)> {

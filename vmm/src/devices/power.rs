@@ -24,7 +24,8 @@ pub const SLEEP_TYPE_OFF: u8 = 5;
 /// Port of the keyboard controller's commands.
 pub const KEYBOARD_COMMAND: u16 = 0x64;
 
-const SLEEP_ENABLE: u8 = 1 << 5;
+/// Sleep type and sleep enable.
+const SWITCH_OFF: u8 = SLEEP_TYPE_OFF << 2 | 1 << 5;
 const PULSE_RESET: u8 = 0xfe;
 
 /// ACPI's registers at [`BASE`].
@@ -35,13 +36,11 @@ impl PortDevice for Power {
         0
     }
 
-    fn write(&self, port: u16, value: u8) -> PowerRequest {
+    fn write(&self, port: u16, value: u8) -> Option<PowerRequest> {
         match (port, value) {
-            (SLEEP_CONTROL, value) if value == SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE => {
-                PowerRequest::PowerOff
-            }
-            (RESET, RESET_VALUE) => PowerRequest::Reset,
-            _ => PowerRequest::None,
+            (SLEEP_CONTROL, SWITCH_OFF) => Some(PowerRequest::PowerOff),
+            (RESET, RESET_VALUE) => Some(PowerRequest::Reset),
+            _ => None,
         }
     }
 }
@@ -55,8 +54,8 @@ impl PortDevice for KeyboardReset {
         0
     }
 
-    fn write(&self, _port: u16, value: u8) -> PowerRequest {
-        if value == PULSE_RESET { PowerRequest::Reset } else { PowerRequest::None }
+    fn write(&self, _port: u16, value: u8) -> Option<PowerRequest> {
+        (value == PULSE_RESET).then_some(PowerRequest::Reset)
     }
 }
 
@@ -66,17 +65,17 @@ mod tests {
 
     #[test]
     fn only_soft_off_with_sleep_enable_switches_off() {
-        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2 | 1 << 5), PowerRequest::PowerOff);
-        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2), PowerRequest::None);
-        assert_eq!(Power.write(SLEEP_CONTROL, 3 << 2 | 1 << 5), PowerRequest::None);
-        assert_eq!(Power.write(SLEEP_STATUS, 0xff), PowerRequest::None);
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2 | 1 << 5), Some(PowerRequest::PowerOff));
+        assert_eq!(Power.write(SLEEP_CONTROL, 5 << 2), None);
+        assert_eq!(Power.write(SLEEP_CONTROL, 3 << 2 | 1 << 5), None);
+        assert_eq!(Power.write(SLEEP_STATUS, 0xff), None);
     }
 
     #[test]
     fn both_reset_registers_reset() {
-        assert_eq!(Power.write(RESET, RESET_VALUE), PowerRequest::Reset);
-        assert_eq!(Power.write(RESET, 0), PowerRequest::None);
-        assert_eq!(KeyboardReset.write(0, 0xfe), PowerRequest::Reset);
-        assert_eq!(KeyboardReset.write(0, 0xd1), PowerRequest::None);
+        assert_eq!(Power.write(RESET, RESET_VALUE), Some(PowerRequest::Reset));
+        assert_eq!(Power.write(RESET, 0), None);
+        assert_eq!(KeyboardReset.write(0, 0xfe), Some(PowerRequest::Reset));
+        assert_eq!(KeyboardReset.write(0, 0xd1), None);
     }
 }

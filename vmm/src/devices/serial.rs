@@ -65,14 +65,14 @@ impl PortDevice for SerialPort {
         self.uart.lock().read(port as u8)
     }
 
-    fn write(&self, port: u16, value: u8) -> PowerRequest {
+    fn write(&self, port: u16, value: u8) -> Option<PowerRequest> {
         // The only errors are of eventfds that are full, so already raised.
         let _ = self.uart.lock().write(port as u8, value);
         if port == MODEM_CONTROL {
             // Input that waited for the end of loopback may be taken now.
             let _ = self.wake.write(1);
         }
-        PowerRequest::None
+        None
     }
 }
 

@@ -22,19 +22,6 @@ const STATUS_PENDING: u32 = 1 << 1;
 const CONTROL_MASKED: u32 = 1 << 31;
 const CONTROL_PENDING: u32 = 1 << 30;
 
-/// A register of the fault event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventRegister {
-    /// FECTL.
-    Control,
-    /// FEDATA.
-    Data,
-    /// FEADDR.
-    Address,
-    /// FEUADDR.
-    UpperAddress,
-}
-
 /// The faults of the unit.
 pub struct Faults {
     sink: Box<dyn MessageSink>,
@@ -113,37 +100,30 @@ impl Faults {
         }
     }
 
-    /// Reads a register of the event.
-    pub fn read(&self, register: EventRegister) -> u32 {
+    /// FECTL.
+    pub fn control(&self) -> u32 {
         let state = self.state.lock();
-        match register {
-            EventRegister::Control => {
-                bit(state.masked, CONTROL_MASKED) | bit(state.pending, CONTROL_PENDING)
-            }
-            EventRegister::Data => state.message.data,
-            EventRegister::Address => state.message.address as u32,
-            EventRegister::UpperAddress => (state.message.address >> 32) as u32,
+        bit(state.masked, CONTROL_MASKED) | bit(state.pending, CONTROL_PENDING)
+    }
+
+    /// Writes FECTL.
+    pub fn set_control(&self, value: u32) {
+        let mut state = self.state.lock();
+        state.masked = value & CONTROL_MASKED != 0;
+        if state.pending {
+            self.notify(&mut state);
         }
     }
 
-    /// Writes a register of the event.
-    pub fn write(&self, register: EventRegister, value: u32) {
+    /// FEDATA, FEADDR and FEUADDR.
+    pub fn message(&self) -> Message {
+        self.state.lock().message
+    }
+
+    /// Writes one of them.
+    pub fn set_message(&self, change: impl FnOnce(&mut Message)) {
         let mut state = self.state.lock();
-        let address = &mut state.message.address;
-        match register {
-            EventRegister::Control => {
-                state.masked = value & CONTROL_MASKED != 0;
-                if state.pending {
-                    self.notify(&mut state);
-                }
-                return;
-            }
-            EventRegister::Data => state.message.data = value,
-            EventRegister::Address => *address = *address & !0xffff_ffff | u64::from(value & !3),
-            EventRegister::UpperAddress => {
-                *address = *address & 0xffff_ffff | u64::from(value) << 32;
-            }
-        }
+        change(&mut state.message);
         self.sink.program(state.message);
     }
 

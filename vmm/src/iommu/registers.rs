@@ -5,9 +5,9 @@
 //! aligned words of 32 bits or two of them; every other access reads as ones
 //! and writes nothing. What is not there reads as 0.
 
-use super::faults::EventRegister;
 use super::tables::WIDTH;
 use super::unit::Unit;
+use crate::pci::is_register_access;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -185,7 +185,11 @@ impl IommuRegisters {
             offset::IOTLB => written.iotlb[0],
             offset::IOTLB_UPPER => written.iotlb[1],
             offset::RECORD..=offset::RECORD_END => faults.read_record(record_word(at)),
-            _ => event(at).map_or(0, |register| faults.read(register)),
+            offset::EVENT_CONTROL => faults.control(),
+            offset::EVENT_DATA => faults.message().data,
+            offset::EVENT_ADDRESS => faults.message().address as u32,
+            offset::EVENT_UPPER_ADDRESS => (faults.message().address >> 32) as u32,
+            _ => 0,
         }
     }
 
@@ -201,11 +205,11 @@ impl IommuRegisters {
             offset::IOTLB => written.iotlb[0] = value,
             offset::IOTLB_UPPER => written.iotlb[1] = self.invalidate(value, &IOTLB_REQUEST),
             offset::RECORD..=offset::RECORD_END => faults.write_record(record_word(at), value),
-            _ => {
-                if let Some(register) = event(at) {
-                    faults.write(register, value);
-                }
-            }
+            offset::EVENT_CONTROL => faults.set_control(value),
+            offset::EVENT_DATA => faults.set_message(|message| message.data = value),
+            offset::EVENT_ADDRESS => faults.set_message(|message| message.set_lower(value)),
+            offset::EVENT_UPPER_ADDRESS => faults.set_message(|message| message.set_upper(value)),
+            _ => {}
         }
     }
 
@@ -240,20 +244,6 @@ impl IommuRegisters {
     }
 }
 
-fn is_register_access(offset: u64, size: usize) -> bool {
-    (size == 4 || size == 8) && offset.is_multiple_of(size as u64)
-}
-
 fn record_word(at: u64) -> usize {
     ((at - offset::RECORD) / 4) as usize
-}
-
-fn event(at: u64) -> Option<EventRegister> {
-    Some(match at {
-        offset::EVENT_CONTROL => EventRegister::Control,
-        offset::EVENT_DATA => EventRegister::Data,
-        offset::EVENT_ADDRESS => EventRegister::Address,
-        offset::EVENT_UPPER_ADDRESS => EventRegister::UpperAddress,
-        _ => return None,
-    })
 }

@@ -6,8 +6,8 @@ use super::{Behind, IommuPort, IommuRegisters, Unit};
 use crate::pci::Message;
 use crate::pci::test_doubles::{Sent, Sink};
 use farfault_device_model::{Iommu, Mapping, Permits};
-use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 const SOURCE: u16 = 8;
@@ -17,15 +17,10 @@ const LAST: u64 = TABLES[4];
 /// The first of the addresses that the last table maps.
 const VA: u64 = 0x4000_0000;
 
-/// How often the device was told.
-#[derive(Default)]
-struct DeviceBehind {
-    told: Mutex<u32>,
-}
-
-impl Behind for DeviceBehind {
+/// A device that counts how often it was told.
+impl Behind for AtomicU32 {
     fn dma_changed(&self) {
-        *self.told.lock() += 1;
+        self.fetch_add(1, Relaxed);
     }
 }
 
@@ -33,7 +28,7 @@ struct World {
     memory: Arc<GuestMemoryMmap>,
     iommu: Arc<IommuRegisters>,
     port: IommuPort,
-    device: Arc<DeviceBehind>,
+    device: Arc<AtomicU32>,
     sink: Sink,
 }
 
@@ -42,7 +37,7 @@ impl World {
     fn new() -> World {
         let ranges = [(GuestAddress(0), 8 << 20)];
         let memory = Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap());
-        let (device, sink) = (Arc::new(DeviceBehind::default()), Sink::default());
+        let (device, sink) = (Arc::new(AtomicU32::new(0)), Sink::default());
         let unit = Unit::new(Arc::clone(&memory), sink.vectors(1).remove(0));
         let iommu = IommuRegisters::new(Arc::clone(&unit), Arc::clone(&device) as _);
         let world = World { memory, iommu, port: IommuPort::new(unit, SOURCE), device, sink };
@@ -103,7 +98,7 @@ impl World {
     }
 
     fn told(&self) -> u32 {
-        std::mem::take(&mut *self.device.told.lock())
+        self.device.swap(0, Relaxed)
     }
 }
 

@@ -134,110 +134,66 @@ fn dsdt(window_64: Option<Range<u64>>) -> impl Aml {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 6, OEM, TABLE, REVISION);
     let off = power::SLEEP_TYPE_OFF;
     Name::new("_S5_".into(), &Package::new(vec![&off, &off, &0u8, &0u8])).to_aml_bytes(&mut dsdt);
-    host_bridge(&mut dsdt, window_64);
-    com1(&mut dsdt);
-    panic_port(&mut dsdt);
+    let devices = [host_bridge(window_64), board(), com1(), panic_port()].concat();
+    dsdt.append_slice(&Scope::raw(Path::new("\\_SB_"), devices));
     dsdt.update_checksum();
     dsdt
 }
 
-fn host_bridge(sink: &mut Sdt, window_64: Option<Range<u64>>) {
-    let uncached = AddressSpaceCacheable::NotCacheable;
+fn device(name: &str, hid: &dyn Aml, resources: Vec<&dyn Aml>, more: &[&dyn Aml]) -> Vec<u8> {
+    let hid = Name::new("_HID".into(), hid);
+    let resources = Name::new("_CRS".into(), &ResourceTemplate::new(resources));
+    let children = [&[&hid as &dyn Aml, &resources], more].concat();
+    let mut bytes = Vec::new();
+    Device::new(name.into(), children).to_aml_bytes(&mut bytes);
+    bytes
+}
+
+fn host_bridge(window_64: Option<Range<u64>>) -> Vec<u8> {
+    let uncached = || AddressSpaceCacheable::NotCacheable;
     let Range { start, end } = layout::PCI_WINDOW_32;
     let bus = AddressSpace::new_bus_number(0u16, 0);
-    let low = AddressSpace::new_memory(uncached, true, start as u32, (end - 1) as u32, None);
+    let low = AddressSpace::new_memory(uncached(), true, start as u32, (end - 1) as u32, None);
     let high = window_64.map(|window| {
-        let uncached = AddressSpaceCacheable::NotCacheable;
-        AddressSpace::new_memory(uncached, true, window.start, window.end - 1, None)
+        AddressSpace::new_memory(uncached(), true, window.start, window.end - 1, None)
     });
     let mut windows: Vec<&dyn Aml> = vec![&bus, &low];
     windows.extend(high.as_ref().map(|window| window as &dyn Aml));
-
-    let bridge = Device::new(
-        "PCI0".into(),
-        vec![
-            &Name::new("_HID".into(), &EISAName::new("PNP0A08")),
-            &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
-            &Name::new("_UID".into(), &0u8),
-            &Name::new("_SEG".into(), &0u8),
-            &Name::new("_BBN".into(), &0u8),
-            &Name::new("_CRS".into(), &ResourceTemplate::new(windows)),
-        ],
-    )
-    .to_bytes();
-    // A kernel uses ECAM only where a device of the board claims it.
-    let ecam = Memory32Fixed::new(true, layout::ECAM as u32, ECAM_SIZE as u32);
-    let board = Device::new(
-        "MBRD".into(),
-        vec![
-            &Name::new("_HID".into(), &EISAName::new("PNP0C02")),
-            &Name::new("_UID".into(), &0u8),
-            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&ecam])),
-        ],
-    )
-    .to_bytes();
-    let children = [bridge, board].concat();
-    sink.append_slice(&Scope::raw(Path::new("\\_SB_"), children));
+    let more: [&dyn Aml; 4] = [
+        &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
+        &Name::new("_UID".into(), &0u8),
+        &Name::new("_SEG".into(), &0u8),
+        &Name::new("_BBN".into(), &0u8),
+    ];
+    device("PCI0", &EISAName::new("PNP0A08"), windows, &more)
 }
 
-fn com1(sink: &mut Sdt) {
-    let (base, count) = (serial::BASE, serial::COUNT as u8);
-    Scope::new(
-        Path::new("\\_SB_"),
-        vec![&Device::new(
-            "COM1".into(),
-            vec![
-                &Name::new("_HID".into(), &EISAName::new("PNP0501")),
-                &Name::new("_UID".into(), &0u8),
-                &Name::new(
-                    "_CRS".into(),
-                    &ResourceTemplate::new(vec![
-                        &IO::new(base, base, 1, count),
-                        &Interrupt::new(true, true, false, false, serial::IRQ),
-                    ]),
-                ),
-            ],
-        )],
-    )
-    .to_aml_bytes(sink);
+/// A kernel uses ECAM only where a device of the board claims it.
+fn board() -> Vec<u8> {
+    let ecam = Memory32Fixed::new(true, layout::ECAM as u32, ECAM_SIZE as u32);
+    let id = Name::new("_UID".into(), &0u8);
+    device("MBRD", &EISAName::new("PNP0C02"), vec![&ecam], &[&id])
+}
+
+fn com1() -> Vec<u8> {
+    let ports = IO::new(serial::BASE, serial::BASE, 1, serial::COUNT as u8);
+    let interrupt = Interrupt::new(true, true, false, false, serial::IRQ);
+    let id = Name::new("_UID".into(), &0u8);
+    device("COM1", &EISAName::new("PNP0501"), vec![&ports, &interrupt], &[&id])
 }
 
 /// What Linux's pvpanic driver looks for.
-fn panic_port(sink: &mut Sdt) {
+fn panic_port() -> Vec<u8> {
     let port = IO::new(panic::PORT, panic::PORT, 1, 1);
-    Scope::new(
-        Path::new("\\_SB_"),
-        vec![&Device::new(
-            "PEVT".into(),
-            vec![
-                &Name::new("_HID".into(), &"QEMU0001"),
-                &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&port])),
-            ],
-        )],
-    )
-    .to_aml_bytes(sink);
+    device("PEVT", &"QEMU0001", vec![&port], &[])
 }
-
-trait ToBytes: Aml {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.to_aml_bytes(&mut bytes);
-        bytes
-    }
-}
-
-impl<T: Aml> ToBytes for T {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tables(vcpus: u8) -> Vec<(String, Vec<u8>)> {
-        tables_of(vcpus, false)
-    }
-
     /// Walks the tables as a kernel does and returns them by signature.
-    fn tables_of(vcpus: u8, iommu: bool) -> Vec<(String, Vec<u8>)> {
+    fn tables(vcpus: u8, iommu: bool) -> Vec<(String, Vec<u8>)> {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
         let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30), iommu).unwrap();
         let mut bytes = [0; 36];
@@ -269,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_table_is_found_with_its_checksum_right() {
-        let tables = tables(2);
+        let tables = tables(2, false);
         let names: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["FACP", "APIC", "MCFG", "DSDT"]);
     }
@@ -277,7 +233,7 @@ mod tests {
     #[test]
     fn each_vcpu_has_a_local_apic() {
         for vcpus in [1, 16] {
-            let tables = tables(vcpus);
+            let tables = tables(vcpus, false);
             let madt = &tables.iter().find(|(name, _)| name == "APIC").unwrap().1;
             // 44 bytes of header, 8 for each local APIC, 12 for the I/O APIC.
             assert_eq!(madt.len(), 44 + 8 * usize::from(vcpus) + 12);
@@ -288,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_fadt_says_what_is_not_there() {
-        let tables = tables(1);
+        let tables = tables(1, false);
         let fadt = &tables[0].1;
         let flags = u32::from_le_bytes(fadt[112..116].try_into().unwrap());
         assert_ne!(flags & 1 << 20, 0, "hardware-reduced");
@@ -300,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_iommu_is_in_front_of_all_pci_devices() {
-        let tables = tables_of(1, true);
+        let tables = tables(1, true);
         let names: Vec<_> = tables.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["FACP", "APIC", "MCFG", "DMAR", "DSDT"]);
         let dmar = &tables[3].1;
@@ -314,7 +270,7 @@ mod tests {
 
     #[test]
     fn ecam_is_limited_to_bus_0() {
-        let tables = tables(1);
+        let tables = tables(1, false);
         let mcfg = &tables.iter().find(|(name, _)| name == "MCFG").unwrap().1;
         assert_eq!(mcfg[44..52], layout::ECAM.to_le_bytes());
         assert_eq!(mcfg[54..56], [0, 0]);

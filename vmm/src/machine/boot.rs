@@ -47,7 +47,7 @@ pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), MachineError> {
 /// Lets a vCPU begin at `entry`.
 pub fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
     let what = "set a vCPU's registers";
-    let mut sregs = vcpu.get_sregs().map_err(|error| MachineError::kvm(what, error))?;
+    let mut sregs = vcpu.get_sregs().map_err(MachineError::kvm(what))?;
     sregs.cs = code();
     (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data(), data(), data(), data(), data());
     sregs.gdt.base = GDT;
@@ -56,9 +56,9 @@ pub fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
     sregs.cr3 = PAGE_TABLES;
     sregs.cr4 |= CR4_PAE;
     sregs.efer |= EFER_LONG_MODE;
-    vcpu.set_sregs(&sregs).map_err(|error| MachineError::kvm(what, error))?;
+    vcpu.set_sregs(&sregs).map_err(MachineError::kvm(what))?;
     let regs = kvm_regs { rflags: 2, rip: entry, rsi: ZERO_PAGE, ..Default::default() };
-    vcpu.set_regs(&regs).map_err(|error| MachineError::kvm(what, error))
+    vcpu.set_regs(&regs).map_err(MachineError::kvm(what))
 }
 
 /// Sets what firmware would set on every vCPU.
@@ -68,7 +68,7 @@ pub fn set_msrs(vcpu: &VcpuFd) -> Result<(), MachineError> {
     let msrs = Msrs::from_entries(&[entry])
         .map_err(|_| MachineError::Internal("too many MSRs at once"))?;
     // A KVM without this MSR has no MTRRs to be misread.
-    vcpu.set_msrs(&msrs).map_err(|error| MachineError::kvm("set a vCPU's MSRs", error))?;
+    vcpu.set_msrs(&msrs).map_err(MachineError::kvm("set a vCPU's MSRs"))?;
     Ok(())
 }
 

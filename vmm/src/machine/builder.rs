@@ -62,7 +62,7 @@ impl Machine {
         let kvm = open_kvm()?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(|error| MachineError::kvm("list what processors it supports", error))?;
+            .map_err(MachineError::kvm("list what processors it supports"))?;
         let window_64 = window_above(spec, &supported)?;
         let vm = create_vm(&kvm)?;
         let interrupts = Interrupts::new(Arc::clone(&vm));
@@ -80,9 +80,11 @@ impl Machine {
         ])?;
         let (pci, config_pages) = functions.finish();
 
-        let interrupt = interrupts.pin(serial::IRQ)?;
-        let port = SerialPort::new(interrupt).map_err(no_serial)?;
-        let line = SerialLine::new(Arc::clone(&port), ports.serial).map_err(no_serial)?;
+        let interrupt = interrupts.line(serial::IRQ)?;
+        let what = "make the serial line";
+        let port = SerialPort::new(interrupt).map_err(MachineError::host(what))?;
+        let line = SerialLine::new(Arc::clone(&port), ports.serial);
+        let line = line.map_err(MachineError::host(what))?;
         let mut io = PortBus::default();
         io.add(serial::BASE, serial::COUNT, port);
         io.add(power::BASE, power::COUNT, Arc::new(power::Power));
@@ -102,8 +104,7 @@ impl Machine {
         boot::write_tables(&memory)?;
         let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
 
-        let end = EndLatch::new()
-            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        let end = EndLatch::new().map_err(MachineError::host("make an eventfd"))?;
         let context = VcpuContext {
             bus: Arc::new(Bus {
                 ports: io,
@@ -177,14 +178,13 @@ fn window_above(spec: &MachineSpec, supported: &CpuId) -> Result<Option<Range<u6
 }
 
 fn create_vm(kvm: &Kvm) -> Result<Arc<VmFd>, MachineError> {
-    let vm = kvm.create_vm().map_err(|error| MachineError::kvm("create a VM", error))?;
+    let vm = kvm.create_vm().map_err(MachineError::kvm("create a VM"))?;
     // Two calls that only Intel processors without all of VMX depend on.
     vm.set_identity_map_address(layout::KVM_PAGES)
-        .map_err(|error| MachineError::kvm("take a page for itself", error))?;
+        .map_err(MachineError::kvm("take a page for itself"))?;
     vm.set_tss_address(layout::KVM_PAGES as usize + 0x1000)
-        .map_err(|error| MachineError::kvm("take pages for itself", error))?;
-    vm.create_irq_chip()
-        .map_err(|error| MachineError::kvm("create interrupt controllers", error))?;
+        .map_err(MachineError::kvm("take pages for itself"))?;
+    vm.create_irq_chip().map_err(MachineError::kvm("create interrupt controllers"))?;
     Ok(Arc::new(vm))
 }
 
@@ -196,13 +196,11 @@ fn create_vcpus(
 ) -> Result<Vec<VcpuFd>, MachineError> {
     let mut vcpus = Vec::new();
     for id in 0..spec.vcpus {
-        let vcpu =
-            vm.create_vcpu(id.into()).map_err(|error| MachineError::kvm("create a vCPU", error))?;
+        let vcpu = vm.create_vcpu(id.into()).map_err(MachineError::kvm("create a vCPU"))?;
         let entries = cpuid::filter(supported, id, spec.vcpus, spec.plain_xsave);
         let entries = CpuId::from_entries(&entries)
             .map_err(|_| MachineError::Internal("a vCPU's CPUID has too many leaves"))?;
-        vcpu.set_cpuid2(&entries)
-            .map_err(|error| MachineError::kvm("accept a vCPU's CPUID", error))?;
+        vcpu.set_cpuid2(&entries).map_err(MachineError::kvm("accept a vCPU's CPUID"))?;
         boot::set_msrs(&vcpu)?;
         vcpus.push(vcpu);
     }
@@ -232,8 +230,4 @@ fn ram_here(memory: &GuestMemoryMmap) -> Vec<Range<u64>> {
         start..start + region.size() as u64
     });
     ranges.collect()
-}
-
-fn no_serial(source: std::io::Error) -> MachineError {
-    MachineError::Host { what: "make the serial line", source }
 }

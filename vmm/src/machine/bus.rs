@@ -27,9 +27,8 @@ impl Bus {
     }
 
     /// An `out` instruction, or a string of them.
-    pub fn write_port(&self, port: u16, size: usize, data: &[u8]) -> PowerRequest {
-        let mut asked = data.chunks(size).map(|element| self.ports.write(port, element));
-        asked.find(|request| *request != PowerRequest::None).unwrap_or(PowerRequest::None)
+    pub fn write_port(&self, port: u16, size: usize, data: &[u8]) -> Option<PowerRequest> {
+        data.chunks(size).find_map(|element| self.ports.write(port, element))
     }
 
     /// A load from where no RAM is. Where nothing is, all bits read as one.

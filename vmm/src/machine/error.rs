@@ -70,8 +70,13 @@ pub enum MachineError {
 
 impl MachineError {
     /// A KVM call that failed.
-    pub(super) fn kvm(what: &'static str, error: kvm_ioctls::Error) -> MachineError {
-        MachineError::Kvm { what, source: error.into() }
+    pub(super) fn kvm(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> MachineError {
+        move |error| MachineError::Kvm { what, source: error.into() }
+    }
+
+    /// Something else that the host did not do.
+    pub(super) fn host(what: &'static str) -> impl FnOnce(io::Error) -> MachineError {
+        move |source| MachineError::Host { what, source }
     }
 
     /// Whose fault it is.
@@ -85,20 +90,10 @@ impl MachineError {
             | E::MemorySize { .. }
             | E::Vcpus(_)
             | E::CommandLine(..)
-            | E::Pmem(
-                PmemError::Missing(_)
-                | PmemError::NotAFile(_)
-                | PmemError::ReadOnly(_)
-                | PmemError::Open(..)
-                | PmemError::Size { .. }
-                | PmemError::InUse(_),
-            )
             | E::Accelerator(AcceleratorError::Choices(_)) => Blame::User,
-            E::Pmem(PmemError::NoRoom { .. } | PmemError::Map(..))
-            | E::AddressBits { .. }
-            | E::Memory { .. }
-            | E::NoKvm(_)
-            | E::KvmLacks(_) => Blame::Host,
+            E::Pmem(PmemError::NoRoom { .. } | PmemError::Map(..)) => Blame::Host,
+            E::Pmem(_) => Blame::User,
+            E::AddressBits { .. } | E::Memory { .. } | E::NoKvm(_) | E::KvmLacks(_) => Blame::Host,
             E::Kvm { .. }
             | E::Host { .. }
             | E::Vcpu { .. }

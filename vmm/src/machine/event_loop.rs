@@ -2,10 +2,8 @@
 //! The event loop, on event-manager.
 
 use super::error::MachineError;
-use event_manager::{Error, EventManager, EventOps, Events, MutEventSubscriber, SubscriberOps};
+use event_manager::{Error, EventManager, MutEventSubscriber, SubscriberOps};
 use nix::libc::EINTR;
-use parking_lot::Mutex;
-use std::sync::Arc;
 
 /// Waits for events and hands them to who watches for them.
 pub struct EventLoop(EventManager<Box<dyn MutEventSubscriber>>);
@@ -33,18 +31,5 @@ impl EventLoop {
                 return Ok(());
             }
         }
-    }
-}
-
-/// A watcher that somebody else looks at too, between events.
-pub struct Shared<T>(pub Arc<Mutex<T>>);
-
-impl<T: MutEventSubscriber> MutEventSubscriber for Shared<T> {
-    fn init(&mut self, ops: &mut EventOps) {
-        self.0.lock().init(ops);
-    }
-
-    fn process(&mut self, events: Events, ops: &mut EventOps) {
-        self.0.lock().process(events, ops);
     }
 }

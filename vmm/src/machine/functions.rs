@@ -79,14 +79,9 @@ impl Functions {
     ) -> Result<Console, MachineError> {
         let failed = |source: io::Error| MachineError::Host { what: "make the console", source };
         let msix = self.msix(transport::VECTORS)?;
-        let transport = Transport::new(
-            console::FEATURE_MULTIPORT,
-            console::queue_count(ports.len()),
-            console::device_config(ports.len()),
-            Arc::clone(&self.memory),
-            Arc::clone(&msix),
-        );
-        let transport = Arc::new(transport.map_err(failed)?);
+        let memory = Arc::clone(&self.memory);
+        let transport =
+            console::transport(ports.len(), memory, Arc::clone(&msix)).map_err(failed)?;
         let mut config = self.config(CONSOLE, &Transport::CONSOLE, transport.bars())?;
         transport.add_capabilities(&mut config);
         config.add_msix(msix.vectors());

@@ -44,11 +44,6 @@ impl Interrupts {
         Arc::new(Interrupts { vm, routes: Mutex::default() })
     }
 
-    /// An event that raises an edge on an I/O APIC pin.
-    pub fn pin(&self, pin: u32) -> Result<EventFd, MachineError> {
-        self.line(pin)
-    }
-
     /// An irqfd for one more MSI-X vector.
     pub fn vector(self: &Arc<Interrupts>) -> Result<Box<dyn MessageSink>, MachineError> {
         let mut routes = self.routes.lock();
@@ -61,21 +56,22 @@ impl Interrupts {
     /// Lets writes to a port vanish in the kernel, without an exit. KVM keeps
     /// the event, which nobody waits for.
     pub fn ignore_writes(&self, port: u16) -> Result<(), MachineError> {
-        let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
-            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
+        let event = event()?;
         self.vm
             .register_ioevent(&event, &IoEventAddress::Pio(port.into()), NoDatamatch)
-            .map_err(|error| MachineError::kvm("make an ioeventfd", error))
+            .map_err(MachineError::kvm("make an ioeventfd"))
     }
 
-    fn line(&self, gsi: u32) -> Result<EventFd, MachineError> {
-        let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
-            .map_err(|source| MachineError::Host { what: "make an eventfd", source })?;
-        self.vm
-            .register_irqfd(&event, gsi)
-            .map_err(|error| MachineError::kvm("make an irqfd", error))?;
+    /// An event that raises an edge on an I/O APIC pin, or sends a vector's message.
+    pub fn line(&self, gsi: u32) -> Result<EventFd, MachineError> {
+        let event = event()?;
+        self.vm.register_irqfd(&event, gsi).map_err(MachineError::kvm("make an irqfd"))?;
         Ok(event)
     }
+}
+
+fn event() -> Result<EventFd, MachineError> {
+    EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(MachineError::host("make an eventfd"))
 }
 
 impl Routes {

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryMmap};
 
 /// What this machine's kernels are told first: where the console is, that a
 /// panic ends the run, that a restart goes through ACPI's reset register (on a
@@ -25,6 +25,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 const BASE_COMMAND_LINE: &str =
     "console=ttyS0 panic=-1 reboot=a 8250.nr_uarts=1 initramfs_options=size=90%";
 
+/// Where a bzImage has its header.
+const SETUP_HEADER: u64 = 0x1f1;
 const BOOT_FLAG: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
 const PROTOCOL: u16 = 0x020c;
@@ -137,17 +139,14 @@ fn load_bzimage(
     file: &mut File,
 ) -> Result<Loaded, MachineError> {
     let high = Some(GuestAddress(layout::HIGH_MEMORY));
-    let mut fields = [0; 0x264 - 0x1f1];
+    let mut header = setup_header::default();
     let unreadable =
         |source| MachineError::Read { what: "kernel", path: spec.kernel.clone(), source };
-    file.seek(SeekFrom::Start(0x1f1)).map_err(unreadable)?;
-    file.read_exact(&mut fields).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(SETUP_HEADER)).map_err(unreadable)?;
+    file.read_exact(header.as_mut_slice()).map_err(unreadable)?;
     // The kernel decompresses itself to its preferred address.
-    let at = |offset: usize| fields.get(offset - 0x1f1..);
-    let preferred = at(0x258).and_then(|bytes| bytes.first_chunk()).map(|b| u64::from_le_bytes(*b));
-    let needed = at(0x260).and_then(|b| b.first_chunk());
-    let needed = needed.map(|b: &[u8; 4]| u64::from(u32::from_le_bytes(*b)));
-    let end = preferred.zip(needed).and_then(|(at, size)| at.checked_add(size)).unwrap_or(0);
+    let (preferred, needed) = (header.pref_address, header.init_size);
+    let end = preferred.checked_add(needed.into()).unwrap_or(0);
     let length = file.metadata().map_err(unreadable)?.len();
     fits("this kernel", spec, end.max(layout::HIGH_MEMORY + length))?;
     let result = damaged(&spec.kernel, BzImage::load(memory, None, file, high))?;

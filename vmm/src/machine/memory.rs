@@ -58,7 +58,7 @@ impl Slots {
         // SAFETY: the range is a whole mapping, which is kept here as long as the slot is in
         // use, and this process reaches it by volatile access only.
         unsafe { self.vm.set_user_memory_region(region) }
-            .map_err(|error| MachineError::kvm("give the VM memory", error))
+            .map_err(MachineError::kvm("give the VM memory"))
     }
 }
 

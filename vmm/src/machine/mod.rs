@@ -16,7 +16,6 @@ mod exits;
 mod footprint;
 mod functions;
 mod initrd;
-mod internal_error;
 mod interrupts;
 mod kernel;
 mod layout;

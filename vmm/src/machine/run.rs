@@ -4,7 +4,7 @@
 use super::counters::Observer;
 use super::end::{EndLatch, EndWatcher, MachineEnd, Stopper};
 use super::error::MachineError;
-use super::event_loop::{EventLoop, Shared};
+use super::event_loop::EventLoop;
 use super::memory::Slots;
 use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::{Accelerator, DoorbellLine};
@@ -12,7 +12,8 @@ use crate::devices::panic::PanicPort;
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
 use kvm_ioctls::VcpuFd;
-use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A machine that is built and ready to run.
@@ -42,13 +43,13 @@ impl Machine {
     /// Runs the guest until it ends and its output is written. The event loop
     /// is on this thread; vCPUs and the accelerator have their own.
     pub fn run(self) -> Result<MachineEnd, MachineError> {
-        let serial = Arc::new(Mutex::new(self.serial));
-        let console = Arc::new(Mutex::new(self.console));
+        let serial = Rc::new(RefCell::new(self.serial));
+        let console = Rc::new(RefCell::new(self.console));
         let mut events = EventLoop::new()?;
         events.add(EndWatcher(Arc::clone(&self.end)));
         events.add(DoorbellLine(Arc::clone(&self.accelerator)));
-        events.add(Shared(Arc::clone(&serial)));
-        events.add(Shared(Arc::clone(&console)));
+        events.add(Rc::clone(&serial));
+        events.add(Rc::clone(&console));
 
         let start = |(name, body)| {
             let started = self.end.spawn(name, body).map_err(|source| {
@@ -72,9 +73,9 @@ impl Machine {
             MachineEnd::Reset if self.panic_port.was_found() => MachineEnd::Reboot,
             ending => ending,
         };
-        console.lock().begin_flush();
+        console.borrow_mut().begin_flush();
         events.run_until(|| {
-            let flushed = console.lock().is_flushed() && serial.lock().is_flushed();
+            let flushed = console.borrow().is_flushed() && serial.borrow().is_flushed();
             flushed || self.end.stop_wanted()
         })?;
         Ok(ending)

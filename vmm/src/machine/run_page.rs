@@ -9,19 +9,12 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// An access to an I/O port, or a row of them by one string instruction.
-pub struct PortAccess<'a> {
-    /// Bytes of each.
-    pub size: usize,
-    /// Of all of them.
-    pub data: &'a mut [u8],
-}
-
-/// The port access with which a vCPU has just left its guest.
-pub fn port_access(vcpu: &mut VcpuFd) -> PortAccess<'_> {
+/// The port access with which a vCPU has just left its guest, or a row of them by one
+/// string instruction: the bytes of each, and all data.
+pub fn port_access(vcpu: &mut VcpuFd) -> (usize, &mut [u8]) {
     let run = vcpu.get_kvm_run();
     if run.exit_reason != KVM_EXIT_IO {
-        return PortAccess { size: 1, data: &mut [] };
+        return (1, &mut []);
     }
     // SAFETY: with this exit reason KVM has filled in this member, and any
     // bits are a valid value of its integers.
@@ -33,7 +26,7 @@ pub fn port_access(vcpu: &mut VcpuFd) -> PortAccess<'_> {
     // SAFETY: the data is as long, and the mapping lives as long as the vCPU, which stays
     // borrowed, so that nobody else touches it.
     let data = unsafe { slice::from_raw_parts_mut(start, size * io.count as usize) };
-    PortAccess { size, data }
+    (size, data)
 }
 
 /// Kind of the internal error with which a vCPU has just left its guest, and

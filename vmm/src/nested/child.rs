@@ -6,14 +6,14 @@
 
 use crate::machine::MachineEnd;
 use crate::session::{Guest, Runner};
-use nix::libc;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::RawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -32,20 +32,17 @@ struct Running {
 }
 
 impl Child {
-    /// Starts `command`, which inherits open files. To be called on the main
-    /// thread: the child is killed when its parent thread ends.
-    pub fn start(
-        mut command: Command,
-        inherited: impl IntoIterator<Item = RawFd>,
-    ) -> io::Result<Child> {
-        let inherited: Vec<RawFd> = inherited.into_iter().collect();
+    /// Starts `command`, which inherits open files that are closed here then. To be called
+    /// on the main thread: the child is killed when its parent thread ends.
+    pub fn start(mut command: Command, inherited: Vec<OwnedFd>) -> io::Result<Child> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let parent = Pid::this();
         // SAFETY: the closure makes system calls only, and touches no memory but its own.
         unsafe {
             command.pre_exec(move || {
                 // Here and not before the fork: no other child shall have them.
-                inherited.iter().try_for_each(|fd| keep_across_exec(*fd))?;
+                let keep = |fd| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map(drop);
+                inherited.iter().try_for_each(keep)?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 // The parent may have died before the line above.
                 if Pid::parent() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
@@ -97,15 +94,6 @@ impl Drop for Child {
     }
 }
 
-fn keep_across_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: the descriptor is open, since its owner outlives the fork, and F_SETFD changes
-    // nothing but its flag.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
 /// Reads what QEMU says, and keeps its last line that is no warning. (It
 /// warns of each feature of the CPU model that TCG lacks.)
 fn last_complaint(stderr: impl io::Read) -> Option<String> {
@@ -141,7 +129,7 @@ mod tests {
     fn start(script: &str) -> io::Result<Child> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        Child::start(command, [])
+        Child::start(command, Vec::new())
     }
 
     #[test]
@@ -175,6 +163,6 @@ mod tests {
 
     #[test]
     fn what_cannot_start_is_an_error() {
-        assert!(Child::start(Command::new("/nowhere/qemu"), []).is_err());
+        assert!(Child::start(Command::new("/nowhere/qemu"), Vec::new()).is_err());
     }
 }

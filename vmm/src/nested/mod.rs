@@ -96,18 +96,23 @@ impl FirstGuest {
     ) -> Result<SessionResult, NestedError> {
         let (ends, ports) = connect()?;
         let GuestStreams { serial, stdin, stdout, stderr, control } = ports;
-        let inherited: [OwnedFd; 5] =
+        let streams: [OwnedFd; 5] =
             [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
+        let fds = streams.each_ref().map(|fd| fd.as_raw_fd().to_string());
+        let mut inherited = Vec::from(streams);
+        let mut open = |file: &File| {
+            let file = file.try_clone()?;
+            let name = format!("/dev/fd/{}", file.as_raw_fd());
+            inherited.push(file.into());
+            Ok::<_, io::Error>(name)
+        };
+        let memory = pmem.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
+        let disk = open(disk)?;
         let mut command = self.qemu.command();
-        let fds = inherited.each_ref().map(|fd| fd.as_raw_fd().to_string());
-        let opened = |file: &File| format!("/dev/fd/{}", file.as_raw_fd());
-        let memory: Vec<String> = pmem.iter().map(opened).collect();
-        command.args(self.arguments(&fds, &opened(disk), &memory));
-        let files = pmem.iter().chain([disk]).map(AsRawFd::as_raw_fd);
-        let child = Child::start(command, inherited.iter().map(AsRawFd::as_raw_fd).chain(files))
+        command.args(self.arguments(&fds, &disk, &memory));
+        // The streams end with QEMU: ours are closed.
+        let child = Child::start(command, inherited)
             .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
-        // Ours are closed, so that the streams end with QEMU.
-        drop(inherited);
         Ok(session.attend(ends, &child, child.runner(), recorder)?)
     }
 

@@ -19,8 +19,8 @@ struct Seen {
 
 /// Runs a first guest whose kernel's name tells the script what to do.
 fn run(kernel: &str) -> Seen {
-    let dir = std::env::temp_dir().join(format!("farfault-{}-{kernel}", std::process::id()));
-    fs::create_dir_all(&dir).expect("a scratch directory");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let dir = scratch.path();
     for file in [kernel, "initrd"] {
         fs::write(dir.join(file), file).expect("written");
     }
@@ -43,16 +43,8 @@ fn run(kernel: &str) -> Seen {
     let (mut stdout, output) = UnixStream::pair().expect("stdout");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
     let stdio = Stdio { input: null(), output: file(output), error: null() };
-    let limit = Duration::from_secs(60);
-    let options = SessionOptions {
-        raw: false,
-        console: false,
-        no_input: false,
-        first_guest: true,
-        serial: false,
-        boot_limit: limit,
-        run_limit: None,
-    };
+    let boot_limit = Duration::from_secs(60);
+    let options = SessionOptions { first_guest: true, boot_limit, ..SessionOptions::default() };
     let mut session = Session::new(options, stdio);
     let mut recorder = Recorder::new("nested");
     let result = first.run(&mut session, &mut recorder).expect("result");
@@ -60,7 +52,6 @@ fn run(kernel: &str) -> Seen {
     let mut text = String::new();
     stdout.read_to_string(&mut text).expect("output");
     let boots = fs::read_to_string(dir.join(format!("{kernel}.boots"))).expect("boots");
-    fs::remove_dir_all(dir).expect("removed");
     let report = recorder.report(Default::default());
     let report = serde_json::to_value(report).expect("JSON");
     Seen { result, report, stdout: text, boots: boots.lines().count() }

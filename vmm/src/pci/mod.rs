@@ -24,7 +24,7 @@ pub use address_map::{AddressMap, EventRegistry};
 pub use bar::{Area, Backing, Bar};
 pub use config_space::{ConfigSpace, Identity};
 pub use function::{Function, PciDevice};
-pub use msix::{MSIX_BYTES, Message, MessageSink, Msix, NO_VECTOR};
+pub use msix::{MSIX_BYTES, Message, MessageSink, Msix, NO_VECTOR, is_register_access};
 pub use root::{HostBridge, Root};
 
 /// Bytes of a function's configuration space.

@@ -25,6 +25,18 @@ pub struct Message {
     pub data: u32,
 }
 
+impl Message {
+    /// Sets the lower half of the address, as a register of 32 bits has it.
+    pub fn set_lower(&mut self, value: u32) {
+        self.address = self.address & !0xffff_ffff | u64::from(value & !3);
+    }
+
+    /// Sets the upper half of the address.
+    pub fn set_upper(&mut self, value: u32) {
+        self.address = self.address & 0xffff_ffff | u64::from(value) << 32;
+    }
+}
+
 /// Where the messages of one vector go.
 pub trait MessageSink: Send + Sync {
     /// From now on this is the message. Called when the guest unmasks the vector,
@@ -164,7 +176,8 @@ fn register(state: &MsixState, offset: u64) -> u32 {
     }
 }
 
-fn is_register_access(offset: u64, size: usize) -> bool {
+/// Whether an access is one that registers of 32 and 64 bits have.
+pub fn is_register_access(offset: u64, size: usize) -> bool {
     (size == 4 || size == 8) && offset.is_multiple_of(size as u64)
 }
 
@@ -176,10 +189,9 @@ fn pending_bits(state: &MsixState, offset: u64) -> u32 {
 
 fn set_register(state: &mut MsixState, offset: u64, value: u32) {
     let Some(vector) = state.vectors.get_mut((offset / ENTRY_SIZE) as usize) else { return };
-    let address = &mut vector.message.address;
     match offset % ENTRY_SIZE {
-        0 => *address = *address & !0xffff_ffff | u64::from(value & !3),
-        4 => *address = *address & 0xffff_ffff | u64::from(value) << 32,
+        0 => vector.message.set_lower(value),
+        4 => vector.message.set_upper(value),
         8 => vector.message.data = value,
         _ => vector.masked = value & CONTROL_MASKED != 0,
     }

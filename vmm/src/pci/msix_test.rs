@@ -11,6 +11,12 @@ fn msix() -> (Msix, Sink) {
     (Msix::new(sink.vectors(VECTORS)), sink)
 }
 
+fn enabled() -> (Msix, Sink) {
+    let (msix, sink) = msix();
+    msix.configure(true, false, true);
+    (msix, sink)
+}
+
 fn program(msix: &Msix, vector: u64, message: Message) {
     msix.write(16 * vector, &message.address.to_le_bytes());
     msix.write(16 * vector + 8, &message.data.to_le_bytes());
@@ -41,8 +47,7 @@ fn vectors_begin_masked_and_read_back_what_was_written() {
 
 #[test]
 fn a_message_is_programmed_when_its_vector_is_unmasked_and_then_sent() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     program(&msix, 1, FIRST);
     assert_eq!(sink.take(), []);
     mask(&msix, 1, false);
@@ -55,8 +60,7 @@ fn a_message_is_programmed_when_its_vector_is_unmasked_and_then_sent() {
 
 #[test]
 fn a_message_changed_while_unmasked_is_programmed_again() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     program(&msix, 0, FIRST);
     mask(&msix, 0, false);
     sink.take();
@@ -66,8 +70,7 @@ fn a_message_changed_while_unmasked_is_programmed_again() {
 
 #[test]
 fn a_masked_vector_is_pending_and_sent_once_when_unmasked() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     msix.signal(2);
     msix.signal(2);
     assert_eq!(sink.take(), []);
@@ -103,8 +106,7 @@ fn nothing_is_sent_or_kept_while_msix_is_off() {
 
 #[test]
 fn vectors_that_do_not_exist_are_ignored() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     msix.signal(VECTORS);
     msix.signal(u16::MAX);
     mask(&msix, VECTORS.into(), false);
@@ -114,8 +116,7 @@ fn vectors_that_do_not_exist_are_ignored() {
 
 #[test]
 fn pending_bits_are_read_only() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     msix.write(PENDING, &[0xff; 4]);
     assert_eq!(read_u32(&msix, PENDING), 0);
     assert_eq!(sink.take(), []);
@@ -137,8 +138,7 @@ fn odd_accesses_read_ones_and_write_nothing() {
 
 #[test]
 fn a_reset_masks_and_forgets() {
-    let (msix, sink) = msix();
-    msix.configure(true, false, true);
+    let (msix, sink) = enabled();
     program(&msix, 0, FIRST);
     msix.signal(0);
     msix.reset();

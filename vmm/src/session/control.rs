@@ -6,12 +6,12 @@
 use crate::output::printable;
 use crate::stats::{Counters, Report};
 use serde::Deserialize;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest line of a guest: as long as [`MAX_COUNTERS`] take.
-const MAX_LINE: usize = 64 << 10;
+const MAX_LINE: u64 = 64 << 10;
 /// The longest line of a first guest: its last has all marks of a run, with room to spare.
-const MAX_LAST_LINE: usize = 8 << 20;
+const MAX_LAST_LINE: u64 = 8 << 20;
 /// More counters than any driver has.
 const MAX_COUNTERS: usize = 256;
 /// The longest name of a counter or a mark. Init takes names of marks up to this
@@ -75,43 +75,31 @@ fn parse(line: &[u8], first_guest: bool) -> Result<ControlMessage, String> {
 /// the command's end is no message any more. Only the first guest of nested mode
 /// has a report of a run inside it.
 pub fn read_lines(
-    mut stream: impl Read,
+    stream: impl Read,
     first_guest: bool,
     mut deliver: impl FnMut(Result<ControlMessage, String>),
 ) {
     let longest = if first_guest { MAX_LAST_LINE } else { MAX_LINE };
+    let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    let mut too_long = false;
-    let mut buffer = [0u8; 4096];
-    loop {
-        let count = match stream.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
-        };
-        for &byte in buffer.iter().take(count) {
-            if byte == b'\n' {
-                if too_long {
-                    deliver(Err(format!("longer than {longest} bytes")));
-                } else if !line.is_empty() {
-                    let message = parse(&line, first_guest);
-                    let ended = matches!(message, Ok(ControlMessage::Exit { .. }));
-                    deliver(message);
-                    if ended {
-                        // The guest must not be held up.
-                        let _ = io::copy(&mut stream, &mut io::sink());
-                        return;
-                    }
-                }
-                line.clear();
-                too_long = false;
-            } else if line.len() < longest {
-                line.push(byte);
-            } else {
-                too_long = true;
+    while let Ok(1..) = (&mut reader).take(longest + 1).read_until(b'\n', &mut line) {
+        if line.pop_if(|last| *last == b'\n').is_none() {
+            // It is too long, or the stream's last and not finished.
+            if !matches!(reader.skip_until(b'\n'), Ok(1..)) {
+                return;
+            }
+            deliver(Err(format!("longer than {longest} bytes")));
+        } else if !line.is_empty() {
+            let message = parse(&line, first_guest);
+            let ended = matches!(message, Ok(ControlMessage::Exit { .. }));
+            deliver(message);
+            if ended {
+                // The guest must not be held up.
+                let _ = io::copy(&mut reader, &mut io::sink());
+                return;
             }
         }
+        line.clear();
     }
 }
 
@@ -199,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_line_has_a_bound() {
-        let mut input = vec![b'x'; MAX_LINE + 1];
+        let mut input = vec![b'x'; MAX_LINE as usize + 1];
         input.extend_from_slice(b"\n{\"exit\":0}\n");
         let found = all(&input);
         assert_eq!(found.len(), 2);

@@ -48,7 +48,7 @@ pub trait Guest: Send + Sync {
 pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;
 
 /// How a session is held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SessionOptions {
     /// The user's terminal is the guest's.
     pub raw: bool,

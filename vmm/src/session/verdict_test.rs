@@ -21,13 +21,14 @@ fn started() -> GuestEvent {
 }
 
 /// The machine ends and all its streams close.
-fn end(verdict: &mut Verdict, how: Result<MachineEnd, String>, now: Instant) {
+fn end(mut verdict: Verdict, how: Result<MachineEnd, String>, now: Instant) -> SessionResult {
     verdict.note(&GuestEvent::Ended(how), now);
     for _ in 0..OUTPUT_STREAMS {
         assert!(!verdict.complete());
         verdict.note(&GuestEvent::Closed, now);
     }
     assert!(verdict.complete());
+    verdict.result(Vec::new())
 }
 
 #[test]
@@ -36,8 +37,7 @@ fn the_commands_code_is_the_result() {
     verdict.note(&started(), now);
     assert_eq!(verdict.deadline(), None);
     verdict.note(&exit(3), now);
-    end(&mut verdict, Ok(MachineEnd::PowerOff), now);
-    let result = verdict.result(Vec::new());
+    let result = end(verdict, Ok(MachineEnd::PowerOff), now);
     assert!(result.started);
     assert_eq!(result.end, RunEnd::Exit(3));
     assert_eq!(result.end.code(), 3);
@@ -61,8 +61,7 @@ fn a_guest_that_goes_without_a_word_is_lost() {
     for ending in [MachineEnd::Panic, MachineEnd::Reset, MachineEnd::TripleFault] {
         let (mut verdict, now) = verdict(None);
         verdict.note(&started(), now);
-        end(&mut verdict, Ok(ending), now);
-        let lost = verdict.result(Vec::new()).end;
+        let lost = end(verdict, Ok(ending), now).end;
         assert_eq!(lost, RunEnd::Lost(ending));
         assert_eq!(lost.code(), exit::GUEST_LOST);
         assert!(lost.explained_by_serial());
@@ -77,8 +76,7 @@ fn a_guest_that_switches_itself_off_or_restarts_has_a_code_of_its_own() {
             if started_before {
                 verdict.note(&started(), now);
             }
-            end(&mut verdict, Ok(ending), now);
-            verdict.result(Vec::new()).end.code()
+            end(verdict, Ok(ending), now).end.code()
         };
         assert_eq!((ended(true), ended(false)), (exit::SWITCHED_OFF, exit::GUEST_LOST));
     }
@@ -90,8 +88,7 @@ fn a_guest_that_never_answers_is_stopped_at_the_boot_limit() {
     assert_eq!(verdict.deadline(), Some(now + BOOT));
     verdict.deadline_passed(now + BOOT);
     assert!(verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    let result = verdict.result(Vec::new());
+    let result = end(verdict, Ok(MachineEnd::Stopped), now);
     assert_eq!(result.end, RunEnd::NeverStarted(BOOT));
     assert_eq!(result.end.code(), exit::TIMED_OUT);
     assert!(!result.started);
@@ -104,12 +101,10 @@ fn the_time_limit_runs_from_the_start() {
     assert_eq!(verdict.deadline(), Some(now + 2 * BOOT));
     verdict.deadline_passed(now + 2 * BOOT);
     assert!(verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    assert_eq!(verdict.result(Vec::new()).end, RunEnd::TimedOut(2 * BOOT));
+    assert_eq!(end(verdict, Ok(MachineEnd::Stopped), now).end, RunEnd::TimedOut(2 * BOOT));
     let (mut short, now) = self::verdict(Some(BOOT / 2));
     short.deadline_passed(now + BOOT / 2);
-    end(&mut short, Ok(MachineEnd::Stopped), now);
-    assert_eq!(short.result(Vec::new()).end, RunEnd::TimedOut(BOOT / 2));
+    assert_eq!(end(short, Ok(MachineEnd::Stopped), now).end, RunEnd::TimedOut(BOOT / 2));
 }
 
 #[test]
@@ -118,8 +113,7 @@ fn a_guest_that_does_not_switch_itself_off_keeps_its_code() {
     verdict.note(&exit(5), now);
     verdict.deadline_passed(now + POWER_OFF);
     assert!(verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    assert_eq!(verdict.result(Vec::new()).end, RunEnd::Exit(5));
+    assert_eq!(end(verdict, Ok(MachineEnd::Stopped), now).end, RunEnd::Exit(5));
 }
 
 #[test]
@@ -140,8 +134,7 @@ fn a_lost_output_ends_the_run_like_sigpipe() {
     verdict.note(&exit(0), now);
     verdict.note(&gone(Errno::EPIPE), now);
     assert!(verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    assert_eq!(verdict.result(Vec::new()).end.code(), 141);
+    assert_eq!(end(verdict, Ok(MachineEnd::Stopped), now).end.code(), 141);
 }
 
 fn gone(errno: Errno) -> GuestEvent {
@@ -154,8 +147,7 @@ fn a_full_disk_is_told_though_the_command_succeeded() {
     verdict.note(&exit(0), now);
     verdict.note(&gone(Errno::ENOSPC), now);
     assert!(verdict.wants_stop());
-    end(&mut verdict, Ok(MachineEnd::Stopped), now);
-    let lost = verdict.result(Vec::new()).end;
+    let lost = end(verdict, Ok(MachineEnd::Stopped), now).end;
     assert_eq!(lost.code(), exit::HOST_LACKS);
     assert!(lost.to_string().starts_with("cannot write to standard output: No space left"));
     assert!(!lost.was_wanted());
@@ -175,17 +167,15 @@ fn the_first_reason_stands() {
     let (mut verdict, now) = verdict(None);
     verdict.note(&GuestEvent::Control(Ok(ControlMessage::Error("no driver".into()))), now);
     verdict.note(&exit(0), now);
-    end(&mut verdict, Ok(MachineEnd::Reset), now);
-    let end = verdict.result(Vec::new()).end;
+    let end = end(verdict, Ok(MachineEnd::Reset), now).end;
     assert_eq!(end.to_string(), "the guest's init cannot go on: no driver");
     assert_eq!(end.code(), exit::GUEST_LOST);
 }
 
 #[test]
 fn a_failed_machine_is_our_failure() {
-    let (mut verdict, now) = verdict(None);
-    end(&mut verdict, Err("KVM_RUN failed".into()), now);
-    let end = verdict.result(Vec::new()).end;
+    let (verdict, now) = verdict(None);
+    let end = end(verdict, Err("KVM_RUN failed".into()), now).end;
     assert_eq!((end.code(), end), (exit::VMM_FAILED, RunEnd::Failed("KVM_RUN failed".into())));
 }
 
@@ -195,6 +185,5 @@ fn complaints_are_few() {
     for _ in 0..100 {
         verdict.note(&GuestEvent::Control(Err("no JSON".into())), now);
     }
-    end(&mut verdict, Ok(MachineEnd::PowerOff), now);
-    assert_eq!(verdict.result(Vec::new()).complaints.len(), MAX_COMPLAINTS);
+    assert_eq!(end(verdict, Ok(MachineEnd::PowerOff), now).complaints.len(), MAX_COMPLAINTS);
 }

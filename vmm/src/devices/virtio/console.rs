@@ -7,14 +7,16 @@ use super::port::{ConsolePort, Next};
 use super::queues::{DriverState, Filled};
 use super::transport::Transport;
 use crate::devices::stream::Stream;
+use crate::pci::Msix;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use vm_memory::GuestMemoryMmap;
 
 /// Feature: more than one port, with names.
-pub const FEATURE_MULTIPORT: u64 = 1 << 1;
+const FEATURE_MULTIPORT: u64 = 1 << 1;
 
 const CONTROL_RECEIVE: usize = 2;
 const CONTROL_TRANSMIT: usize = 3;
@@ -30,15 +32,15 @@ const TURN: usize = 64;
 const KICKS: u32 = 1 << 8;
 const WAKE: u32 = 1 << 16;
 
-/// Virtqueues of a console with `ports` ports.
-pub fn queue_count(ports: usize) -> usize {
-    2 * (ports + 1)
-}
-
-/// The configuration of a console with `ports` ports.
-pub fn device_config(ports: usize) -> Vec<u8> {
-    let (columns, rows) = ([0; 2], [0; 2]);
-    [columns.as_slice(), &rows, &(ports as u32).to_le_bytes(), &[0; 4]].concat()
+/// The registers of a console with `ports` ports.
+pub fn transport(
+    ports: usize,
+    memory: Arc<GuestMemoryMmap>,
+    msix: Arc<Msix>,
+) -> io::Result<Arc<Transport>> {
+    // Columns, rows, ports, and what is written in an emergency (virtio 1.3, 5.3.4).
+    let config = [[0; 4], (ports as u32).to_le_bytes(), [0; 4]].concat();
+    Ok(Arc::new(Transport::new(FEATURE_MULTIPORT, 2 * (ports + 1), config, memory, msix)?))
 }
 
 /// The event loop's side of the console.

@@ -43,16 +43,7 @@ impl Rig {
         for vector in 0..2 {
             msix.write(16 * vector + 12, &[0; 4]);
         }
-        let transport = Arc::new(
-            Transport::new(
-                console::FEATURE_MULTIPORT,
-                console::queue_count(2),
-                console::device_config(2),
-                Arc::clone(&memory),
-                msix,
-            )
-            .unwrap(),
-        );
+        let transport = console::transport(2, Arc::clone(&memory), msix).unwrap();
         let (guest, host): (Vec<_>, Vec<_>) = (0..2).map(|_| UnixStream::pair().unwrap()).unzip();
         host.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
         let ports = ["first", "second"].into_iter().zip(guest).collect();
