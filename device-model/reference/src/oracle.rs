@@ -56,12 +56,19 @@ impl Oracle {
         byte.ok_or((STATUS_FAULT, address))
     }
 
-    fn get64(&self, address: u64) -> Result<u64, Stop> {
-        let mut bytes = [0; 8];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = self.get(address + i as u64)?;
+    fn bytes<const N: usize>(&self, address: u64) -> Result<[u8; N], Stop> {
+        let mut bytes = [0; N];
+        for (i, byte) in (0..).zip(&mut bytes) {
+            *byte = self.get(address + i)?;
         }
-        Ok(u64::from_le_bytes(bytes))
+        Ok(bytes)
+    }
+
+    fn put(&mut self, address: u64, bytes: &[u8]) -> Result<(), Stop> {
+        for (i, byte) in (0..).zip(bytes) {
+            *self.place(address + i)? = *byte;
+        }
+        Ok(())
     }
 
     /// Carries out a descriptor and gives the record that it should get; the
@@ -73,11 +80,7 @@ impl Oracle {
             record.fault_address = address;
         }
         if descriptor.completion != 0 {
-            for (i, byte) in (0..).zip(record.to_bytes()) {
-                if let Ok(place) = self.place(descriptor.completion + i) {
-                    *place = byte;
-                }
-            }
+            let _ = self.put(descriptor.completion, &record.to_bytes());
         }
         record
     }
@@ -96,11 +99,8 @@ impl Oracle {
                 aligned(destination, 8)?;
                 range(destination, 8)?;
                 let add = u32::from(descriptor.opcode) == OP_FETCH_ADD;
-                let old = if add { self.get64(destination)? } else { 0 };
-                self.place(destination)?;
-                for (i, byte) in (0..).zip(old.wrapping_add(operand).to_le_bytes()) {
-                    *self.place(destination + i)? = byte;
-                }
+                let old = if add { u64::from_le_bytes(self.bytes(destination)?) } else { 0 };
+                self.put(destination, &old.wrapping_add(operand).to_le_bytes())?;
                 (record.done, record.result) = (8, old);
             }
             OP_COPY => {
@@ -151,9 +151,7 @@ impl Oracle {
                     counts[usize::from(self.get(source + i)?)] += 1;
                     record.done += 1;
                 }
-                for (i, byte) in (0..).zip(counts.iter().flat_map(|c| c.to_le_bytes())) {
-                    *self.place(destination + i)? = byte;
-                }
+                self.put(destination, counts.map(u64::to_le_bytes).as_flattened())?;
             }
             OP_SAXPY => self.saxpy(descriptor, record)?,
             OP_CHASE => {
@@ -165,8 +163,8 @@ impl Oracle {
                             return Err((STATUS_BAD_ADDRESS, field));
                         }
                     }
-                    let value = self.get64(value)?;
-                    node = self.get64(next)?;
+                    let value = u64::from_le_bytes(self.bytes(value)?);
+                    node = u64::from_le_bytes(self.bytes(next)?);
                     record.result = record.result.wrapping_add(value);
                     record.done += 1;
                 }
@@ -186,18 +184,10 @@ impl Oracle {
         apart(source, destination, bytes)?;
         let a = f32::from_bits(operand as u32);
         for i in 0..length {
-            let element = |base: u64| -> Result<f32, Stop> {
-                let mut raw = [0; 4];
-                for (k, byte) in (0..).zip(&mut raw) {
-                    *byte = self.get(base + 4 * i + k)?;
-                }
-                Ok(f32::from_le_bytes(raw))
-            };
+            let element = |base| Ok(f32::from_le_bytes(self.bytes(base + 4 * i)?));
             let (x, y) = (element(source)?, element(destination)?);
             let product = a * x;
-            for (k, byte) in (0..).zip((product + y).to_le_bytes()) {
-                *self.place(destination + 4 * i + k)? = byte;
-            }
+            self.put(destination + 4 * i, &(product + y).to_le_bytes())?;
             record.done += 1;
         }
         Ok(())

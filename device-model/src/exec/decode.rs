@@ -34,13 +34,10 @@ pub fn decode(descriptor: &Descriptor) -> Result<Box<dyn Operation>, Ending> {
     Ok(match u32::from(descriptor.opcode) {
         OP_NOP => Box::new(Nop),
         OP_FENCE => {
-            aligned(destination, SCALAR)?;
-            range(destination, SCALAR)?;
+            scalar(destination)?;
             Box::new(Fence::new(destination, operand))
         }
         OP_COPY => {
-            range(source, length)?;
-            range(destination, length)?;
             apart(source, destination, length)?;
             Box::new(Copy::new(source, destination, length))
         }
@@ -54,8 +51,7 @@ pub fn decode(descriptor: &Descriptor) -> Result<Box<dyn Operation>, Ending> {
             Box::new(Compare::new(source, destination, length))
         }
         OP_FETCH_ADD => {
-            aligned(destination, SCALAR)?;
-            range(destination, SCALAR)?;
+            scalar(destination)?;
             Box::new(FetchAdd::new(destination, operand))
         }
         OP_WORD_COUNT => {
@@ -72,8 +68,6 @@ pub fn decode(descriptor: &Descriptor) -> Result<Box<dyn Operation>, Ending> {
             aligned(source, ELEMENT)?;
             aligned(destination, ELEMENT)?;
             let bytes = length.checked_mul(ELEMENT).ok_or(bad_address(source))?;
-            range(source, bytes)?;
-            range(destination, bytes)?;
             apart(source, destination, bytes)?;
             Box::new(Saxpy::new(f32::from_bits(operand as u32), source, destination, bytes))
         }
@@ -96,8 +90,15 @@ fn range(address: u64, length: u64) -> Result<(), Ending> {
     if ends || length == 0 { Ok(()) } else { Err(bad_address(address)) }
 }
 
-/// Ranges of the same place or without a byte in common.
+fn scalar(address: u64) -> Result<(), Ending> {
+    aligned(address, SCALAR)?;
+    range(address, SCALAR)
+}
+
+/// Two ranges of the same place or without a byte in common.
 fn apart(one: u64, other: u64, length: u64) -> Result<(), Ending> {
+    range(one, length)?;
+    range(other, length)?;
     let distance = one.abs_diff(other);
     if distance == 0 || distance >= length { Ok(()) } else { Err(BAD_OPERAND) }
 }

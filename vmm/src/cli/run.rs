@@ -7,7 +7,7 @@ use super::plan::{Plan, machine_failure};
 use super::request::Request;
 use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS, chain};
-use crate::machine::{Machine, Observer, Stopper};
+use crate::machine::{Handle, Machine};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
@@ -37,17 +37,17 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
     let (ends, ports) = connect().map_err(Failure::vmm)?;
     let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
     drop(spec);
-    let guest = OnKvm { stopper: machine.stopper(), observer: machine.observer() };
+    let guest = machine.handle();
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
     let result = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
     drop(session);
     if args.verbose > 0 {
-        let histogram = guest.observer.histogram();
+        let histogram = guest.histogram();
         let rows = if args.verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
         histogram.lines().take(rows).for_each(tell);
     }
-    let report = recorder.report(guest.counters());
+    let report = recorder.report(Guest::counters(&guest));
     finish(args, &result, &report, stats, "")
 }
 
@@ -103,26 +103,20 @@ fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Fai
     Session::of_process(options).map_err(Failure::vmm)
 }
 
-/// A guest on KVM, as its session sees it.
-struct OnKvm {
-    stopper: Stopper,
-    observer: Observer,
-}
-
-impl Guest for OnKvm {
+impl Guest for Handle {
     fn stop(&self) {
-        self.stopper.stop();
+        self.stop();
     }
 
     fn mark_started(&self) {
-        self.observer.mark_started();
+        self.mark_started();
     }
 
     fn counters(&self) -> Sample {
         Sample {
-            device: counters(&self.observer.device_counters()),
+            device: counters(&self.device_counters()),
             driver: Counters::new(),
-            vmm: counters(&self.observer.counters()),
+            vmm: counters(&self.machine_counters()),
         }
     }
 }

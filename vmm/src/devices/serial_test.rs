@@ -55,10 +55,8 @@ impl Rig {
 
     fn host_read(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = self.host.read(&mut buffer) {
-            bytes.extend(&buffer[..count]);
-        }
+        // Fails where there is no more for now.
+        let _ = self.host.read_to_end(&mut bytes);
         bytes
     }
 

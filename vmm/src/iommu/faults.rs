@@ -76,7 +76,7 @@ impl Faults {
     pub fn status(&self) -> u32 {
         let state = self.state.lock();
         let pending = state.record[3] & RECORD_FULL != 0;
-        bit(state.overflow, STATUS_OVERFLOW) | bit(pending, STATUS_PENDING)
+        (u32::from(state.overflow) * STATUS_OVERFLOW) | (u32::from(pending) * STATUS_PENDING)
     }
 
     /// Writes FSTS: an overflow is cleared by a 1.
@@ -103,7 +103,7 @@ impl Faults {
     /// FECTL.
     pub fn control(&self) -> u32 {
         let state = self.state.lock();
-        bit(state.masked, CONTROL_MASKED) | bit(state.pending, CONTROL_PENDING)
+        (u32::from(state.masked) * CONTROL_MASKED) | (u32::from(state.pending) * CONTROL_PENDING)
     }
 
     /// Writes FECTL.
@@ -134,10 +134,6 @@ impl Faults {
             self.sink.send();
         }
     }
-}
-
-fn bit(set: bool, bit: u32) -> u32 {
-    if set { bit } else { 0 }
 }
 
 impl FaultState {

@@ -4,7 +4,7 @@
 
 use super::error::MachineError;
 use super::layout::{GDT, PAGE_TABLES, ZERO_PAGE};
-use kvm_bindings::{Msrs, kvm_msr_entry, kvm_regs, kvm_segment};
+use kvm_bindings::{Msrs, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -48,8 +48,7 @@ pub fn write_tables(memory: &GuestMemoryMmap) -> Result<(), MachineError> {
 pub fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
     let what = "set a vCPU's registers";
     let mut sregs = vcpu.get_sregs().map_err(MachineError::kvm(what))?;
-    sregs.cs = code();
-    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data(), data(), data(), data(), data());
+    set_segments(&mut sregs);
     sregs.gdt.base = GDT;
     sregs.gdt.limit = 4 * 8 - 1;
     sregs.cr0 |= CR0_PROTECTED_PAGED;
@@ -59,6 +58,12 @@ pub fn enter(vcpu: &VcpuFd, entry: u64) -> Result<(), MachineError> {
     vcpu.set_sregs(&sregs).map_err(MachineError::kvm(what))?;
     let regs = kvm_regs { rflags: 2, rip: entry, rsi: ZERO_PAGE, ..Default::default() };
     vcpu.set_regs(&regs).map_err(MachineError::kvm(what))
+}
+
+/// Makes code and data segments those of the protocol.
+pub fn set_segments(sregs: &mut kvm_sregs) {
+    sregs.cs = code();
+    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data(), data(), data(), data(), data());
 }
 
 /// Sets what firmware would set on every vCPU.

@@ -2,7 +2,7 @@
 //! Making a machine, step by step.
 
 use super::bus::Bus;
-use super::counters::Observer;
+use super::counters::Handle;
 use super::end::EndLatch;
 use super::error::MachineError;
 use super::exits::Exits;
@@ -115,7 +115,8 @@ impl Machine {
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
         };
-        let observer = Observer {
+        let handle = Handle {
+            end: Arc::clone(&end),
             exits: Arc::clone(&context.exits),
             accelerator: Arc::clone(&accelerator),
             iommu,
@@ -128,7 +129,7 @@ impl Machine {
             serial: line,
             console,
             panic_port,
-            observer,
+            handle,
             end,
             _slots: slots,
         })

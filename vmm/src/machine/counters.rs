@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A look at a running machine from any thread.
+//! A hold on a running machine from any thread.
 
+use super::end::EndLatch;
 use super::exits::Exits;
 use super::footprint;
 use crate::accelerator::Accelerator;
@@ -19,7 +20,7 @@ pub struct MachineCounters {
     pub mmio_exits: u64,
     /// Exits that were no accesses, such as interruptions by a signal.
     pub other_exits: u64,
-    /// PIO and MMIO exits until [`Observer::mark_started`].
+    /// PIO and MMIO exits until [`Handle::mark_started`].
     pub boot_exits: u64,
     /// Doorbell writes that arrived through an ioeventfd, so without an exit.
     pub ioeventfd_doorbells: u64,
@@ -33,9 +34,10 @@ pub struct MachineCounters {
     pub private_kib: u64,
 }
 
-/// Looks at a running machine from any thread.
+/// Looks at a running machine from any thread, and stops it.
 #[derive(Clone)]
-pub struct Observer {
+pub struct Handle {
+    pub(super) end: Arc<EndLatch>,
     pub(super) exits: Arc<Exits>,
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) iommu: Option<Arc<IommuRegisters>>,
@@ -43,14 +45,21 @@ pub struct Observer {
     pub(super) ram: Vec<Range<u64>>,
 }
 
-impl Observer {
+impl Handle {
+    /// Asks the machine to stop; the run then ends as `MachineEnd::Stopped`,
+    /// without waiting for anyone to read the guest's output. Called while
+    /// output is flushed after an end of the guest's own, it cuts that short.
+    pub fn stop(&self) {
+        self.end.stop();
+    }
+
     /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.
     pub fn mark_started(&self) {
         self.exits.mark_started();
     }
 
     /// The counters as of now.
-    pub fn counters(&self) -> MachineCounters {
+    pub fn machine_counters(&self) -> MachineCounters {
         let [pio_exits, mmio_exits, other_exits, boot_exits] = self.exits.read();
         MachineCounters {
             pio_exits,

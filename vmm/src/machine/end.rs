@@ -35,7 +35,7 @@ pub enum MachineEnd {
         /// Where the code is.
         rip: u64,
     },
-    /// [`Stopper::stop`] was called.
+    /// The caller asked for it.
     Stopped,
 }
 
@@ -113,12 +113,18 @@ impl EndLatch {
         }
     }
 
+    /// The caller has lost patience, even with output.
+    pub fn stop(&self) {
+        self.stop_wanted.store(true, Ordering::Release);
+        self.report(Ok(MachineEnd::Stopped));
+    }
+
     /// Whether the run has ended.
     pub fn has_come(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether the caller has lost patience, even with output.
+    /// Whether [`EndLatch::stop`] was called.
     pub fn stop_wanted(&self) -> bool {
         self.stop_wanted.load(Ordering::Acquire)
     }
@@ -134,20 +140,6 @@ impl EndLatch {
         } else {
             ending
         })
-    }
-}
-
-/// Ends a run from any thread.
-#[derive(Clone)]
-pub struct Stopper(pub(super) Arc<EndLatch>);
-
-impl Stopper {
-    /// Asks the machine to stop; the run then ends as [`MachineEnd::Stopped`],
-    /// without waiting for anyone to read the guest's output. Called while
-    /// output is flushed after an end of the guest's own, it cuts that short.
-    pub fn stop(&self) {
-        self.0.stop_wanted.store(true, Ordering::Release);
-        self.0.report(Ok(MachineEnd::Stopped));
     }
 }
 

@@ -5,7 +5,6 @@ use super::*;
 use crate::machine::error::Blame;
 use crate::machine::spec::Initrd;
 use crate::pmem::Pmem;
-use farfault_device_model::DeviceConfig;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::NamedTempFile;
@@ -21,14 +20,9 @@ fn scratch(bytes: &[u8]) -> NamedTempFile {
 fn spec(kernel: impl Into<PathBuf>) -> MachineSpec {
     MachineSpec {
         kernel: kernel.into(),
-        initrd: Vec::new(),
         cmdline: "quiet".into(),
         memory: 128 * MIB,
-        pmem: Vec::new(),
-        vcpus: 1,
-        device: DeviceConfig::default(),
-        iommu: false,
-        plain_xsave: false,
+        ..MachineSpec::default()
     }
 }
 
@@ -60,6 +54,21 @@ fn elf(machine: u16, address: u64, size: u64, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
+/// A kernel that takes `size` bytes.
+fn elf_of(size: u64) -> NamedTempFile {
+    scratch(&elf(62, 16 * MIB, size, b"kernel"))
+}
+
+/// Loads a kernel with an initrd; the boot parameters, and the initrd that they name.
+fn load_initrd(memory: &GuestMemoryMmap, initrd: Vec<Initrd>) -> (boot_params, Vec<u8>) {
+    let file = elf_of(MIB);
+    load(memory, &MachineSpec { initrd, ..spec(file.path()) }, 0xe_0000).unwrap();
+    let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
+    let mut bytes = vec![0; params.hdr.ramdisk_size as usize];
+    memory.read_slice(&mut bytes, GuestAddress(params.hdr.ramdisk_image.into())).unwrap();
+    (params, bytes)
+}
+
 /// A bzImage with one setup sector, to be decompressed into `size` bytes at
 /// 16 MiB.
 fn bzimage(xloadflags: u16, size: u32) -> Vec<u8> {
@@ -79,7 +88,7 @@ fn bzimage(xloadflags: u16, size: u32) -> Vec<u8> {
 
 #[test]
 fn an_elf_kernel_is_entered_where_it_says() {
-    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
+    let file = elf_of(MIB);
     let memory = memory();
     assert_eq!(load(&memory, &spec(file.path()), 0xe_0000).unwrap(), 16 * MIB);
     let mut bytes = [0; 6];
@@ -98,18 +107,11 @@ fn a_bzimage_is_entered_at_its_64_bit_entry() {
 
 #[test]
 fn boot_parameters_name_everything() {
-    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
     let memory = memory();
-    let mut spec = spec(file.path());
-    spec.initrd = vec![Initrd::Bytes(b"12345".to_vec()), Initrd::Bytes(b"abc".to_vec())];
-    load(&memory, &spec, 0xe_0000).unwrap();
-    let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
-    let (address, rsdp, size) =
-        (params.hdr.ramdisk_image, params.acpi_rsdp_addr, params.hdr.ramdisk_size);
-    assert_eq!((rsdp, size), (0xe_0000, 12));
-    let mut initrd = [0; 12];
-    memory.read_slice(&mut initrd, GuestAddress(address.into())).unwrap();
-    assert_eq!(&initrd, b"12345\0\0\0abc\0");
+    let pieces = [b"12345".as_slice(), b"abc"].map(|piece| Initrd::Bytes(piece.to_vec()));
+    let (params, initrd) = load_initrd(&memory, pieces.into());
+    let rsdp = params.acpi_rsdp_addr;
+    assert_eq!((rsdp, initrd.as_slice()), (0xe_0000, b"12345\0\0\0abc\0".as_slice()));
     let mut line = [0; 64];
     memory.read_slice(&mut line, GuestAddress(layout::COMMAND_LINE)).unwrap();
     assert!(line.starts_with(b"console=ttyS0 "));
@@ -117,17 +119,9 @@ fn boot_parameters_name_everything() {
 
 #[test]
 fn an_initrd_from_a_file_is_the_same() {
-    let kernel = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
-    let initrd = scratch(b"archive");
-    let memory = memory();
-    let mut spec = spec(kernel.path());
-    spec.initrd = vec![Initrd::File(initrd.path().to_owned())];
-    load(&memory, &spec, 0).unwrap();
-    let params: boot_params = memory.read_obj(GuestAddress(layout::ZERO_PAGE)).unwrap();
-    let address = params.hdr.ramdisk_image;
-    let mut bytes = [0; 7];
-    memory.read_slice(&mut bytes, GuestAddress(address.into())).unwrap();
-    assert_eq!(&bytes, b"archive");
+    let file = scratch(b"archive");
+    let (_, initrd) = load_initrd(&memory(), vec![Initrd::File(file.path().to_owned())]);
+    assert_eq!(initrd, b"archive\0");
 }
 
 #[test]
@@ -200,16 +194,10 @@ fn a_bzimage_without_64_bit_entry_is_refused() {
 
 #[test]
 fn a_kernel_larger_than_memory_says_how_much_it_needs() {
-    let elf = scratch(&elf(62, 16 * MIB, 200 * MIB, b"kernel"));
-    assert_eq!(
-        error(&spec(elf.path())).to_string(),
-        "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
-    );
-    let bzimage = scratch(&bzimage(1, (200 * MIB) as u32));
-    assert_eq!(
-        error(&spec(bzimage.path())).to_string(),
-        "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)"
-    );
+    let too_little = "128 MiB of memory are too little: this kernel needs 216 MiB (--memory 216M)";
+    for file in [elf_of(200 * MIB), scratch(&bzimage(1, (200 * MIB) as u32))] {
+        assert_eq!(error(&spec(file.path())).to_string(), too_little);
+    }
 }
 
 #[test]
@@ -220,10 +208,9 @@ fn an_elf_segment_that_wraps_around_is_refused() {
 
 #[test]
 fn an_initrd_that_does_not_fit_says_so() {
-    let file = scratch(&elf(62, 16 * MIB, 100 * MIB, b"kernel"));
-    let mut spec = spec(file.path());
-    spec.initrd = vec![Initrd::Bytes(vec![0; 13 << 20])];
-    let error = error(&spec);
+    let file = elf_of(100 * MIB);
+    let initrd = vec![Initrd::Bytes(vec![0; 13 << 20])];
+    let error = error(&MachineSpec { initrd, ..spec(file.path()) });
     assert!(matches!(
         error,
         MachineError::TooSmall { what: "this kernel with its initrd and files, unpacked", .. }
@@ -232,10 +219,9 @@ fn an_initrd_that_does_not_fit_says_so() {
 
 #[test]
 fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
-    let file = scratch(&elf(62, 16 * MIB, 40 * MIB, b"kernel"));
-    let mut spec = spec(file.path());
-    spec.initrd = vec![Initrd::Bytes(vec![0; 40 << 20])];
-    let error = error(&spec);
+    let file = elf_of(40 * MIB);
+    let initrd = vec![Initrd::Bytes(vec![0; 40 << 20])];
+    let error = error(&MachineSpec { initrd, ..spec(file.path()) });
     assert_eq!(error.blame(), Blame::User);
     assert_eq!(
         error.to_string(),
@@ -246,10 +232,9 @@ fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
 
 #[test]
 fn a_missing_initrd_is_named() {
-    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
-    let mut spec = spec(file.path());
-    spec.initrd = vec![Initrd::File("/no/such/initrd".into())];
-    let error = error(&spec);
+    let file = elf_of(MIB);
+    let initrd = vec![Initrd::File("/no/such/initrd".into())];
+    let error = error(&MachineSpec { initrd, ..spec(file.path()) });
     assert_eq!(
         error.to_string(),
         "cannot read the initrd /no/such/initrd: No such file or directory (os error 2)"
@@ -258,7 +243,7 @@ fn a_missing_initrd_is_named() {
 
 #[test]
 fn a_command_line_longer_than_linux_takes_is_refused() {
-    let file = scratch(&elf(62, 16 * MIB, MIB, b"kernel"));
+    let file = elf_of(MIB);
     let mut spec = spec(file.path());
     spec.cmdline = "x".repeat(2048);
     assert!(matches!(error(&spec), MachineError::CommandLine(_, 2047)));

@@ -25,8 +25,9 @@ mod run_page;
 mod spec;
 mod vcpu;
 
-pub use counters::Observer;
-pub use end::{MachineEnd, Stopper};
+pub use boot::set_segments;
+pub use counters::Handle;
+pub use end::MachineEnd;
 pub use error::{Blame, MachineError};
 pub use run::Machine;
 pub use spec::{GuestStreams, Initrd, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MachineSpec};

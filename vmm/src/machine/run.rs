@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine from its first instruction to its last byte of output.
 
-use super::counters::Observer;
-use super::end::{EndLatch, EndWatcher, MachineEnd, Stopper};
+use super::counters::Handle;
+use super::end::{EndLatch, EndWatcher, MachineEnd};
 use super::error::MachineError;
 use super::event_loop::EventLoop;
 use super::memory::Slots;
@@ -24,20 +24,15 @@ pub struct Machine {
     pub(super) serial: SerialLine,
     pub(super) console: Console,
     pub(super) panic_port: Arc<PanicPort>,
-    pub(super) observer: Observer,
+    pub(super) handle: Handle,
     pub(super) end: Arc<EndLatch>,
     pub(super) _slots: Slots,
 }
 
 impl Machine {
-    /// A handle that ends the run.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.end))
-    }
-
-    /// A handle that reads the counters.
-    pub fn observer(&self) -> Observer {
-        self.observer.clone()
+    /// A hold on it, for other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Runs the guest until it ends and its output is written. The event loop

@@ -28,7 +28,7 @@ pub enum Initrd {
 }
 
 /// A machine before it is built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct MachineSpec {
     /// The kernel: an ELF `vmlinux` or a bzImage.
     pub kernel: PathBuf,

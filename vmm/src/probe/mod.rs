@@ -7,10 +7,9 @@
 
 mod code;
 
+use crate::machine::set_segments;
 use code::{CODE, PORT, PROGRAM, RESULT};
-use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region,
-};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::io;
 use std::sync::mpsc;
@@ -122,21 +121,8 @@ fn give_memory(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Unusable> {
 }
 
 fn enter_long_mode(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
-    let mut sregs: kvm_sregs = vcpu.get_sregs()?;
-    let segment = |selector, type_, db, l| kvm_segment {
-        limit: 0xffff_ffff,
-        selector,
-        type_,
-        present: 1,
-        db,
-        s: 1,
-        l,
-        g: 1,
-        ..Default::default()
-    };
-    sregs.cs = segment(0x10, 0xb, 0, 1);
-    let data = segment(0x18, 0x3, 1, 0);
-    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
+    let mut sregs = vcpu.get_sregs()?;
+    set_segments(&mut sregs);
     sregs.cr3 = PML4;
     sregs.cr4 = 0x620; // PAE, OSFXSR, OSXMMEXCPT
     sregs.cr0 = 0x8000_0033; // PG, NE, ET, MP, PE
