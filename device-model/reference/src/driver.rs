@@ -20,6 +20,7 @@ use farfault_device_model::{Device, DeviceConfig, Engine, Step};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
+use vm_memory::GuestMemoryBackend;
 
 /// What to do about a fault group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +75,13 @@ impl Driver {
 
     /// A device of `bytes` with a fault queue of `faults` entries, enabled.
     pub fn start_sized(config: DeviceConfig, bytes: u64, faults: u32) -> Self {
-        Self::start_with(config, FakeMachine::new(&[(0, bytes as usize)]), bytes, faults)
+        Self::start_with(config, FakeMachine::new(&[(0, bytes as usize)]), faults)
     }
 
-    /// A device in `machine`, whose memory from 0 to `end` the driver uses.
-    pub fn start_with(
-        config: DeviceConfig,
-        machine: Arc<FakeMachine>,
-        end: u64,
-        faults: u32,
-    ) -> Self {
+    /// A device in `machine`, whose memory has no holes.
+    pub fn start_with(config: DeviceConfig, machine: Arc<FakeMachine>, faults: u32) -> Self {
         let device = Device::new(config, machine.clone()).expect("a valid configuration");
-        let mut frames = Frames::new(1 << 20, end);
+        let mut frames = Frames::new(1 << 20, machine.memory().last_addr().0 + 1);
         let mut ring = |entries: u32, entry_size: usize| {
             let mut ring = RingPlace { base: 0, entries, entry_size };
             ring.base = frames.take(ring.bytes().next_power_of_two().max(PAGE));

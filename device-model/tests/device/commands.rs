@@ -5,9 +5,7 @@
 use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust, window};
 use farfault_abi::descriptor::*;
 use farfault_device_model::DeviceConfig;
-use farfault_reference_driver::{
-    Answer, Driver, FakeMachine, HUGE, LARGE, Oracle, PAGE, settle, with_engines,
-};
+use farfault_reference_driver::{Answer, Driver, FakeMachine, HUGE, LARGE, Oracle, PAGE, settle};
 
 const STREAMING: [u32; 6] = [OP_COPY, OP_FILL, OP_COMPARE, OP_WORD_COUNT, OP_HISTOGRAM, OP_SAXPY];
 
@@ -58,8 +56,7 @@ fn restarts_exactly_at_every_page() {
         let mut oracle = Oracle::new(&world.driver.machine, world.driver.space(1));
         let expected = oracle.carry_out(&descriptor);
         world.driver.submit(&world.queue, descriptor);
-        let device = world.driver.device.clone();
-        with_engines(&device, 1, |engines| {
+        world.with_engines(1, |world, engines| {
             settle(&mut world.driver, engines, &mut |driver, fault| {
                 for base in [SOURCE, DESTINATION] {
                     driver.take_away(1, base, PAGES * PAGE);
@@ -81,7 +78,7 @@ fn restarts_exactly_at_every_page() {
             let right = |(at, byte)| oracle.byte(at) == Some(byte);
             assert!((base..).zip(memory).all(right), "{opcode}");
         }
-        assert!(device.counters().fault_groups >= PAGES, "{opcode}");
+        assert!(world.counters().fault_groups >= PAGES, "{opcode}");
     }
 }
 
@@ -256,7 +253,7 @@ fn leaves_of_every_size() {
     // Some of it in two regions that touch, so that a large leaf lies across them.
     let seam = (3 << 30) + (1 << 20);
     let machine = FakeMachine::new(&[(0, seam), (seam as u64, (1 << 30) - (1 << 20))]);
-    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 4 << 30, 64);
+    let mut driver = Driver::start_with(DeviceConfig::default(), machine, 64);
     driver.create_space(1);
     let queue = driver.create_queue(0, 1, 0x10000, 16);
     driver.allocate(1, 0x20000, PAGE, PAGE);

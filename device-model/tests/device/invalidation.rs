@@ -8,7 +8,7 @@ use crate::world::{
 use farfault_abi::descriptor::*;
 use farfault_abi::pte::PTE_VALID;
 use farfault_device_model::{DeviceConfig, Engine, Step};
-use farfault_reference_driver::{LARGE, PAGE, Queue, serve, settle, with_engines};
+use farfault_reference_driver::{LARGE, PAGE, Queue, serve, settle};
 
 fn world() -> World {
     World::mapped(window(1))
@@ -155,8 +155,7 @@ fn processes_load_only_their_own_words() {
         create_list(&mut world, pasid);
     }
     commands(&world);
-    let device = world.driver.device.clone();
-    with_engines(&device, 1, |engines| {
+    world.with_engines(1, |world, engines| {
         for fence in 1..5 {
             for queue in &queues {
                 world.driver.submit(queue, Descriptor { fence, ..chase() });
@@ -314,8 +313,7 @@ fn processes_reach_only_their_own_memory() {
     for pasid in pasids {
         world.driver.write(pasid, SOURCE, &data(pasid));
     }
-    let device = world.driver.device.clone();
-    with_engines(&device, 2, |engines| {
+    world.with_engines(2, |world, engines| {
         for round in 0..6 {
             for queue in &queues {
                 world.driver.submit(queue, command(OP_COPY, 4 * PAGE));
@@ -339,5 +337,5 @@ fn processes_reach_only_their_own_memory() {
     let end = start.wrapping_add(6 * 0x0807_0605_0403_0201);
     assert!(pasids.iter().all(|p| world.driver.read64(*p, DESTINATION + 5 * PAGE) == end));
     assert_eq!(other.run(command(OP_NOP, 0)).status, STATUS_OK);
-    assert_eq!(device.step_commands(), Step::Idle);
+    assert_eq!(world.driver.device.step_commands(), Step::Idle);
 }

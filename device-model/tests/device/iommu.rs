@@ -15,13 +15,12 @@ use std::time::Duration;
 
 /// DMA addresses are so far from physical ones that no memory is there.
 const SHIFT: u64 = 1 << 40;
-const END: u64 = 64 << 20;
 const NOTHING: [(u64, Permits); 0] = [];
 
 fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
     let iommu = Pages::new(SHIFT);
-    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, END as usize)]);
-    let mut world = World::on(Driver::start_with(config, machine, END, 1024));
+    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
+    let mut world = World::on(Driver::start_with(config, machine, 1024));
     world.map_all();
     (world, iommu)
 }

@@ -82,7 +82,7 @@ prop_compose! {
 fn build(plan: &Plan) -> Driver {
     let iommu = plan.iommu.then(|| Pages::new(1 << 40));
     let machine = FakeMachine::behind(iommu, &[(0, 32 << 20)]);
-    let mut driver = Driver::start_with(plan.config.clone(), machine, 32 << 20, plan.faults);
+    let mut driver = Driver::start_with(plan.config.clone(), machine, plan.faults);
     driver.create_space(1);
     driver.allocate(1, RECORDS, PAGE, PAGE);
     for (va, (kind, present)) in (BASE..).step_by(PAGE as usize).zip(&plan.pages) {

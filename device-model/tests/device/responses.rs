@@ -6,7 +6,7 @@ use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_device_model::DeviceConfig;
-use farfault_reference_driver::{Answer, Driver, PAGE, settle, with_engines};
+use farfault_reference_driver::{Answer, Driver, PAGE, settle};
 
 fn world() -> World {
     World::mapped(window(1))
@@ -147,8 +147,7 @@ fn groups_count_from_one_since_the_queue_was_enabled() {
         for group in 1..4 {
             world.driver.take_away(1, SOURCE, PAGE);
             world.submit(command(OP_COPY, PAGE));
-            let device = world.driver.device.clone();
-            with_engines(&device, 1, |engines| {
+            world.with_engines(1, |world, engines| {
                 settle(&mut world.driver, engines, &mut |_, fault| {
                     assert_eq!(fault.group, group);
                     Answer::Serve

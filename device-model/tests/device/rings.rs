@@ -10,7 +10,7 @@ use farfault_abi::fault::*;
 use farfault_abi::pci::{QUEUES, VECTOR_QUEUE, VECTORS};
 use farfault_abi::regs::*;
 use farfault_device_model::{DeviceConfig, Step};
-use farfault_reference_driver::{Driver, PAGE, serve, settle, with_engines};
+use farfault_reference_driver::{Driver, PAGE, serve, settle};
 
 #[test]
 fn a_wild_tail_halts_the_queue_and_only_it() {
@@ -214,8 +214,7 @@ fn nothing_is_lost_when_there_is_no_room() {
             world.driver.write(1, queue.ring.tail(), &99u32.to_le_bytes());
         }
     }
-    let device = world.driver.device.clone();
-    with_engines(&device, 2, |engines| {
+    world.with_engines(2, |world, engines| {
         engines.iter_mut().map(exhaust).for_each(drop);
         assert_eq!(world.counters().page_requests, 2);
         assert_eq!(world.driver.machine.load32(world.driver.faults.overflows()), 1);
@@ -227,7 +226,7 @@ fn nothing_is_lost_when_there_is_no_room() {
                 break;
             }
             queues.extend(records.iter().map(|record| record.queue));
-            device.step_commands();
+            world.driver.device.step_commands();
         }
         assert_eq!(queues, (1..12).collect::<Vec<u16>>());
     });
@@ -280,14 +279,13 @@ fn a_disabled_queue_takes_its_held_faults_along() {
     for (i, queue) in (0..).zip(&queues) {
         world.driver.submit(queue, Descriptor { source: SOURCE + i * PAGE, ..command(OP_COPY, 8) });
     }
-    let device = world.driver.device.clone();
-    with_engines(&device, 1, |engines| {
+    world.with_engines(1, |world, engines| {
         exhaust(&mut engines[0]);
         world.driver.unbind(3);
-        commands(&world);
+        commands(world);
         let seen: Vec<u16> = world.driver.take_faults().iter().map(|f| f.queue).collect();
         assert_eq!(seen, [1, 2]);
-        device.step_commands();
+        world.driver.device.step_commands();
         assert_eq!(world.driver.take_faults(), []);
     });
 }

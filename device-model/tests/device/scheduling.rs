@@ -17,8 +17,7 @@ fn a_parked_queue_holds_nobody_up() {
         for queue in &parked {
             world.driver.submit(queue, command(OP_COPY, PAGE));
         }
-        let device = world.driver.device.clone();
-        with_engines(&device, engines, |engines| {
+        world.with_engines(engines, |world, engines| {
             engines.iter_mut().map(exhaust).for_each(drop);
             for _ in 0..5 {
                 let sent =
@@ -154,12 +153,11 @@ fn descriptors_of_a_queue_are_done_in_order() {
         let fence = Descriptor { operand: value, destination, ..command(OP_FENCE, 0) };
         world.driver.submit(&world.queue, Descriptor { completion, fence: value, ..fence });
     }
-    let device = world.driver.device.clone();
     let mut last = 0;
-    with_engines(&device, 2, |engines| {
+    world.with_engines(2, |world, engines| {
         while last < 15 {
             engines.iter_mut().map(Engine::step).for_each(drop);
-            device.step_commands();
+            world.driver.device.step_commands();
             world.driver.serve(&mut serve);
             let done = (1..16)
                 .filter(|v| world.driver.completion(1, RECORD + 64 * v).fence == *v)

@@ -105,10 +105,9 @@ fn pages_move_while_commands_run() {
 /// is poisoned when its invalidation is done, so a late write would be missed.
 #[test]
 fn the_iommu_changes_while_commands_run() {
-    const END: u64 = 64 << 20;
     let iommu = Pages::new(1 << 40);
-    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, END as usize)]);
-    let mut world = World::on(Driver::start_with(window(8), machine, END, 1024));
+    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
+    let mut world = World::on(Driver::start_with(window(8), machine, 1024));
     world.map_all();
     // For each page the frame by which the device's table knows it, and another one.
     let pages: Vec<[u64; 2]> = (0..PAGES)

@@ -128,10 +128,19 @@ impl World {
         })
     }
 
+    /// Calls `body` with the driver and engines.
+    pub fn with_engines<R>(
+        &mut self,
+        engines: usize,
+        body: impl FnOnce(&mut Self, &mut [Engine<'_>]) -> R,
+    ) -> R {
+        let device = self.driver.device.clone();
+        with_engines(&device, engines, |engines| body(self, engines))
+    }
+
     /// Calls `body` with the driver and one engine.
     pub fn with_engine<R>(&mut self, body: impl FnOnce(&mut Self, &mut Engine<'_>) -> R) -> R {
-        let device = self.driver.device.clone();
-        with_engines(&device, 1, |engines| body(self, &mut engines[0]))
+        self.with_engines(1, |world, engines| body(world, &mut engines[0]))
     }
 }
 
