@@ -21,9 +21,7 @@ use std::time::Instant;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-/// MSI-X vectors.
 pub const VECTORS: u16 = abi::VECTORS as u16;
-/// The PCI identity.
 pub const IDENTITY: Identity = Identity {
     id: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
     subsystem: (abi::PCI_VENDOR as u16, abi::PCI_DEVICE as u16),
@@ -68,16 +66,10 @@ impl Accelerator {
         }))
     }
 
-    /// The BARs of the function.
     pub fn bars(&self) -> Vec<Bar> {
         let table = u64::from(abi::MSIX_TABLE);
         let (stride, events) = (abi::DOORBELL_STRIDE, self.doorbells.clone());
-        let bar = |index: u32, size, areas| Bar {
-            index: index as usize,
-            size,
-            prefetchable: false,
-            areas,
-        };
+        let bar = |index: u32, size, areas| Bar { index: index as usize, size, areas };
         vec![
             bar(
                 abi::BAR_REGISTERS,
@@ -116,7 +108,6 @@ impl Accelerator {
         self.device.stop();
     }
 
-    /// The model's counters.
     pub fn counters(&self) -> Counters {
         self.device.counters()
     }
@@ -126,13 +117,11 @@ impl Accelerator {
         self.rung.load(Ordering::Relaxed)
     }
 
-    /// MSI-X messages sent.
     pub fn messages_sent(&self) -> u64 {
         self.msix.sent()
     }
 }
 
-/// Why there is no accelerator.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceleratorError {
     #[error(transparent)]

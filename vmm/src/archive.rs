@@ -8,7 +8,7 @@ use cpio::newc::{self, ModeFileType};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Cursor, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,12 @@ const FILES_PATH: &str = "farfault/files";
 /// What init does once it is up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GuestCommand {
-    /// The program and its arguments.
     pub argv: Vec<String>,
     /// Variables added to its environment.
     pub env: BTreeMap<String, String>,
-    /// Where it starts.
     pub cwd: String,
     /// Whether it gets a terminal of its own.
     pub tty: bool,
-    /// What this guest is for.
     pub role: Role,
     /// Whether the guest driver is loaded.
     pub driver: bool,
@@ -52,7 +49,6 @@ pub enum Role {
     Shell,
 }
 
-/// Why the archive cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("cannot read {0} for the guest")]
@@ -132,32 +128,20 @@ impl<W: Write> Archive<W> {
             let target = fs::read_link(host).map_err(read)?;
             self.member(name, ModeFileType::Symlink, 0o777, target.as_os_str().as_bytes())
         } else if status.is_file() {
+            let too_large = |_| ArchiveError::TooLarge(host.to_owned());
+            let size = u32::try_from(status.len()).map_err(too_large)?;
             let file = File::open(host).map_err(read)?;
-            self.file(host, file, status.len(), name, mode)
+            let header = self.header(name, ModeFileType::Regular, mode);
+            let mut writer = header.write(&mut self.out, size);
+            if io::copy(&mut file.take(size.into()), &mut writer).map_err(read)? != u64::from(size)
+            {
+                return Err(read(io::Error::other("the file became shorter while it was read")));
+            }
+            writer.finish()?;
+            Ok(())
         } else {
             Err(ArchiveError::Kind(host.to_owned()))
         }
-    }
-
-    fn file(
-        &mut self,
-        host: &Path,
-        mut file: File,
-        len: u64,
-        name: &str,
-        mode: u32,
-    ) -> Result<(), ArchiveError> {
-        let size = u32::try_from(len).map_err(|_| ArchiveError::TooLarge(host.to_owned()))?;
-        let builder = self.header(name, ModeFileType::Regular, mode);
-        let mut writer = builder.write(&mut self.out, size);
-        let copied = io::copy(&mut io::Read::take(&mut file, len), &mut writer)
-            .map_err(|error| ArchiveError::Read(host.to_owned(), error))?;
-        if copied != len {
-            let error = io::Error::other("the file became shorter while it was read");
-            return Err(ArchiveError::Read(host.to_owned(), error));
-        }
-        writer.finish()?;
-        Ok(())
     }
 
     fn member(
@@ -169,7 +153,7 @@ impl<W: Write> Archive<W> {
     ) -> Result<(), ArchiveError> {
         let size = u32::try_from(data.len()).map_err(|_| ArchiveError::TooLarge(name.into()))?;
         let mut writer = self.header(name, kind, mode).write(&mut self.out, size);
-        io::copy(&mut Cursor::new(data), &mut writer)?;
+        writer.write_all(data)?;
         writer.finish()?;
         Ok(())
     }

@@ -12,7 +12,6 @@ use std::path::Path;
 /// Nested mode needs a first guest's memory beside the guest's.
 const WANTED_MIB: u64 = 2560;
 
-/// Everything that was looked at.
 #[derive(Debug)]
 pub struct Examination {
     kvm: Result<(), Unusable>,
@@ -23,7 +22,6 @@ pub struct Examination {
     cpus: usize,
 }
 
-/// Looks at the host.
 pub fn examine(image: Option<&Path>, qemu: Option<&Path>) -> Examination {
     let image = Image::find(image);
     let (parts, tools) = match &image {

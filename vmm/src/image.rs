@@ -13,7 +13,6 @@ use std::time::SystemTime;
 /// Written last by the recipe, so it tells that an image is complete.
 const MANIFEST: &str = "manifest.json";
 
-/// Why there is no image to use.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     #[error("no guest image in {}; run guest-image/build", .0.display())]
@@ -43,12 +42,9 @@ pub struct Manifest {
     pub sizes: HashMap<String, u64>,
 }
 
-/// A guest image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where it is.
     pub directory: PathBuf,
-    /// What the recipe says about it.
     pub manifest: Manifest,
 }
 
@@ -111,7 +107,6 @@ impl Image {
         self.part("vmlinux")
     }
 
-    /// The guest's initrd.
     pub fn initrd(&self) -> Result<PathBuf, ImageError> {
         self.part("initrd")
     }

@@ -22,7 +22,6 @@ pub struct Pmem {
     pub parts: Vec<(PathBuf, u64)>,
 }
 
-/// Why a file cannot be a guest's memory.
 #[derive(Debug, thiserror::Error)]
 pub enum PmemError {
     #[error("{} is not there; to have it made, give its size: --pmem {},size=512M", .0.display(), .0.display())]

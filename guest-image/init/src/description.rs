@@ -12,18 +12,15 @@ pub const PATH: &str = "/farfault/command";
 /// What to run, and how.
 #[derive(Debug, Deserialize, PartialEq)]
 pub struct Description {
-    /// The program and its arguments.
     pub argv: Vec<String>,
     /// Variables added to the usual ones.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Where it starts.
     #[serde(default = "root")]
     pub cwd: String,
     /// Whether it gets a terminal.
     #[serde(default)]
     pub tty: bool,
-    /// What this guest is for.
     pub role: Role,
     /// Whether the driver is loaded.
     #[serde(default = "yes")]

@@ -65,9 +65,7 @@ const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 /// A file or directory of the host, and its absolute path in the guest.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct UserFile {
-    /// Where it is on the host.
     pub host: PathBuf,
-    /// Where it shall be in the guest.
     pub guest: String,
 }
 
@@ -104,7 +102,6 @@ impl FromStr for UserFile {
 /// A file of the host that is to be the guest's persistent memory.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PmemFile {
-    /// Where it is on the host.
     pub path: PathBuf,
     /// How much memory it shall be; all of the file if that is not said.
     pub size: Option<u64>,

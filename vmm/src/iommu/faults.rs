@@ -22,7 +22,6 @@ const STATUS_PENDING: u32 = 1 << 1;
 const CONTROL_MASKED: u32 = 1 << 31;
 const CONTROL_PENDING: u32 = 1 << 30;
 
-/// The faults of the unit.
 pub struct Faults {
     sink: Box<dyn MessageSink>,
     state: Mutex<FaultState>,

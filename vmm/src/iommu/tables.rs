@@ -81,7 +81,6 @@ pub enum Reason {
 /// A request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Why.
     pub reason: Reason,
     /// The guest does not want to be told (fault processing disable, VT-d 9.3).
     pub silent: bool,

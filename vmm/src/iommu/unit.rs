@@ -16,11 +16,9 @@ const MESSAGES: Range<u64> = 0xfee0_0000..0xfef0_0000;
 /// In `Unit::state`, beside the root table address register: translation is on.
 const ENABLED: u64 = 1;
 
-/// The unit.
 pub struct Unit {
     memory: Arc<GuestMemoryMmap>,
     state: AtomicU64,
-    /// What it refused.
     pub(super) faults: Faults,
 }
 

@@ -10,13 +10,10 @@ use std::sync::Arc;
 
 /// Everything outside RAM that a guest can address.
 pub struct Bus {
-    /// The I/O port space.
     pub ports: PortBus,
-    /// PCI.
     pub pci: Root,
     /// Where its BARs are.
     pub map: Mutex<AddressMap>,
-    /// The IOMMU, if there is one.
     pub iommu: Option<Arc<IommuRegisters>>,
 }
 

@@ -11,7 +11,6 @@ use serde::Serialize;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the machine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MachineCounters {
     /// Exits to this process for port I/O.
@@ -58,7 +57,6 @@ impl Handle {
         self.exits.mark_started();
     }
 
-    /// The counters as of now.
     pub fn machine_counters(&self) -> MachineCounters {
         let [pio_exits, mmio_exits, other_exits, boot_exits] = self.exits.read();
         MachineCounters {

@@ -79,7 +79,6 @@ impl MachineError {
         move |source| MachineError::Host { what, source }
     }
 
-    /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         use MachineError as E;
         match self {

@@ -14,7 +14,6 @@ impl EventLoop {
         EventManager::new().map(EventLoop).map_err(MachineError::EventLoop)
     }
 
-    /// Adds a watcher.
     pub fn add(&mut self, subscriber: impl MutEventSubscriber + 'static) {
         self.0.add_subscriber(Box::new(subscriber));
     }

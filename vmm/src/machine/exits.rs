@@ -24,7 +24,6 @@ pub enum Access {
 /// of ours for it.
 const PLACES: usize = 1024;
 
-/// Exits so far.
 #[derive(Debug, Default)]
 pub struct Exits {
     pio: AtomicU64,

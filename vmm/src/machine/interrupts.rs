@@ -18,7 +18,6 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 /// Pins of KVM's I/O APIC; vectors are routed from here on.
 const IO_APIC_PINS: u32 = 24;
 
-/// All interrupts of a VM.
 pub struct Interrupts {
     vm: Arc<VmFd>,
     routes: Mutex<Routes>,
@@ -39,7 +38,6 @@ struct Line {
 }
 
 impl Interrupts {
-    /// No vectors yet.
     pub fn new(vm: Arc<VmFd>) -> Arc<Interrupts> {
         Arc::new(Interrupts { vm, routes: Mutex::default() })
     }

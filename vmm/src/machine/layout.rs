@@ -28,11 +28,9 @@ const PCI_WINDOW_64_SIZE: u64 = 64 << 30;
 
 /// Configuration space of bus 0.
 pub const ECAM: u64 = 0xe000_0000;
-/// The I/O APIC.
 pub const IO_APIC: u32 = 0xfec0_0000;
 /// The IOMMU's registers, where boards have them.
 pub const IOMMU: u64 = 0xfed9_0000;
-/// The local APICs.
 pub const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Four pages that KVM may use itself.
 pub const KVM_PAGES: u64 = 0xfeff_c000;
@@ -43,7 +41,6 @@ pub const GDT: u64 = 0x500;
 pub const PAGE_TABLES: u64 = 0x9000;
 /// Boot parameters ("zero page").
 pub const ZERO_PAGE: u64 = 0x7000;
-/// Kernel command line.
 pub const COMMAND_LINE: u64 = 0x2_0000;
 /// Longest command line with its final zero, as long as Linux takes it.
 pub const COMMAND_LINE_SIZE: usize = 2048;

@@ -11,11 +11,9 @@ use std::path::PathBuf;
 
 /// The smallest guest memory that can hold a stock kernel and its initrd.
 pub const MIN_MEMORY: u64 = 128 << 20;
-/// The largest guest memory.
 pub const MAX_MEMORY: u64 = 64 << 30;
 /// Memory comes in pieces of this size.
 pub const MEMORY_STEP: u64 = 2 << 20;
-/// The largest number of vCPUs.
 pub const MAX_VCPUS: u8 = 16;
 
 /// One piece of the initial RAM disk.
@@ -41,9 +39,7 @@ pub struct MachineSpec {
     pub memory: u64,
     /// Persistent memory beside it.
     pub pmem: Vec<Pmem>,
-    /// Number of vCPUs.
     pub vcpus: u8,
-    /// The accelerator.
     pub device: DeviceConfig,
     /// Whether it stands behind an IOMMU.
     pub iommu: bool,
@@ -60,9 +56,7 @@ pub struct GuestStreams {
     pub serial: UnixStream,
     /// Read by the guest's command: port `farfault.stdin`.
     pub stdin: UnixStream,
-    /// Written by it.
     pub stdout: UnixStream,
-    /// Written by it.
     pub stderr: UnixStream,
     /// Lines to and from init: port `farfault.control`.
     pub control: UnixStream,

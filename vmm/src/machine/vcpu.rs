@@ -27,7 +27,6 @@ pub struct VcpuContext {
     pub end: Arc<EndLatch>,
 }
 
-/// The running vCPUs.
 pub struct Vcpus(Vec<(JoinHandle<()>, ImmediateExit)>);
 
 impl Vcpus {

@@ -21,7 +21,6 @@ pub const INNER_INITRD: &str = "/farfault/initrd";
 const INNER_PROGRAM: &str = "/farfault/farfault";
 const INNER_REQUEST: &str = "/farfault/request";
 
-/// Why the initrd cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     #[error("cannot pack the first guest's files")]

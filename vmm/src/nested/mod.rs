@@ -38,7 +38,6 @@ const FIRST_GUEST_MEMORY: u64 = 1536 << 20;
 /// `fpu-storm` brings it about within seconds.
 const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off init_on_alloc=0 \
                        transparent_hugepage=always nowatchdog isolcpus=0";
-/// Why nested mode does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum NestedError {
     #[error(transparent)]
@@ -54,11 +53,8 @@ pub enum NestedError {
 /// The first guest, described.
 #[derive(Debug)]
 pub struct FirstGuest {
-    /// What runs it.
     pub qemu: Qemu,
-    /// Its kernel.
     pub kernel: PathBuf,
-    /// Its initrd.
     pub initrd: PathBuf,
     /// What it carries for the second guest.
     pub inner: InnerGuest,

@@ -12,7 +12,6 @@ const NAME: &str = "qemu-system-x86_64";
 /// The oldest major version that is used.
 const OLDEST: u32 = 10;
 
-/// Why there is no QEMU to use.
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
     #[error(
@@ -28,7 +27,6 @@ pub enum QemuError {
     Old { path: PathBuf, version: Version },
 }
 
-/// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u32, u32, u32);
 
@@ -41,9 +39,7 @@ impl fmt::Display for Version {
 /// A QEMU and how it is called.
 #[derive(Clone, Debug)]
 pub struct Qemu {
-    /// Where it is.
     pub path: PathBuf,
-    /// Which it is.
     pub version: Version,
     /// The tools tree that it belongs to; its own loader and libraries are
     /// used then, so that it runs on any host.

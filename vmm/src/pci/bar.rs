@@ -12,8 +12,6 @@ pub struct Bar {
     pub index: usize,
     /// Bytes, a power of two of at least a page.
     pub size: u64,
-    /// Whether reads have no side effects.
-    pub prefetchable: bool,
     /// What is in it. Between areas reads give ones and writes do nothing.
     pub areas: Vec<Area>,
 }

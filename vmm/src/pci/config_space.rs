@@ -34,7 +34,6 @@ const COMMAND_INTX_OFF: u16 = 1 << 10;
 const STATUS_CAPABILITIES: u16 = 1 << 4;
 
 const BAR_64_BIT: u32 = 0b100;
-const BAR_PREFETCHABLE: u32 = 0b1000;
 
 const CAPABILITY_PCIE: u8 = 0x10;
 const CAPABILITY_MSIX: u8 = 0x11;
@@ -62,7 +61,6 @@ pub struct Identity {
     pub subsystem: (u16, u16),
     /// Base class, subclass, programming interface.
     pub class: u32,
-    /// Revision.
     pub revision: u8,
 }
 
@@ -204,7 +202,6 @@ impl ConfigSpace {
         }
     }
 
-    /// The BARs of the function.
     pub fn bars(&self) -> &[Arc<Bar>] {
         &self.bars
     }
@@ -236,9 +233,8 @@ impl ConfigSpace {
     }
 
     fn set_bar(&mut self, bar: &Bar, address: u64) {
-        let flags = if bar.prefetchable { BAR_64_BIT | BAR_PREFETCHABLE } else { BAR_64_BIT };
         let register = bar_register(bar.index);
-        self.set_u32(register, (address & !(bar.size - 1)) as u32 | flags);
+        self.set_u32(register, (address & !(bar.size - 1)) as u32 | BAR_64_BIT);
         self.set_u32(register + 4, (address >> 32) as u32);
     }
 

@@ -123,7 +123,7 @@ fn doorbells_follow_their_bar() {
     let events = (0..2).map(|_| Arc::new(EventFd::new(0).unwrap())).collect();
     let backing = Backing::Doorbells { stride: 0x1000, events };
     let areas = vec![Area { range: 0..0x4000, backing }];
-    let bar = Arc::new(Bar { index: 4, size: 0x4000, prefetchable: false, areas });
+    let bar = Arc::new(Bar { index: 4, size: 0x4000, areas });
     let registry = Arc::new(Registry { refused: Some(0x9000), ..Registry::default() });
     let mut map = AddressMap::new(Arc::clone(&registry) as _);
     let mut from = None;

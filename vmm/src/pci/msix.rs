@@ -77,7 +77,6 @@ impl Msix {
         Msix { state: Mutex::new(state), sent: AtomicU64::new(0) }
     }
 
-    /// How many there are.
     pub fn vectors(&self) -> u16 {
         self.state.lock().vectors.len() as u16
     }
@@ -111,7 +110,6 @@ impl Msix {
         }
     }
 
-    /// Messages sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

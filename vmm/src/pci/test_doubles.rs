@@ -27,10 +27,7 @@ pub fn bars() -> Vec<Bar> {
         Area { range: TABLE..TABLE + MSIX_BYTES, backing: Backing::MsixTable },
     ];
     let all = vec![Area { range: 0..large, backing: Backing::Registers }];
-    vec![
-        Bar { index: 0, size: 0x4000, prefetchable: false, areas },
-        Bar { index: 4, size: large, prefetchable: true, areas: all },
-    ]
+    vec![Bar { index: 0, size: 0x4000, areas }, Bar { index: 4, size: large, areas: all }]
 }
 
 /// What happened to a vector.

@@ -28,7 +28,6 @@ const PML4: u64 = 0x1000;
 const PDPT: u64 = 0x2000;
 const PD: u64 = 0x3000;
 
-/// Why KVM cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error("/dev/kvm: {}", reason(.0))]

@@ -33,11 +33,8 @@ pub fn connect() -> io::Result<(GuestStreams, GuestStreams)> {
 /// The program's own standard streams, unbuffered.
 #[derive(Debug)]
 pub struct Stdio {
-    /// Standard input.
     pub input: File,
-    /// Standard output.
     pub output: File,
-    /// Standard error.
     pub error: File,
 }
 

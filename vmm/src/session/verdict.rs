@@ -62,7 +62,6 @@ pub enum RunEnd {
 }
 
 impl RunEnd {
-    /// The program's exit code.
     pub fn code(&self) -> u8 {
         match self {
             RunEnd::Exit(code) => *code,
@@ -114,7 +113,6 @@ impl fmt::Display for RunEnd {
 /// What is known when a guest is gone.
 #[derive(Debug)]
 pub struct SessionResult {
-    /// How it ended.
     pub end: RunEnd,
     /// Whether its init ever came up.
     pub started: bool,
@@ -235,7 +233,6 @@ impl Verdict {
         self.given_up || (self.ended.is_some() && self.open == 0)
     }
 
-    /// The result.
     pub fn result(self, serial_tail: Vec<String>) -> SessionResult {
         let end = match (self.end, self.ended) {
             (Some(end), _) => end,

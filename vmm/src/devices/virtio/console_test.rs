@@ -2,7 +2,8 @@
 //! The console against a driver that behaves, and against those that do not.
 
 use super::*;
-use crate::devices::virtio::test_driver::{MEMORY, Rig, SIZE, area, message};
+use crate::devices::virtio::control::message;
+use crate::devices::virtio::test_driver::{MEMORY, Rig, SIZE, area};
 use crate::pci::test_doubles::Sent;
 use crate::pci::{NO_VECTOR, PciDevice};
 use proptest::prelude::*;

@@ -24,7 +24,6 @@ pub enum Next {
     Ended,
 }
 
-/// A port.
 pub struct ConsolePort {
     pub name: &'static str,
     stream: Stream,

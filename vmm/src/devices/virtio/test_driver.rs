@@ -3,6 +3,7 @@
 //! queues through the registers and moves buffers through memory.
 
 use super::console::{self, Console};
+use super::control::message;
 use super::transport::{self, Transport};
 use crate::pci::test_doubles::Sink;
 use crate::pci::{Msix, PciDevice};
@@ -208,9 +209,4 @@ impl Rig {
 /// Where a queue's rings are.
 pub fn area(queue: u16) -> u64 {
     0x1_0000 + AREA * u64::from(queue)
-}
-
-/// A control message.
-pub fn message(id: u32, event: u16, value: u16) -> Vec<u8> {
-    [id.to_le_bytes().as_slice(), &event.to_le_bytes(), &value.to_le_bytes()].concat()
 }

@@ -98,7 +98,6 @@ impl Transport {
         })
     }
 
-    /// The BARs of the function.
     pub fn bars(&self) -> Vec<Bar> {
         let (stride, events) = (NOTIFY_STRIDE, self.kicks.clone());
         let areas = vec![
@@ -106,7 +105,7 @@ impl Transport {
             Area { range: NOTIFY..MSIX_TABLE, backing: Backing::Doorbells { stride, events } },
             Area { range: MSIX_TABLE..MSIX_TABLE + MSIX_BYTES, backing: Backing::MsixTable },
         ];
-        vec![Bar { index: BAR, size: BAR_SIZE, prefetchable: false, areas }]
+        vec![Bar { index: BAR, size: BAR_SIZE, areas }]
     }
 
     /// Adds the capabilities that say where the registers are.
