@@ -106,7 +106,6 @@ impl Live {
     }
 }
 
-/// Counts one more.
 pub fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }

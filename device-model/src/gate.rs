@@ -18,7 +18,6 @@ use crate::walk::Contexts;
 /// What the driver set up before it enabled the device.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// Context table.
     pub contexts: Contexts,
     /// Command queue, in DMA addresses.
     pub commands: Ring,
@@ -32,7 +31,6 @@ pub struct Plane {
     pub epoch: u64,
     /// CTRL_ENABLE as accepted.
     pub enabled: bool,
-    /// Bus mastering.
     pub bus_master: bool,
     /// Guest memory of this epoch.
     pub memory: Dma,
@@ -47,11 +45,9 @@ pub struct Plane {
 pub enum Shut {
     /// The caller is of an epoch that is over, or the device is disabled.
     Over,
-    /// Bus mastering is off.
     BusMaster,
 }
 
-/// The gate.
 pub struct Gate {
     plane: RwLock<Plane>,
 }

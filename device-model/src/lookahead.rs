@@ -50,12 +50,10 @@ impl Lookahead {
         ahead
     }
 
-    /// The group's number.
     pub fn group(&self) -> u32 {
         self.group
     }
 
-    /// Its records.
     pub fn into_records(self) -> Vec<Fault> {
         self.records
     }

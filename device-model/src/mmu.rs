@@ -8,7 +8,6 @@ use crate::tlb::Tlb;
 
 /// An engine's way to memory.
 pub struct Mmu<'m> {
-    /// Guest memory.
     pub memory: Ram<'m>,
     /// Translations that have been found.
     pub tlb: Tlb<Slice<'m>>,

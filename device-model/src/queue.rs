@@ -19,7 +19,6 @@ use farfault_abi::fault::{REASON_COMPLETION, REASON_RING};
 /// What the driver bound a queue to.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// Number of the queue.
     pub queue: u16,
     /// Address space of all it does.
     pub pasid: u32,
@@ -31,7 +30,6 @@ pub struct Binding {
 
 /// A queue at work: everything that must outlive a section.
 pub struct Run {
-    /// What it is bound to.
     pub binding: Binding,
     /// Epoch of the device that it belongs to.
     pub epoch: u64,
@@ -80,7 +78,6 @@ pub enum QueueEvent {
         /// Whether it asked for an interrupt.
         interrupt: bool,
     },
-    /// The queue is halted.
     Halted(Halt),
 }
 

@@ -15,10 +15,8 @@ use vm_memory::{
 /// A piece of guest memory, host address and length.
 pub type Slice<'m> = VolatileSlice<'m, ()>;
 
-/// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// A slice of nothing.
 pub fn nothing<'m>() -> Slice<'m> {
     Slice::from(<&mut [u8]>::default())
 }

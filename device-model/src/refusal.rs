@@ -99,9 +99,7 @@ impl Refusal {
 /// What a step leaves to be done when no lock is held any more.
 #[derive(Default)]
 pub struct Deferred {
-    /// Interrupts to send.
     pub interrupts: Vec<u32>,
-    /// Refusals to tell of.
     pub refusals: Vec<Refusal>,
 }
 

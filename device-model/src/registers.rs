@@ -39,7 +39,6 @@ pub enum Effect {
     None,
     /// A new value for CTRL.
     Control(u32),
-    /// ERR bits to clear.
     ClearErrors(u32),
 }
 

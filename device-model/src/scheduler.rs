@@ -26,7 +26,6 @@ pub enum Response {
 pub enum Pick {
     /// A queue to run.
     Run(Box<Run>),
-    /// Nothing is ready.
     Nothing,
     /// There is work that bus mastering being off forbids.
     Forbidden,
@@ -65,7 +64,6 @@ struct Board {
     stopped: bool,
 }
 
-/// The scheduler.
 pub struct Scheduler {
     board: Mutex<Board>,
     engines: Condvar,

@@ -40,11 +40,8 @@ const SMALL: u64 = SECTION_BYTES / 128;
 pub struct Access(u64);
 
 impl Access {
-    /// Reads.
     pub const READ: Self = Self(ACCESS_READ as u64);
-    /// Writes.
     pub const WRITE: Self = Self(ACCESS_WRITE as u64);
-    /// Reads, then writes.
     pub const MODIFY: Self = Self((ACCESS_READ | ACCESS_WRITE) as u64);
 
     fn reads(self) -> bool {
@@ -59,7 +56,6 @@ impl Access {
         Permits { read: self.reads(), write: self.writes() }
     }
 
-    /// ACCESS bits.
     pub fn bits(self) -> u32 {
         self.0 as u32
     }
@@ -68,9 +64,7 @@ impl Access {
 /// An access that has no translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageFault {
-    /// Its virtual address.
     pub address: u64,
-    /// What it wanted to do.
     pub access: Access,
     /// REASON value.
     pub reason: u32,
@@ -81,7 +75,6 @@ pub struct PageFault {
 /// A run of addresses that an operand occupies.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand {
-    /// First address.
     pub address: u64,
     /// What is done there.
     pub access: Access,
@@ -99,13 +92,11 @@ pub struct Batch<'s, const N: usize> {
 }
 
 impl<'s, const N: usize> Batch<'s, N> {
-    /// The pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &[Slice<'s>; N]> {
         self.pieces.iter().take(self.count)
     }
 }
 
-/// An open section.
 pub struct Section<'s, 'm> {
     mmu: &'s mut Mmu<'m>,
     owner: Owner,

@@ -20,7 +20,6 @@ use farfault_abi::regs::ERR_FAULT_OVERFLOW;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The device's insides.
 pub struct Shared {
     pub config: DeviceConfig,
     pub platform: Arc<dyn Platform>,
@@ -54,7 +53,6 @@ impl Shared {
         refusal
     }
 
-    /// Sets ERR bits.
     pub fn set_errors(&self, errors: u32) {
         self.errors.fetch_or(errors, Ordering::Relaxed);
     }
@@ -85,7 +83,6 @@ impl Shared {
         self.errors.load(Ordering::Relaxed)
     }
 
-    /// Clears ERR bits.
     pub fn clear_errors(&self, errors: u32) {
         self.errors.fetch_and(!errors, Ordering::Relaxed);
     }

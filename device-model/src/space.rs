@@ -31,7 +31,6 @@ pub const RANGES: usize = 64;
 pub struct Range {
     /// Address space.
     pub pasid: u32,
-    /// First address.
     pub start: u64,
     /// Last address, inclusive.
     pub last: u64,
@@ -88,12 +87,10 @@ impl Space {
     }
 }
 
-/// All spaces of a device.
 #[derive(Debug)]
 pub struct Spaces(Vec<Space>);
 
 impl Spaces {
-    /// Fresh spaces.
     pub fn new() -> Self {
         Self((0..SPACES).map(|_| Space::new()).collect())
     }

@@ -29,12 +29,10 @@ const TOP: usize = PT_LEVELS as usize - 1;
 pub struct Contexts {
     /// DMA address of the table.
     pub base: u64,
-    /// Entries of it.
     pub entries: u32,
 }
 
 impl Contexts {
-    /// Bytes of the table.
     pub fn bytes(&self) -> u64 {
         u64::from(self.entries) * Context::SIZE as u64
     }
@@ -54,7 +52,6 @@ pub struct WalkFault {
 /// An access that a walk is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Aim {
-    /// Its virtual address.
     pub va: u64,
     /// What it needs.
     pub wanted: Permits,

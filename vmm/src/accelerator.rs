@@ -103,7 +103,6 @@ impl Accelerator {
         loops
     }
 
-    /// Ends the threads.
     pub fn stop(&self) {
         self.device.stop();
     }

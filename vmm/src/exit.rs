@@ -33,7 +33,6 @@ Exit codes:
 /// An error on its way to `main`, with the exit code it asks for.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code of the program.
     pub code: u8,
     error: Box<dyn Error + Send + Sync>,
 }

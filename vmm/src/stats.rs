@@ -13,7 +13,6 @@ const MAX_MARKS: usize = 4 << 20;
 /// More columns than this no terminal shows.
 const MAX_COLUMNS: usize = 12;
 
-/// Counters by name.
 pub type Counters = BTreeMap<String, u64>;
 
 /// All counters at one moment.

@@ -12,7 +12,6 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// At its start.
     pub fn new(source: u64, destination: u64, length: u64) -> Self {
         Self { ranges: [source, destination], progress: Progress::new(length) }
     }

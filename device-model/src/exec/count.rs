@@ -14,7 +14,6 @@ pub struct WordCount {
 }
 
 impl WordCount {
-    /// At its start.
     pub fn new(source: u64, length: u64) -> Self {
         Self { source, words: 0, in_word: false, progress: Progress::new(length) }
     }

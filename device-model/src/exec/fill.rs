@@ -13,7 +13,6 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// At its start.
     pub fn new(destination: u64, pattern: u64, length: u64) -> Self {
         Self { destination, pattern, progress: Progress::new(length) }
     }

@@ -20,7 +20,6 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// At its start.
     pub fn new(source: u64, destination: u64, length: u64) -> Self {
         let counts = [0; VALUES];
         let (counted, stored) = (Progress::new(length), Progress::new(HISTOGRAM_BYTES));

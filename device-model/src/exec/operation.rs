@@ -59,19 +59,15 @@ pub struct Stream {
 /// How far a streaming command has come, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Bytes done.
     pub done: u64,
-    /// Bytes in all.
     pub total: u64,
 }
 
 impl Progress {
-    /// At the start of `total` bytes.
     pub fn new(total: u64) -> Self {
         Self { done: 0, total }
     }
 
-    /// Bytes left.
     pub fn left(&self) -> u64 {
         self.total.saturating_sub(self.done)
     }

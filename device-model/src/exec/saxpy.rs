@@ -5,7 +5,6 @@ use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
-/// Bytes of an element.
 pub const ELEMENT: u64 = 4;
 
 /// Adds a times each element of x to its element of y.

@@ -10,7 +10,6 @@ use vm_memory::VolatileMemory;
 /// Bytes that these commands work on.
 pub const SCALAR: u64 = 8;
 
-/// Does nothing.
 pub struct Nop;
 
 impl Operation for Nop {

@@ -48,13 +48,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens it.
     pub fn open(ports: &Ports) -> Result<Self, Failure> {
         let port = ports.open(ports::CONTROL, OpenOptions::new().read(true).write(true))?;
         Ok(Self { port: Mutex::new(port), marked: Mutex::default(), heard: Condvar::new() })
     }
 
-    /// Sends one line.
     pub fn send(&self, message: &Message) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(message).doing("write a control line")?;
         line.push(b'\n');

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Counter by name.
 pub type Counters = BTreeMap<String, u64>;
 
 const DEBUGFS: &str = "/sys/kernel/debug/farfault";

@@ -18,11 +18,9 @@ pub struct Description {
     pub env: BTreeMap<String, String>,
     #[serde(default = "root")]
     pub cwd: String,
-    /// Whether it gets a terminal.
     #[serde(default)]
     pub tty: bool,
     pub role: Role,
-    /// Whether the driver is loaded.
     #[serde(default = "yes")]
     pub driver: bool,
     /// Parameters of farfault.ko.

@@ -17,7 +17,6 @@ const IFF_UP: u32 = 1;
 /// Where the answer has its error number, negative or 0.
 const ERROR: usize = 16;
 
-/// Brings it up.
 pub fn bring_up() -> Result<(), Failure> {
     let action = "bring the loopback interface up";
     let socket = socket(

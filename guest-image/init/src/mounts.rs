@@ -20,7 +20,6 @@ const MOUNTS: [(&str, &str, &str); 8] = [
 /// Depends on the kernel's configuration; who needs it says so better than init could.
 const OPTIONAL: &str = "debugfs";
 
-/// Mounts them all.
 pub fn mount_all() -> Result<(), Failure> {
     for (kind, target, options) in MOUNTS {
         // Where a directory cannot be made, mount says so with more to the point.

@@ -13,7 +13,6 @@ use std::time::Instant;
 /// The kernel's own multicast group (the other one is udev's).
 const KERNEL_GROUP: u32 = 1;
 
-/// A subscription.
 pub struct Uevents {
     socket: OwnedFd,
 }

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// Room that is made sure of before the run: more than a report without marks takes.
 const RESERVED: i64 = 64 << 10;
 
-/// The open file.
 pub struct StatsFile {
     path: PathBuf,
     file: File,

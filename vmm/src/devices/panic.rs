@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::ports::{PortDevice, PowerRequest};
 
-/// The port.
 pub const PORT: u16 = 0x505;
 
 /// The event that this port takes.
 const PANICKED: u8 = 1;
 
-/// The port's state.
 #[derive(Default)]
 pub struct PanicPort {
     found: AtomicBool,

@@ -6,9 +6,7 @@ use std::sync::Arc;
 /// What a write may ask of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerRequest {
-    /// Switch the power off.
     PowerOff,
-    /// Reset.
     Reset,
     /// The guest's kernel panics.
     Panicked,

@@ -10,11 +10,8 @@ use super::ports::{PortDevice, PowerRequest};
 pub const BASE: u16 = 0x600;
 /// How many ports there are.
 pub const COUNT: u16 = 3;
-/// Offset of the sleep control register.
 pub const SLEEP_CONTROL: u16 = 0;
-/// Offset of the sleep status register.
 pub const SLEEP_STATUS: u16 = 1;
-/// Offset of the reset register.
 pub const RESET: u16 = 2;
 /// What to write to the reset register.
 pub const RESET_VALUE: u8 = 1;

@@ -16,12 +16,10 @@ pub struct Bar {
     pub areas: Vec<Area>,
 }
 
-/// A part of a BAR.
 #[derive(Clone, Debug)]
 pub struct Area {
     /// Offsets in the BAR.
     pub range: Range<u64>,
-    /// What an access there reaches.
     pub backing: Backing,
 }
 
@@ -46,7 +44,6 @@ pub enum Backing {
 /// has changed of the machine's address map, for the map's owner to follow.
 #[derive(Debug)]
 pub struct BarMove {
-    /// The BAR.
     pub bar: Arc<Bar>,
     /// Where it was, if it answered at all.
     pub from: Option<u64>,

@@ -26,7 +26,6 @@ pub trait PciDevice: Send + Sync {
 /// Where BARs that are not decoded are: nowhere. Not a possible BAR address.
 const NOWHERE: u64 = u64::MAX;
 
-/// One function of the bus.
 pub struct Function {
     config: Mutex<ConfigSpace>,
     bars: Vec<DecodedBar>,
@@ -41,7 +40,6 @@ struct DecodedBar {
 }
 
 impl Function {
-    /// Puts a function together.
     pub fn new(
         config: ConfigSpace,
         msix: Option<Arc<Msix>>,
@@ -53,7 +51,6 @@ impl Function {
         Function { config: Mutex::new(config), bars, msix, device }
     }
 
-    /// Reads the configuration space.
     pub fn read_config(&self, offset: usize, data: &mut [u8]) {
         self.config.lock().read(offset, data);
     }

@@ -16,12 +16,9 @@ pub const MSIX_BYTES: u64 = 2 * PENDING;
 const ENTRY_SIZE: u64 = 16;
 const CONTROL_MASKED: u32 = 1;
 
-/// One interrupt message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Where it is written.
     pub address: u64,
-    /// What is written.
     pub data: u32,
 }
 
@@ -47,7 +44,6 @@ pub trait MessageSink: Send + Sync {
     fn send(&self);
 }
 
-/// The vectors of one function.
 pub struct Msix {
     state: Mutex<MsixState>,
     sent: AtomicU64,

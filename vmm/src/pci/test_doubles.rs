@@ -122,7 +122,6 @@ impl PciDevice for Recorder {
     }
 }
 
-/// A fresh page.
 pub fn page() -> Arc<MmapRegion> {
     Arc::new(MmapRegion::new(CONFIG_SIZE).unwrap())
 }

@@ -48,7 +48,6 @@ struct LastLine {
     stats: Option<Box<Report>>,
 }
 
-/// Reads one line.
 fn parse(line: &[u8], first_guest: bool) -> Result<ControlMessage, String> {
     let wrong = |error: serde_json::Error| text(&error.to_string());
     let Line { started, mark, exit, error, driver } =

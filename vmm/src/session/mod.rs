@@ -38,7 +38,6 @@ pub trait Guest: Send + Sync {
     fn stop(&self);
     /// Its init is up.
     fn mark_started(&self) {}
-    /// The counters as of now.
     fn counters(&self) -> Sample {
         Sample::default()
     }

@@ -4,7 +4,6 @@
 use crate::output::printable;
 use std::collections::VecDeque;
 
-/// How much of the log is kept.
 const KEPT: usize = 256 << 10;
 /// How the kernel announces its end: where to begin to read, and no more than that.
 const PANIC: &str = "Kernel panic - not syncing";
@@ -16,7 +15,6 @@ pub struct SerialLog {
 }
 
 impl SerialLog {
-    /// Adds output.
     pub fn push(&mut self, output: &[u8]) {
         self.bytes.extend(output);
         let surplus = self.bytes.len().saturating_sub(KEPT);

@@ -133,7 +133,6 @@ enum Limit {
     GiveUp,
 }
 
-/// The verdict in the making.
 pub struct Verdict {
     began: Instant,
     boot_limit: Duration,
@@ -205,7 +204,6 @@ impl Verdict {
         self.stop_as(RunEnd::Signalled(signal), now);
     }
 
-    /// The deadline has passed.
     pub fn deadline_passed(&mut self, now: Instant) {
         match self.limit.take() {
             Some((_, Limit::Boot)) => self.stop_as(RunEnd::NeverStarted(self.boot_limit), now),

@@ -125,7 +125,6 @@ impl Rig {
         self.make_available(queue, slot);
     }
 
-    /// Writes a descriptor.
     pub fn describe(&self, queue: u16, slot: u16, descriptor: (u64, u32, u16, u16)) {
         let (address, length, flags, next) = descriptor;
         let at = area(queue) + 16 * u64::from(slot);

@@ -56,7 +56,6 @@ const CAPABILITY_VENDOR: u8 = 0x09;
 const FEATURE_EVENT_IDX: u64 = 1 << 29;
 const FEATURE_VERSION_1: u64 = 1 << 32;
 
-/// The registers of one device.
 pub struct Transport {
     state: Mutex<DriverState>,
     features: u64,
