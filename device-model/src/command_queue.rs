@@ -6,8 +6,7 @@
 //! to do with the queue. So a WAIT speaks for everything before it.
 
 use crate::counters::count;
-use crate::dma::Permits;
-use crate::dma::Unreachable;
+use crate::dma::{Permits, Unreachable};
 use crate::engine::Step;
 use crate::gate::{Plane, Shut};
 use crate::queue::Binding;

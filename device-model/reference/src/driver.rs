@@ -204,16 +204,18 @@ impl Driver {
 
     /// Reads a u64 of a process.
     pub fn read64(&self, pasid: u32, va: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.space(pasid).read(&self.machine, va, &mut bytes);
-        u64::from_le_bytes(bytes)
+        u64::from_le_bytes(self.bytes(pasid, va))
     }
 
     /// Reads a completion record.
     pub fn completion(&self, pasid: u32, va: u64) -> Completion {
-        let mut bytes = [0; Completion::SIZE];
+        Completion::from_bytes(&self.bytes(pasid, va))
+    }
+
+    fn bytes<const N: usize>(&self, pasid: u32, va: u64) -> [u8; N] {
+        let mut bytes = [0; N];
         self.space(pasid).read(&self.machine, va, &mut bytes);
-        Completion::from_bytes(&bytes)
+        bytes
     }
 
     /// Gives a command to the device.

@@ -83,8 +83,8 @@ impl Machine {
         let interrupt = interrupts.line(serial::IRQ)?;
         let what = "make the serial line";
         let port = SerialPort::new(interrupt).map_err(MachineError::host(what))?;
-        let line = SerialLine::new(Arc::clone(&port), ports.serial);
-        let line = line.map_err(MachineError::host(what))?;
+        let serial = SerialLine::new(Arc::clone(&port), ports.serial);
+        let serial = serial.map_err(MachineError::host(what))?;
         let mut io = PortBus::default();
         io.add(serial::BASE, serial::COUNT, port);
         io.add(power::BASE, power::COUNT, Arc::new(power::Power));
@@ -116,23 +116,13 @@ impl Machine {
             end: Arc::clone(&end),
         };
         let handle = Handle {
-            end: Arc::clone(&end),
+            end,
             exits: Arc::clone(&context.exits),
-            accelerator: Arc::clone(&accelerator),
+            accelerator,
             iommu,
             ram: ram_here(&memory),
         };
-        Ok(Machine {
-            vcpus,
-            context,
-            accelerator,
-            serial: line,
-            console,
-            panic_port,
-            handle,
-            end,
-            _slots: slots,
-        })
+        Ok(Machine { vcpus, context, serial, console, panic_port, handle, _slots: slots })
     }
 }
 
@@ -169,7 +159,7 @@ fn pmem_size(spec: &MachineSpec) -> u64 {
 fn window_above(spec: &MachineSpec, supported: &CpuId) -> Result<Option<Range<u64>>, MachineError> {
     let bits = cpuid::address_bits(supported);
     let addressable = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
-    let ranges = spec.ram().into_iter().chain(spec.pmem_ranges());
+    let ranges = layout::ram(spec.memory).into_iter().chain(spec.pmem_ranges());
     let top = ranges.map(|range| range.end).max().unwrap_or(0);
     if top > addressable {
         return Err(MachineError::AddressBits { bytes: spec.memory + pmem_size(spec), bits });

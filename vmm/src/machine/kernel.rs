@@ -196,7 +196,7 @@ fn memory_map(spec: &MachineSpec) -> Vec<(Range<u64>, u32)> {
         (layout::ACPI, E820_ACPI),
         (layout::ECAM..layout::ECAM + ECAM_SIZE, E820_RESERVED),
     ];
-    for range in spec.ram() {
+    for range in layout::ram(spec.memory) {
         map.push((range.start.max(layout::HIGH_MEMORY)..range.end, E820_RAM));
     }
     map.extend(spec.pmem_ranges().into_iter().map(|range| (range, E820_PMEM)));

@@ -2,12 +2,12 @@
 //! A machine from its first instruction to its last byte of output.
 
 use super::counters::Handle;
-use super::end::{EndLatch, EndWatcher, MachineEnd};
+use super::end::{EndWatcher, MachineEnd};
 use super::error::MachineError;
 use super::event_loop::EventLoop;
 use super::memory::Slots;
 use super::vcpu::{VcpuContext, Vcpus};
-use crate::accelerator::{Accelerator, DoorbellLine};
+use crate::accelerator::DoorbellLine;
 use crate::devices::panic::PanicPort;
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
@@ -20,12 +20,10 @@ use std::sync::Arc;
 pub struct Machine {
     pub(super) vcpus: Vec<VcpuFd>,
     pub(super) context: VcpuContext,
-    pub(super) accelerator: Arc<Accelerator>,
     pub(super) serial: SerialLine,
     pub(super) console: Console,
     pub(super) panic_port: Arc<PanicPort>,
     pub(super) handle: Handle,
-    pub(super) end: Arc<EndLatch>,
     pub(super) _slots: Slots,
 }
 
@@ -38,40 +36,41 @@ impl Machine {
     /// Runs the guest until it ends and its output is written. The event loop
     /// is on this thread; vCPUs and the accelerator have their own.
     pub fn run(self) -> Result<MachineEnd, MachineError> {
+        let Handle { end, accelerator, .. } = self.handle;
         let serial = Rc::new(RefCell::new(self.serial));
         let console = Rc::new(RefCell::new(self.console));
         let mut events = EventLoop::new()?;
-        events.add(EndWatcher(Arc::clone(&self.end)));
-        events.add(DoorbellLine(Arc::clone(&self.accelerator)));
+        events.add(EndWatcher(Arc::clone(&end)));
+        events.add(DoorbellLine(Arc::clone(&accelerator)));
         events.add(Rc::clone(&serial));
         events.add(Rc::clone(&console));
 
         let start = |(name, body)| {
-            let started = self.end.spawn(name, body).map_err(|source| {
+            let started = end.spawn(name, body).map_err(|source| {
                 let what = "start a thread of the accelerator";
-                self.end.report(Err(MachineError::Host { what, source }));
+                end.report(Err(MachineError::Host { what, source }));
             });
             started.ok()
         };
-        let engines: Vec<_> = self.accelerator.loops().into_iter().filter_map(start).collect();
+        let engines: Vec<_> = accelerator.loops().into_iter().filter_map(start).collect();
         let vcpus = Vcpus::start(self.vcpus, &self.context);
-        if let Err(error) = events.run_until(|| self.end.has_come()) {
-            self.end.report(Err(error));
+        if let Err(error) = events.run_until(|| end.has_come()) {
+            end.report(Err(error));
         }
         // A vCPU may be waiting for the device, so that goes first.
-        self.accelerator.stop();
+        accelerator.stop();
         vcpus.join();
         for engine in engines {
             let _ = engine.join();
         }
-        let ending = match self.end.outcome()? {
+        let ending = match end.outcome()? {
             MachineEnd::Reset if self.panic_port.was_found() => MachineEnd::Reboot,
             ending => ending,
         };
         console.borrow_mut().begin_flush();
         events.run_until(|| {
             let flushed = console.borrow().is_flushed() && serial.borrow().is_flushed();
-            flushed || self.end.stop_wanted()
+            flushed || end.stop_wanted()
         })?;
         Ok(ending)
     }

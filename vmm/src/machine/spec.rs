@@ -63,12 +63,7 @@ pub struct GuestStreams {
 }
 
 impl MachineSpec {
-    /// Where RAM is in the guest's physical memory.
-    pub(super) fn ram(&self) -> Vec<Range<u64>> {
-        layout::ram(self.memory)
-    }
-
-    /// Where persistent memory is.
+    /// Where persistent memory is in the guest's physical memory.
     pub(super) fn pmem_ranges(&self) -> Vec<Range<u64>> {
         layout::pmem(self.memory, self.pmem.iter().map(Pmem::size))
     }
