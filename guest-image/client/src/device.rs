@@ -25,17 +25,11 @@ impl Device {
     pub const PATH: &str = "/dev/farfault0";
 
     /// Opens the first device.
-    ///
-    /// # Errors
-    /// [`Error::Open`], [`Error::Version`].
     pub fn open() -> Result<Self, Error> {
         Self::open_path(Path::new(Self::PATH))
     }
 
     /// Opens the device at `path`.
-    ///
-    /// # Errors
-    /// [`Error::Open`], [`Error::Version`].
     pub fn open_path(path: &Path) -> Result<Self, Error> {
         let file = DeviceFile::open(path)
             .map_err(|source| Error::Open { path: PathBuf::from(path), source })?;
@@ -66,25 +60,16 @@ impl Device {
     }
 
     /// Makes a buffer present for the device to read, so that it need not fault.
-    ///
-    /// # Errors
-    /// [`Error::System`].
     pub fn prefetch<T: Plain>(&self, buffer: &[T]) -> Result<(), Error> {
         self.make_present(address_of(buffer), size_of_val(buffer), 0)
     }
 
     /// Makes a buffer present for the device to write, so that it need not fault.
-    ///
-    /// # Errors
-    /// [`Error::System`].
     pub fn prefetch_mut<T: Plain>(&self, buffer: &mut [T]) -> Result<(), Error> {
         self.make_present(address_of(buffer), size_of_val(buffer), PREFETCH_WRITE)
     }
 
     /// How the CPU maps the pages that a buffer lies in, each in turn. Faults nothing in.
-    ///
-    /// # Errors
-    /// [`Error::System`].
     pub fn snapshot<T: Plain>(&self, buffer: &[T]) -> Result<Vec<Page>, Error> {
         let (start, length) = whole_pages(buffer);
         let mut bytes = vec![0; (length / PAGE) as usize];
@@ -95,9 +80,6 @@ impl Device {
 
     /// Says what the device will do with the pages that a buffer lies in. What
     /// cannot be had is no error; contents stay as they are.
-    ///
-    /// # Errors
-    /// [`Error::System`].
     pub fn advise<T: Plain>(&self, buffer: &[T], advice: Advice) -> Result<(), Error> {
         let (address, length) = whole_pages(buffer);
         let request = Advise { address, length, advice: advice.value(), reserved: 0 };
@@ -115,9 +97,6 @@ impl Device {
     }
 
     /// Pins a buffer for the device to read and write.
-    ///
-    /// # Errors
-    /// As [`register`](Self::register).
     pub fn register_mut<'a, T: Plain>(
         &self,
         buffer: &'a mut [T],

@@ -6,18 +6,13 @@
 use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, Register, Unregister, Wait};
 use nix::Result;
 
-/// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one.
+/// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one, which
+/// fail as the driver answers.
 pub trait Kernel: Send + Sync {
     /// `IOC_INFO`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn info(&self) -> Result<Info>;
 
     /// `IOC_QUEUE_CREATE`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     ///
     /// # Safety
     /// The ring's memory stays mapped, and is used as a ring and nothing else,
@@ -27,51 +22,27 @@ pub trait Kernel: Send + Sync {
     unsafe fn queue_create(&self, request: &mut QueueCreate) -> Result<()>;
 
     /// `IOC_QUEUE_DESTROY`; success means that the device has let go.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn queue_destroy(&self, queue: u32) -> Result<()>;
 
-    /// `IOC_WAIT`.
-    ///
-    /// # Errors
-    /// As the driver answers, EINTR included.
+    /// `IOC_WAIT`; a signal ends it with EINTR.
     fn wait(&self, request: &Wait) -> Result<()>;
 
     /// `IOC_PREFETCH`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn prefetch(&self, request: &Prefetch) -> Result<()>;
 
     /// `IOC_SNAPSHOT` of as many pages from `address` as `pages` has room for.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn snapshot(&self, address: u64, pages: &mut [u8]) -> Result<()>;
 
     /// `IOC_ADVISE`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn advise(&self, request: &Advise) -> Result<()>;
 
     /// `IOC_REGISTER`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn register(&self, request: &mut Register) -> Result<()>;
 
     /// `IOC_UNREGISTER`; success means that the device has let go.
-    ///
-    /// # Errors
-    /// As the driver answers.
     fn unregister(&self, request: &Unregister) -> Result<()>;
 
     /// Maps the doorbell page that creating a queue named.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     fn doorbell(&self, offset: u64) -> Result<Box<dyn Doorbell>>;
 }
 

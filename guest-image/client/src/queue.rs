@@ -58,9 +58,6 @@ impl Queue {
     }
 
     /// Has the device store `value` to `word`.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fence(&mut self, word: &AtomicU64, value: u64) -> Result<(), Error> {
         self.scope(|s| s.fence(word, value)?.wait())
     }
@@ -74,9 +71,6 @@ impl Queue {
     }
 
     /// Sets every element of `destination` to `value`.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fill<T: Plain>(&mut self, destination: &mut [T], value: T) -> Result<(), Error> {
         self.scope(|s| s.fill(destination, value)?.wait().map(drop))
     }
@@ -90,25 +84,16 @@ impl Queue {
     }
 
     /// Adds `value` to `word` in one atomic step, wrapping, and returns the old value.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fetch_add(&mut self, word: &AtomicU64, value: u64) -> Result<u64, Error> {
         self.scope(|s| s.fetch_add(word, value)?.wait())
     }
 
     /// The number of words: runs of bytes other than space and 0x09 to 0x0d.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn word_count(&mut self, text: &[u8]) -> Result<u64, Error> {
         self.scope(|s| s.word_count(text)?.wait())
     }
 
     /// Counts how often each byte value occurs.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn histogram(&mut self, bytes: &[u8], counts: &mut [u64; 256]) -> Result<(), Error> {
         self.scope(|s| s.histogram(bytes, counts)?.wait().map(drop))
     }
@@ -122,9 +107,6 @@ impl Queue {
     }
 
     /// Follows a list from `first` over at most `most` nodes, adding up values.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn chase(&mut self, first: &Node<'_>, most: u64) -> Result<Chased, Error> {
         self.scope(|s| s.chase(first, most)?.wait())
     }

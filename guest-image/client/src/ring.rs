@@ -34,9 +34,6 @@ impl RingMemory {
     /// Fresh memory for a ring of `entries`, which must be
     /// [possible](Self::is_possible); its indices start at `first`.
     ///
-    /// # Errors
-    /// As `mmap` answers.
-    ///
     /// # Panics
     /// For a number of entries that is not possible.
     pub fn new(entries: u32, first: u32) -> Result<Self> {

@@ -69,9 +69,6 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Stores `value` to `word` after all earlier commands of the queue.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fence(
         &'scope self,
         word: &'scope AtomicU64,
@@ -93,9 +90,6 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Sets every element to `value`, and hands the buffer back.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fill<T: Plain>(
         &'scope self,
         destination: &'scope mut [T],
@@ -117,9 +111,6 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Adds `value` to `word` in one atomic step, wrapping; gives the old value.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn fetch_add(
         &'scope self,
         word: &'scope AtomicU64,
@@ -129,17 +120,11 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Counts words: runs of bytes other than space and 0x09 to 0x0d.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn word_count(&'scope self, text: &'scope [u8]) -> Result<Pending<'scope, Count>, Error> {
         self.submit(request::word_count(text))
     }
 
     /// Counts how often each byte value occurs, and hands the counts back.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn histogram(
         &'scope self,
         bytes: &'scope [u8],
@@ -162,9 +147,6 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Follows a list from `first` over at most `most` nodes, adding up values.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     pub fn chase(
         &'scope self,
         first: &'scope Node<'_>,
@@ -176,9 +158,6 @@ impl<'scope> Scope<'scope, '_> {
     /// Submits a descriptor as it stands, but for completion record and fence,
     /// which are the library's; waiting gives the whole record, and a failed
     /// command is an error like any other.
-    ///
-    /// # Errors
-    /// As [`nop`](Self::nop).
     ///
     /// # Safety
     /// Whatever the descriptor has the device read is, until the command has

@@ -31,17 +31,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Fresh private memory of `length` bytes.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     pub fn anonymous(length: usize) -> nix::Result<Self> {
         Self::map(length, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
     }
 
     /// `length` bytes of the file `fd` from `offset`, shared, for reading and writing.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     pub fn shared(fd: BorrowedFd<'_>, length: usize, offset: u64) -> nix::Result<Self> {
         let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
         Self::map(length, libc::MAP_SHARED, fd.as_raw_fd(), offset)
@@ -105,9 +99,6 @@ pub struct DeviceFile {
 
 impl DeviceFile {
     /// Opens the device at `path`; the caller's address space becomes its context.
-    ///
-    /// # Errors
-    /// As `open` answers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file: file.into() })

@@ -22,9 +22,6 @@ impl Child {
     ///
     /// In a process with several threads, the others do not exist in the child:
     /// `body` must then not wait for them, nor allocate.
-    ///
-    /// # Errors
-    /// As `fork` answers.
     pub fn start(body: impl FnOnce() -> Result<(), Failure>) -> Result<Self, Failure> {
         // SAFETY: as documented; it ends in _exit, so no parent's code runs twice.
         match unsafe { fork() }? {
@@ -45,15 +42,11 @@ impl Child {
     }
 
     /// Its process ID.
-    #[must_use]
     pub fn id(&self) -> i32 {
         self.id.map_or(0, Pid::as_raw)
     }
 
     /// Kills it and returns when it is gone.
-    ///
-    /// # Errors
-    /// If it ended in another way.
     pub fn kill(mut self) -> Result<(), Failure> {
         let Some(id) = self.id.take() else { return Ok(()) };
         kill(id, Signal::SIGKILL)?;
@@ -64,9 +57,6 @@ impl Child {
     }
 
     /// Waits for it to end, and gives its exit code.
-    ///
-    /// # Errors
-    /// If it was killed by a signal.
     pub fn wait(mut self) -> Result<i32, Failure> {
         let Some(id) = self.id.take() else { return Ok(0) };
         match waitpid(id, None)? {
@@ -76,9 +66,6 @@ impl Child {
     }
 
     /// Waits for it to end well.
-    ///
-    /// # Errors
-    /// If it did not.
     pub fn succeed(self) -> Result<(), Failure> {
         match self.wait()? {
             0 => Ok(()),
@@ -120,9 +107,6 @@ pub struct Signpost {
 
 impl Signpost {
     /// To be made before the fork.
-    ///
-    /// # Errors
-    /// As `pipe` answers.
     pub fn new() -> Result<Self, Failure> {
         let (read, write) = pipe()?;
         Ok(Self { read, write: Mutex::new(Some(write)) })

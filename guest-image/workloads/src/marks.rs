@@ -11,9 +11,6 @@ use std::path::Path;
 pub const SOCKET: &str = "/run/farfault/control";
 
 /// Returns when the host has taken its snapshot.
-///
-/// # Errors
-/// If init cannot be reached or refuses the name.
 pub fn mark(name: &str) -> Result<(), Failure> {
     mark_at(Path::new(SOCKET), name)
 }

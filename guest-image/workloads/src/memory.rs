@@ -40,7 +40,6 @@ pub enum Access {
 
 impl Access {
     /// As mmap and mprotect have it.
-    #[must_use]
     pub fn protection(self) -> c_int {
         match self {
             Self::None => libc::PROT_NONE,
@@ -65,17 +64,11 @@ unsafe impl Send for Region {}
 
 impl Region {
     /// Private memory, huge pages as the system likes.
-    ///
-    /// # Errors
-    /// As `mmap` answers; so for all kinds.
     pub fn anonymous(length: usize) -> nix::Result<Self> {
         Self::map(length, Access::Write, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
     }
 
     /// Private memory that consists of small pages.
-    ///
-    /// # Errors
-    /// As `mmap` and `madvise` answer.
     pub fn small_pages(length: usize) -> nix::Result<Self> {
         let region = Self::anonymous(length)?;
         region.advise(libc::MADV_NOHUGEPAGE)?;
@@ -84,9 +77,6 @@ impl Region {
 
     /// Private memory, aligned for huge pages and made of them as far as the
     /// system has any; `length` is rounded up.
-    ///
-    /// # Errors
-    /// As `mmap` and `madvise` answer.
     pub fn huge_pages(length: usize) -> nix::Result<Self> {
         let length = length.next_multiple_of(HUGE_PAGE);
         let mut wide = std::mem::ManuallyDrop::new(Self::anonymous(length + HUGE_PAGE)?);
@@ -105,17 +95,11 @@ impl Region {
     }
 
     /// Memory shared with children, without a file.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     pub fn shared_anonymous(length: usize) -> nix::Result<Self> {
         Self::map(length, Access::Write, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
     }
 
     /// The first `length` bytes of `file`.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     pub fn of_file(
         file: &File,
         length: usize,
@@ -141,15 +125,11 @@ impl Region {
     }
 
     /// Where it starts.
-    #[must_use]
     pub fn address(&self) -> u64 {
         self.base.as_ptr().expose_provenance() as u64
     }
 
     /// `madvise` on all of it.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn advise(&self, advice: c_int) -> nix::Result<()> {
         self.advise_range(0, self.length, advice)
     }
@@ -185,15 +165,11 @@ impl Region {
     }
 
     /// Where it lies, for advice while it is borrowed.
-    #[must_use]
     pub fn place(&self) -> Place {
         Place { start: self.base, length: self.length }
     }
 
     /// Moves it to another place, contents and all.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn relocate(&mut self) -> nix::Result<()> {
         // A mapping of the same size names a place that is free.
         let mut place = std::mem::ManuallyDrop::new(Self::anonymous(self.length)?);
@@ -265,7 +241,6 @@ impl Place {
     ///
     /// # Safety
     /// It is, and can be read. Others may write to it meanwhile.
-    #[must_use]
     pub unsafe fn samples(&self) -> u64 {
         const STRIDE: usize = 512;
         (0..self.length / STRIDE).fold(0, |sum: u64, sample| {
@@ -277,7 +252,6 @@ impl Place {
     }
 
     /// Gives advice that the kernel may decline; says whether it did not.
-    #[must_use]
     pub fn advise(&self, advice: Gentle) -> bool {
         let advice = match advice {
             Gentle::Cold => libc::MADV_COLD,
@@ -297,9 +271,6 @@ fn unmap(start: *mut u8, length: usize) {
 }
 
 /// Lets programs ask for huge pages; Linux forbids it where there is little memory.
-///
-/// # Errors
-/// As the file system answers.
 pub fn allow_huge_pages() -> std::io::Result<()> {
     let path = "/sys/kernel/mm/transparent_hugepage/enabled";
     if std::fs::read_to_string(path)?.contains("[never]") {
@@ -309,18 +280,12 @@ pub fn allow_huge_pages() -> std::io::Result<()> {
 }
 
 /// An address at which nothing is, with `length` bytes of nothing behind it.
-///
-/// # Errors
-/// As `mmap` answers.
 pub fn nowhere(length: usize) -> nix::Result<u64> {
     let region = Region::anonymous(length)?;
     Ok(region.address()) // unmapped here
 }
 
 /// A file that exists in memory only, of `length` zero bytes.
-///
-/// # Errors
-/// As `memfd_create` and `ftruncate` answer.
 pub fn memory_file(length: u64) -> std::io::Result<File> {
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"farfault".as_ptr(), libc::MFD_CLOEXEC) };
@@ -333,9 +298,6 @@ pub fn memory_file(length: u64) -> std::io::Result<File> {
 
 /// A file below the folder for temporary files, of `length` zero bytes, without
 /// a name any more.
-///
-/// # Errors
-/// As the file system answers.
 pub fn unnamed_file(length: u64) -> std::io::Result<File> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static FILES: AtomicU32 = AtomicU32::new(0);

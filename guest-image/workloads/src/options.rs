@@ -12,7 +12,6 @@ pub struct Options {
 
 impl Options {
     /// The words after the program's name.
-    #[must_use]
     pub fn new(words: impl IntoIterator<Item = String>) -> Self {
         Self { words: words.into_iter().collect() }
     }
@@ -24,9 +23,6 @@ impl Options {
     }
 
     /// Takes the option `name` and its value, or gives `default`.
-    ///
-    /// # Errors
-    /// If the value is missing or is not one.
     pub fn option<T>(&mut self, name: &str, default: T) -> Result<T, Failure>
     where
         T: FromStr<Err: Display>,
@@ -43,9 +39,6 @@ impl Options {
     }
 
     /// Takes the next operand, if there is one.
-    ///
-    /// # Errors
-    /// If it is an option that nobody knows, or not of this type.
     pub fn operand<T>(&mut self, name: &str) -> Result<Option<T>, Failure>
     where
         T: FromStr<Err: Display>,
@@ -58,9 +51,6 @@ impl Options {
     }
 
     /// Makes sure that nothing is left.
-    ///
-    /// # Errors
-    /// Names the first word that is.
     pub fn finish(&self) -> Result<(), Failure> {
         match self.words.first() {
             None => Ok(()),
@@ -71,9 +61,6 @@ impl Options {
 }
 
 /// Gives `value` back if it lies in `range`.
-///
-/// # Errors
-/// Says what the range is.
 pub fn within<T: PartialOrd + Display + Copy>(
     name: &str,
     value: T,

@@ -11,7 +11,6 @@ pub struct Random {
 
 impl Random {
     /// A generator of its own for each place that `path` names below `seed`.
-    #[must_use]
     pub fn new(seed: u64, path: &[u64]) -> Self {
         let mut random = Self { state: seed };
         for &step in path {

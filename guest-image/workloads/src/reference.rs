@@ -2,7 +2,6 @@
 //! What the commands mean, done by the CPU.
 
 /// Runs of bytes other than space and 0x09 to 0x0d.
-#[must_use]
 pub fn word_count(text: &[u8]) -> u64 {
     let mut words = 0;
     let mut inside = false;
@@ -15,7 +14,6 @@ pub fn word_count(text: &[u8]) -> u64 {
 }
 
 /// How often each byte value occurs.
-#[must_use]
 pub fn histogram(bytes: &[u8]) -> [u64; 256] {
     let mut counts = [0; 256];
     for &byte in bytes {
@@ -39,7 +37,6 @@ pub fn fill(bytes: &mut [u8], pattern: u64) {
 }
 
 /// Where two buffers first differ.
-#[must_use]
 pub fn compare(left: &[u8], right: &[u8]) -> Option<usize> {
     left.iter().zip(right).position(|(left, right)| left != right)
 }

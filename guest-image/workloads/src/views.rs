@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 ///
 /// # Panics
 /// If they are misaligned, or not a multiple of 4.
-#[must_use]
 pub fn floats(bytes: &[u8]) -> &[f32] {
     // SAFETY: every bit pattern is a float.
     let (before, floats, after) = unsafe { bytes.align_to() };
@@ -20,7 +19,6 @@ pub fn floats(bytes: &[u8]) -> &[f32] {
 ///
 /// # Panics
 /// If they are misaligned, or not a multiple of 4.
-#[must_use]
 pub fn floats_mut(bytes: &mut [u8]) -> &mut [f32] {
     // SAFETY: every bit pattern is a float, and of bytes.
     let (before, floats, after) = unsafe { bytes.align_to_mut() };
@@ -32,7 +30,6 @@ pub fn floats_mut(bytes: &mut [u8]) -> &mut [f32] {
 ///
 /// # Panics
 /// If they are misaligned, or not a multiple of 8.
-#[must_use]
 pub fn words(bytes: &[u8]) -> &[u64] {
     // SAFETY: every bit pattern is a number.
     let (before, words, after) = unsafe { bytes.align_to() };
@@ -44,7 +41,6 @@ pub fn words(bytes: &[u8]) -> &[u64] {
 ///
 /// # Panics
 /// If they are misaligned, or not a multiple of 8.
-#[must_use]
 pub fn words_mut(bytes: &mut [u8]) -> &mut [u64] {
     // SAFETY: every bit pattern is a number, and of bytes.
     let (before, words, after) = unsafe { bytes.align_to_mut() };
@@ -56,7 +52,6 @@ pub fn words_mut(bytes: &mut [u8]) -> &mut [u64] {
 ///
 /// # Panics
 /// If they are misaligned, or not a multiple of 8.
-#[must_use]
 pub fn atomics(bytes: &mut [u8]) -> &[AtomicU64] {
     // SAFETY: every bit pattern is a number, and the borrow is exclusive.
     let (before, words, after) = unsafe { bytes.align_to_mut::<AtomicU64>() };

@@ -127,9 +127,6 @@ fn case_name(line: &str) -> Option<&str> {
 }
 
 /// The directory that guest-image/hmm-tests made.
-///
-/// # Errors
-/// Says what is missing.
 pub fn from_environment() -> Result<PathBuf, String> {
     let made = std::env::var_os("FARFAULT_HMM_TESTS")
         .map(PathBuf::from)
@@ -146,16 +143,12 @@ pub fn from_environment() -> Result<PathBuf, String> {
 pub const MODULE: &str = "/test_hmm.ko";
 
 /// The option by which a guest is given that module.
-#[must_use]
 pub fn module(made: &Path) -> String {
     format!("--file={}:{MODULE}", made.join("test_hmm.ko").display())
 }
 
 /// Boots a guest in which the selftest runs for our device, then `more`, then for the control,
 /// and `after` that, when `test_hmm` is loaded and our driver is not.
-///
-/// # Errors
-/// Says why it could not be started.
 pub fn run(
     farfault: &Farfault,
     made: &Path,
@@ -188,31 +181,23 @@ pub fn run(
 
 /// Cases that our device is to pass, which is worth something only if the kernel's passes
 /// them, and that it does not.
-#[must_use]
 pub fn refuted(rows: &[Row]) -> Vec<&Row> {
     rows.iter().filter(|row| row.due && row.control != Outcome::Passed).collect()
 }
 
 /// Those that are in no list here although they should be, of a kernel of this release.
-#[must_use]
 pub fn overlooked<'r>(rows: &'r [Row], release: &str) -> Vec<&'r str> {
     let claimed = CLAIMED.iter().any(|series| release.starts_with(series));
     rows.iter().filter(|row| row.new && claimed).map(|row| row.name.as_str()).collect()
 }
 
 /// Reads the selftest's source.
-///
-/// # Errors
-/// As the file system answers.
 pub fn source(made: &Path) -> Result<String, String> {
     let path = made.join("hmm-tests.c");
     std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Puts together what the selftest, of which this is the `source`, printed for both devices.
-///
-/// # Errors
-/// Names the device for which it printed no results at all.
 pub fn rows(source: &str, ours: &str, control: &str) -> Result<Vec<Row>, String> {
     let read = |which: &str, output: &str| {
         ktap::parse(output).map_err(|why| format!("{which}: {why}, which was\n{output}"))

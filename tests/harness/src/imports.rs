@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 pub type Graph = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
 /// The import graph of the crate whose sources lie in `src`.
-///
-/// # Errors
-/// Names the file that cannot be read.
 pub fn graph(src: &Path) -> Result<Graph, String> {
     let mut files = BTreeMap::new();
     collect(src, src, &mut files)?;
@@ -39,7 +36,6 @@ pub fn graph(src: &Path) -> Result<Graph, String> {
 }
 
 /// Groups of modules that reach each other by imports, each named from the crate's root.
-#[must_use]
 pub fn cycles(graph: &Graph) -> Vec<Vec<String>> {
     let reach: BTreeMap<_, _> = graph.keys().map(|m| (m, reachable(graph, m))).collect();
     let mut seen = BTreeSet::new();

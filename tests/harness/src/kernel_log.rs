@@ -45,7 +45,6 @@ const COMPLAINTS: &[&str] = &[
 ];
 
 /// The lines of `log` that say something went wrong.
-#[must_use]
 pub fn complaints(log: &str) -> Vec<&str> {
     log.lines().filter(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint))).collect()
 }

@@ -38,9 +38,6 @@ impl Case {
 }
 
 /// Reads the tests that `output` reports.
-///
-/// # Errors
-/// Says what is missing when `output` holds no plan, or one without a test.
 pub fn parse(output: &str) -> Result<Vec<Case>, String> {
     let (mut planned, mut names) = (None, BTreeSet::new());
     let mut cases = Vec::new();

@@ -9,7 +9,6 @@ pub struct Markdown {
 
 impl Markdown {
     /// The table in `text`, whatever else is there.
-    #[must_use]
     pub fn read(text: &str) -> Self {
         let cells = |line: &str| {
             let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
@@ -20,9 +19,6 @@ impl Markdown {
     }
 
     /// The cell in the row that begins with `keys` and in the column `column`.
-    ///
-    /// # Errors
-    /// If there is no such cell.
     pub fn cell(&self, keys: &[&str], column: &str) -> Result<&str, String> {
         let missing = || format!("the table has no {column} for {}", keys.join(", "));
         let (head, rows) = self.rows.split_first().ok_or_else(missing)?;
@@ -34,9 +30,6 @@ impl Markdown {
     }
 
     /// The same, as a number.
-    ///
-    /// # Errors
-    /// If there is none.
     pub fn number(&self, keys: &[&str], column: &str) -> Result<u64, String> {
         let cell = self.cell(keys, column)?;
         cell.parse().map_err(|_| format!("{column}: '{cell}' is no number"))

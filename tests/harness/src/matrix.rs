@@ -39,9 +39,6 @@ how many far faults that takes, and that no write or addition is lost;
 
 /// How a guest is booted for the matrix, and the disks of its persistent memory. For all
 /// rows it has room for pages of 1 GiB.
-///
-/// # Errors
-/// If there is no place for the disks.
 pub fn machine(all_rows: bool) -> Result<(Vec<String>, [NamedTempFile; 2]), String> {
     let disks = [host_file()?, host_file()?];
     let size: &[&str] = match all_rows {
@@ -101,9 +98,6 @@ pub struct Matrix {
 
 impl Matrix {
     /// Reads what the guest's `matrix` printed.
-    ///
-    /// # Errors
-    /// If that is no KTAP, or has no cells.
     pub fn read(output: &str) -> Result<Self, String> {
         let cases = ktap::parse(output)?;
         let (mut rows, mut columns) = (Vec::new(), Vec::new());
@@ -119,7 +113,6 @@ impl Matrix {
     }
 
     /// As a table for a terminal.
-    #[must_use]
     pub fn text(&self) -> String {
         let line = |name: &str, cells: &[String]| {
             let cells: String = cells.iter().map(|cell| format!("{cell:<5}")).collect();
@@ -132,7 +125,6 @@ impl Matrix {
     }
 
     /// As a page in Markdown.
-    #[must_use]
     pub fn markdown(&self) -> String {
         let line = |name: &str, cells: &[String]| format!("| {name} | {} |", cells.join(" | "));
         let rule = vec!["---".to_owned(); self.columns.len()];
@@ -148,7 +140,6 @@ impl Matrix {
 
     /// Where `page`, as [`markdown`](Self::markdown) has made it, says something else of a
     /// cell that was run here, or of what the guest's `list` names.
-    #[must_use]
     pub fn outdated(&self, page: &str, list: &str) -> Vec<String> {
         let mut told = Vec::new();
         let (rows, columns) = (rows_of(page), columns_of(page));
@@ -175,7 +166,6 @@ impl Matrix {
     }
 
     /// How many cells there are of each sort, and whether that is as it must be.
-    #[must_use]
     pub fn summary(&self) -> (String, bool) {
         let count = |sign| self.cases.iter().filter(|case| Sign::of(case) == sign).count();
         let (skipped, failed) = (count(Sign::Lacking), count(Sign::Failed));
@@ -189,7 +179,6 @@ impl Matrix {
     }
 
     /// Why each cell failed that did.
-    #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let failed = self.cases.iter().filter(|case| case.outcome == Outcome::Failed);
         failed.map(|case| format!("{}: {}", case.name, case.diagnostics.join("\n    "))).collect()
@@ -245,7 +234,6 @@ impl Matrix {
 
     /// What cells tell that did well: bugs of the kernel that they have got round, and what
     /// they have not done while commands were under way.
-    #[must_use]
     pub fn told(&self, sort: &str) -> Vec<String> {
         let of = |case: &Case| {
             let told = case.diagnostics.iter().filter_map(|line| line.strip_prefix(sort));

@@ -32,9 +32,6 @@ pub struct Farfault {
 
 impl Farfault {
     /// As scripts/test sets it up: `FARFAULT_IMAGE` names the image, which holds the program.
-    ///
-    /// # Errors
-    /// Says which variable or file is missing.
     pub fn from_environment() -> Result<Self, String> {
         let image = std::env::var_os("FARFAULT_IMAGE")
             .map(PathBuf::from)
@@ -47,9 +44,6 @@ impl Farfault {
     }
 
     /// The release of the kernel that guests run, as the image says.
-    ///
-    /// # Errors
-    /// If it does not.
     pub fn kernel_release(&self) -> Result<String, String> {
         let manifest = self.image.join("manifest.json");
         let release = read_json(&manifest)["kernel_release"].as_str().map(str::to_owned);
@@ -57,9 +51,6 @@ impl Farfault {
     }
 
     /// Runs `farfault` with `words`, nothing on its standard input.
-    ///
-    /// # Errors
-    /// Says why it could not be started.
     pub fn run<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Finished, String> {
         let output = Command::new(&self.program)
             .env("FARFAULT_IMAGE", &self.image)
@@ -76,9 +67,6 @@ impl Farfault {
     }
 
     /// Boots a guest with `options` and runs `script` there with its shell.
-    ///
-    /// # Errors
-    /// Says why it could not be started.
     pub fn script(&self, options: &[String], script: &str) -> Result<Finished, String> {
         let stats = host_file()?;
         let mut words = vec!["run".to_owned(), format!("--stats-json={}", stats.path().display())];
@@ -95,9 +83,6 @@ impl Farfault {
     /// Boots a guest with `options`, runs `script` there with its shell, and kills
     /// `farfault` when the guest prints the line `last`. Ends at the latest when the
     /// guest does.
-    ///
-    /// # Errors
-    /// Says why it could not be started.
     pub fn killed_at(
         &self,
         options: &[String],
@@ -141,9 +126,6 @@ fn read_until(stdout: impl Read, wanted: &str) -> String {
 }
 
 /// An empty file of the host that goes away with its test.
-///
-/// # Errors
-/// Says why it cannot be made.
 pub fn host_file() -> Result<NamedTempFile, String> {
     NamedTempFile::with_prefix("farfault-").map_err(|error| {
         format!("cannot make a file in {}: {error}", std::env::temp_dir().display())
@@ -152,15 +134,11 @@ pub fn host_file() -> Result<NamedTempFile, String> {
 
 /// Whether this is a long run: scenarios that go by numbers then do as many as a
 /// release wants, not as many as fit into minutes.
-#[must_use]
 pub fn is_long() -> bool {
     std::env::var_os("FARFAULT_LONG").is_some_and(|value| value == "1")
 }
 
 /// A number that the environment `variable` may set; else `usual`, or `long` in a long run.
-///
-/// # Errors
-/// Says that it is no number.
 pub fn how_many(variable: &str, usual: u64, long: u64) -> Result<u64, String> {
     match std::env::var(variable) {
         Ok(text) => text.parse().map_err(|error| format!("{variable}={text}: {error}")),
@@ -171,9 +149,6 @@ pub fn how_many(variable: &str, usual: u64, long: u64) -> Result<u64, String> {
 
 /// What random choices follow from: `FARFAULT_SEED` if it is set, a fresh number in a long
 /// run, else always the same.
-///
-/// # Errors
-/// Says that the variable is no number.
 pub fn seed() -> Result<u64, String> {
     let fresh = RandomState::new().build_hasher().finish() >> 32;
     let seed = how_many("FARFAULT_SEED", 1, fresh)?;
@@ -214,7 +189,6 @@ unload() {
 ";
 
 /// A shell script that runs `steps`, `after` being run behind each of them.
-#[must_use]
 pub fn script_of(steps: &[Step], after: &str) -> String {
     let line = |Step { name, command }: &Step| {
         let after = after.replace("NAME", name);
@@ -224,7 +198,6 @@ pub fn script_of(steps: &[Step], after: &str) -> String {
 }
 
 /// Finds what the step `name` printed.
-#[must_use]
 pub fn section(output: &str, name: &str) -> Option<Section> {
     let begin = format!("@@ begin {name}");
     let end = format!("@@ end {name} ");
@@ -243,7 +216,6 @@ pub fn section(output: &str, name: &str) -> Option<Section> {
 }
 
 /// The counter `path` (`group/name`) of the mark `name`, as the difference to the mark before.
-#[must_use]
 pub fn marked(stats: &Value, name: &str, path: &str) -> Option<u64> {
     let marks = stats.get("marks")?.as_array()?;
     let mark = marks.iter().find(|mark| mark.get("name").and_then(Value::as_str) == Some(name))?;
