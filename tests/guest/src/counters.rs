@@ -13,9 +13,6 @@ pub type Counters = BTreeMap<String, u64>;
 const FOLDER: &str = "/sys/kernel/debug/farfault";
 
 /// What the driver says now.
-///
-/// # Errors
-/// If there is no driver, or debugfs is not mounted.
 pub fn read() -> Result<Counters, Failure> {
     let folder = Path::new(FOLDER);
     let devices = fs::read_dir(folder).map_err(|error| format!("{FOLDER}: {error}"))?;
@@ -29,9 +26,6 @@ pub fn read() -> Result<Counters, Failure> {
 }
 
 /// One of them.
-///
-/// # Errors
-/// As [`read`], and if there is none of that name.
 pub fn get(name: &str) -> Result<u64, Failure> {
     let counters = read()?;
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
@@ -46,9 +40,6 @@ pub const GAUGES: [&str; 6] =
 pub type Gauges = [u64; GAUGES.len()];
 
 /// What there is now of things that are made and given back.
-///
-/// # Errors
-/// As [`get`].
 pub fn gauges() -> Result<Gauges, Failure> {
     let counters = read()?;
     let mut gauges = Gauges::default();

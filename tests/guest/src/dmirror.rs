@@ -48,9 +48,6 @@ pub struct Node(pub File);
 
 impl Node {
     /// Opens node `number`.
-    ///
-    /// # Errors
-    /// As `open` answers.
     pub fn open(number: u32) -> Result<Self, Failure> {
         let path = format!("/dev/hmm_dmirror{number}");
         let file = File::options().read(true).write(true).open(&path);
@@ -61,9 +58,6 @@ impl Node {
     ///
     /// A rule of those who call it: what these name is either memory that nobody looks
     /// at until the command has ended, or it is nothing at all.
-    ///
-    /// # Errors
-    /// As the driver answers; so for all commands.
     pub fn call(&self, number: u32, addr: u64, ptr: u64, npages: u64) -> nix::Result<Done> {
         let mut argument = Argument { addr, ptr, npages, ..Argument::default() };
         self.raw(FIRST + number, (&raw mut argument).expose_provenance() as u64)?;
@@ -71,9 +65,6 @@ impl Node {
     }
 
     /// Any ioctl with any argument.
-    ///
-    /// # Errors
-    /// As the driver answers.
     pub fn raw(&self, request: u32, argument: u64) -> nix::Result<()> {
         let request = libc::c_ulong::from(request);
         // SAFETY: see call().
@@ -81,33 +72,21 @@ impl Node {
     }
 
     /// Has the device fill `region` with what is in `data`, which is as long.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn write(&self, region: &mut Region, data: &Region) -> nix::Result<Done> {
         self.call(WRITE, region.address(), data.address(), pages(region))
     }
 
     /// Has the device read `region` into `data`, which is as long.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn read(&self, region: &Region, data: &mut Region) -> nix::Result<Done> {
         self.call(READ, region.address(), data.address(), pages(region))
     }
 
     /// Moves `region` to the device's memory, where it is read into `data`, which is as long.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn take(&self, region: &Region, data: &mut Region) -> nix::Result<Done> {
         self.call(MIGRATE_TO_DEVICE, region.address(), data.address(), pages(region))
     }
 
     /// What the CPU maps at `addr`, a byte a page.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), or if not all pages were looked at.
     pub fn snapshot(&self, addr: u64, npages: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = vec![0x77; npages];
         let ptr = bytes.as_mut_ptr().expose_provenance() as u64;
@@ -117,9 +96,6 @@ impl Node {
     }
 
     /// Has a page written and read, to show that the node lives on.
-    ///
-    /// # Errors
-    /// If not.
     pub fn still_works(&self) -> Outcome {
         let (mut there, mut back) = (Region::anonymous(PAGE)?, Region::anonymous(PAGE)?);
         let data = numbered(1, 7)?;
@@ -130,15 +106,11 @@ impl Node {
 }
 
 /// Pages of a region.
-#[must_use]
 pub fn pages(region: &Region) -> u64 {
     (region.len() / PAGE) as u64
 }
 
 /// Small pages, none of whose words is that of another, or of another `seed`.
-///
-/// # Errors
-/// As `mmap` answers.
 pub fn numbered(npages: usize, seed: u64) -> Result<Region, Failure> {
     let mut region = Region::small_pages(npages * PAGE)?;
     for (word, number) in region.chunks_exact_mut(8).zip(0u64..) {

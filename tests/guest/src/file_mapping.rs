@@ -43,9 +43,6 @@ pub struct FileMapping {
 impl FileMapping {
     /// `length` bytes from the start of `file`, which may be shorter; with
     /// MAP_SYNC where the file system has it.
-    ///
-    /// # Errors
-    /// As `mmap` answers.
     pub fn new(file: &File, length: usize) -> nix::Result<Self> {
         let map = |flags| {
             let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
@@ -65,9 +62,6 @@ impl FileMapping {
     }
 
     /// Has the CPU read from `offset`, which must not lie behind the file's last page.
-    ///
-    /// # Errors
-    /// Outside the mapping.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Failure> {
         let from = self.place(offset, bytes.len())?;
         // SAFETY: inside the mapping, and no Rust reference points there.
@@ -76,9 +70,6 @@ impl FileMapping {
     }
 
     /// Has the CPU write to `offset`, which must not lie behind the file's last page.
-    ///
-    /// # Errors
-    /// Outside the mapping.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
         let to = self.place(offset, bytes.len())?;
         // SAFETY: inside the mapping, and no Rust reference points there.
@@ -102,9 +93,6 @@ impl FileMapping {
     }
 
     /// Has the device copy to `offset`.
-    ///
-    /// # Errors
-    /// As [`device_read`](Self::device_read).
     pub fn device_write(
         &self,
         queue: &mut RawQueue,
@@ -117,9 +105,6 @@ impl FileMapping {
     }
 
     /// Has the device set all bytes of `range` to `value`.
-    ///
-    /// # Errors
-    /// As [`device_read`](Self::device_read).
     pub fn device_fill(
         &self,
         queue: &mut RawQueue,
@@ -133,9 +118,6 @@ impl FileMapping {
 
     /// Has the device say where what is at `offset` first differs from `bytes`;
     /// their number if nowhere.
-    ///
-    /// # Errors
-    /// As [`device_read`](Self::device_read).
     pub fn device_compare(
         &self,
         queue: &mut RawQueue,
@@ -149,9 +131,6 @@ impl FileMapping {
     }
 
     /// Has the device add `value` to the u64 at `offset`; the result is the old one.
-    ///
-    /// # Errors
-    /// As [`device_read`](Self::device_read).
     pub fn device_add(
         &self,
         queue: &mut RawQueue,
@@ -164,9 +143,6 @@ impl FileMapping {
 
     /// How many times 2 MiB of the file are one entry of the CPU's page table, and mapped
     /// for the device as well.
-    ///
-    /// # Errors
-    /// As SNAPSHOT answers.
     pub fn large_entries(&self, queue: &RawQueue) -> nix::Result<usize> {
         const WANTED: u32 = uapi::SNAPSHOT_2M | uapi::SNAPSHOT_MIRRORED;
         const LOOKED_AT: u32 = WANTED | uapi::SNAPSHOT_ZERO;
@@ -177,9 +153,6 @@ impl FileMapping {
     }
 
     /// Returns when the file holds what was written to `range`.
-    ///
-    /// # Errors
-    /// As `msync` answers.
     pub fn sync(&self, range: Range<usize>) -> Result<(), Failure> {
         let start = range.start / PAGE * PAGE;
         let place = self.place(start, range.end - start)?;
@@ -189,9 +162,6 @@ impl FileMapping {
     }
 
     /// `madvise` on the pages of `range`, with advice that loses nothing in a shared file.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn advise(&self, range: Range<usize>, advice: Advice) -> Result<(), Failure> {
         let start = range.start / PAGE * PAGE;
         let place = self.place(start, range.end - start)?;

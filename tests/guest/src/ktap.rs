@@ -73,9 +73,6 @@ macro_rules! tests {
 }
 
 /// Fails the test, with a line that says what was expected and what was found.
-///
-/// # Errors
-/// If the two differ.
 pub fn expect_equal<T: PartialEq + std::fmt::Debug + ?Sized>(
     what: &str,
     found: &T,
@@ -89,16 +86,12 @@ pub fn expect_equal<T: PartialEq + std::fmt::Debug + ?Sized>(
 }
 
 /// Fails the test unless `holds`.
-///
-/// # Errors
-/// `what`, if not.
 pub fn expect(what: &str, holds: bool) -> Outcome {
     if holds { Ok(()) } else { Err(format!("not so: {what}").into()) }
 }
 
 /// Runs the tests of `tests` that are named on the command line, or all, and
 /// prints KTAP on standard output.
-#[must_use]
 pub fn main(tests: &[Test]) -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
     let known = || tests.iter().map(|test| test.name).collect::<Vec<_>>().join("\n");
@@ -120,7 +113,6 @@ pub fn main(tests: &[Test]) -> ExitCode {
 }
 
 /// Runs `trials` and prints KTAP on standard output.
-#[must_use]
 pub fn run(trials: Vec<Trial<'_>>) -> ExitCode {
     match write(&mut std::io::stdout(), trials) {
         Ok(true) => ExitCode::SUCCESS,

@@ -11,31 +11,26 @@ pub struct PageFlags(u64);
 
 impl PageFlags {
     /// Whether it must be written before it is dropped.
-    #[must_use]
     pub fn is_dirty(self) -> bool {
         self.has(4)
     }
 
     /// Whether it is being written.
-    #[must_use]
     pub fn is_under_writeback(self) -> bool {
         self.has(8)
     }
 
     /// Whether it has a place on swap.
-    #[must_use]
     pub fn is_in_swap_cache(self) -> bool {
         self.has(13)
     }
 
     /// Whether it is the first of several that are one folio.
-    #[must_use]
     pub fn is_head(self) -> bool {
         self.has(15)
     }
 
     /// Whether it is another one of these.
-    #[must_use]
     pub fn is_tail(self) -> bool {
         self.has(16)
     }
@@ -50,18 +45,12 @@ pub struct Frames(File);
 
 impl Frames {
     /// Opens them; only root may.
-    ///
-    /// # Errors
-    /// As `open` answers.
     pub fn open() -> Result<Self, Failure> {
         const PATH: &str = "/proc/kpageflags";
         Ok(Self(File::open(PATH).map_err(|error| format!("{PATH}: {error}"))?))
     }
 
     /// What the kernel says of one.
-    ///
-    /// # Errors
-    /// As `read` answers.
     pub fn flags(&self, frame: u64) -> Result<PageFlags, Failure> {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, frame * 8)?;

@@ -12,31 +12,26 @@ pub struct Entry(u64);
 
 impl Entry {
     /// Whether a page is there.
-    #[must_use]
     pub fn is_present(self) -> bool {
         self.0 >> 63 & 1 == 1
     }
 
     /// Whether it is mapped by this process alone.
-    #[must_use]
     pub fn is_exclusive(self) -> bool {
         self.0 >> 56 & 1 == 1
     }
 
     /// Whether it was written to since that was last forgotten (clear_refs).
-    #[must_use]
     pub fn is_soft_dirty(self) -> bool {
         self.0 >> 55 & 1 == 1
     }
 
     /// Which of the places that the kernel swaps to it is in, if any.
-    #[must_use]
     pub fn swap_type(self) -> Option<u64> {
         (self.0 >> 62 & 1 == 1).then_some(self.0 & 0x1f)
     }
 
     /// Page frame number; 0 unless privileged.
-    #[must_use]
     pub fn frame(self) -> u64 {
         self.0 & ((1 << 55) - 1)
     }
@@ -47,17 +42,11 @@ pub struct Pagemap(File);
 
 impl Pagemap {
     /// This process's.
-    ///
-    /// # Errors
-    /// As `open` answers.
     pub fn own() -> Result<Self, Failure> {
         Self::open("/proc/self/pagemap")
     }
 
     /// That of process `id`.
-    ///
-    /// # Errors
-    /// As `open` answers.
     pub fn of(id: i32) -> Result<Self, Failure> {
         Self::open(&format!("/proc/{id}/pagemap"))
     }
@@ -67,9 +56,6 @@ impl Pagemap {
     }
 
     /// The entry for `address`.
-    ///
-    /// # Errors
-    /// As `read` answers.
     pub fn entry(&self, address: u64) -> Result<Entry, Failure> {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, address / PAGE as u64 * 8)?;
@@ -77,9 +63,6 @@ impl Pagemap {
     }
 
     /// The entries for `pages` pages from `address` on.
-    ///
-    /// # Errors
-    /// As `read` answers.
     pub fn entries(&self, address: u64, pages: usize) -> Result<Vec<Entry>, Failure> {
         let mut bytes = vec![0; pages * 8];
         self.0.read_exact_at(&mut bytes, address / PAGE as u64 * 8)?;

@@ -5,9 +5,6 @@ use crate::Failure;
 use std::fs;
 
 /// Pages that `pin_user_pages` has pinned in the whole system and that were not let go yet.
-///
-/// # Errors
-/// If the kernel does not say.
 pub fn in_system() -> Result<u64, Failure> {
     // CPUs count for themselves and add that up now and then, or when told to.
     fs::write("/proc/sys/vm/stat_refresh", "1")?;
@@ -17,9 +14,6 @@ pub fn in_system() -> Result<u64, Failure> {
 }
 
 /// Pages charged to this process as pinned: `VmPin`.
-///
-/// # Errors
-/// If the kernel does not say.
 pub fn of_process() -> Result<u64, Failure> {
     let text = fs::read_to_string("/proc/self/status")?;
     Ok(number(&text, "VmPin:")? / 4)

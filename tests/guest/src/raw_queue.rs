@@ -2,11 +2,27 @@
 //! A queue without the client library's care, for doing everything wrong.
 #![allow(unsafe_code, reason = "gives the device addresses that nobody vouches for")]
 
+use crate::{Failure, commands};
+use farfault_client::Device;
 use farfault_client::raw::descriptor::{Completion, Descriptor};
 use farfault_client::raw::uapi::{QueueCreate, Wait};
 use farfault_client::raw::{DeviceFile, Doorbell, Kernel, RingMemory};
 use nix::errno::Errno;
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+use std::path::Path;
 use std::sync::Arc;
+
+/// Opens the device: a context of this process.
+pub fn open() -> Result<Arc<DeviceFile>, Failure> {
+    let file = DeviceFile::open(Path::new(Device::PATH));
+    Ok(Arc::new(file.map_err(|error| format!("{}: {error}", Device::PATH))?))
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC, which deadlines are told in.
+pub fn now() -> nix::Result<u64> {
+    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.num_nanoseconds() as u64)
+}
 
 /// Ring, doorbell and number of a queue; destroyed when dropped.
 pub struct RawQueue {
@@ -24,9 +40,6 @@ pub struct RawQueue {
 
 impl RawQueue {
     /// A queue of `entries`, a power of two.
-    ///
-    /// # Errors
-    /// As the driver answers.
     pub fn new(kernel: &Arc<DeviceFile>, entries: u32) -> nix::Result<Self> {
         let ring = RingMemory::new(entries, 0)?;
         let mut create = QueueCreate { ring: ring.address(), entries, ..QueueCreate::default() };
@@ -45,7 +58,6 @@ impl RawQueue {
     }
 
     /// The open file that it is a queue of.
-    #[must_use]
     pub fn device(&self) -> &DeviceFile {
         &self.kernel
     }
@@ -72,9 +84,8 @@ impl RawQueue {
     /// # Safety
     /// As [`submit`](Self::submit).
     pub unsafe fn run(&mut self, descriptor: Descriptor) -> nix::Result<Completion> {
-        let flags = descriptor.flags | farfault_client::raw::descriptor::DESC_IRQ as u8;
         // SAFETY: as the caller promises.
-        let index = unsafe { self.post(Descriptor { flags, ..descriptor }) };
+        let index = unsafe { self.post(commands::interrupting(descriptor)) };
         self.ring();
         self.finish(index)
     }
@@ -86,11 +97,17 @@ impl RawQueue {
     /// # Safety
     /// As [`submit`](Self::submit).
     pub unsafe fn post(&mut self, descriptor: Descriptor) -> u32 {
+        let index = self.write(descriptor);
+        self.ring.set_tail(self.next);
+        index
+    }
+
+    /// Writes `descriptor`, with a completion record, into the ring.
+    fn write(&mut self, descriptor: Descriptor) -> u32 {
         let index = self.next;
         self.next = index.wrapping_add(1);
         let (completion, fence) = (self.ring.record_address(index), fence_of(index));
         self.ring.write(index, &Descriptor { completion, fence, ..descriptor });
-        self.ring.set_tail(self.next);
         index
     }
 
@@ -132,36 +149,22 @@ impl RawQueue {
         descriptors: &[Descriptor],
         deadline: u64,
     ) -> nix::Result<Vec<Completion>> {
-        let Some(after_first) = descriptors.len().checked_sub(1) else { return Ok(Vec::new()) };
+        let Some((last, others)) = descriptors.split_last() else { return Ok(Vec::new()) };
         if descriptors.len() > self.ring.entries() as usize {
             return Err(Errno::E2BIG);
         }
-        let first = self.next;
-        let last = first.wrapping_add(after_first as u32);
-        for descriptor in descriptors {
-            let index = self.next;
-            let wake = if index == last { farfault_client::raw::descriptor::DESC_IRQ } else { 0 };
-            let whole = Descriptor {
-                flags: descriptor.flags | wake as u8,
-                completion: self.ring.record_address(index),
-                fence: u64::from(index) + 1,
-                ..*descriptor
-            };
-            self.ring.write(index, &whole);
-            self.next = index.wrapping_add(1);
-        }
+        let mut indices: Vec<u32> = others.iter().map(|one| self.write(*one)).collect();
+        let last = self.write(commands::interrupting(*last));
+        indices.push(last);
         self.set_tail(self.next);
-        let (record, fence) = (self.ring.record_address(last), u64::from(last) + 1);
-        while let Err(error) = self.wait(record, fence, deadline) {
+        let record = self.ring.record_address(last);
+        while let Err(error) = self.wait(record, fence_of(last), deadline) {
             if error != Errno::EINTR {
                 return Err(error);
             }
         }
-        let records = (0..descriptors.len() as u32).map(|offset| {
-            let index = first.wrapping_add(offset);
-            self.ring.record(index, u64::from(index) + 1).ok_or(Errno::EPROTO)
-        });
-        records.collect()
+        let record = |index| self.ring.record(index, fence_of(index)).ok_or(Errno::EPROTO);
+        indices.into_iter().map(record).collect()
     }
 
     /// Stores `tail`, whatever it is, and rings.
@@ -171,17 +174,11 @@ impl RawQueue {
     }
 
     /// WAIT for the u64 at `address`.
-    ///
-    /// # Errors
-    /// As the driver answers.
     pub fn wait(&self, address: u64, value: u64, deadline: u64) -> nix::Result<()> {
         self.kernel.wait(&Wait { queue: self.number, flags: 0, address, value, deadline })
     }
 
     /// Takes it from the device; its number may be another queue's afterwards.
-    ///
-    /// # Errors
-    /// As the driver answers.
     pub fn destroy(&mut self) -> nix::Result<()> {
         self.destroyed = true;
         self.kernel.queue_destroy(self.number)

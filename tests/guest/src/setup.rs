@@ -33,9 +33,6 @@ impl FileSystem {
     ];
 
     /// That of this name.
-    ///
-    /// # Errors
-    /// Says which there are.
     pub fn named(name: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(known, _)| *known == name);
         let known = || Self::ALL.map(|(name, _)| name).join(", ");
@@ -43,9 +40,6 @@ impl FileSystem {
     }
 
     /// Makes an empty one on `disk`.
-    ///
-    /// # Errors
-    /// What mkfs says.
     pub fn make(self, disk: &str) -> Result<(), String> {
         let words = match self {
             Self::Ext4 | Self::Ext4Dax => {
@@ -61,9 +55,6 @@ impl FileSystem {
     }
 
     /// Mounts it at `folder`, which is made if need be.
-    ///
-    /// # Errors
-    /// What mount says.
     pub fn mount(self, disk: &str, folder: &str) -> Result<(), String> {
         fs::create_dir_all(folder).map_err(|error| format!("{folder}: {error}"))?;
         let options = match self {
@@ -77,9 +68,6 @@ impl FileSystem {
     }
 
     /// Makes it and mounts it, unless there is one at `folder` already.
-    ///
-    /// # Errors
-    /// As the two, or if there is no such disk.
     pub fn provide(self, disk: &str, folder: &str) -> Result<(), String> {
         if !Path::new(disk).exists() {
             return Err(format!("there is no {disk}"));
@@ -96,17 +84,11 @@ impl FileSystem {
 pub const RAM_DISKS: [&str; 2] = ["/dev/ram0", "/dev/ram1"];
 
 /// Has the kernel offer [`RAM_DISKS`].
-///
-/// # Errors
-/// What modprobe says.
 pub fn ram_disks() -> Result<(), String> {
     run("modprobe brd rd_nr=2 rd_size=360448")
 }
 
 /// Has the kernel offer persistent memory, if the guest has any.
-///
-/// # Errors
-/// What modprobe says.
 pub fn persistent_memory() -> Result<(), String> {
     run("modprobe nd_e820")?;
     run("modprobe nd_pmem")
@@ -118,9 +100,6 @@ pub const ZRAM: &str = "/dev/zram0";
 const ZRAM_BYTES: &str = "268435456";
 
 /// Swap in compressed memory.
-///
-/// # Errors
-/// Says why there cannot be.
 pub fn swap() -> Result<(), String> {
     let size = "/sys/block/zram0/disksize";
     if !Path::new(ZRAM).exists() {
@@ -134,17 +113,11 @@ pub fn swap() -> Result<(), String> {
 }
 
 /// Has pages swapped to `device`, too, which mkswap has prepared.
-///
-/// # Errors
-/// As the kernel answers.
 pub fn swap_on(device: &str) -> Result<(), String> {
     run(&format!("swapon {device}"))
 }
 
 /// Has all that is on `device` read in, and nothing swapped to it any more.
-///
-/// # Errors
-/// As the kernel answers.
 pub fn swap_off(device: &str) -> Result<(), String> {
     run(&format!("swapoff {device}"))
 }
@@ -152,9 +125,6 @@ pub fn swap_off(device: &str) -> Result<(), String> {
 /// Makes `device` the only one that pages are swapped to. To prefer it would not do:
 /// each CPU goes on with the device that it used last, whatever that one's priority
 /// (`swap_alloc_fast()`), until it is swapped off.
-///
-/// # Errors
-/// As the kernel answers.
 pub fn swap_only_to(device: &str) -> Result<(), String> {
     let on = swaps()?;
     on.iter().filter(|one| *one != device).try_for_each(|other| swap_off(other))?;
@@ -172,10 +142,8 @@ fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
 
-/// Runs a command, words with blanks between, and gives what it says if it fails.
-///
-/// # Errors
-/// The first line of what it says; after it some programs say how they are used.
+/// Runs a command, words with blanks between, and gives the first line of what it says if it fails:
+/// after it some programs say how they are used.
 pub fn run(command: &str) -> Result<(), String> {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();

@@ -8,9 +8,6 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 extern "C" fn ignore(_: c_int) {}
 
 /// Survives the signal that comes with a memory failure.
-///
-/// # Errors
-/// Those of sigaction(2).
 pub fn ignore_bus_errors() -> nix::Result<()> {
     let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing.

@@ -105,9 +105,6 @@ pub struct Userfault {
 
 impl Userfault {
     /// For faults of the kernel as well: what the device needs is one.
-    ///
-    /// # Errors
-    /// As `userfaultfd` answers.
     pub fn open() -> nix::Result<Self> {
         // SAFETY: makes a file descriptor.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
@@ -121,9 +118,6 @@ impl Userfault {
     }
 
     /// Takes charge of `length` bytes from `start`.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn register(&self, start: u64, length: usize, mode: Mode) -> nix::Result<()> {
         let length = length as u64;
         let mut register = Register { start, length, mode: mode.bit(), ioctls: 0 };
@@ -132,9 +126,6 @@ impl Userfault {
     }
 
     /// Waits for the next page that is asked for, and gives its address.
-    ///
-    /// # Errors
-    /// As `read` answers, or if it is another event.
     pub fn next(&self) -> std::io::Result<u64> {
         let mut message = [0; MESSAGE];
         (&self.file).read_exact(&mut message)?;
@@ -167,9 +158,6 @@ impl Userfault {
     }
 
     /// Protects pages from being written, or lets them be written again.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn protect(&self, start: u64, length: usize, protect: bool) -> nix::Result<()> {
         let mut range = Protect { start, length: length as u64, mode: u64::from(protect) };
         // SAFETY: contents do not change.
@@ -177,9 +165,6 @@ impl Userfault {
     }
 
     /// Maps a page that the file has.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn map(&self, page: u64) -> nix::Result<()> {
         let mut range = Continue { start: page, length: PAGE, mode: 0, mapped: 0 };
         // SAFETY: contents do not change.
@@ -187,9 +172,6 @@ impl Userfault {
     }
 
     /// Has whoever waits for a page look again: it is there.
-    ///
-    /// # Errors
-    /// As the kernel answers.
     pub fn wake(&self, page: u64) -> nix::Result<()> {
         let mut range = Range { start: page, length: PAGE };
         // SAFETY: changes no memory.

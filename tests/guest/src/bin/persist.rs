@@ -2,20 +2,17 @@
 //! `persist`: leaves a file that CPU and device have written through a mapping
 //! with MAP_SYNC, and finds it again after the machine has gone.
 
-use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters;
 use farfault_guest_programs::file_mapping::{Answer, FileMapping};
 use farfault_guest_programs::memory::HUGE_PAGE;
 use farfault_guest_programs::program::{Program, Summary};
 use farfault_guest_programs::random::Random;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 const PROGRAM: Program = Program {
     name: "persist",
@@ -49,8 +46,7 @@ fn main() -> ExitCode {
 
 fn work(plan: &Plan) -> Result<Summary, Failure> {
     let large = counters::get("leaves_2m")?;
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
-    let mut queue = RawQueue::new(&device, 16)?;
+    let mut queue = RawQueue::new(&raw_queue::open()?, 16)?;
     let mut content = vec![0; LENGTH];
     Random::new(plan.seed, &[]).fill(&mut content);
     let verified = if plan.check {

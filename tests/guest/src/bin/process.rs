@@ -5,15 +5,15 @@
 #![allow(unsafe_code, reason = "system calls that no crate has, descriptors on raw addresses")]
 
 use farfault_client::Device;
-use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
+use farfault_client::raw::descriptor as abi;
 use farfault_client::raw::{DeviceFile, Kernel};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue, open};
 use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -23,7 +23,6 @@ use std::fs::{self, File};
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::thread;
 
 const TESTS: &[Test] = &[
@@ -39,10 +38,6 @@ const TESTS: &[Test] = &[
 
 fn main() -> ExitCode {
     ktap::main(TESTS)
-}
-
-fn open() -> Result<Arc<DeviceFile>, Failure> {
-    Ok(Arc::new(DeviceFile::open(Path::new(Device::PATH))?))
 }
 
 /// A control group of our own; removed when dropped.
@@ -215,11 +210,6 @@ fn memory_is_charged() -> Outcome {
     .succeed()
 }
 
-fn run(queue: &mut RawQueue, descriptor: Descriptor) -> nix::Result<Completion> {
-    // SAFETY: the memory outlives the command, which is waited for.
-    unsafe { queue.run(descriptor) }
-}
-
 fn secret_memory_is_refused() -> Outcome {
     // SAFETY: makes a file descriptor.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) })?;
@@ -231,17 +221,10 @@ fn secret_memory_is_refused() -> Outcome {
     let target = Region::small_pages(PAGE)?;
     let device = open()?;
     let mut queue = RawQueue::new(&device, 2)?;
-    let copy = |source: &Region, destination: &Region| Descriptor {
-        opcode: abi::OP_COPY as u8,
-        source: source.address(),
-        destination: destination.address(),
-        length: PAGE as u64,
-        ..Descriptor::default()
-    };
-    for (what, descriptor) in
-        [("read", copy(&secret, &target)), ("written", copy(&target, &secret))]
-    {
-        let ended = run(&mut queue, descriptor)?;
+    for (what, from, to) in [("read", &secret, &target), ("written", &target, &secret)] {
+        let copy = commands::copy(from.address(), to.address(), PAGE as u64);
+        // SAFETY: the memory outlives the command, which is waited for.
+        let ended = unsafe { queue.run(copy) }?;
         expect_equal(what, &ended.status, &abi::STATUS_FAULT)?;
         expect_equal(what, &ended.fault_address, &secret.address())?;
     }
@@ -251,16 +234,13 @@ fn secret_memory_is_refused() -> Outcome {
 
 /// Of a command that raises none; the deadline is long past then.
 fn a_wait_needs_no_interrupt() -> Outcome {
-    const DEADLINE: f64 = 20.0;
+    const PATIENCE: u64 = 20_000_000_000;
     let device = open()?;
     let mut queue = RawQueue::new(&device, 2)?;
-    let nop = Descriptor { opcode: abi::OP_NOP as u8, ..Descriptor::default() };
     // SAFETY: touches no memory but the ring's.
-    let index = unsafe { queue.post(nop) };
+    let index = unsafe { queue.post(commands::nop()) };
     queue.ring();
-    let uptime = fs::read_to_string("/proc/uptime")?;
-    let now: f64 = uptime.split(' ').next().ok_or("no uptime")?.parse()?;
-    let deadline = ((now + DEADLINE) * 1e9) as u64;
+    let deadline = raw_queue::now()? + PATIENCE;
     let record = queue.ring.record_address(index);
     expect_equal("the wait", &queue.wait(record, u64::from(index) + 1, deadline), &Ok(()))
 }

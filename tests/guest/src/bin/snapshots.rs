@@ -2,15 +2,15 @@
 //! `snapshots [TEST…]`: what the driver says of memory is how the CPU maps it, and
 //! advice does what it should. Prints KTAP.
 
+use farfault_client::raw::Kernel;
 use farfault_client::raw::uapi::{ADVISE_DONT_NEED, Advise};
-use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_client::{Advice, Device, Page};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing};
+use farfault_guest_programs::raw_queue;
 use nix::errno::Errno;
-use std::path::Path;
 use std::process::ExitCode;
 
 const TESTS: &[Test] = &[
@@ -170,12 +170,8 @@ fn advice_passes_over_what_is_not() -> Outcome {
     expect_equal("mirrored", &mirrored, &vec![true, true, true, false, true, false, true, true])
 }
 
-fn raw() -> Result<DeviceFile, Failure> {
-    Ok(DeviceFile::open(Path::new("/dev/farfault0"))?)
-}
-
 fn wrong_snapshots_are_refused() -> Outcome {
-    let device = raw()?;
+    let device = raw_queue::open()?;
     let region = Region::anonymous(PAGE)?;
     let mut byte = [0xee; 1];
     for (what, address, errno) in [
@@ -191,7 +187,7 @@ fn wrong_snapshots_are_refused() -> Outcome {
 }
 
 fn wrong_advice_is_refused() -> Outcome {
-    let device = raw()?;
+    let device = raw_queue::open()?;
     let region = Region::anonymous(PAGE)?;
     let right = Advise {
         address: region.address(),

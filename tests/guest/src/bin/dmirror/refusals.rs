@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is wrong with a command, and its errno.
 
-use farfault_client::raw::{DeviceFile, Kernel};
+use farfault_client::raw::Kernel;
 use farfault_guest_programs::dmirror::{Node, READ, SNAPSHOT, WRITE, numbered};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing, nowhere};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::errno::Errno;
-use std::path::Path;
-use std::sync::Arc;
 
 const COMMANDS: [(&str, u32); 3] = [("READ", READ), ("WRITE", WRITE), ("SNAPSHOT", SNAPSHOT)];
 const PAGE_SIZE: u64 = PAGE as u64;
@@ -162,8 +160,7 @@ pub fn mapping_too_large() -> Outcome {
 
 pub fn every_queue_taken() -> Outcome {
     let node = Node::open(0)?;
-    let open = || DeviceFile::open(Path::new(farfault_client::Device::PATH)).map(Arc::new);
-    let devices = [open()?, open()?]; // a context may have half of them
+    let devices = [raw_queue::open()?, raw_queue::open()?]; // a context may have half of them
     let mut queues = Vec::new();
     for device in &devices {
         while let Ok(queue) = RawQueue::new(device, 2) {

@@ -5,17 +5,14 @@ use crate::model::Model;
 use crate::operation::{Abilities, Attempt, Operation, Sizes, Who};
 use crate::subject::Subject;
 use crate::zeroing::NoZeroing;
-use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::file_mapping::{Advice, Answer, FileMapping};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
 use farfault_guest_programs::random::Random;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::fcntl::FallocateFlags;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 /// What was done, by whom.
 #[derive(Default)]
@@ -82,7 +79,8 @@ pub struct Exercise {
 impl Exercise {
     /// An empty file in `folder`, and nothing that `without` names.
     pub fn new(folder: &Path, manner: Manner, without: &str) -> Result<Exercise, Failure> {
-        let queue = if manner.cpu_only { None } else { Some(queue()?) };
+        let queue =
+            if manner.cpu_only { None } else { Some(RawQueue::new(&raw_queue::open()?, 16)?) };
         let subject = Subject::new(folder, "file")?;
         let mapping = FileMapping::new(&subject.file, manner.most)?;
         let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
@@ -336,12 +334,6 @@ impl Exercise {
         self.tally.refused += 1;
         Ok(())
     }
-}
-
-fn queue() -> Result<RawQueue, Failure> {
-    let path = Path::new(Device::PATH);
-    let device = DeviceFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(RawQueue::new(&Arc::new(device), 16)?)
 }
 
 /// The device, for one access.

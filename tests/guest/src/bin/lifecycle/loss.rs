@@ -3,23 +3,20 @@
 //! memory, and contexts opened afterwards, go on.
 
 use crate::sysfs::{self, Parameter, forbid_bus_mastering, write};
-use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
-use nix::libc;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 const PAGES: usize = 16;
-/// Seconds in which it must be known that a queue is lost.
-const PATIENCE: u64 = 20;
+/// Nanoseconds in which it must be known that a queue is lost.
+const PATIENCE: u64 = 20_000_000_000;
 
 /// A context whose device has filled memory and is at work for ever.
 struct Rig {
@@ -32,7 +29,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Result<Self, Failure> {
-        let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+        let device = raw_queue::open()?;
         let mut rig = Self {
             queue: RawQueue::new(&device, 4)?,
             memory: Region::small_pages(PAGES * PAGE)?,
@@ -44,30 +41,17 @@ impl Rig {
         // A node that is its own successor.
         let node = rig._list.address();
         rig._list[..8].copy_from_slice(&node.to_ne_bytes());
-        let chase = Descriptor {
-            opcode: abi::OP_CHASE as u8,
-            flags: abi::DESC_IRQ as u8,
-            source: node,
-            length: u64::MAX,
-            operand2: 8,
-            ..Descriptor::default()
-        };
         // SAFETY: it reads a page that is there as long as the queue.
-        unsafe { rig.busy.post(chase) };
+        unsafe { rig.busy.post(commands::interrupting(commands::chase(node))) };
         rig.busy.ring();
         Ok(rig)
     }
 
     fn fill(&mut self, value: u8) -> Outcome {
-        let fill = Descriptor {
-            opcode: abi::OP_FILL as u8,
-            destination: self.memory.address(),
-            length: self.memory.len() as u64,
-            operand: u64::from_ne_bytes([value; 8]),
-            ..Descriptor::default()
-        };
+        let (start, length) = (self.memory.address(), self.memory.len() as u64);
+        let fill = commands::fill(start, length, u64::from_ne_bytes([value; 8]));
         // SAFETY: the memory is looked at when the command has ended.
-        let done: Completion = unsafe { self.queue.run(fill) }?;
+        let done = unsafe { self.queue.run(fill) }?;
         expect_equal("status", &done.status, &abi::STATUS_OK)?;
         expect("all of it is written", self.memory.iter().all(|&byte| byte == value))
     }
@@ -86,10 +70,7 @@ impl Rig {
 
 /// What a wait for a fence that never comes ends with.
 fn lost(queue: &RawQueue) -> Result<nix::Result<()>, Failure> {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills in a timespec.
-    Errno::result(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) })?;
-    let deadline = (u64::try_from(now.tv_sec)? + PATIENCE) * 1_000_000_000;
+    let deadline = raw_queue::now()? + PATIENCE;
     Ok(queue.wait(queue.ring.record_address(0), u64::MAX >> 1, deadline))
 }
 

@@ -9,14 +9,12 @@ use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::userfault::{Mode, Userfault};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -78,7 +76,7 @@ fn be_stuck(
     ready: &Signpost,
     stuck: fn(&DeviceFile, &mut RawQueue, u64) -> nix::Result<()>,
 ) -> Outcome {
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    let device = raw_queue::open()?;
     let mut queue = RawQueue::new(&device, 2)?;
     let page = Region::small_pages(PAGE)?;
     let handler = Userfault::open()?;

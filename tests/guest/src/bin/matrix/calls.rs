@@ -6,6 +6,7 @@
 use nix::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -225,11 +226,8 @@ pub fn attach(span: Span) -> Result<()> {
 
 /// A file of hugetlb pages of 2 MiB, which exists in memory only.
 pub fn huge_memory_file(length: u64) -> Result<File> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_HUGETLB;
-    // SAFETY: the name is a C string.
-    let fd = Errno::result(unsafe { libc::memfd_create(c"matrix".as_ptr(), flags) })?;
-    // SAFETY: a new descriptor that nobody else has.
-    let file = unsafe { File::from_raw_fd(fd) };
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB;
+    let file = File::from(memfd_create(c"matrix", flags)?);
     nix::unistd::ftruncate(&file, length as i64)?;
     Ok(file)
 }
@@ -250,12 +248,4 @@ pub fn packet_ring(pages: u64) -> Result<File> {
     let set = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, PACKET_RX_RING, request, length) };
     Errno::result(set)?;
     Ok(file)
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC.
-pub fn now() -> Result<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills in the timespec.
-    Errno::result(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) })?;
-    Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }

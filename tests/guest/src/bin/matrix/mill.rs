@@ -5,13 +5,12 @@
 //! on while this process forks, or is in a system call, and nobody has to feed it.
 #![allow(unsafe_code, reason = "gives the device addresses at which nothing may be")]
 
-use crate::calls;
 use crate::cpu::Cpu;
 use crate::rig::deadline;
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_client::raw::descriptor::{Completion, Descriptor};
+use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::{Failure, commands};
 use std::sync::Arc;
 
 /// Each record's fence, whatever the lap.
@@ -38,10 +37,7 @@ impl Mill {
         };
         let ring = &mill.queue.ring;
         for index in 0..entries - 1 {
-            let command = commands
-                .get(index as usize)
-                .copied()
-                .unwrap_or(Descriptor { opcode: abi::OP_NOP as u8, ..Descriptor::default() });
+            let command = commands.get(index as usize).copied().unwrap_or_else(commands::nop);
             let completion = ring.record_address(index);
             ring.write(index, &Descriptor { completion, fence: FENCE, ..command });
         }
@@ -85,14 +81,8 @@ impl Mill {
     /// Has the ring's last command add so much to the tail, each time.
     fn let_go_on(&self, operand: u32) {
         let ring = &self.queue.ring;
-        let command = Descriptor {
-            opcode: abi::OP_FETCH_ADD as u8,
-            // Beside the tail is a word that only other rings use.
-            destination: ring.address(),
-            operand: operand.into(),
-            ..Descriptor::default()
-        };
-        ring.write(ring.entries() - 1, &command);
+        // Beside the tail is a word that only other rings use.
+        ring.write(ring.entries() - 1, &commands::add(ring.address(), operand.into()));
     }
 
     fn tail(&self) -> Result<u32, Failure> {
@@ -108,7 +98,7 @@ impl Mill {
     }
 
     fn may_go_on(&self, deadline: u64) -> Result<(), Failure> {
-        if self.queue.ring.is_halted() || calls::now()? > deadline {
+        if self.queue.ring.is_halted() || raw_queue::now()? > deadline {
             let head = self.queue.ring.head();
             return Err(format!("the commands under way have got stuck at {head}").into());
         }

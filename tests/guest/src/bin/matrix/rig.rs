@@ -10,9 +10,8 @@ use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_client::raw::uapi::{PREFETCH_WRITE, Prefetch};
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::memory::PAGE;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::{Failure, commands, counters};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Commands of one batch.
@@ -42,9 +41,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Result<Self, Failure> {
-        let path = Path::new(farfault_client::Device::PATH);
-        let file = DeviceFile::open(path).map_err(|why| format!("{}: {why}", path.display()))?;
-        let device = Arc::new(file);
+        let device = raw_queue::open()?;
         let queue = RawQueue::new(&device, BATCH as u32)?;
         let length = BATCH as u64 * LINE;
         let landing = calls::map(length, PAGE as u64, READ_WRITE, MAP_SHARED, Source::Nothing)?;
@@ -141,5 +138,5 @@ pub fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
 
 /// When a command that begins now has got stuck.
 pub fn deadline() -> Result<u64, Failure> {
-    Ok(calls::now()? + PATIENCE)
+    Ok(raw_queue::now()? + PATIENCE)
 }

@@ -5,11 +5,11 @@
 use crate::calls::{self, MAP_SHARED, READ_WRITE, Source, Span};
 use crate::rig::{Answer, answer, deadline};
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::descriptor::Descriptor;
 use farfault_guest_programs::memory::{PAGE, memory_file};
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::{Failure, commands};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -32,15 +32,9 @@ impl Walk {
         let block = calls::map(page, page, READ_WRITE, MAP_SHARED, Source::File(&file))?;
         let mut queue = RawQueue::new(device, 2)?;
         let command = Descriptor {
-            opcode: abi::OP_CHASE as u8,
-            flags: abi::DESC_IRQ as u8,
-            source: block.start,
-            length: u64::MAX,
-            operand: 0,
-            operand2: 8,
             completion: queue.ring.record_address(0),
             fence: FENCE,
-            ..Descriptor::default()
+            ..commands::interrupting(commands::chase(block.start))
         };
         // SAFETY: it only reads, and nothing refers to what it reads.
         unsafe { queue.submit(&command) };

@@ -8,8 +8,7 @@ use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::commands;
 use farfault_guest_programs::memory::Region;
-use farfault_guest_programs::raw_queue::RawQueue;
-use std::path::Path;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use std::sync::Arc;
 
 /// Of what memory is made.
@@ -63,9 +62,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Result<Self, Failure> {
-        let path = Path::new(farfault_client::Device::PATH);
-        let device = DeviceFile::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let device = Arc::new(device);
+        let device = raw_queue::open()?;
         let mut rig = Self { queue: RawQueue::new(&device, 16)?, device };
         // Every entry and record of the ring, so that later counts are of the buffers alone.
         for _ in 0..16 {

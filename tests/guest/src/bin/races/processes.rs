@@ -6,22 +6,18 @@
 use crate::changes::{DISCARD, FORK, MISSING, PAGE_OUT, RELOCATE, UNMAP};
 use crate::kind::Kind;
 use crate::race;
-use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::random::Random;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::userfault::{Mode, Userfault};
 use farfault_guest_programs::views;
 use farfault_guest_programs::{Failure, commands};
 use std::fmt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -214,7 +210,7 @@ fn killed_with_queues_parked(changes: u64, _: u64) -> Result<Done, Failure> {
 
 /// Queues that each fill so many pages of `memory`.
 fn parked(memory: &Region, pages: usize) -> Result<Vec<RawQueue>, Failure> {
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    let device = raw_queue::open()?;
     let mut queues = Vec::new();
     for number in 0..PARKED {
         let mut queue = RawQueue::new(&device, 4)?;

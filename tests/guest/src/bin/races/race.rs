@@ -5,11 +5,10 @@ use crate::accessor::{Accessor, Tally};
 use crate::kind::{Kind, Set};
 use crate::layout::QUEUES;
 use crate::stage::Stage;
-use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::random::Random;
-use std::path::Path;
+use farfault_guest_programs::raw_queue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -34,7 +33,7 @@ pub fn run(
     progress: &AtomicU64,
 ) -> Result<Done, Failure> {
     let mut set = (kind.make)(salt)?;
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    let device = raw_queue::open()?;
     let result = contend(&device, &mut set, changes, seed, progress);
     let done = result?;
     set.change.finish()?;

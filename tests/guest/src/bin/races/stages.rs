@@ -4,21 +4,18 @@
 #![allow(unsafe_code, reason = "gives the device memory that it will not be done with")]
 
 use crate::processes::{Done, Trial};
-use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,7 +99,7 @@ fn meet(stage: &str, ending: Ending) -> Outcome {
 
 /// The process: has a fault, and ends when it is told.
 fn live(ending: Ending, ready: &Signpost, go: &Signpost, end: &Signpost) -> Outcome {
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    let device = raw_queue::open()?;
     let memory = Region::small_pages(PAGES * PAGE)?;
     let mut queue = RawQueue::new(&device, 4)?;
     // SAFETY: it does nothing. The ring's own faults are over then.

@@ -5,10 +5,9 @@
 use crate::rig::{Rig, open};
 use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{DeviceFile, Kernel, Mapping, RingMemory};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region, nowhere};
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -113,8 +112,7 @@ pub fn deadline_passes() -> Outcome {
     let mut rig = Rig::new()?;
     let word = Region::anonymous(PAGE)?;
     expect_equal("past", &rig.queue.wait(word.address(), 1, 1), &Err(Errno::ETIME))?;
-    let now = monotonic_nanoseconds()?;
-    let soon = rig.queue.wait(word.address(), 1, now + 1_000_000);
+    let soon = rig.queue.wait(word.address(), 1, raw_queue::now()? + 1_000_000);
     expect_equal("in a millisecond", &soon, &Err(Errno::ETIME))?;
     expect_equal("reached, and past", &rig.queue.wait(word.address(), 0, 1), &Ok(()))?;
     rig.still_works()
@@ -145,14 +143,6 @@ pub fn signal_ends_a_wait() -> Outcome {
     });
     expect_equal("WAIT", &result, &Err(Errno::EINTR))?;
     rig.still_works()
-}
-
-fn monotonic_nanoseconds() -> Result<u64, Failure> {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills in a timespec.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Errno::result(result)?;
-    Ok(u64::try_from(now.tv_sec)? * 1_000_000_000 + u64::try_from(now.tv_nsec)?)
 }
 
 /// Of a device's queues a context has half, and two have all.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Descriptors that are wrong in themselves.
 
-use crate::rig::{Rig, command, copy, endless, endless_ring, fill, word_count};
+use crate::rig::{Rig, command, copy, endless, endless_ring, fill, nop, word_count};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
@@ -17,7 +17,7 @@ pub fn unknown_opcodes() -> Outcome {
 
 pub fn unknown_flags_and_reserved_fields() -> Outcome {
     let mut rig = Rig::new()?;
-    let nop = command(abi::OP_NOP, 0, 0, 0);
+    let nop = nop();
     let wrong = [
         ("flag 1", Descriptor { flags: 1 << 1, ..nop }),
         ("flag 7", Descriptor { flags: 1 << 7, ..nop }),

@@ -11,7 +11,6 @@ use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::raw_queue::RawQueue;
 use nix::errno::Errno;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 /// A fence value that nothing is asked to write, and no other one has reached.
@@ -95,14 +94,8 @@ impl Rig {
     }
 }
 
-pub use farfault_guest_programs::commands::{command, copy, fill, word_count};
-
-/// A context of this process.
-pub fn open() -> Result<Arc<DeviceFile>, Failure> {
-    let path = Path::new(farfault_client::Device::PATH);
-    let file = DeviceFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(Arc::new(file))
-}
+pub use farfault_guest_programs::commands::{chase, command, copy, fill, nop, word_count};
+pub use farfault_guest_programs::raw_queue::open;
 
 /// Two pages, each with a node that links to the other; the CPU has not touched
 /// the mapping.
@@ -117,7 +110,7 @@ pub fn endless_ring() -> Result<Region, Failure> {
 
 /// A chase around `ring` for ever.
 pub fn endless(ring: &Region) -> Descriptor {
-    Descriptor { operand2: 8, ..command(abi::OP_CHASE, ring.address(), 0, u64::MAX) }
+    chase(ring.address())
 }
 
 /// Returns when somebody, which can only be the device, has made `region` present.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rings and completion records that cost the queue, but nothing else.
 
-use crate::rig::{Rig, command};
-use farfault_client::raw::descriptor::{self as abi, Descriptor};
+use crate::rig::{Rig, nop};
+use farfault_client::raw::descriptor::Descriptor;
 use farfault_client::raw::uapi::{QueueCreate, Wait};
 use farfault_client::raw::{Kernel, Mapping};
 use farfault_guest_programs::counters;
@@ -22,7 +22,7 @@ pub fn wild_tail() -> Outcome {
 pub fn wild_completion() -> Outcome {
     let mut rig = Rig::new()?;
     for completion in [nowhere(PAGE)?, 1 << 47, 1 << 48, 0xffff_8000_0000_0000] {
-        rig.submit(&Descriptor { completion, fence: 1, ..command(abi::OP_NOP, 0, 0, 0) });
+        rig.submit(&Descriptor { completion, fence: 1, ..nop() });
         rig.is_halted().map_err(|why| format!("completion at {completion:#x}: {why}"))?;
     }
     Ok(())
@@ -33,7 +33,7 @@ pub fn misaligned_completion() -> Outcome {
     let region = Region::anonymous(PAGE)?;
     for offset in [1, 8, 32] {
         let completion = region.address() + offset;
-        rig.submit(&Descriptor { completion, fence: 1, ..command(abi::OP_NOP, 0, 0, 0) });
+        rig.submit(&Descriptor { completion, fence: 1, ..nop() });
         rig.is_halted().map_err(|why| format!("completion at {completion:#x}: {why}"))?;
     }
     expect("nothing was written", region.iter().all(|&byte| byte == 0))

@@ -2,7 +2,6 @@
 //! Columns in which the process that uses the memory ends or becomes another
 //! program, while the device works for it.
 
-use crate::calls;
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::model::STAMP;
@@ -11,6 +10,7 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, exit_now};
 use farfault_guest_programs::counters::{self, GAUGES};
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
+use farfault_guest_programs::raw_queue;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -54,9 +54,9 @@ fn ends(cell: &mut Cell<'_>, end: fn() -> Outcome) -> Outcome {
     })?;
     expect_equal("exit code", &child.wait()?, &EXECUTED_CODE)?;
     // Less than before is right as well: the fork takes pages out of our table.
-    let deadline = calls::now()? + PATIENCE;
+    let deadline = raw_queue::now()? + PATIENCE;
     while gauges()?.iter().zip(&before).any(|(now, before)| now > before) {
-        if calls::now()? > deadline {
+        if raw_queue::now()? > deadline {
             let now = gauges()?;
             let told = format!("{:?} are {now:?} after the end, were {before:?}", &GAUGES[..OWN]);
             return Err(told.into());

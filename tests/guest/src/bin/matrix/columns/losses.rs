@@ -18,6 +18,7 @@ use crate::row::Rule::Senseless;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::pagemap::Pagemap;
+use farfault_guest_programs::raw_queue;
 use std::os::unix::fs::FileExt;
 
 pub const COLUMNS: &[Column] = &[
@@ -108,10 +109,10 @@ fn is_on_disk(cell: &Cell<'_>, before: &[u64]) -> Outcome {
         let place = pagemap.entry(sample.at)?.swap_type();
         expect_equal("device that a page was swapped to", &place, &Some(ONLY_SWAP))?;
     }
-    let (all, deadline) = (Frames::open()?, calls::now()? + PATIENCE);
+    let (all, deadline) = (Frames::open()?, raw_queue::now()? + PATIENCE);
     for frame in before {
         while all.flags(*frame)?.is_under_writeback() {
-            expect("what is swapped out is written in time", calls::now()? < deadline)?;
+            expect("what is swapped out is written in time", raw_queue::now()? < deadline)?;
             std::thread::yield_now();
         }
     }

@@ -6,13 +6,10 @@ use crate::environment::Environment;
 use crate::model::{Holds, Kind, PAGE, Sample, Subject};
 use crate::row::Row;
 use crate::rows::anonymous::written;
-use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::sync::Arc;
 
 pub const ROWS: &[Row] = &[
     Row::new("device-pages", "a packet socket's ring (VM_MIXEDMAP)", Kind::Device, ring).shared(),
@@ -29,8 +26,7 @@ fn ring(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
 /// A page of registers for each of many queues, one beside the other. Not to be
 /// read by the CPU: that would be work for the device.
 fn doorbells(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let path = Path::new(farfault_client::Device::PATH);
-    let device = Arc::new(DeviceFile::open(path)?);
+    let device = raw_queue::open()?;
     let span = calls::reserve(length)?;
     for page in 0..length / PAGE {
         let queue = RawQueue::new(&device, 2)?;

@@ -8,14 +8,10 @@ use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, STAMPS};
 use crate::oracle::Finding;
 use crate::stage::{Change, Stage};
-use farfault_client::Device;
-use farfault_client::raw::DeviceFile;
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::Child;
-use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::{Failure, commands};
-use std::path::Path;
-use std::sync::Arc;
 
 /// Those that processes do, too.
 pub const FORK: Kind = Kind::of_addresses("fork", fork);
@@ -110,7 +106,7 @@ fn live(
 }
 
 fn add_once(arena: &Arena, page: usize, word: usize) -> Result<(), Failure> {
-    let device = Arc::new(DeviceFile::open(Path::new(Device::PATH))?);
+    let device = raw_queue::open()?;
     let mut queue = RawQueue::new(&device, 4)?;
     let before = arena.peek(page, word);
     let command = commands::add(arena.address(0, page) + word as u64 * 8, 1);
