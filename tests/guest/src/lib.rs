@@ -11,6 +11,7 @@ pub mod counters;
 pub mod dmirror;
 pub mod file_mapping;
 pub mod huge_page;
+pub mod kernel_files;
 pub mod ktap;
 pub mod page_flags;
 pub mod pagemap;

@@ -2,15 +2,15 @@
 //! The device loses all that it knows: queues are lost, and their owners told; what is in
 //! memory, and contexts opened afterwards, go on.
 
-use crate::sysfs::{self, Parameter, forbid_bus_mastering, write};
+use crate::sysfs::{self, Parameter, forbid_bus_mastering};
 use farfault_client::raw::DeviceFile;
 use farfault_client::raw::descriptor as abi;
+use farfault_guest_programs::kernel_files::{read, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
-use std::fs;
 use std::sync::Arc;
 use std::thread;
 
@@ -123,7 +123,7 @@ pub fn off_the_bus() -> Outcome {
 
 /// To disk, and back from what is written there, in one go.
 pub fn hibernated() -> Outcome {
-    if fs::read_to_string("/proc/swaps")?.lines().count() < 2 {
+    if read("/proc/swaps")?.lines().count() < 2 {
         return Err(Skip("there is no swap".to_owned()).into());
     }
     let rig = Rig::new()?;

@@ -2,6 +2,7 @@
 //! The device and its driver in sysfs.
 
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::{read, write};
 use farfault_guest_programs::ktap::Outcome;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -13,11 +14,6 @@ const PARAMETERS: &str = "/sys/module/farfault/parameters";
 /// Offset of the command register in configuration space, and its bus master bit.
 const COMMAND: u64 = 4;
 const BUS_MASTER: u8 = 1 << 2;
-
-/// Writes `text` to the file at `path`.
-pub fn write(path: &str, text: &str) -> Outcome {
-    fs::write(path, text).map_err(|error| format!("{path}: {error}").into())
-}
 
 /// PCI address of the device, which the driver is bound to.
 pub fn device() -> Result<String, Failure> {
@@ -56,7 +52,7 @@ pub struct Parameter {
 impl Parameter {
     pub fn set(name: &str, value: u32) -> Result<Self, Failure> {
         let path = format!("{PARAMETERS}/{name}");
-        let before = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let before = read(&path)?;
         write(&path, &value.to_string())?;
         Ok(Self { path, before })
     }

@@ -3,6 +3,7 @@
 //! pages, swap, file systems. Set up once, before the first cell.
 
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::{number, write};
 use farfault_guest_programs::ktap::Skip;
 use farfault_guest_programs::setup::{self, FileSystem, ZRAM, swap_only_to};
 use std::fs::{self, File};
@@ -32,16 +33,16 @@ impl Environment {
         let huge = "/sys/kernel/mm/transparent_hugepage";
         for path in ["enabled", "hugepages-64kB/enabled", "shmem_enabled"] {
             let word = if path == "shmem_enabled" { "advise" } else { "madvise" };
-            set(&format!("{huge}/{path}"), word)?;
+            write(&format!("{huge}/{path}"), word)?;
         }
-        set("/proc/sys/vm/nr_hugepages", "64")?;
+        write("/proc/sys/vm/nr_hugepages", "64")?;
         // The kernel need not log every time that drain() has it drop caches.
-        set("/proc/sys/vm/drop_caches", "4")?;
+        write("/proc/sys/vm/drop_caches", "4")?;
         // No page is to be cleaned or merged but by a cell.
-        set("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
-        set(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
-        set(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
-        set("/sys/kernel/mm/ksm/run", "0")?;
+        write("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
+        write(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
+        write(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
+        write("/sys/kernel/mm/ksm/run", "0")?;
         let disks = setup::ram_disks();
         let persistent = setup::persistent_memory();
         let on = |there: &Result<(), String>, kind: FileSystem, disk: &str| {
@@ -102,7 +103,7 @@ pub fn allow_gigantic_pages() -> Result<(), Failure> {
     }
     let missing = GIGANTIC_PAGES.saturating_sub(number(free)?);
     if missing > 0 {
-        set(all, &(number(all)? + missing).to_string())?;
+        write(all, &(number(all)? + missing).to_string())?;
     }
     match number(free)? {
         GIGANTIC_PAGES.. => Ok(()),
@@ -116,17 +117,6 @@ pub fn allow_gigantic_pages() -> Result<(), Failure> {
 /// What `place` holds; a cell that needs it is skipped without.
 pub fn needed<T>(place: &Result<T, String>) -> Result<&T, Failure> {
     place.as_ref().map_err(|why| -> Failure { Box::new(Skip(why.clone())) })
-}
-
-/// Writes `word` to a file of the kernel's.
-pub fn set(path: &str, word: &str) -> Result<(), Failure> {
-    fs::write(path, word).map_err(|error| format!("cannot write {word} to {path}: {error}").into())
-}
-
-/// A number in a file of the kernel's.
-pub fn number(path: &str) -> Result<u64, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    text.trim().parse().map_err(|_| format!("{path}: '{}' is no number", text.trim()).into())
 }
 
 /// A disk to be swapped on.
@@ -159,10 +149,10 @@ pub fn file_in(folder: &Path, length: u64) -> Result<File, Failure> {
 /// Lets all pages that nobody maps be written out and dropped.
 pub fn drop_caches() -> Result<(), Failure> {
     nix::unistd::sync();
-    set("/proc/sys/vm/drop_caches", "3")
+    write("/proc/sys/vm/drop_caches", "3")
 }
 
 /// Has pages that were just made put where reclaim finds them.
 pub fn drain() -> Result<(), Failure> {
-    set("/proc/sys/vm/drop_caches", "1")
+    write("/proc/sys/vm/drop_caches", "1")
 }

@@ -3,9 +3,9 @@
 
 use crate::calls::{self, MADV_MERGEABLE};
 use crate::cpu::Cpu;
-use crate::environment::{number, set};
 use crate::model::{LINK, Mapped, Subject, stamp};
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::{number, write};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
 use nix::Result as Called;
@@ -30,14 +30,14 @@ pub fn offer(subject: &Subject) -> Called<()> {
 /// come round.
 pub fn merge(subject: &mut Subject) -> Result<(), Failure> {
     for (file, word) in [("pages_to_scan", "100000"), ("sleep_millisecs", "0"), ("run", "1")] {
-        set(&format!("{KSM}/{file}"), word)?;
+        write(&format!("{KSM}/{file}"), word)?;
     }
     let scans = || number(&format!("{KSM}/full_scans"));
     let start = scans()?;
     while !is_merged(subject)? && scans()? < start + 10 {
         std::thread::yield_now();
     }
-    set(&format!("{KSM}/run"), "0")?;
+    write(&format!("{KSM}/run"), "0")?;
     subject.whole = false;
     for sample in &mut subject.samples {
         sample.mapped(Mapped::No);

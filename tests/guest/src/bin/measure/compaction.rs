@@ -3,6 +3,7 @@
 //! at the start of memory, and free pages between others at its end.
 
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::{number_of, read};
 use farfault_guest_programs::memory::{HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
 use std::fs;
@@ -108,8 +109,5 @@ fn by_frame(region: &Region) -> Result<Vec<(u64, usize)>, Failure> {
 
 /// Bytes of memory that nobody uses.
 fn free() -> Result<usize, Failure> {
-    let text = fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("the kernel does not tell MemFree")?.parse::<usize>()? << 10)
+    Ok(number_of("MemFree:", &read("/proc/meminfo")?)? as usize * 1024)
 }

@@ -5,10 +5,10 @@ use crate::calls::{self, MADV_COLLAPSE, MADV_DONTNEED, MADV_FREE, MADV_HWPOISON,
 use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::set;
 use crate::model::{Access, HUGE, Holds, Kind, Mapped, PAGE, Subject};
 use crate::row::Part;
 use crate::row::Rule::{Refused, Senseless};
+use farfault_guest_programs::kernel_files::write;
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::{Failure, signals};
@@ -122,7 +122,7 @@ fn split(cell: &mut Cell<'_>) -> Outcome {
         }
         let (start, end) = (subject.span.start, subject.span.end());
         let order = format!("{},{start:#x},{end:#x}", std::process::id());
-        set("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
+        write("/sys/kernel/debug/split_huge_pages", &order).map_err(|_| Errno::EINVAL)?;
         // It does not tell whether it did.
         let whole = any_is_compound(&before).map_err(|_| Errno::EIO)?;
         match (whole, may_stay) {

@@ -5,11 +5,12 @@ use crate::calls::{self, MADV_SOFT_OFFLINE, Span};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::{drain, set};
+use crate::environment::drain;
 use crate::ksm;
 use crate::model::Kind;
 use crate::model::{Access, PAGE};
 use crate::row::Rule::{Refused, Senseless};
+use farfault_guest_programs::kernel_files::write;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect};
 use nix::errno::Errno;
 
@@ -61,7 +62,7 @@ fn compact(cell: &mut Cell<'_>) -> Outcome {
     let before = frames(&cell.subject)?;
     let commands = cell.start_commands()?;
     cell.subject.whole = false;
-    set("/proc/sys/vm/compact_memory", "1")?;
+    write("/proc/sys/vm/compact_memory", "1")?;
     let after = frames(&cell.subject)?;
     let moved = before.iter().zip(&after).filter(|(old, new)| **new != 0 && old != new).count();
     println!("# compaction moved {moved} of the pages that are looked at");

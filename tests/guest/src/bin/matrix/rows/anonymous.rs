@@ -6,13 +6,14 @@ use crate::calls::{
     READ_WRITE, Source, Span,
 };
 use crate::cpu::{Cpu, frames};
-use crate::environment::{Environment, drain, needed, set};
+use crate::environment::{Environment, drain, needed};
 use crate::ksm;
 use crate::model::{Access, HUGE, Holds, Kind, LINK, Mapped, PAGE, Sample, Subject};
 use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
 use crate::rows::LOSSES;
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::write;
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::pagemap::Pagemap;
@@ -178,7 +179,7 @@ fn tracked(environment: &Environment, row: &Row, length: u64) -> Result<Subject,
 
 /// Forgets all writes so far, for which every page is write-protected.
 fn track(subject: &mut Subject) -> Result<(), Failure> {
-    set("/proc/self/clear_refs", "4")?;
+    write("/proc/self/clear_refs", "4")?;
     for sample in &mut subject.samples {
         sample.mapped(Mapped::No);
         sample.read_maps = Mapped::No;
