@@ -24,6 +24,11 @@ pub struct Set {
 }
 
 impl Set {
+    /// Small pages of private memory.
+    pub fn small(salt: u64, change: impl Change + 'static) -> Result<Self, Failure> {
+        Self::new(salt, Backing::Small, SMALL, change)
+    }
+
     pub fn new(
         salt: u64,
         backing: Backing,

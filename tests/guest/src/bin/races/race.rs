@@ -34,8 +34,7 @@ pub fn run(
 ) -> Result<Done, Failure> {
     let mut set = (kind.make)(salt)?;
     let device = raw_queue::open()?;
-    let result = contend(&device, &mut set, changes, seed, progress);
-    let done = result?;
+    let done = contend(&device, &mut set, changes, seed, progress)?;
     set.change.finish()?;
     set.counted.have_moved()?;
     Ok(done)

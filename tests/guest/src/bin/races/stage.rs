@@ -5,7 +5,7 @@ use crate::accessor::{Accessor, LONGEST};
 use crate::arena::Arena;
 use crate::layout::{STAMPS, WORDS};
 use crate::oracle::{Finding, Ledger, Right};
-use farfault_guest_programs::memory::{PAGE, Region};
+use farfault_guest_programs::memory::{MADV_DONTNEED, PAGE, Region};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::{Failure, views};
 use std::ops::Range;
@@ -117,6 +117,24 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Has pages `taken` away, which the device must not get at then, and `given` anew.
+    pub fn without(
+        &mut self,
+        pages: &Range<usize>,
+        taken: impl FnOnce() -> Result<(), Failure>,
+        given: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.ledger.announce(pages.clone());
+        self.rights(pages, Right::Changing);
+        taken()?;
+        self.rights(pages, Right::Denied);
+        self.expect_refused(0, pages)?;
+        self.rights(pages, Right::Changing);
+        given()?;
+        self.rights(pages, Right::Allowed);
+        self.fill(pages)
+    }
+
     fn fill_by_device(&mut self, pages: &Range<usize>) -> Result<(), Failure> {
         for first in pages.clone().step_by(LONGEST) {
             self.put(&(first..pages.end.min(first + LONGEST)))?;
@@ -169,7 +187,7 @@ impl<'a> Stage<'a> {
             );
             return Err(Finding::new("STRAY", word / WORDS, text).into());
         }
-        self.bystanders.advise(farfault_guest_programs::memory::MADV_DONTNEED)?;
+        self.bystanders.advise(MADV_DONTNEED)?;
         self.watched += 1;
         views::words_mut(&mut self.bystanders).fill(self.watched);
         Ok(())

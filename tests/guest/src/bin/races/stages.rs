@@ -7,6 +7,7 @@ use crate::processes::{Done, Trial};
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
+use farfault_guest_programs::kernel_files;
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
@@ -172,6 +173,5 @@ impl Drop for Stall {
 
 /// Unbinds or binds the driver.
 fn bind(what: &str, device: &str) -> Outcome {
-    let path = format!("/sys/bus/pci/drivers/farfault/{what}");
-    fs::write(&path, device).map_err(|error| format!("{path}: {error}").into())
+    kernel_files::write(&format!("/sys/bus/pci/drivers/farfault/{what}"), device)
 }

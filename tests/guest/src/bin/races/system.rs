@@ -2,6 +2,8 @@
 //! What the guest must offer for some changes, and what it has counted.
 
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::{self, number_of};
+use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
 
@@ -22,21 +24,14 @@ impl Vmstat {
         for &(name, first) in &self.first {
             let grown = read(name)?.saturating_sub(first);
             println!("# {name} of /proc/vmstat: {grown} more");
-            if grown == 0 {
-                return Err(
-                    format!("{name} of /proc/vmstat has not moved: nothing was done").into()
-                );
-            }
+            expect(&format!("{name} of /proc/vmstat has moved: it was done"), grown > 0)?;
         }
         Ok(())
     }
 }
 
 fn read(name: &str) -> Result<u64, Failure> {
-    let text = fs::read_to_string("/proc/vmstat")?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value = value.ok_or_else(|| format!("/proc/vmstat has no {name}"))?;
-    Ok(value.trim().parse()?)
+    number_of(name, &kernel_files::read("/proc/vmstat")?)
 }
 
 /// Keeps a few huge pages for hugetlbfs.

@@ -2,7 +2,7 @@
 //! Changes that madvise brings about.
 
 use crate::arena::Backing;
-use crate::kind::{Kind, LARGE, SMALL, Set};
+use crate::kind::{Kind, LARGE, Set};
 use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use farfault_guest_programs::memory::Access;
@@ -11,33 +11,20 @@ use nix::errno::Errno;
 use nix::libc;
 
 /// Those that processes do, too.
-pub const DISCARD: Kind = Kind::of_pages("dontneed", discard).halved();
-pub const PAGE_OUT: Kind = Kind::of_pages("pageout", page_out).halved();
+pub const DISCARD: Kind = Kind::of_pages("dontneed", |salt| Set::small(salt, Discard)).halved();
+pub const PAGE_OUT: Kind = Kind::of_pages("pageout", |salt| swapped(salt, PageOut)).halved();
 
 pub const KINDS: &[Kind] = &[
     DISCARD,
-    Kind::of_pages("free", free),
+    Kind::of_pages("free", |salt| Set::small(salt, Free)),
     PAGE_OUT,
-    Kind::of_pages("swap_in", swap_in).halved(),
+    Kind::of_pages("swap_in", |salt| swapped(salt, SwapIn)).halved(),
     Kind::of_pages("collapse_split", collapse),
 ];
 
-fn discard(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Discard)
-}
-
-fn free(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Free)
-}
-
-fn page_out(salt: u64) -> Result<Set, Failure> {
+fn swapped(salt: u64, change: impl Change + 'static) -> Result<Set, Failure> {
     setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, PageOut)?.counted(&["pswpout", "pswpin"])
-}
-
-fn swap_in(salt: u64) -> Result<Set, Failure> {
-    setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, SwapIn)?.counted(&["pswpout", "pswpin"])
+    Set::small(salt, change)?.counted(&["pswpout", "pswpin"])
 }
 
 fn collapse(salt: u64) -> Result<Set, Failure> {

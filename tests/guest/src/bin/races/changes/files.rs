@@ -5,27 +5,26 @@
 use crate::arena::Backing;
 use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{STAMPS, WORDS};
-use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use crate::system::ext4;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::memory::{PAGE, memory_file};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::libc;
+use nix::libc::{self, c_int};
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 pub const KINDS: &[Kind] = &[
-    Kind::of_pages("private_file", private).halved(),
+    Kind::of_pages("private_file", |salt| in_memory(salt, libc::MAP_PRIVATE, Private)).halved(),
     Kind::of_addresses("map_over_file", replace).halved(),
-    Kind::of_pages("truncate", truncate).halved(),
-    Kind::of_pages("punch_hole", punch).halved(),
-    Kind::of_pages("truncate_ext4", truncate_ext4).halved(),
-    Kind::of_pages("punch_hole_ext4", punch_ext4).halved(),
-    Kind::of_pages("writeback", writeback),
+    Kind::of_pages("truncate", |salt| in_memory(salt, libc::MAP_SHARED, Truncate)).halved(),
+    Kind::of_pages("punch_hole", |salt| in_memory(salt, libc::MAP_SHARED, Punch)).halved(),
+    Kind::of_pages("truncate_ext4", |salt| on_ext4(salt, Truncate)).halved(),
+    Kind::of_pages("punch_hole_ext4", |salt| on_ext4(salt, Punch)).halved(),
+    Kind::of_pages("writeback", |salt| on_ext4(salt, Writeback)),
 ];
 
 const LENGTH: u64 = (SMALL * PAGE) as u64;
@@ -38,32 +37,12 @@ fn replace(salt: u64) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(file, libc::MAP_SHARED), SMALL, change)
 }
 
-fn private(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_PRIVATE), SMALL, Private)
+fn in_memory(salt: u64, sharing: c_int, change: impl Change + 'static) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(memory_file(LENGTH)?, sharing), SMALL, change)
 }
 
-fn truncate(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Truncate)
-}
-
-fn punch(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(memory_file(LENGTH)?, libc::MAP_SHARED), SMALL, Punch)
-}
-
-fn truncate_ext4(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Truncate)
-}
-
-fn punch_ext4(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Punch)
-}
-
-fn writeback(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::File(ext4_file()?, libc::MAP_SHARED), SMALL, Writeback)
-}
-
-fn ext4_file() -> Result<File, Failure> {
-    file_in(ext4()?, LENGTH)
+fn on_ext4(salt: u64, change: impl Change + 'static) -> Result<Set, Failure> {
+    Set::new(salt, Backing::File(file_in(ext4()?, LENGTH)?, libc::MAP_SHARED), SMALL, change)
 }
 
 /// A file without a name in a folder.
@@ -128,17 +107,9 @@ struct Truncate;
 impl Change for Truncate {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let start = stage.choose().start;
-        let pages = start..SMALL;
         let file = file(stage)?;
-        stage.ledger.announce(pages.clone());
-        stage.rights(&pages, Right::Changing);
-        file.set_len((start * PAGE) as u64)?;
-        stage.rights(&pages, Right::Denied);
-        stage.expect_refused(0, &pages)?;
-        stage.rights(&pages, Right::Changing);
-        file.set_len(LENGTH)?;
-        stage.rights(&pages, Right::Allowed);
-        stage.fill(&pages)
+        let cut = || Ok(file.set_len((start * PAGE) as u64)?);
+        stage.without(&(start..SMALL), cut, || Ok(file.set_len(LENGTH)?))
     }
 }
 

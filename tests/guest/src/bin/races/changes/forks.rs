@@ -3,7 +3,7 @@
 //! device for either.
 #![allow(unsafe_code, reason = "gives the device addresses of the arena")]
 
-use crate::arena::{Arena, Backing};
+use crate::arena::Arena;
 use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, STAMPS};
 use crate::oracle::Finding;
@@ -14,7 +14,7 @@ use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::{Failure, commands};
 
 /// Those that processes do, too.
-pub const FORK: Kind = Kind::of_addresses("fork", fork);
+pub const FORK: Kind = Kind::of_addresses("fork", |salt| Set::small(salt, Fork));
 
 pub const KINDS: &[Kind] = &[FORK];
 
@@ -24,10 +24,6 @@ const MOST: usize = 3;
 const LOOKS: usize = 4;
 /// What a child writes, and a parent would find if the pages were not parted.
 const ELSE: u64 = u64::MAX / 2;
-
-fn fork(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Fork)
-}
 
 struct Fork;
 

@@ -9,6 +9,7 @@ use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
 use crate::system::{offer_unpoison, unpoison};
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files;
 use farfault_guest_programs::memory::{MADV_DONTNEED, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
 use nix::libc;
@@ -30,13 +31,13 @@ const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
 fn compact(salt: u64) -> Result<Set, Failure> {
     let change = Compact { scattered: scattered()?, pagemap: Pagemap::own()?, moved: false };
-    Set::new(salt, Backing::Small, SMALL, change)
+    Set::small(salt, change)
 }
 
 fn migrate(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
     let change = Migrate { pagemap: Pagemap::own()? };
-    Set::new(salt, Backing::Small, SMALL, change)?.counted(&["pgmigrate_success"])
+    Set::small(salt, change)?.counted(&["pgmigrate_success"])
 }
 
 fn merge(salt: u64) -> Result<Set, Failure> {
@@ -94,10 +95,8 @@ impl Change for Migrate {
         let page = stage.random.below(SMALL);
         stage.add(page)?;
         stage.probe.seen(0, page)?;
-        let frame = |migrate: &Self| -> Result<u64, Failure> {
-            Ok(migrate.pagemap.entry(stage.arena.address(0, page))?.frame())
-        };
-        let before = frame(self)?;
+        let place = stage.arena.address(0, page);
+        let before = self.pagemap.entry(place)?.frame();
         let address = format!("{:#x}", before * PAGE as u64);
         let mut tries = 0;
         while let Err(error) = fs::write("/sys/devices/system/memory/soft_offline_page", &address) {
@@ -108,7 +107,7 @@ impl Change for Migrate {
             }
             std::thread::yield_now();
         }
-        if frame(self)? == before {
+        if self.pagemap.entry(place)?.frame() == before {
             return Err(format!("page {page} was not moved from its frame").into());
         }
         unpoison(before)?;
@@ -155,8 +154,7 @@ impl Merging {
     const FOLDER: &str = "/sys/kernel/mm/ksm";
 
     fn set(name: &str, value: &str) -> Result<(), Failure> {
-        let path = format!("{}/{name}", Self::FOLDER);
-        fs::write(&path, value).map_err(|error| format!("{path}: {error}").into())
+        kernel_files::write(&format!("{}/{name}", Self::FOLDER), value)
     }
 
     fn start() -> Result<Self, Failure> {
@@ -168,8 +166,7 @@ impl Merging {
     }
 
     fn scans() -> Result<u64, Failure> {
-        let path = format!("{}/full_scans", Self::FOLDER);
-        Ok(fs::read_to_string(path)?.trim().parse()?)
+        kernel_files::number(&format!("{}/full_scans", Self::FOLDER))
     }
 
     /// Returns when all pages have been looked at twice.

@@ -12,18 +12,18 @@ use farfault_guest_programs::memory::Access;
 use std::ops::Range;
 
 /// Those that processes do, too.
-pub const UNMAP: Kind = Kind::of_addresses("munmap", unmap).halved();
+pub const UNMAP: Kind = Kind::of_addresses("munmap", |salt| Set::small(salt, Unmap)).halved();
 pub const RELOCATE: Kind = Kind::of_addresses("mremap", relocate);
 
 pub const KINDS: &[Kind] = &[
     UNMAP,
     Kind::of_addresses("munmap_hugetlb", unmap_huge).halved(),
-    Kind::of_addresses("map_over", replace).halved(),
+    Kind::of_addresses("map_over", |salt| Set::small(salt, Replace)).halved(),
     RELOCATE,
-    Kind::of_addresses("mremap_resize", resize),
-    Kind::of_addresses("mremap_dontunmap", keep),
-    Kind::of_addresses("mprotect_read", read_only).halved(),
-    Kind::of_addresses("mprotect_none", no_access).halved(),
+    Kind::of_addresses("mremap_resize", |salt| Set::small(salt, Resize)),
+    Kind::of_addresses("mremap_dontunmap", |salt| Set::small(salt, Keep)),
+    Kind::of_addresses("mprotect_read", |salt| Set::small(salt, Protect(Access::Read))).halved(),
+    Kind::of_addresses("mprotect_none", |salt| Set::small(salt, Protect(Access::None))).halved(),
 ];
 
 /// Pages that move together: no more than one mapping.
@@ -31,38 +31,14 @@ const BLOCK: usize = 8;
 /// Huge pages that are taken in turn.
 const HUGE_PAGES: usize = 2;
 
-fn unmap(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Unmap)
-}
-
-fn replace(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Replace)
-}
-
 fn relocate(salt: u64) -> Result<Set, Failure> {
     let ledger = Ledger::new(salt, SMALL).at_all_places();
     Set::with(ledger, Backing::Small, SMALL, Relocate { places: [0; SMALL / BLOCK] })
 }
 
-fn resize(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Resize)
-}
-
 fn unmap_huge(salt: u64) -> Result<Set, Failure> {
     keep_huge_pages()?;
     Set::new(salt, Backing::Hugetlb, HUGE_PAGES * LARGE, UnmapHuge)
-}
-
-fn keep(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Keep)
-}
-
-fn read_only(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Protect { access: Access::Read })
-}
-
-fn no_access(salt: u64) -> Result<Set, Failure> {
-    Set::new(salt, Backing::Small, SMALL, Protect { access: Access::None })
 }
 
 /// munmap, then mmap.
@@ -76,15 +52,9 @@ impl Change for Unmap {
 }
 
 fn unmap_and_map(stage: &mut Stage<'_>, pages: Range<usize>) -> Result<(), Failure> {
-    stage.ledger.announce(pages.clone());
-    stage.rights(&pages, Right::Changing);
-    stage.arena.unmap(0, pages.clone())?;
-    stage.rights(&pages, Right::Denied);
-    stage.expect_refused(0, &pages)?;
-    stage.rights(&pages, Right::Changing);
-    stage.arena.map(pages.clone(), false)?;
-    stage.rights(&pages, Right::Allowed);
-    stage.fill(&pages)
+    let arena = stage.arena;
+    let unmap = || Ok(arena.unmap(0, pages.clone())?);
+    stage.without(&pages, unmap, || Ok(arena.map(pages.clone(), false)?))
 }
 
 /// mremap to fewer pages, and then to all again.
@@ -93,16 +63,9 @@ struct Resize;
 impl Change for Resize {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let start = stage.choose().start.max(1);
-        let pages = start..SMALL;
-        stage.ledger.announce(pages.clone());
-        stage.rights(&pages, Right::Changing);
-        stage.arena.resize(SMALL, start)?;
-        stage.rights(&pages, Right::Denied);
-        stage.expect_refused(0, &pages)?;
-        stage.rights(&pages, Right::Changing);
-        stage.arena.resize(start, SMALL)?;
-        stage.rights(&pages, Right::Allowed);
-        stage.fill(&pages)
+        let arena = stage.arena;
+        let shrink = || Ok(arena.resize(SMALL, start)?);
+        stage.without(&(start..SMALL), shrink, || Ok(arena.resize(start, SMALL)?))
     }
 }
 
@@ -188,19 +151,17 @@ impl Change for Keep {
 }
 
 /// mprotect, there and back.
-struct Protect {
-    access: Access,
-}
+struct Protect(Access);
 
 impl Change for Protect {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let pages = stage.choose();
-        let read = if self.access == Access::Read { Right::Allowed } else { Right::Denied };
+        let read = if self.0 == Access::Read { Right::Allowed } else { Right::Denied };
         let meanwhile = if read == Right::Allowed { read } else { Right::Changing };
         let page = stage.one_of(&pages);
         stage.add(page)?;
         stage.ledger.set_rights(0, pages.clone(), meanwhile, Right::Changing);
-        stage.arena.protect(pages.clone(), self.access)?;
+        stage.arena.protect(pages.clone(), self.0)?;
         stage.ledger.set_rights(0, pages.clone(), read, Right::Denied);
         stage.add(page)?;
         stage.read(0, page..page + 1)?;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Pages whose memory fails.
 
-use crate::arena::Backing;
 use crate::kind::{Kind, SMALL, Set};
-use crate::oracle::Right;
 use crate::stage::{Change, Stage};
 use crate::system::{Quiet, offer_unpoison, unpoison};
+use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, signals};
 use nix::libc;
@@ -16,7 +15,7 @@ fn poison(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
     signals::ignore_bus_errors()?;
     let change = Poison { pagemap: Pagemap::own()?, _quiet: Quiet::begin()? };
-    Set::new(salt, Backing::Small, SMALL, change)
+    Set::small(salt, change)
 }
 
 /// MADV_HWPOISON of a page; then there is a new one in its place, and its frame is put back.
@@ -30,20 +29,17 @@ impl Change for Poison {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let page = stage.random.below(SMALL);
         let pages = page..page + 1;
-        stage.ledger.announce(pages.clone());
-        stage.rights(&pages, Right::Changing);
-        let address = stage.arena.address(0, page);
+        let arena = stage.arena;
+        let address = arena.address(0, page);
         let frame = self.pagemap.entry(address)?.frame();
-        stage.arena.advise(pages.clone(), libc::MADV_HWPOISON)?;
-        if self.pagemap.entry(address)?.is_present() {
-            return Err(format!("page {page} is still there").into());
-        }
-        stage.rights(&pages, Right::Denied);
-        stage.expect_refused(0, &pages)?;
-        stage.rights(&pages, Right::Changing);
-        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
-        unpoison(frame)?;
-        stage.rights(&pages, Right::Allowed);
-        stage.fill(&pages)
+        let fail = || {
+            arena.advise(pages.clone(), libc::MADV_HWPOISON)?;
+            expect(&format!("page {page} is gone"), !self.pagemap.entry(address)?.is_present())
+        };
+        let replace = || {
+            arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+            unpoison(frame)
+        };
+        stage.without(&pages, fail, replace)
     }
 }

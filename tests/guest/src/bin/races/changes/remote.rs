@@ -2,8 +2,7 @@
 //! Another process writes to the pages, by process_vm_writev.
 #![allow(unsafe_code, reason = "process_vm_writev to raw addresses of another process")]
 
-use crate::arena::Backing;
-use crate::kind::{Kind, SMALL, Set};
+use crate::kind::{Kind, Set};
 use crate::layout::{STAMPS, WORDS};
 use crate::stage::{Change, Stage};
 use farfault_guest_programs::Failure;
@@ -20,7 +19,7 @@ fn write(salt: u64) -> Result<Set, Failure> {
     let ((orders, order), (answer, answers)) = (pipe()?, pipe()?);
     let writer = std::process::id() as libc::pid_t;
     let child = Child::start(|| serve(writer, &orders, &answers))?;
-    Set::new(salt, Backing::Small, SMALL, Remote { order, answer, _child: child })
+    Set::small(salt, Remote { order, answer, _child: child })
 }
 
 /// In the other process: writes a page of stamps for each order, an address and a stamp.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Swap goes away while pages are on it: all of them are read in.
 
-use crate::arena::Backing;
-use crate::kind::{Kind, SMALL, Set};
+use crate::kind::{Kind, Set};
 use crate::stage::{Change, Stage};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::setup::{self, ZRAM};
@@ -12,7 +11,7 @@ pub const KINDS: &[Kind] = &[Kind::of_pages("swapoff", swap_off).halved()];
 
 fn swap_off(salt: u64) -> Result<Set, Failure> {
     setup::swap()?;
-    Set::new(salt, Backing::Small, SMALL, SwapOff)?.counted(&["pswpout"])
+    Set::small(salt, SwapOff)?.counted(&["pswpout"])
 }
 
 /// MADV_PAGEOUT; and swapoff, which takes far longer, where the change is looked at closely.
