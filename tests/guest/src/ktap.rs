@@ -21,12 +21,18 @@ use std::time::Instant;
 /// What a test returns: nothing, why it failed, or [`Skip`].
 pub type Outcome = Result<(), Failure>;
 
-/// A named test.
+/// A test that is named as its function.
 pub struct Test {
-    /// Its name, one word.
-    pub name: &'static str,
-    /// Its body.
+    /// Path of the function.
+    pub path: &'static str,
+    /// The function.
     pub run: fn() -> Outcome,
+}
+
+impl Test {
+    fn name(&self) -> &'static str {
+        self.path.rsplit("::").next().unwrap_or(self.path)
+    }
 }
 
 /// Seconds after which a test is killed unless it has a limit of its own.
@@ -67,8 +73,18 @@ impl std::error::Error for Skip {}
 /// A list of [`Test`]s, each named as its function.
 #[macro_export]
 macro_rules! tests {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        &[$($crate::ktap::Test { name: stringify!($name), run: $module::$name }),*]
+    ($($test:path),* $(,)?) => {
+        &[$($crate::ktap::Test { path: stringify!($test), run: $test }),*]
+    };
+}
+
+/// The main function of a program that runs these tests and does nothing else.
+#[macro_export]
+macro_rules! test_program {
+    ($($test:path),* $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::ktap::main($crate::tests![$($test),*])
+        }
     };
 }
 
@@ -94,10 +110,9 @@ pub fn expect(what: &str, holds: bool) -> Outcome {
 /// prints KTAP on standard output.
 pub fn main(tests: &[Test]) -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    let known = || tests.iter().map(|test| test.name).collect::<Vec<_>>().join("\n");
-    match names.iter().find(|name| tests.iter().all(|test| test.name != **name)) {
+    match names.iter().find(|name| tests.iter().all(|test| test.name() != **name)) {
         Some(word) if ["--list", "--help"].contains(&word.as_str()) => {
-            println!("{}", known());
+            tests.iter().for_each(|test| println!("{}", test.name()));
             ExitCode::SUCCESS
         }
         Some(name) => {
@@ -105,9 +120,9 @@ pub fn main(tests: &[Test]) -> ExitCode {
             ExitCode::from(crate::program::BAD_USAGE)
         }
         None => {
-            let wanted = |test: &&Test| names.is_empty() || names.iter().any(|n| n == test.name);
+            let wanted = |test: &&Test| names.is_empty() || names.iter().any(|n| n == test.name());
             let trials = tests.iter().filter(wanted);
-            run(trials.map(|test| Trial::new(test.name, test.run)).collect())
+            run(trials.map(|test| Trial::new(test.name(), test.run)).collect())
         }
     }
 }
@@ -217,6 +232,16 @@ mod tests {
                         # the test's process ended with exit code 1\nnot ok 4 broken\n";
         assert_eq!(written(trials), (false, expected.to_owned()));
         assert!(written(vec![fine(), elsewhere()]).0);
+    }
+
+    fn passes() -> Outcome {
+        Ok(())
+    }
+
+    #[test]
+    fn a_test_is_called_as_its_function() {
+        let tests: &[Test] = tests![passes, self::passes];
+        assert!(tests.iter().all(|test| test.name() == "passes"));
     }
 
     #[test]

@@ -7,31 +7,27 @@ use farfault_client::{Advice, Device, Page};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters;
 use farfault_guest_programs::dmirror::{Node, numbered, pages};
-use farfault_guest_programs::ktap::{self, Outcome, Skip, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{self, HUGE_PAGE, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
+use farfault_guest_programs::test_program;
 use farfault_guest_programs::views;
-use std::process::ExitCode;
 
-const TESTS: &[Test] = &[
-    Test { name: "a_snapshot_does_not_see_it", run: a_snapshot_does_not_see_it },
-    Test { name: "a_snapshot_sees_one_page_of_many", run: a_snapshot_sees_one_page_of_many },
-    Test { name: "reading_brings_it_back", run: reading_brings_it_back },
-    Test { name: "writing_a_part_keeps_the_rest", run: writing_a_part_keeps_the_rest },
-    Test { name: "adding_brings_it_back", run: adding_brings_it_back },
-    Test { name: "a_prefetch_brings_it_back", run: a_prefetch_brings_it_back },
-    Test { name: "advice_brings_it_back", run: advice_brings_it_back },
-    Test { name: "what_our_device_has_can_be_taken", run: what_our_device_has_can_be_taken },
-    Test { name: "a_huge_page_comes_back", run: a_huge_page_comes_back },
+test_program![
+    a_snapshot_does_not_see_it,
+    a_snapshot_sees_one_page_of_many,
+    reading_brings_it_back,
+    writing_a_part_keeps_the_rest,
+    adding_brings_it_back,
+    a_prefetch_brings_it_back,
+    advice_brings_it_back,
+    what_our_device_has_can_be_taken,
+    a_huge_page_comes_back,
 ];
 
 const PAGES: usize = 24;
 const BYTES: usize = PAGES * PAGE;
 const SEED: u64 = 9;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// Moves `region` to the memory of the other device, where `contents` are found.
 fn take(region: &Region, contents: &[u8]) -> Result<Node, Failure> {

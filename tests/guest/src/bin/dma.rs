@@ -7,28 +7,24 @@ use farfault_client::{Advice, Device};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
 use farfault_guest_programs::huge_page::huge_page;
-use farfault_guest_programs::ktap::{self, Outcome, Skip, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{self, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
+use farfault_guest_programs::test_program;
 use nix::libc::{MADV_FREE, MADV_PAGEOUT};
-use std::process::ExitCode;
 
-const TESTS: &[Test] = &[
-    Test { name: "each_small_page_is_a_mapping", run: each_small_page_is_a_mapping },
-    Test { name: "a_huge_page_is_one_mapping", run: a_huge_page_is_one_mapping },
-    Test { name: "small_pages_together_stay_apart", run: small_pages_together_stay_apart },
-    Test { name: "what_is_taken_is_unmapped", run: what_is_taken_is_unmapped },
-    Test { name: "a_huge_page_goes_as_a_whole", run: a_huge_page_goes_as_a_whole },
-    Test { name: "what_was_written_is_kept", run: what_was_written_is_kept },
-    Test { name: "what_is_given_up_is_unmapped", run: what_is_given_up_is_unmapped },
-    Test { name: "neighbours_are_unmapped_at_once", run: neighbours_are_unmapped_at_once },
-    Test { name: "the_end_unmaps_all", run: the_end_unmaps_all },
+test_program![
+    each_small_page_is_a_mapping,
+    a_huge_page_is_one_mapping,
+    small_pages_together_stay_apart,
+    what_is_taken_is_unmapped,
+    a_huge_page_goes_as_a_whole,
+    what_was_written_is_kept,
+    what_is_given_up_is_unmapped,
+    neighbours_are_unmapped_at_once,
+    the_end_unmaps_all,
 ];
 
 const PAGES: usize = 24;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// A device behind an IOMMU, of which a page that is mapped for a moment shows.
 fn device() -> Result<Device, Failure> {

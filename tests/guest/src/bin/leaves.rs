@@ -8,26 +8,22 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters;
 use farfault_guest_programs::huge_page::huge_page;
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
-use std::process::ExitCode;
+use farfault_guest_programs::test_program;
 
-const TESTS: &[Test] = &[
-    Test { name: "a_huge_page_is_one_leaf", run: a_huge_page_is_one_leaf },
-    Test { name: "small_entries_that_lie_together", run: small_entries_that_lie_together },
-    Test { name: "halves_are_joined", run: halves_are_joined },
-    Test { name: "pages_apart_are_not", run: pages_apart_are_not },
-    Test { name: "one_page_taken_leaves_the_rest", run: one_page_taken_leaves_the_rest },
-    Test { name: "half_given_up_leaves_the_rest", run: half_given_up_leaves_the_rest },
-    Test { name: "one_page_made_writable", run: one_page_made_writable },
-    Test { name: "every_page_is_marked_dirty", run: every_page_is_marked_dirty },
+test_program![
+    a_huge_page_is_one_leaf,
+    small_entries_that_lie_together,
+    halves_are_joined,
+    pages_apart_are_not,
+    one_page_taken_leaves_the_rest,
+    half_given_up_leaves_the_rest,
+    one_page_made_writable,
+    every_page_is_marked_dirty,
 ];
 
 const PAGES: usize = HUGE_PAGE / PAGE;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// A huge page that the CPU maps page by page.
 fn together(value: u8) -> Result<Region, Failure> {

@@ -9,9 +9,10 @@ use farfault_client::raw::descriptor as abi;
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{await_gauges, gauges};
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
+use farfault_guest_programs::test_program;
 use farfault_guest_programs::userfault::{Mode, Userfault};
 use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
@@ -22,23 +23,19 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::thread;
 
-const TESTS: &[Test] = &[
-    Test { name: "a_device_fault_is_stopped", run: a_device_fault_is_stopped },
-    Test { name: "a_device_fault_is_frozen", run: a_device_fault_is_frozen },
-    Test { name: "a_prefetch_is_stopped", run: a_prefetch_is_stopped },
-    Test { name: "closing_waits_for_no_process", run: closing_waits_for_no_process },
-    Test { name: "opening_binds_nothing", run: opening_binds_nothing },
-    Test { name: "memory_is_charged", run: memory_is_charged },
-    Test { name: "secret_memory_is_refused", run: secret_memory_is_refused },
-    Test { name: "a_wait_needs_no_interrupt", run: a_wait_needs_no_interrupt },
+test_program![
+    a_device_fault_is_stopped,
+    a_device_fault_is_frozen,
+    a_prefetch_is_stopped,
+    closing_waits_for_no_process,
+    opening_binds_nothing,
+    memory_is_charged,
+    secret_memory_is_refused,
+    a_wait_needs_no_interrupt,
 ];
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// A control group of our own; removed when dropped.
 struct Group(PathBuf);

@@ -6,22 +6,15 @@
 use farfault_client::Device;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters;
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
-use std::process::ExitCode;
+use farfault_guest_programs::test_program;
 
-const TESTS: &[Test] = &[
-    Test { name: "faults_are_asked_page_by_page", run: faults_are_asked_page_by_page },
-    Test { name: "a_prefetch_is_asked_by_default_flags", run: a_prefetch_is_asked_by_default },
-];
+test_program![faults_are_asked_page_by_page, a_prefetch_is_asked_by_default_flags,];
 
 /// What is touched: some whole spans of 2 MiB.
 const SPANS: usize = 3;
 const PAGES: u64 = (SPANS * HUGE_PAGE / PAGE) as u64;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// Calls that asked page by page, calls that asked by default flags, and pages of both.
 fn calls(work: impl FnOnce() -> Outcome) -> Result<[u64; 3], Failure> {
@@ -54,7 +47,7 @@ fn faults_are_asked_page_by_page() -> Outcome {
     expect("written", region.iter().all(|&byte| byte == 3))
 }
 
-fn a_prefetch_is_asked_by_default() -> Outcome {
+fn a_prefetch_is_asked_by_default_flags() -> Outcome {
     let mut region = Region::small_pages(SPANS * HUGE_PAGE)?;
     let device = Device::open()?;
     let mut queue = device.queue(16)?;

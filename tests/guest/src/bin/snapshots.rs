@@ -7,35 +7,31 @@ use farfault_client::raw::uapi::{ADVISE_DONT_NEED, Advise};
 use farfault_client::{Advice, Device, Page};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters;
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue;
+use farfault_guest_programs::test_program;
 use nix::errno::Errno;
-use std::process::ExitCode;
 
-const TESTS: &[Test] = &[
-    Test { name: "fresh_memory_is_not_there", run: fresh_memory_is_not_there },
-    Test { name: "read_memory_is_the_zero_page", run: read_memory_is_the_zero_page },
-    Test { name: "written_memory_can_be_written", run: written_memory_can_be_written },
-    Test { name: "huge_pages_are_large", run: huge_pages_are_large },
-    Test { name: "memory_without_access_is_an_error", run: memory_without_access_is_an_error },
-    Test { name: "a_clean_private_file_is_read_only", run: a_clean_private_file_is_read_only },
-    Test { name: "a_long_range_is_seen_whole", run: a_long_range_is_seen_whole },
-    Test { name: "looking_faults_nothing_in", run: looking_faults_nothing_in },
-    Test { name: "what_the_device_has_is_mirrored", run: what_the_device_has_is_mirrored },
-    Test { name: "memory_not_needed_is_forgotten", run: memory_not_needed_is_forgotten },
-    Test { name: "memory_to_be_read_is_there", run: memory_to_be_read_is_there },
-    Test { name: "memory_to_be_written_is_there", run: memory_to_be_written_is_there },
-    Test { name: "advice_passes_over_what_is_not", run: advice_passes_over_what_is_not },
-    Test { name: "wrong_snapshots_are_refused", run: wrong_snapshots_are_refused },
-    Test { name: "wrong_advice_is_refused", run: wrong_advice_is_refused },
+test_program![
+    fresh_memory_is_not_there,
+    read_memory_is_the_zero_page,
+    written_memory_can_be_written,
+    huge_pages_are_large,
+    memory_without_access_is_an_error,
+    a_clean_private_file_is_read_only,
+    a_long_range_is_seen_whole,
+    looking_faults_nothing_in,
+    what_the_device_has_is_mirrored,
+    memory_not_needed_is_forgotten,
+    memory_to_be_read_is_there,
+    memory_to_be_written_is_there,
+    advice_passes_over_what_is_not,
+    wrong_snapshots_are_refused,
+    wrong_advice_is_refused,
 ];
 
 const PAGES: usize = 8;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 fn look(region: &Region) -> Result<Vec<Page>, Failure> {
     Ok(Device::open()?.snapshot(&region[..])?)

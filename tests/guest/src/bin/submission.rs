@@ -6,26 +6,19 @@
 
 use farfault_client::{Device, Error, Queue};
 use farfault_guest_programs::children::{Child, end_thread};
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::marks;
+use farfault_guest_programs::test_program;
 use nix::errno::Errno;
 use nix::libc;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const TESTS: &[Test] = &[
-    Test { name: "no_system_call", run: no_system_call },
-    Test { name: "between_marks", run: between_marks },
-];
+test_program![no_system_call, between_marks,];
 
 /// Commands that a test submits.
 const COMMANDS: u64 = 2000;
 /// Of those, how many at once.
 const AT_ONCE: u64 = 50;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// Submits the commands, and looks at memory until they are done.
 fn submit_all(queue: &mut Queue, word: &AtomicU64) -> Result<(), Error> {

@@ -6,34 +6,30 @@ use farfault_client::Device;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
 use farfault_guest_programs::counters;
-use farfault_guest_programs::ktap::{self, Outcome, Test, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
+use farfault_guest_programs::test_program;
 use farfault_guest_programs::userfault::{Mode, Userfault};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-const TESTS: &[Test] = &[
-    Test { name: "pages_that_come_late", run: pages_that_come_late },
-    Test { name: "only_the_page_in_need_is_asked_for", run: only_the_page_in_need_is_asked_for },
-    Test { name: "missing_pages_are_written", run: missing_pages_are_written },
-    Test { name: "prefetch_waits_for_the_handler", run: prefetch_waits_for_the_handler },
-    Test { name: "prefetch_of_what_is_partly_the_handlers", run: prefetch_of_a_part },
-    Test { name: "prefetch_of_what_cannot_be_read_is_refused", run: prefetch_of_the_unreadable },
-    Test { name: "pages_of_a_file_are_mapped_late", run: pages_of_a_file_are_mapped_late },
-    Test { name: "protected_pages_are_read_and_written", run: protected_pages },
-    Test { name: "killed_while_it_waits", run: killed_while_it_waits },
-    Test { name: "exits_while_it_waits", run: exits_while_it_waits },
-    Test { name: "last_thread_exits_while_it_waits", run: last_thread_exits },
+test_program![
+    pages_that_come_late,
+    only_the_page_in_need_is_asked_for,
+    missing_pages_are_written,
+    prefetch_waits_for_the_handler,
+    prefetch_of_what_is_partly_the_handlers,
+    prefetch_of_what_cannot_be_read_is_refused,
+    pages_of_a_file_are_mapped_late,
+    protected_pages_are_read_and_written,
+    killed_while_it_waits,
+    exits_while_it_waits,
+    last_thread_exits_while_it_waits,
 ];
 
 /// Pages that a test has its device go through.
 const PAGES: usize = 40;
 const BYTES: usize = PAGES * PAGE;
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
 
 /// What page `index` holds once it has come.
 fn contents(index: usize) -> [u8; PAGE] {
@@ -126,7 +122,7 @@ fn prefetch_waits_for_the_handler() -> Outcome {
 }
 
 /// Pages of its own and pages of a handler, in one span of the driver's.
-fn prefetch_of_a_part() -> Outcome {
+fn prefetch_of_what_is_partly_the_handlers() -> Outcome {
     const OWN: usize = BYTES / 2;
     let mut region = Region::small_pages(BYTES)?;
     region[..OWN].copy_from_slice(&all_contents()[..OWN]);
@@ -153,7 +149,7 @@ fn prefetch_of_a_part() -> Outcome {
 }
 
 /// The handler could bring pages for ever, and still nothing could be read there.
-fn prefetch_of_the_unreadable() -> Outcome {
+fn prefetch_of_what_cannot_be_read_is_refused() -> Outcome {
     let mut region = Region::small_pages(PAGE)?;
     let userfault = Userfault::open()?;
     userfault.register(region.address(), PAGE, Mode::Missing)?;
@@ -186,7 +182,7 @@ fn pages_of_a_file_are_mapped_late() -> Outcome {
     expect("the device read the file", destination == all_contents())
 }
 
-fn protected_pages() -> Outcome {
+fn protected_pages_are_read_and_written() -> Outcome {
     let mut region = Region::small_pages(BYTES)?;
     region.copy_from_slice(&all_contents());
     let start = region.address();
@@ -255,6 +251,6 @@ fn exits_while_it_waits() -> Outcome {
 
 /// With plain exit, as under strict seccomp, nobody tells the driver's thread of
 /// the process to end. But descriptors are closed, that of the handler among them.
-fn last_thread_exits() -> Outcome {
+fn last_thread_exits_while_it_waits() -> Outcome {
     Child::start(|| child_that_waits(|| end_thread(0)))?.succeed()
 }

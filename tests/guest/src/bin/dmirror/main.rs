@@ -8,11 +8,7 @@ mod refusals;
 mod snapshots;
 mod waits;
 
-use farfault_guest_programs::ktap::{self, Test};
-use farfault_guest_programs::tests;
-use std::process::ExitCode;
-
-const TESTS: &[Test] = tests![
+farfault_guest_programs::test_program![
     refusals::ranges_that_are_none,
     refusals::ranges_beyond_user_space,
     refusals::nothing_mapped,
@@ -42,7 +38,3 @@ const TESTS: &[Test] = tests![
     waits::pages_that_come_late,
     waits::killed_while_a_fault_waits,
 ];
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}

@@ -9,11 +9,7 @@ mod loss;
 mod sysfs;
 mod unbind;
 
-use farfault_guest_programs::ktap::{self, Test};
-use farfault_guest_programs::tests;
-use std::process::ExitCode;
-
-const TESTS: &[Test] = tests![
+farfault_guest_programs::test_program![
     limits::queues_of_a_context,
     limits::queues_of_a_user,
     limits::contexts_of_a_user,
@@ -24,7 +20,3 @@ const TESTS: &[Test] = tests![
     loss::off_the_bus,
     loss::hibernated,
 ];
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}

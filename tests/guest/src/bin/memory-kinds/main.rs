@@ -7,11 +7,7 @@ mod changes;
 mod kinds;
 mod sharing;
 
-use farfault_guest_programs::ktap::{self, Test};
-use farfault_guest_programs::tests;
-use std::process::ExitCode;
-
-const TESTS: &[Test] = tests![
+farfault_guest_programs::test_program![
     kinds::small_pages,
     kinds::huge_pages,
     kinds::shared_anonymous,
@@ -35,7 +31,3 @@ const TESTS: &[Test] = tests![
     changes::prefetched_memory_does_not_fault,
     changes::prefetched_for_reading_is_not_writable,
 ];
-
-fn main() -> ExitCode {
-    ktap::main(TESTS)
-}
