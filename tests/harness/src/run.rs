@@ -51,7 +51,7 @@ impl Farfault {
     }
 
     /// Runs `farfault` with `words`, nothing on its standard input.
-    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<Finished, String> {
+    pub fn run(&self, words: &[&str]) -> Result<Finished, String> {
         let output = Command::new(&self.program)
             .env("FARFAULT_IMAGE", &self.image)
             .args(words)
@@ -67,11 +67,12 @@ impl Farfault {
     }
 
     /// Boots a guest with `options` and runs `script` there with its shell.
-    pub fn script(&self, options: &[String], script: &str) -> Result<Finished, String> {
+    pub fn script<S: AsRef<str>>(&self, options: &[S], script: &str) -> Result<Finished, String> {
         let stats = host_file()?;
-        let mut words = vec!["run".to_owned(), format!("--stats-json={}", stats.path().display())];
-        words.extend_from_slice(options);
-        words.extend(["--", "sh", "-c", script].map(str::to_owned));
+        let stats_json = format!("--stats-json={}", stats.path().display());
+        let mut words = vec!["run", &stats_json];
+        words.extend(options.iter().map(AsRef::as_ref));
+        words.extend(["--", "sh", "-c", script]);
         let mut finished = self.run(&words)?;
         finished.stats = read_json(stats.path());
         if finished.stats.pointer("/boots/retried_before_pid1").is_some_and(|count| *count != 0) {
@@ -168,6 +169,18 @@ pub struct Step {
     pub name: String,
     /// Shell words.
     pub command: String,
+}
+
+impl Step {
+    /// The step `name`, which is `command`.
+    pub fn new(name: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { name: name.into(), command: command.into() }
+    }
+
+    /// The same in a subshell, so that its `exit` ends only the step.
+    pub fn apart(name: &str, command: &str) -> Self {
+        Self::new(name, format!("( {command}\n)"))
+    }
 }
 
 /// What a step printed.

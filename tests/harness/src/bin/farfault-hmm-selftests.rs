@@ -23,9 +23,8 @@ fn main() -> ExitCode {
 fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     let farfault = Farfault::from_environment()?;
     let made = hmm_selftests::from_environment()?;
-    let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
-    let gauges = step("gauges", "leaks");
-    let [log, log_after] = ["log", "log-after"].map(|name| step(name, "dmesg"));
+    let gauges = Step::new("gauges", "leaks");
+    let [log, log_after] = ["log", "log-after"].map(|name| Step::new(name, "dmesg"));
     let finished = hmm_selftests::run(&farfault, &made, &[gauges, log], &[log_after])?;
     let output = |step: &str| {
         section(&finished.stdout, step).map(|section| section.output).ok_or_else(|| {

@@ -38,9 +38,9 @@ fn main() -> ExitCode {
 
 /// What the guest printed, which is left in the file `ktap` as well.
 fn run(cells: &str, ktap: Option<&String>) -> Result<String, String> {
-    let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
-    let steps =
-        [step("matrix", &format!("matrix{cells}")), step("gauges", "leaks"), step("log", "dmesg")];
+    let matrix = format!("matrix{cells}");
+    let steps = [("matrix", matrix.as_str()), ("gauges", "leaks"), ("log", "dmesg")];
+    let steps = steps.map(|(name, command)| Step::new(name, command));
     let (options, _disks) = matrix::machine(true)?;
     let finished = Farfault::from_environment()?.script(&options, &script_of(&steps, ""))?;
     if let Some(file) = ktap {

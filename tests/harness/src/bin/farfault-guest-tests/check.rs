@@ -8,6 +8,9 @@ use farfault_tests::run::{Finished, Section, section};
 /// The step behind all others: it fails if the driver has not given back all that it had.
 pub const LEAKS: (&str, &str) = ("gauges", "leaks");
 
+/// The step that shows the kernel's log.
+pub const LOG: (&str, &str) = ("log", "dmesg");
+
 /// How a check came out.
 #[derive(Debug)]
 pub enum Verdict {
@@ -73,6 +76,21 @@ pub fn succeeded(finished: &Finished, step: &str) -> Result<(), String> {
     ensure(found.code == Some(0), || {
         format!("exit code {:?}, having printed\n{}", found.code, tail(&found.output))
     })
+}
+
+/// Steps that each must succeed.
+pub fn each<'n>(finished: &Finished, names: impl IntoIterator<Item = &'n str>) -> Vec<Check> {
+    names.into_iter().map(|name| Check::new(name, succeeded(finished, name))).collect()
+}
+
+/// The guest has ended well, its [`LOG`] has no complaint, and the driver has [nothing](LEAKS)
+/// left.
+pub fn good_end(finished: &Finished) -> [Check; 3] {
+    [
+        Check::new("exit code", exit_code(finished, 0)),
+        Check::new("log is clean", clean_log(finished, LOG.0)),
+        Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)),
+    ]
 }
 
 /// Each KTAP line of the step, and its exit code. The guest has all that the cases need,

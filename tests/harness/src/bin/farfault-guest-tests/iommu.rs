@@ -4,14 +4,11 @@
 //! gives the device physical addresses, with which no program gets through.
 
 use crate::check::{
-    Check, LEAKS, clean_log, ensure, exit_code, found, ktap, ktap_but, not_applicable, succeeded,
+    Check, LEAKS, LOG, each, ensure, found, good_end, ktap, ktap_but, not_applicable, succeeded,
 };
-use crate::scenario::Scenario;
 use farfault_tests::hmm_selftests;
 use farfault_tests::run::{Farfault, Finished, Step, marked, script_of, seed};
 use serde_json::Value;
-
-pub const SCENARIO: Scenario = Scenario { name: "iommu", run };
 
 const KTAP: [(&str, &str); 4] = [
     ("dma", "dma"),
@@ -31,7 +28,7 @@ const PLAIN: [(&str, &str); 5] = [
     ("saxpy", "saxpy 1000000"),
     ("stress", "stress --processes 2 --queues 2 --commands 150 --seed SEED"),
     LEAKS,
-    ("log", "dmesg"),
+    LOG,
 ];
 
 /// Behind the mark: the driver that does not go by the DMA API.
@@ -40,17 +37,13 @@ const BROKEN: [(&str, &str); 2] = [
     ("broken", "saxpy 10000"),
 ];
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let seed = seed()?.to_string();
-    let step = |(name, command): &(&str, &str)| Step {
-        name: (*name).into(),
-        command: command.replace("SEED", &seed),
-    };
+    let step = |(name, command): &(&str, &str)| Step::new(*name, command.replace("SEED", &seed));
     let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
     let made = hmm_selftests::from_environment()?;
-    let mut options =
-        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=600"].map(str::to_owned).to_vec();
-    options.push(hmm_selftests::module(&made));
+    let module = hmm_selftests::module(&made);
+    let options = ["--iommu", "--cpus=2", "--memory=1G", "--timeout=600", &module];
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     Ok(checks(&finished))
 }
@@ -63,16 +56,12 @@ fn checks(finished: &Finished) -> Vec<Check> {
             _ => ktap(finished, name),
         })
         .collect();
-    for (name, _) in PLAIN {
-        checks.push(Check::new(name, succeeded(finished, name)));
-    }
+    checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
     checks.push(Check::new("the IOMMU translates", translates(finished)));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
     checks.push(Check::new("no DMA fault", faults(finished)));
     checks.push(Check::new("break", succeeded(finished, "break")));
     checks.push(Check::new("physical addresses are refused", refused(finished)));
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
+    checks.extend(good_end(finished));
     checks
 }
 

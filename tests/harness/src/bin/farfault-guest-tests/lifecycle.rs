@@ -2,27 +2,20 @@
 //! One boot in which the driver is unbound, the device reset, lost and suspended, and all that
 //! one user may have is taken. Hibernation writes to persistent memory as swap.
 
-use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, clean_log, ensure, exit_code, found, ktap, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 
-pub const SCENARIO: Scenario = Scenario { name: "lifecycle", run };
-
-const STEPS: [(&str, &str); 4] = [
-    ("swap", "mkswap /dev/pmem0 && swapon /dev/pmem0"),
-    ("lifecycle", "lifecycle"),
-    LEAKS,
-    ("log", "dmesg"),
-];
+const STEPS: [(&str, &str); 4] =
+    [("swap", "mkswap /dev/pmem0 && swapon /dev/pmem0"), ("lifecycle", "lifecycle"), LEAKS, LOG];
 
 /// What the driver says of a device that was taken off the bus.
 const LOST: &str = "commands are not carried out";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let swap = host_file()?;
     let pmem = format!("--pmem={},size=512M", swap.path().display());
-    let steps = STEPS.map(|(name, command)| Step { name: name.into(), command: command.into() });
-    let options = ["--cpus=2", "--memory=512M", "--timeout=500", &pmem].map(str::to_owned);
+    let steps = STEPS.map(|(name, command)| Step::new(name, command));
+    let options = ["--cpus=2", "--memory=512M", "--timeout=500", &pmem];
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     let mut checks = vec![Check::new("swap", succeeded(&finished, "swap"))];
     checks.extend(ktap(&finished, "lifecycle"));

@@ -3,13 +3,10 @@
 //! booted one after another, and their ends and costs are looked at.
 
 use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, found};
-use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use serde_json::Value;
 use std::{fs, io};
 use tempfile::TempDir;
-
-pub const SCENARIO: Scenario = Scenario { name: "machines", run };
 
 /// Exits to userspace from start to process 1, PIO and MMIO together.
 const BOOT_EXITS: u64 = 600;
@@ -58,22 +55,10 @@ const BOOTS: [Boot; 19] = [
     ends("reboot", "reboot; sleep 1000", SWITCHED_OFF, "restarted before its command"),
     ends("poweroff", "poweroff; sleep 1000", SWITCHED_OFF, "switched itself off before"),
     ends("halt", "halt; sleep 1000", SWITCHED_OFF, "switched itself off before"),
-    Boot {
-        options: "--kernel=/bare/runs-where-nothing-is",
-        ..ends("runs-where-nothing-is", "true", GUEST_DIED, "at 0x38000000 that cannot be run")
-    },
-    Boot {
-        options: "--kernel=/bare/runs-into-a-bar",
-        ..ends("runs-into-a-bar", "true", GUEST_DIED, "cannot be run: there is no memory")
-    },
-    Boot {
-        options: "--kernel=/bare/reads-a-port-four-times",
-        ..ends("reads-a-port-four-times", "true", GUEST_DIED, "switched itself off")
-    },
-    Boot {
-        options: "--kernel=/bare/spins --boot-timeout=2",
-        ..ends("spins", "true", TIMED_OUT, "")
-    },
+    ends("runs-where-nothing-is", "true", GUEST_DIED, "at 0x38000000 that cannot be run"),
+    ends("runs-into-a-bar", "true", GUEST_DIED, "cannot be run: there is no memory"),
+    ends("reads-a-port-four-times", "true", GUEST_DIED, "switched itself off"),
+    Boot { options: "--boot-timeout=2", ..ends("spins", "true", TIMED_OUT, "") },
     Boot {
         options: "--cmdline-append=initcall_blacklist=virtio_console_init,af_unix_init",
         ..ends("lacks-options", "true", GUEST_DIED, "lacks CONFIG_UNIX, CONFIG_VIRTIO_CONSOLE")
@@ -91,7 +76,8 @@ const BOOTS: [Boot; 19] = [
         ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | ")
     },
 ];
-/// Kernels of a few instructions, which begin in long mode with the first GiB mapped.
+/// Kernels of a few instructions, which begin in long mode with the first GiB mapped, each for
+/// the boot of its name.
 #[rustfmt::skip]
 const BARE: [(&str, &[u8]); 4] = [
     ("runs-where-nothing-is", &[
@@ -129,7 +115,7 @@ const BAD_USAGE: i32 = 64;
 const GUEST_DIED: i32 = 120;
 const TIMED_OUT: i32 = 124;
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let bare = bare_kernels().map_err(|error| format!("cannot write kernels: {error}"))?;
     let files = [
         format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
@@ -156,13 +142,13 @@ pub fn boot_all(
     boots: &[Boot],
     options: &[String],
 ) -> Result<Finished, String> {
-    let steps = boots.iter().map(|Boot { name, options, script, .. }| Step {
-        name: (*name).to_owned(),
-        command: format!(
+    let steps = boots.iter().map(|boot| {
+        let (options, script) = (with_defaults(boot), boot.script);
+        let command = format!(
             "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
-             --stats-json=/run/boot.json {} -- sh -c '{script}; code=$?; dmesg; exit $code'",
-            with_defaults(options),
-        ),
+             --stats-json=/run/boot.json {options} -- sh -c '{script}; code=$?; dmesg; exit $code'"
+        );
+        Step::new(boot.name, command)
     });
     let script = script_of(
         &steps.collect::<Vec<_>>(),
@@ -181,9 +167,11 @@ pub fn ends_of(finished: &Finished, boots: &[Boot]) -> Vec<Check> {
 }
 
 /// What a boot says itself goes before what all boots have.
-fn with_defaults(options: &str) -> String {
-    let mut words = options.to_owned();
-    for (option, default) in [("--kernel", "/farfault/kernel"), ("--timeout", "90")] {
+fn with_defaults(Boot { name, options, .. }: &Boot) -> String {
+    let is_bare = BARE.iter().any(|(bare, _)| bare == name);
+    let kernel = if is_bare { &format!("/bare/{name}") } else { "/farfault/kernel" };
+    let mut words = (*options).to_owned();
+    for (option, default) in [("--kernel", kernel), ("--timeout", "90")] {
         if !options.contains(option) {
             words.push_str(&format!(" {option}={default}"));
         }

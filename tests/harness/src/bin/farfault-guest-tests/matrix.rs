@@ -8,15 +8,10 @@
 //! Behind it, the cells that look for lost data are run on drivers that have been
 //! told to lose it, and must fail for that reason.
 
-use crate::check::{
-    Check, LEAKS, clean_log, ensure, exit_code, found, ktap_but, not_applicable, succeeded,
-};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap_but, not_applicable};
 use farfault_tests::ktap::{self as reader, Outcome};
 use farfault_tests::matrix::{AT_REST, Matrix, machine};
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
-
-pub const SCENARIO: Scenario = Scenario { name: "matrix", run };
 
 /// The rows of a run that is not long.
 const ROWS: &str = "anonymous,thp,private-file,file-ext4,memfd,uffd-missing";
@@ -64,13 +59,13 @@ impl Loss {
     }
 }
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let step = |name: &str, command: &str| Step { name: name.into(), command: command.into() };
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
-    let mut steps = vec![step("list", "matrix --list"), step("matrix", &format!("matrix{rows}"))];
-    steps.push(step(LEAKS.0, LEAKS.1));
-    steps.extend(LOSSES.iter().map(|loss| step(&loss.name(), &loss.command())));
-    steps.push(step("log", "dmesg"));
+    let matrix = format!("matrix{rows}");
+    let first = [("list", "matrix --list"), ("matrix", &matrix), LEAKS];
+    let mut steps = first.map(|(name, command)| Step::new(name, command)).to_vec();
+    steps.extend(LOSSES.iter().map(|loss| Step::new(loss.name(), loss.command())));
+    steps.push(Step::new(LOG.0, LOG.1));
     let (options, _disks) = machine(is_long())?;
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     Ok(checks(&finished))
@@ -79,10 +74,8 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
 fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = ktap_but(finished, "matrix", not_applicable);
     checks.push(Check::new("guest-driver/matrix.md is current", current(finished)));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
     checks.extend(LOSSES.iter().map(|loss| Check::new(loss.name(), is_noticed(finished, loss))));
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks.extend(good_end(finished));
     checks
 }
 

@@ -2,12 +2,9 @@
 //! What mirrored memory costs and permits, beside pinned memory. Counts and
 //! states in the tables of the program `measure` are tests, times are not.
 
-use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
 use farfault_tests::markdown::Markdown;
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
-
-pub const SCENARIO: Scenario = Scenario { name: "measurements", run };
 
 /// What takes a moment, and is part of every run.
 const STEPS: [(&str, &str); 6] = [
@@ -16,7 +13,7 @@ const STEPS: [(&str, &str); 6] = [
     ("permits", "measure --mib 4 --test-permits"),
     ("lengths", "measure --mib 4 lengths"),
     LEAKS,
-    ("log", "dmesg"),
+    LOG,
 ];
 
 /// What only a long run does, before those.
@@ -28,23 +25,18 @@ const BACKINGS: [&str; 2] = ["4 KiB", "2 MiB"];
 /// Bytes of tables per GiB: of 2 MiB pages, and of 4 KiB pages.
 const SIZES: [(&str, u64); 2] = [("2 MiB", 8 << 10), ("4 KiB", (21 << 20) / 10)];
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let all: Vec<_> =
         if is_long() { LONG.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
-    let steps: Vec<Step> = all
-        .into_iter()
-        .map(|&(name, command)| Step { name: name.into(), command: command.into() })
-        .collect();
-    let options = ["--cpus=2", "--memory=1280M", "--timeout=600"].map(str::to_owned);
+    let steps: Vec<Step> =
+        all.into_iter().map(|&(name, command)| Step::new(name, command)).collect();
+    let options = ["--cpus=2", "--memory=1280M", "--timeout=600"];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
     Ok(checks(&finished, &steps))
 }
 
 fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {
-    let mut checks = Vec::new();
-    for Step { name, .. } in steps {
-        checks.push(Check::new(name, succeeded(finished, name)));
-    }
+    let mut checks = each(finished, steps.iter().map(|step| step.name.as_str()));
     let table = |step: &str| match found(finished, step) {
         Ok(section) => Markdown::read(&section.output),
         Err(_) => Markdown::default(),
@@ -67,9 +59,7 @@ fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {
         checks.extend(prefetch_calls(&table("prefetch")));
         checks.extend(who_faults(&table("speeds")));
     }
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
+    checks.extend(good_end(finished));
     checks
 }
 

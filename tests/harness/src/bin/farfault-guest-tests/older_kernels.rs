@@ -4,12 +4,9 @@
 
 use crate::check::{Check, Verdict};
 use crate::machines::{Boot, boot_all, ends_of};
-use crate::scenario::Scenario;
 use farfault_tests::run::Farfault;
 use std::path::PathBuf;
 use std::process::Command;
-
-pub const SCENARIO: Scenario = Scenario { name: "older-kernels", run };
 
 const RELEASES: [&str; 3] = ["trixie", "bookworm", "bullseye"];
 const CODE: i32 = 37;
@@ -22,7 +19,7 @@ struct Kernel {
     options: String,
 }
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut checks = Vec::new();
     let mut kernels = Vec::new();
     for release in RELEASES {

@@ -3,11 +3,8 @@
 //! is killed, and nobody else.
 
 use crate::check::{Check, LEAKS, ensure, exit_code, found, succeeded};
-use crate::scenario::Scenario;
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
-
-pub const SCENARIO: Scenario = Scenario { name: "out-of-memory", run };
 
 /// Exit code of a program that was ended by SIGKILL.
 const KILLED: i32 = 137;
@@ -41,18 +38,17 @@ done
 echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let step =
-        |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
-    let mut steps = vec![step("prepare", PREPARE)];
-    steps.extend(GREEDY.iter().map(|(name, command)| step(name, &format!("sh -c '{command}'"))));
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let mut steps = vec![Step::new("prepare", PREPARE)];
+    steps.extend(
+        GREEDY.iter().map(|(name, command)| Step::new(*name, format!("sh -c '{command}'"))),
+    );
     // The log is full of what the next step has the kernel say.
-    steps.push(step("log", "dmesg -c"));
-    steps.push(step("firm", &format!("( {FIRM}\n)")));
-    steps.push(step("work afterwards", "saxpy 100000"));
-    steps.push(step(LEAKS.0, LEAKS.1));
-    steps.push(step("log-firm", "dmesg"));
-    let options = ["--cpus=2", "--memory=512M", "--timeout=400"].map(str::to_owned);
+    steps.push(Step::new("log", "dmesg -c"));
+    steps.push(Step::apart("firm", FIRM));
+    let last = [("work afterwards", "saxpy 100000"), LEAKS, ("log-firm", "dmesg")];
+    steps.extend(last.map(|(name, command)| Step::new(name, command)));
+    let options = ["--cpus=2", "--memory=512M", "--timeout=400"];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
     Ok(checks(&finished))
 }

@@ -4,13 +4,10 @@
 //! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
 use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, succeeded};
-use crate::scenario::Scenario;
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 use std::fs::File;
 use std::path::Path;
 use tempfile::NamedTempFile;
-
-pub const SCENARIO: Scenario = Scenario { name: "pmem", run };
 
 /// A file system on persistent memory.
 struct FileSystem {
@@ -40,7 +37,7 @@ const FILE_SYSTEMS: [FileSystem; 2] = [
 /// A reset without a sync or an unmount before it.
 const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let files = [host_file()?, host_file()?];
     let as_they_are: Vec<String> = files.iter().map(pmem).collect();
     let sized: Vec<String> = as_they_are
@@ -87,7 +84,7 @@ fn script(words: &[&str]) -> String {
             _ => None,
         };
         match machine {
-            Some(command) => steps.push(Step { name: (*word).into(), command: command.into() }),
+            Some(command) => steps.push(Step::new(*word, command)),
             None => steps.extend(FILE_SYSTEMS.iter().map(|system| system.step(word))),
         }
     }
@@ -104,7 +101,7 @@ impl FileSystem {
             None if word == "mount" => format!("prepare mount {name}-dax {disk} /{name}"),
             None => format!("umount /{name}"),
         };
-        Step { name: self.step_name(word), command }
+        Step::new(self.step_name(word), command)
     }
 
     fn step_name(&self, word: &str) -> String {

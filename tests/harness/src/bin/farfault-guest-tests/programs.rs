@@ -2,12 +2,9 @@
 //! One boot in which the guest's programs run one after another: workloads,
 //! test programs, counts, the module's life, and the kernel log at the end.
 
-use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of, seed};
 use serde_json::Value;
-
-pub const SCENARIO: Scenario = Scenario { name: "programs", run };
 
 /// What prints KTAP.
 const KTAP: [(&str, &str); 9] = [
@@ -31,7 +28,7 @@ const PLAIN: [(&str, &str); 9] = [
     ("touch", "first-touch --mib 64 --mark"),
     ("module", MODULE),
     LEAKS,
-    ("log", "dmesg"),
+    LOG,
     ("broken", BROKEN),
 ];
 
@@ -56,26 +53,22 @@ saxpy 1000 || exit 1
 dmesg | grep 'queue 0 halted: its faults make no sense'
 cat /sys/kernel/debug/farfault/*/counters";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let seed = seed()?.to_string();
     let steps: Vec<Step> = KTAP
         .iter()
         .chain(&PLAIN)
-        .map(|(name, command)| Step {
-            name: (*name).to_owned(),
-            // A subshell, so that a step's `exit` ends only the step.
-            command: format!("( {}\n)", command.replace("SEED", &seed)),
-        })
+        .map(|(name, command)| Step::apart(name, &command.replace("SEED", &seed)))
         .collect();
     // A text that is surely there: this program's own source, many times over.
     let text = host_file()?;
     std::fs::write(&text, include_str!("programs.rs").repeat(300))
         .map_err(|error| format!("cannot write a text: {error}"))?;
     let options = [
-        "--cpus=2".to_owned(),
-        "--memory=1G".to_owned(),
-        "--timeout=600".to_owned(),
-        format!("--file={}:/text", text.path().display()),
+        "--cpus=2",
+        "--memory=1G",
+        "--timeout=600",
+        &format!("--file={}:/text", text.path().display()),
     ];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
     Ok(checks(&finished))
@@ -83,12 +76,8 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
 
 fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
-    for (name, _) in PLAIN {
-        checks.push(Check::new(name, succeeded(finished, name)));
-    }
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
+    checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
+    checks.extend(good_end(finished));
     checks.push(Check::new("a broken device costs a queue", broken(finished)));
     checks.extend(fault_counts(&finished.stats));
     checks.push(Check::new("submission costs no exit", submission(&finished.stats)));

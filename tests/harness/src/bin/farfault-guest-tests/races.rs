@@ -8,13 +8,10 @@
 //!
 //! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
-use crate::check::{Check, LEAKS, clean_log, ensure, exit_code, found, ktap, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap, succeeded};
 use farfault_tests::ktap as reader;
 use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of, seed};
 use std::collections::BTreeSet;
-
-pub const SCENARIO: Scenario = Scenario { name: "races", run };
 
 /// Changes of each kind.
 const CHANGES: u64 = 2000;
@@ -70,7 +67,7 @@ const BOOTS: [Boot; 2] = [
     },
 ];
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let (changes, seed) = (how_many("FARFAULT_RACES", CHANGES, CHANGES_LONG)?, seed()?);
     let mut checks = Vec::new();
     for Boot { group, broken } in &BOOTS {
@@ -88,25 +85,19 @@ fn boot(
     changes: u64,
     seed: u64,
 ) -> Result<Finished, String> {
-    let step =
-        |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
     let races = format!("races --group {group} --changes {changes} --seed {seed}");
-    let mut steps = vec![
-        step("list", "races --list"),
-        step("races", &races),
-        step(LEAKS.0, LEAKS.1),
-        step("log", "dmesg"),
-    ];
+    let first = [("list", "races --list"), ("races", &races), LEAKS, LOG];
+    let mut steps = first.map(|(name, command)| Step::new(name, command)).to_vec();
     for Broken { parameter, change, changes, .. } in broken {
         let load = format!("unload && insmod /lib/modules/farfault.ko {parameter}=1");
-        steps.push(step(&format!("load-{parameter}"), &load));
-        steps.push(step(parameter, &format!("races --change {change} --changes {changes}")));
+        steps.push(Step::new(format!("load-{parameter}"), load));
+        steps.push(Step::new(*parameter, format!("races --change {change} --changes {changes}")));
     }
     let options = [
-        "--cpus=2".to_owned(),
-        "--memory=1G".to_owned(),
-        format!("--cmdline-append=log_buf_len={}", log_size(changes)),
-        format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
+        "--cpus=2",
+        "--memory=1G",
+        &format!("--cmdline-append=log_buf_len={}", log_size(changes)),
+        &format!("--timeout={}", 240 + changes * SECONDS_FOR_1000 / 1000),
     ];
     farfault.script(&options, &script_of(&steps, ""))
 }
@@ -121,9 +112,7 @@ fn checks(finished: &Finished, group: &str, broken: &[Broken]) -> Vec<Check> {
     let mut checks = ktap(finished, "races");
     tell(finished);
     checks.push(Check::new("every change was done", all_done(finished, group)));
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
+    checks.extend(good_end(finished));
     for broken in broken {
         let Broken { parameter, .. } = broken;
         let load = succeeded(finished, &format!("load-{parameter}"));

@@ -2,11 +2,8 @@
 //! The PCI function is removed while programs use the device, and found again by a
 //! rescan: who used it is told, nothing is left, and it works as before.
 
-use crate::check::{Check, LEAKS, clean_log, exit_code, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{Check, LEAKS, LOG, good_end, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
-
-pub const SCENARIO: Scenario = Scenario { name: "removal", run };
 
 /// How often it goes, each time under load of another kind.
 const LOADS: [(&str, &str); 3] = [
@@ -29,15 +26,11 @@ echo 1 >/sys/bus/pci/rescan || exit 1
 until test -e /dev/farfault0; do :; done
 saxpy 10000";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let step =
-        |name: &str, command: &str| Step { name: name.to_owned(), command: command.to_owned() };
-    let remove =
-        |(name, load): &(&str, &str)| step(name, &format!("( {}\n)", REMOVE.replace("LOAD", load)));
-    let mut steps: Vec<Step> = LOADS.iter().map(remove).collect();
-    steps.push(step(LEAKS.0, LEAKS.1));
-    steps.push(step("log", "dmesg"));
-    let options = ["--cpus=2", "--memory=1G", "--timeout=600"].map(str::to_owned);
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let mut steps =
+        LOADS.map(|(name, load)| Step::apart(name, &REMOVE.replace("LOAD", load))).to_vec();
+    steps.extend([LEAKS, LOG].map(|(name, command)| Step::new(name, command)));
+    let options = ["--cpus=2", "--memory=1G", "--timeout=600"];
     Ok(checks(&farfault.script(&options, &script_of(&steps, ""))?))
 }
 
@@ -46,8 +39,6 @@ fn checks(finished: &Finished) -> Vec<Check> {
         .iter()
         .map(|(name, _)| Check::new(format!("removed under {name}"), succeeded(finished, name)))
         .collect();
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
+    checks.extend(good_end(finished));
     checks
 }

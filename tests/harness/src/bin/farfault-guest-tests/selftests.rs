@@ -3,19 +3,18 @@
 //! boot what that test does not try: hostile use of its nodes, and the driver
 //! going away below them.
 
-use crate::check::{Check, LEAKS, Verdict, clean_log, ensure, exit_code, found, ktap, succeeded};
-use crate::scenario::Scenario;
+use crate::check::{
+    Check, LEAKS, LOG, Verdict, clean_log, each, ensure, found, good_end, ktap, succeeded,
+};
 use farfault_tests::hmm_selftests::{self, Row};
 use farfault_tests::ktap::Outcome;
 use farfault_tests::run::{Farfault, Finished, Step};
-
-pub const SCENARIO: Scenario = Scenario { name: "selftests", run };
 
 /// Our own test program, run between the two.
 const PROGRAM: &str = "dmirror";
 
 /// What else is run there.
-const PLAIN: [(&str, &str); 4] = [("module", MODULE), ("unbind", UNBIND), LEAKS, ("log", "dmesg")];
+const PLAIN: [(&str, &str); 4] = [("module", MODULE), ("unbind", UNBIND), LEAKS, LOG];
 
 /// When the kernel's module is there in place of our nodes: our device beside that one.
 const AFTER: [(&str, &str); 3] = [
@@ -51,14 +50,10 @@ for round in 1 2 3; do
 done
 hmm-tests -V hmm_device_coherent -t anon_write";
 
-fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let mut steps = vec![Step { name: PROGRAM.to_owned(), command: PROGRAM.to_owned() }];
-    let step = |(name, command): &(&str, &str)| Step {
-        name: (*name).to_owned(),
-        command: format!("( {command}\n)"),
-    };
-    steps.extend(PLAIN.iter().map(step));
-    let after: Vec<Step> = AFTER.iter().map(step).collect();
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let mut steps = vec![Step::new(PROGRAM, PROGRAM)];
+    steps.extend(PLAIN.map(|(name, command)| Step::apart(name, command)));
+    let after = AFTER.map(|(name, command)| Step::apart(name, command));
     let made = hmm_selftests::from_environment()?;
     let finished = hmm_selftests::run(farfault, &made, &steps, &after)?;
     Ok(checks(&finished, &farfault.kernel_release()?))
@@ -66,12 +61,8 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
 
 fn checks(finished: &Finished, release: &str) -> Vec<Check> {
     let mut checks = ktap(finished, PROGRAM);
-    for (name, _) in PLAIN {
-        checks.push(Check::new(name, succeeded(finished, name)));
-    }
-    checks.push(Check::new("exit code", exit_code(finished, 0)));
-    checks.push(Check::new("log is clean", clean_log(finished, "log")));
-    checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
+    checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
+    checks.extend(good_end(finished));
     checks.extend(ktap(finished, "device-private"));
     let gauges = succeeded(finished, "gauges-after");
     checks.push(Check::new("gauges are back at zero beside the control", gauges));
