@@ -115,12 +115,11 @@ impl<'a> Cell<'a> {
     /// Has the device map all of the subject, as the row likes it, and brings the
     /// row's state about.
     pub fn map(&mut self) -> Outcome {
-        if self.row.prefetched && self.subject.samples.iter().all(|sample| sample.is_there()) {
+        if self.row.prefetched && self.subject.samples.iter().all(Sample::is_there) {
             self.rig.prefetch(self.subject.span, self.row.touch)?;
-            let mapped = |sample: &mut Sample| sample.mapped(Mapped::Yes);
             match self.row.touch {
                 Access::Read => self.subject.accessed(Access::Read),
-                Access::Write => self.subject.samples.iter_mut().for_each(mapped),
+                Access::Write => self.subject.mapped(Mapped::Yes),
             }
         }
         self.device_reads("mapping")?;
@@ -135,6 +134,16 @@ impl<'a> Cell<'a> {
     pub fn change(&mut self, change: &Change) -> Outcome {
         self.map()?;
         self.change_mapped(change)
+    }
+
+    /// Does so by an `act` that takes all of the span out of what the device has mapped.
+    pub fn zap(
+        &mut self,
+        part: Part,
+        effect: Effect,
+        act: fn(&mut Subject, Span) -> Called<()>,
+    ) -> Outcome {
+        self.change(&Change { part, act, effect, mirror: Mirror::Zapped })
     }
 
     /// As [`change`](Self::change), when the device has the subject mapped.
@@ -212,7 +221,7 @@ impl<'a> Cell<'a> {
         if change.part != Part::Whole && self.subject.leaf > PAGE {
             // A page table entry for all of it cannot stay, but what takes its place may.
             self.subject.whole = false;
-            self.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::Maybe));
+            self.subject.mapped(Mapped::Maybe);
         }
         if change.mirror == Mirror::AsCpu {
             self.look_at_mirror(before)?;

@@ -39,10 +39,8 @@ pub fn merge(subject: &mut Subject) -> Result<(), Failure> {
     }
     write(&format!("{KSM}/run"), "0")?;
     subject.whole = false;
-    for sample in &mut subject.samples {
-        sample.mapped(Mapped::No);
-        sample.read_maps = Mapped::No;
-    }
+    subject.mapped(Mapped::No);
+    subject.reading_maps(Mapped::No);
     expect("all samples share a frame", is_merged(subject)?)
 }
 

@@ -186,6 +186,11 @@ impl Subject {
         self
     }
 
+    /// What the device has mapped of each sample.
+    pub fn mapped(&mut self, mapped: Mapped) {
+        self.samples.iter_mut().for_each(|sample| sample.mapped(mapped));
+    }
+
     /// What a page that was read lets the device do beside.
     pub fn reading_maps(&mut self, maps: Mapped) {
         self.samples.iter_mut().for_each(|sample| sample.read_maps = maps);
@@ -194,10 +199,15 @@ impl Subject {
     /// Nobody knows what the device has mapped, or what a page table entry allows.
     pub fn anything_may_be_mapped(&mut self) {
         self.whole = false;
-        for sample in &mut self.samples {
-            sample.mapped(Mapped::Maybe);
-            sample.read_maps = Mapped::Maybe;
-        }
+        self.mapped(Mapped::Maybe);
+        self.reading_maps(Mapped::Maybe);
+    }
+
+    /// The device may have nothing of it, and the CPU is not asked.
+    pub fn kept_from_devices(mut self) -> Self {
+        self.cpu_alone = true;
+        self.samples.iter_mut().for_each(|sample| sample.holds = Holds::Nothing);
+        self
     }
 
     /// What is there now is what will be there when it is mapped anew.
@@ -296,11 +306,8 @@ impl Subject {
 /// Where in `length` bytes the samples are.
 pub fn offsets(length: u64) -> impl Iterator<Item = u64> {
     let part = length / SAMPLES;
-    (0..SAMPLES).map(
-        move |number| {
-            if number % 2 == 0 { number * part } else { (number + 1) * part - PAGE }
-        },
-    )
+    let offset = move |n| if n % 2 == 0 { n * part } else { (n + 1) * part - PAGE };
+    (0..SAMPLES).map(offset)
 }
 
 /// A word that tells sample and time of writing.

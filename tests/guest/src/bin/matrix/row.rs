@@ -3,7 +3,7 @@
 
 use crate::calls::Span;
 use crate::environment::Environment;
-use crate::model::{Access, Kind, PAGE, Subject};
+use crate::model::{Access, HUGE, Kind, PAGE, Subject};
 use farfault_guest_programs::Failure;
 use nix::errno::Errno;
 
@@ -67,6 +67,16 @@ impl Row {
             prepare: |_| Ok(()),
             check: |_| Ok(()),
         }
+    }
+
+    /// Memory of this kind at `span`, in which there is 0 so far.
+    pub fn at(&self, span: Span) -> Subject {
+        Subject::new(span, self.kind, self.shared, self.leaf)
+    }
+
+    /// What `length` bytes of it are aligned to, so that huge pages fit in.
+    pub fn alignment(&self, length: u64) -> u64 {
+        if length >= HUGE { HUGE } else { self.leaf }
     }
 
     pub const fn but(self, rules: Rules) -> Self {

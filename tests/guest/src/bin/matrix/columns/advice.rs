@@ -48,21 +48,11 @@ fn dontneed(cell: &mut Cell<'_>) -> Outcome {
         (_, true) => Effect::Keeps,
         _ => Effect::Reverts,
     };
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |_, span| calls::advise(span, MADV_DONTNEED),
-        effect,
-        mirror: Mirror::Zapped,
-    })
+    cell.zap(Part::Whole, effect, |_, span| calls::advise(span, MADV_DONTNEED))
 }
 
 fn free(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |_, span| calls::advise(span, MADV_FREE),
-        effect: Effect::Lapses,
-        mirror: Mirror::Zapped,
-    })
+    cell.zap(Part::Whole, Effect::Lapses, |_, span| calls::advise(span, MADV_FREE))
 }
 
 fn pageout(cell: &mut Cell<'_>) -> Outcome {
@@ -105,10 +95,7 @@ fn collapse_in_time(subject: &mut Subject, span: Span) -> Called<()> {
 /// must then map them by small pages is the CPU's page table.
 fn split(cell: &mut Cell<'_>) -> Outcome {
     if cell.row.leaf < HUGE {
-        cell.insist(|subject| calls::advise(subject.span, MADV_COLLAPSE))?;
-        cell.subject.leaf = HUGE;
-        cell.subject.whole = cell.subject.shared || cell.subject.kind == Kind::Anonymous;
-        cell.subject.reading_maps(Mapped::Maybe);
+        cell.insist(|subject| collapse_now(subject, subject.span))?;
     }
     cell.map()?;
     let commands = cell.start_commands()?;
@@ -141,12 +128,8 @@ fn split(cell: &mut Cell<'_>) -> Outcome {
 
 fn any_is_compound(places: &[u64]) -> Result<bool, Failure> {
     let all = Frames::open()?;
-    let mut found = false;
-    for frame in places {
-        let flags = all.flags(*frame)?;
-        found |= flags.is_head() || flags.is_tail();
-    }
-    Ok(found)
+    let flags = places.iter().map(|frame| all.flags(*frame)).collect::<Result<Vec<_>, _>>()?;
+    Ok(flags.iter().any(|flags| flags.is_head() || flags.is_tail()))
 }
 
 /// The sample whose page goes bad.

@@ -6,9 +6,9 @@ use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
 use crate::environment::file_in;
-use crate::model::{Access, Holds, Kind, STAMP, Subject, TALLY};
-use crate::row::Part;
+use crate::model::{Access, Holds, Kind, STAMP, Sample, Subject, TALLY};
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Part, Rule};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::memory::{memory_file, unnamed_file};
@@ -21,21 +21,18 @@ use nix::sys::statfs::fstatfs;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+const NO_FILE: (&[Kind], Rule) =
+    (&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"));
+
 pub const COLUMNS: &[Column] = &[
     Column::new("truncate", "the file is cut to three quarters, and made longer", truncate)
-        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
-    Column::new("punch-hole", "a hole in the middle half of the file", punch)
-        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
-    Column::new("collapse-range", "a quarter is taken out of the file", collapse_range).but(&[
-        (&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file")),
-        (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP)),
-    ]),
-    Column::new("writeback", "msync and fsync", writeback)
-        .but(&[(&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file"))]),
-    Column::new("reflink", "another file shares the blocks", reflink).but(&[
-        (&[Kind::Anonymous, Kind::Device, Kind::Pageless], Senseless("there is no file")),
-        (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP)),
-    ]),
+        .but(&[NO_FILE]),
+    Column::new("punch-hole", "a hole in the middle half of the file", punch).but(&[NO_FILE]),
+    Column::new("collapse-range", "a quarter is taken out of the file", collapse_range)
+        .but(&[NO_FILE, (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP))]),
+    Column::new("writeback", "msync and fsync", writeback).but(&[NO_FILE]),
+    Column::new("reflink", "another file shares the blocks", reflink)
+        .but(&[NO_FILE, (&[Kind::Shmem, Kind::Hugetlb], Refused(Errno::EOPNOTSUPP))]),
 ];
 
 fn file(subject: &Subject) -> Result<&File> {
@@ -105,15 +102,9 @@ fn collapse_range(cell: &mut Cell<'_>) -> Outcome {
                 subject.samples[cut..].iter_mut().for_each(|sample| sample.holds = Holds::Nothing);
                 return Ok(());
             }
-            let words: Vec<Holds> = subject
-                .samples
-                .iter()
-                .map(
-                    |sample| {
-                        if subject.shared { sample.holds } else { Holds::Word(sample.original) }
-                    },
-                )
-                .collect();
+            let shared = subject.shared;
+            let word = |it: &Sample| if shared { it.holds } else { Holds::Word(it.original) };
+            let words: Vec<Holds> = subject.samples.iter().map(word).collect();
             for (place, sample) in subject.samples.iter_mut().enumerate().skip(quarter) {
                 sample.holds = words.get(place + quarter).copied().unwrap_or(Holds::Nothing);
                 sample.intact = false;

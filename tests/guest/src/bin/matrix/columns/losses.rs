@@ -64,7 +64,7 @@ fn page_out(cell: &Cell<'_>) -> Outcome {
 
 fn read_back(cell: &mut Cell<'_>, when: &str) -> Outcome {
     cell.cpu_reads(&format!("read by the CPU {when}"))?;
-    cell.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
+    cell.subject.mapped(Mapped::No);
     cell.device_reads(&format!("read by the device {when}"))
 }
 
@@ -74,7 +74,7 @@ fn free(cell: &mut Cell<'_>) -> Outcome {
     drain()?;
     calls::advise(cell.subject.span, MADV_FREE)?;
     cell.subject.whole = false;
-    cell.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
+    cell.subject.mapped(Mapped::No);
     cell.device_writes("write by the device after MADV_FREE")?;
     reclaim(cell)
 }
@@ -144,7 +144,7 @@ fn hole(cell: &mut Cell<'_>) -> Outcome {
 fn sync(cell: &mut Cell<'_>) -> Outcome {
     cell.map()?;
     calls::sync(cell.subject.span)?;
-    cell.subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
+    cell.subject.mapped(Mapped::No);
     // Judged last: whether it took the faults that tell the file system is one question,
     // what becomes of the words another, and a driver may have been told to break either.
     let written = cell.device_writes("write by the device after msync");

@@ -31,12 +31,7 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 fn munmap(cell: &mut Cell<'_>, part: Part) -> Outcome {
-    cell.change(&Change {
-        part,
-        act: |_, span| calls::unmap(span),
-        effect: Effect::Removes,
-        mirror: Mirror::Zapped,
-    })
+    cell.zap(part, Effect::Removes, |_, span| calls::unmap(span))
 }
 
 fn remap(cell: &mut Cell<'_>, act: fn(&mut Subject, Span) -> Result<()>) -> Outcome {
@@ -95,24 +90,14 @@ fn leave(subject: &mut Subject, span: Span) -> Result<()> {
 }
 
 fn shrink(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Tail,
-        act: |subject, tail| {
-            let length = subject.span.length - tail.length;
-            calls::remap(subject.span, length, 0, subject.span).map(drop)
-        },
-        effect: Effect::Removes,
-        mirror: Mirror::Zapped,
+    cell.zap(Part::Tail, Effect::Removes, |subject, tail| {
+        let length = subject.span.length - tail.length;
+        calls::remap(subject.span, length, 0, subject.span).map(drop)
     })
 }
 
 fn protect_read(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |_, span| calls::protect(span, PROT_READ),
-        effect: Effect::Seals,
-        mirror: Mirror::Zapped,
-    })?;
+    cell.zap(Part::Whole, Effect::Seals, |_, span| calls::protect(span, PROT_READ))?;
     cell.change_mapped(&Change {
         part: Part::Whole,
         act: |_, span| calls::protect(span, READ_WRITE),
@@ -122,12 +107,7 @@ fn protect_read(cell: &mut Cell<'_>) -> Outcome {
 }
 
 fn protect_none(cell: &mut Cell<'_>) -> Outcome {
-    cell.change(&Change {
-        part: Part::Whole,
-        act: |_, span| calls::protect(span, PROT_NONE),
-        effect: Effect::Hides,
-        mirror: Mirror::Zapped,
-    })?;
+    cell.zap(Part::Whole, Effect::Hides, |_, span| calls::protect(span, PROT_NONE))?;
     cell.change_mapped(&Change {
         part: Part::Whole,
         act: |subject, span| {

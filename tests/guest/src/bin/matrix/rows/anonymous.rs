@@ -70,10 +70,9 @@ pub const ROWS: &[Row] = &[
 
 /// Anonymous memory of `length` bytes, with `advice`, that nobody has touched.
 pub fn fresh(row: &Row, length: u64, advice: i32) -> Result<Subject, Failure> {
-    let alignment = if length >= HUGE { HUGE } else { row.leaf };
-    let span = calls::map(length, alignment, READ_WRITE, MAP_PRIVATE, Source::Nothing)?;
+    let span = calls::map(length, row.alignment(length), READ_WRITE, MAP_PRIVATE, Source::Nothing)?;
     calls::advise(span, advice)?;
-    Ok(Subject::new(span, row.kind, row.shared, row.leaf))
+    Ok(row.at(span))
 }
 
 /// Has the CPU write to each sample.
@@ -150,7 +149,7 @@ fn swap_out(subject: &mut Subject) -> Result<(), Failure> {
     if !out {
         return Err("not all of it could be swapped out".into());
     }
-    subject.samples.iter_mut().for_each(|sample| sample.mapped(Mapped::No));
+    subject.mapped(Mapped::No);
     subject.reading_maps(Mapped::Maybe);
     Ok(())
 }
@@ -180,10 +179,8 @@ fn tracked(environment: &Environment, row: &Row, length: u64) -> Result<Subject,
 /// Forgets all writes so far, for which every page is write-protected.
 fn track(subject: &mut Subject) -> Result<(), Failure> {
     write("/proc/self/clear_refs", "4")?;
-    for sample in &mut subject.samples {
-        sample.mapped(Mapped::No);
-        sample.read_maps = Mapped::No;
-    }
+    subject.mapped(Mapped::No);
+    subject.reading_maps(Mapped::No);
     let pagemap = Pagemap::own()?;
     for sample in &subject.samples {
         let dirty = pagemap.entry(sample.at)?.is_soft_dirty();

@@ -3,7 +3,7 @@
 
 use crate::calls::{self, MAP_SHARED, PROT_READ, READ_WRITE, Source, Span};
 use crate::environment::Environment;
-use crate::model::{Holds, Kind, PAGE, Sample, Subject};
+use crate::model::{Kind, PAGE, Subject};
 use crate::row::Row;
 use crate::rows::anonymous::written;
 use farfault_guest_programs::Failure;
@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
 fn ring(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let socket = calls::packet_ring(length / PAGE)?;
     let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&socket))?;
-    written(Subject::new(span, row.kind, row.shared, row.leaf))
+    written(row.at(span))
 }
 
 /// A page of registers for each of many queues, one beside the other. Not to be
@@ -35,11 +35,7 @@ fn doorbells(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure
         // It goes with the process.
         std::mem::forget(queue);
     }
-    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf);
-    subject.cpu_alone = true;
-    let nothing = |sample: &mut Sample| sample.holds = Holds::Nothing;
-    subject.samples.iter_mut().for_each(nothing);
-    Ok(subject)
+    Ok(row.at(span).kept_from_devices())
 }
 
 /// Where old machines have a frame buffer, there is no RAM, and nothing answers.
@@ -49,9 +45,5 @@ fn physical(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure>
     let memory = File::options().read(true).write(true).open("/dev/mem")?;
     let source = Source::At(&memory, HOLE);
     let span = calls::map(length, row.leaf, PROT_READ, MAP_SHARED, source)?;
-    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf);
-    subject.cpu_alone = true;
-    let nothing = |sample: &mut Sample| sample.holds = Holds::Nothing;
-    subject.samples.iter_mut().for_each(nothing);
-    Ok(subject)
+    Ok(row.at(span).kept_from_devices())
 }

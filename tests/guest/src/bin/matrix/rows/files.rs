@@ -19,13 +19,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 pub const ROWS: &[Row] = &[
-    Row::new("private-file", "page cache mapped privately", Kind::Disk, private).read_first().but(
+    Row::new("private-file", "page cache mapped privately", Kind::Disk, on_ext4).read_first().but(
         &[
             (&["sync-write"], Senseless("the disk is not written to")),
             (&["reflink"], Refused(Errno::EOPNOTSUPP)),
         ],
     ),
-    Row::new("private-file-cow", "private copies of a file's pages", Kind::Disk, private).but(&[
+    Row::new("private-file-cow", "private copies of a file's pages", Kind::Disk, on_ext4).but(&[
         (&["swapin-write", "ksm"], Runs),
         (&["sync-write"], Senseless("the disk is not written to")),
         (&["collapse"], Refused(Errno::EINVAL)),
@@ -93,17 +93,34 @@ fn sharing(row: &Row) -> i32 {
 }
 
 fn mapped_by(flags: i32, row: &Row, file: File, length: u64) -> Result<Subject, Failure> {
-    for (number, offset) in (0..).zip(offsets(length)) {
-        file.write_all_at(&stamp(1, number).to_le_bytes(), offset + STAMP)?;
-    }
-    let alignment = if length >= HUGE { HUGE } else { row.leaf };
-    let span = calls::map(length, alignment, READ_WRITE, flags, Source::File(&file))?;
-    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf).stamped(1).originally();
-    subject.file = Some(file);
+    stamp_file(&file, length)?;
+    let mut subject = of_stamped(file, row, length, READ_WRITE, flags)?;
     if !row.shared || matches!(row.kind, Kind::Disk | Kind::Dax) {
         // A write to a private page copies it; one to a disk's page is announced.
         subject.reading_maps(Mapped::No);
     }
+    Ok(subject)
+}
+
+/// Writes to a file what its samples are to hold.
+pub fn stamp_file(file: &File, length: u64) -> Result<(), Failure> {
+    for (number, offset) in (0..).zip(offsets(length)) {
+        file.write_all_at(&stamp(1, number).to_le_bytes(), offset + STAMP)?;
+    }
+    Ok(())
+}
+
+/// Maps such a file.
+pub fn of_stamped(
+    file: File,
+    row: &Row,
+    length: u64,
+    protection: i32,
+    flags: i32,
+) -> Result<Subject, Failure> {
+    let span = calls::map(length, row.alignment(length), protection, flags, Source::File(&file))?;
+    let mut subject = row.at(span).stamped(1).originally();
+    subject.file = Some(file);
     Ok(subject)
 }
 
@@ -115,10 +132,6 @@ fn on_disk(folder: &Path, row: &Row, length: u64) -> Result<Subject, Failure> {
     }
     drop_caches()?;
     Ok(subject)
-}
-
-fn private(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    on_disk(needed(&environment.ext4)?, row, length)
 }
 
 fn on_ext4(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
@@ -138,31 +151,30 @@ fn of_memfd(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure>
 }
 
 fn of_system_v(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let alignment = if length >= HUGE { HUGE } else { row.leaf };
-    let wide = calls::reserve(length + alignment)?;
-    let span = Span { start: wide.start.next_multiple_of(alignment), length };
+    let wide = calls::reserve(length + row.alignment(length))?;
+    let span = Span { start: wide.start.next_multiple_of(row.alignment(length)), length };
     calls::attach(span)?;
-    written(Subject::new(span, row.kind, row.shared, row.leaf))
+    written(row.at(span))
 }
 
 fn huge(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let flags = MAP_PRIVATE | MAP_HUGETLB;
     let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
-    written(Subject::new(span, row.kind, row.shared, row.leaf))
+    written(row.at(span))
 }
 
 fn gigantic(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     allow_gigantic_pages()?;
     let flags = MAP_PRIVATE | MAP_HUGETLB | MAP_HUGE_1GB;
     let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
-    written(Subject::new(span, row.kind, row.shared, row.leaf))
+    written(row.at(span))
 }
 
 /// Files of hugetlb pages cannot be written to but through a mapping.
 fn huge_file(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let file = calls::huge_memory_file(length)?;
     let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&file))?;
-    let mut subject = written(Subject::new(span, row.kind, row.shared, row.leaf))?.originally();
+    let mut subject = written(row.at(span))?.originally();
     subject.file = Some(file);
     Ok(subject)
 }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A row of a file that nobody may write to any more.
 
-use crate::calls::{self, MAP_SHARED, PROT_READ, Source};
+use crate::calls::{MAP_SHARED, PROT_READ};
 use crate::environment::Environment;
-use crate::model::{HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
+use crate::model::{Kind, Mapped, Subject};
 use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
 use crate::rows::LOSSES;
+use crate::rows::files::{of_stamped, stamp_file};
 use farfault_guest_programs::Failure;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 pub const ROWS: &[Row] =
     &[Row::new("memfd-sealed", "shared, sealed for writing", Kind::Shmem, sealed)
@@ -31,14 +31,9 @@ fn sealed(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let file = File::from(memfd_create(c"matrix", flags)?);
     file.set_len(length)?;
-    for (number, offset) in (0..).zip(offsets(length)) {
-        file.write_all_at(&stamp(1, number).to_le_bytes(), offset + STAMP)?;
-    }
+    stamp_file(&file, length)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE))?;
-    let alignment = if length >= HUGE { HUGE } else { row.leaf };
-    let span = calls::map(length, alignment, PROT_READ, MAP_SHARED, Source::File(&file))?;
-    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf).stamped(1).originally();
-    subject.file = Some(file);
+    let mut subject = of_stamped(file, row, length, PROT_READ, MAP_SHARED)?;
     subject.samples.iter_mut().for_each(|sample| sample.writable = false);
     subject.reading_maps(Mapped::No);
     Ok(subject)

@@ -5,7 +5,7 @@
 
 use crate::calls::{self, MAP_SHARED, READ_WRITE, Source};
 use crate::environment::Environment;
-use crate::model::{Holds, Kind, Subject};
+use crate::model::{Kind, Subject};
 use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
 use crate::rows::LOSSES;
@@ -36,10 +36,8 @@ fn secret(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     let file = unsafe { File::from_raw_fd(fd as i32) };
     file.set_len(length)?;
     let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&file))?;
-    let mut subject = Subject::new(span, row.kind, row.shared, row.leaf);
     // The CPU has it, but not through the kernel.
-    subject.cpu_alone = true;
-    subject.samples.iter_mut().for_each(|sample| sample.holds = Holds::Nothing);
+    let mut subject = row.at(span).kept_from_devices();
     subject.file = Some(file);
     Ok(subject)
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rows of memory whose faults a handler of the program's serves: userfaultfd.
 
-use crate::calls::{self, MAP_SHARED, READ_WRITE, Source, Span};
+use crate::calls::{MADV_NORMAL, MAP_SHARED, READ_WRITE, Span};
 use crate::environment::Environment;
-use crate::model::{HUGE, Kind, Mapped, PAGE, STAMP, Sample, Subject, offsets, stamp};
+use crate::model::{Kind, Mapped, PAGE, STAMP, Sample, Subject};
 use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
 use crate::rows::LOSSES;
 use crate::rows::anonymous::{fresh, written};
+use crate::rows::files::{of_stamped, stamp_file};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::memory::memory_file;
@@ -95,7 +96,7 @@ fn page_at(samples: &[Sample], address: u64) -> [u8; PAGE as usize] {
 }
 
 fn missing(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let subject = fresh(row, length, calls::MADV_NORMAL)?.stamped(1).originally();
+    let subject = fresh(row, length, MADV_NORMAL)?.stamped(1).originally();
     let userfault = in_charge(subject.span, Mode::Missing)?;
     let samples = subject.samples.clone();
     handle(userfault, move |userfault, page| userfault.bring(page, &page_at(&samples, page)));
@@ -108,19 +109,14 @@ fn minor(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     for page in 0..length / PAGE {
         file.write_all_at(&[0; 8], page * PAGE)?;
     }
-    for (number, offset) in (0..).zip(offsets(length)) {
-        file.write_all_at(&stamp(1, number).to_le_bytes(), offset + STAMP)?;
-    }
-    let alignment = if length >= HUGE { HUGE } else { row.leaf };
-    let span = calls::map(length, alignment, READ_WRITE, MAP_SHARED, Source::File(&file))?;
-    let mut subject = Subject::new(span, row.kind, true, row.leaf).stamped(1).originally();
-    subject.file = Some(file);
-    handle(in_charge(span, Mode::Minor)?, |userfault, page| userfault.map(page));
+    stamp_file(&file, length)?;
+    let subject = of_stamped(file, row, length, READ_WRITE, MAP_SHARED)?;
+    handle(in_charge(subject.span, Mode::Minor)?, |userfault, page| userfault.map(page));
     Ok(subject)
 }
 
 fn protected(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
-    let mut subject = written(fresh(row, length, calls::MADV_NORMAL)?)?;
+    let mut subject = written(fresh(row, length, MADV_NORMAL)?)?;
     let userfault = in_charge(subject.span, Mode::WriteProtected)?;
     userfault.protect(subject.span.start, subject.span.length as usize, true)?;
     handle(userfault, |userfault, page| userfault.protect(page, PAGE as usize, false));
