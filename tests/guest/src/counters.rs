@@ -27,8 +27,18 @@ pub fn read() -> Result<Counters, Failure> {
 
 /// One of them.
 pub fn get(name: &str) -> Result<u64, Failure> {
-    let counters = read()?;
+    value(&read()?, name)
+}
+
+fn value(counters: &Counters, name: &str) -> Result<u64, Failure> {
     counters.get(name).copied().ok_or_else(|| format!("the driver has no counter {name}").into())
+}
+
+/// By how much one of them grows while `work` is done.
+pub fn growth(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
+    let before = get(name)?;
+    work()?;
+    Ok(get(name)? - before)
 }
 
 /// What there is now, of things that are given back when the last file is closed; the
@@ -44,8 +54,7 @@ pub fn gauges() -> Result<Gauges, Failure> {
     let counters = read()?;
     let mut gauges = Gauges::default();
     for (gauge, name) in gauges.iter_mut().zip(GAUGES) {
-        let value = counters.get(name).copied();
-        *gauge = value.ok_or_else(|| format!("the driver has no counter {name}"))?;
+        *gauge = value(&counters, name)?;
     }
     Ok(gauges)
 }

@@ -20,6 +20,11 @@ impl PageFlags {
         self.has(8)
     }
 
+    /// Whether it holds anonymous memory of a process.
+    pub fn is_anonymous(self) -> bool {
+        self.has(12)
+    }
+
     /// Whether it has a place on swap.
     pub fn is_in_swap_cache(self) -> bool {
         self.has(13)
@@ -67,6 +72,7 @@ mod tests {
         let clean = PageFlags(1 << 13);
         assert!(clean.is_in_swap_cache() && !clean.is_dirty() && !clean.is_under_writeback());
         assert!(PageFlags(1 << 4).is_dirty() && PageFlags(1 << 8).is_under_writeback());
+        assert!(PageFlags(1 << 12).is_anonymous() && !clean.is_anonymous());
         assert!(PageFlags(1 << 15).is_head() && PageFlags(1 << 16).is_tail());
     }
 }

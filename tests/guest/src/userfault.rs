@@ -30,61 +30,16 @@ impl Mode {
     }
 }
 
-#[repr(C)]
-struct Api {
-    api: u64,
-    features: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Register {
-    start: u64,
-    length: u64,
-    mode: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Copy {
-    destination: u64,
-    source: u64,
-    length: u64,
-    mode: u64,
-    copied: i64,
-}
-
-#[repr(C)]
-struct Protect {
-    start: u64,
-    length: u64,
-    mode: u64,
-}
-
-#[repr(C)]
-struct Continue {
-    start: u64,
-    length: u64,
-    mode: u64,
-    mapped: i64,
-}
-
-#[repr(C)]
-struct Range {
-    start: u64,
-    length: u64,
-}
-
+/// The structs of the header are arrays of 64-bit words.
 mod ioctls {
     #![allow(missing_docs, reason = "named as in the kernel's header")]
-    use super::{Api, Continue, Copy, Protect, Range, Register};
-    nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, Api);
-    nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, Register);
-    nix::ioctl_read!(uffdio_wake, 0xaa, 0x02, Range);
-    nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, Copy);
-    nix::ioctl_readwrite!(uffdio_move, 0xaa, 0x05, Copy);
-    nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, Protect);
-    nix::ioctl_readwrite!(uffdio_continue, 0xaa, 0x07, Continue);
+    nix::ioctl_readwrite!(uffdio_api, 0xaa, 0x3f, [u64; 3]);
+    nix::ioctl_readwrite!(uffdio_register, 0xaa, 0x00, [u64; 4]);
+    nix::ioctl_read!(uffdio_wake, 0xaa, 0x02, [u64; 2]);
+    nix::ioctl_readwrite!(uffdio_copy, 0xaa, 0x03, [u64; 5]);
+    nix::ioctl_readwrite!(uffdio_move, 0xaa, 0x05, [u64; 5]);
+    nix::ioctl_readwrite!(uffdio_writeprotect, 0xaa, 0x06, [u64; 3]);
+    nix::ioctl_readwrite!(uffdio_continue, 0xaa, 0x07, [u64; 4]);
 }
 use ioctls::{
     uffdio_api, uffdio_continue, uffdio_copy, uffdio_move, uffdio_register, uffdio_wake,
@@ -111,7 +66,8 @@ impl Userfault {
         let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
         // SAFETY: a new descriptor that nobody else has.
         let file = unsafe { File::from_raw_fd(fd) };
-        let mut api = Api { api: API, features: FEATURES, ioctls: 0 };
+        // api, features, ioctls
+        let mut api = [API, FEATURES, 0];
         // SAFETY: writes to `api` only.
         unsafe { uffdio_api(file.as_raw_fd(), &raw mut api) }?;
         Ok(Self { file })
@@ -119,8 +75,8 @@ impl Userfault {
 
     /// Takes charge of `length` bytes from `start`.
     pub fn register(&self, start: u64, length: usize, mode: Mode) -> nix::Result<()> {
-        let length = length as u64;
-        let mut register = Register { start, length, mode: mode.bit(), ioctls: 0 };
+        // start, len, mode, ioctls
+        let mut register = [start, length as u64, mode.bit(), 0];
         // SAFETY: contents stay as they are until the handler acts.
         unsafe { uffdio_register(self.file.as_raw_fd(), &raw mut register) }.map(drop)
     }
@@ -142,7 +98,8 @@ impl Userfault {
     /// As the kernel answers; EEXIST if it is there.
     pub fn bring(&self, page: u64, bytes: &[u8; PAGE as usize]) -> nix::Result<()> {
         let source = bytes.as_ptr().expose_provenance() as u64;
-        let mut copy = Copy { destination: page, source, length: PAGE, mode: 0, copied: 0 };
+        // dst, src, len, mode, copy
+        let mut copy = [page, source, PAGE, 0, 0];
         // SAFETY: fills a page that nobody has seen yet.
         unsafe { uffdio_copy(self.file.as_raw_fd(), &raw mut copy) }.map(drop)
     }
@@ -152,28 +109,32 @@ impl Userfault {
     /// # Errors
     /// As the kernel answers; EAGAIN and EBUSY if somebody has it in hand.
     pub fn move_page(&self, from: u64, page: u64) -> nix::Result<()> {
-        let mut order = Copy { destination: page, source: from, length: PAGE, mode: 0, copied: 0 };
+        // dst, src, len, mode, move
+        let mut order = [page, from, PAGE, 0, 0];
         // SAFETY: fills a page that nobody has seen yet, and nothing borrows the other one.
         unsafe { uffdio_move(self.file.as_raw_fd(), &raw mut order) }.map(drop)
     }
 
     /// Protects pages from being written, or lets them be written again.
     pub fn protect(&self, start: u64, length: usize, protect: bool) -> nix::Result<()> {
-        let mut range = Protect { start, length: length as u64, mode: u64::from(protect) };
+        // start, len, mode
+        let mut range = [start, length as u64, u64::from(protect)];
         // SAFETY: contents do not change.
         unsafe { uffdio_writeprotect(self.file.as_raw_fd(), &raw mut range) }.map(drop)
     }
 
     /// Maps a page that the file has.
     pub fn map(&self, page: u64) -> nix::Result<()> {
-        let mut range = Continue { start: page, length: PAGE, mode: 0, mapped: 0 };
+        // start, len, mode, mapped
+        let mut range = [page, PAGE, 0, 0];
         // SAFETY: contents do not change.
         unsafe { uffdio_continue(self.file.as_raw_fd(), &raw mut range) }.map(drop)
     }
 
     /// Has whoever waits for a page look again: it is there.
     pub fn wake(&self, page: u64) -> nix::Result<()> {
-        let mut range = Range { start: page, length: PAGE };
+        // start, len
+        let mut range = [page, PAGE];
         // SAFETY: changes no memory.
         unsafe { uffdio_wake(self.file.as_raw_fd(), &raw mut range) }.map(drop)
     }

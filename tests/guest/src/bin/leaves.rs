@@ -6,7 +6,7 @@
 use farfault_client::{Advice, Device};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
-use farfault_guest_programs::counters;
+use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
@@ -35,13 +35,6 @@ fn together(value: u8) -> Result<Region, Failure> {
     Ok(region)
 }
 
-/// How a counter changes while `work` is done.
-fn change(name: &str, work: impl FnOnce() -> Outcome) -> Result<u64, Failure> {
-    let before = counters::get(name)?;
-    work()?;
-    Ok(counters::get(name)? - before)
-}
-
 fn mirrored(device: &Device, region: &Region) -> Result<Vec<bool>, Failure> {
     Ok(device.snapshot(&region[..])?.iter().map(|page| page.is_mirrored()).collect())
 }
@@ -49,7 +42,7 @@ fn mirrored(device: &Device, region: &Region) -> Result<Vec<bool>, Failure> {
 fn a_huge_page_is_one_leaf() -> Outcome {
     let mut region = huge_page(1)?;
     let device = Device::open()?;
-    let leaves = change("leaves_2m", || Ok(device.prefetch_mut(&mut region[..])?))?;
+    let leaves = growth("leaves_2m", || Ok(device.prefetch_mut(&mut region[..])?))?;
     expect_equal("2 MiB leaves", &leaves, &1)
 }
 
@@ -58,7 +51,7 @@ fn small_entries_that_lie_together() -> Outcome {
     let device = Device::open()?;
     let mut queue = device.queue(16)?;
     queue.nop()?;
-    let leaves = change("leaves_2m", || Ok(queue.fill(&mut region[..], 2_u8)?))?;
+    let leaves = growth("leaves_2m", || Ok(queue.fill(&mut region[..], 2_u8)?))?;
     expect_equal("2 MiB leaves", &leaves, &1)?;
     expect("all of it is mirrored", mirrored(&device, &region)?.iter().all(|&page| page))?;
     expect("and written", region.iter().all(|&byte| byte == 2))
@@ -70,9 +63,9 @@ fn halves_are_joined() -> Outcome {
     let mut queue = device.queue(16)?;
     let (low, high) = region.split_at_mut(HUGE_PAGE / 2);
     device.prefetch_mut(low)?;
-    let joined = change("leaves_joined", || Ok(device.prefetch_mut(high)?))?;
+    let joined = growth("leaves_joined", || Ok(device.prefetch_mut(high)?))?;
     expect_equal("joined leaves", &joined, &1)?;
-    let faults = change("faults", || {
+    let faults = growth("faults", || {
         queue.fill(low, 3_u8)?;
         Ok(queue.fill(high, 4_u8)?)
     })?;
@@ -87,7 +80,7 @@ fn pages_apart_are_not() -> Outcome {
     region.advise_range(9 * PAGE, PAGE, MADV_DONTNEED)?;
     let mut region = region;
     let device = Device::open()?;
-    let leaves = change("leaves_2m", || Ok(device.prefetch_mut(&mut region[..])?))?;
+    let leaves = growth("leaves_2m", || Ok(device.prefetch_mut(&mut region[..])?))?;
     expect_equal("2 MiB leaves", &leaves, &0)?;
     expect_equal("the new page", &region[9 * PAGE], &0)
 }
@@ -100,11 +93,11 @@ fn one_page_taken_leaves_the_rest() -> Outcome {
     queue.fill(&mut copy, 9_u8)?;
     queue.fill(&mut region[..], 2_u8)?;
     let split =
-        change("leaves_split", || Ok(region.advise_range(7 * PAGE, PAGE, MADV_DONTNEED)?))?;
+        growth("leaves_split", || Ok(region.advise_range(7 * PAGE, PAGE, MADV_DONTNEED)?))?;
     expect_equal("leaves split", &split, &1)?;
     let expected: Vec<bool> = (0..PAGES).map(|page| page != 7).collect();
     expect("the rest is mirrored", mirrored(&device, &region)? == expected)?;
-    let faults = change("faults", || Ok(queue.copy(&region[..], &mut copy)?))?;
+    let faults = growth("faults", || Ok(queue.copy(&region[..], &mut copy)?))?;
     expect_equal("faults", &faults, &1)?;
     let right = |page: usize| if page == 7 { 0 } else { 2 };
     expect("the device reads what is there", {
@@ -120,7 +113,7 @@ fn half_given_up_leaves_the_rest() -> Outcome {
     device.advise(&region[..HUGE_PAGE / 2], Advice::DontNeed)?;
     let expected: Vec<bool> = (0..PAGES).map(|page| page >= PAGES / 2).collect();
     expect("the upper half is mirrored", mirrored(&device, &region)? == expected)?;
-    let faults = change("faults", || Ok(queue.fill(&mut region[HUGE_PAGE / 2..], 3_u8)?))?;
+    let faults = growth("faults", || Ok(queue.fill(&mut region[HUGE_PAGE / 2..], 3_u8)?))?;
     expect_equal("faults on the upper half", &faults, &0)?;
     queue.fill(&mut region[..HUGE_PAGE / 2], 4_u8)?;
     let (low, high) = region.split_at(HUGE_PAGE / 2);
@@ -140,7 +133,7 @@ fn one_page_made_writable() -> Outcome {
     let mut copy = vec![0_u8; HUGE_PAGE];
     queue.copy(&region[..], &mut copy)?;
     expect("mirrored for reading", mirrored(&device, &region)?.iter().all(|&page| page))?;
-    let split = change("leaves_split", || Ok(queue.fill(&mut region[100..200], 5_u8)?))?;
+    let split = growth("leaves_split", || Ok(queue.fill(&mut region[100..200], 5_u8)?))?;
     expect_equal("leaves split", &split, &1)?;
     expect("written", region[100..200].iter().all(|&byte| byte == 5))?;
     expect("and nothing else", region[..100].iter().chain(&region[200..]).all(|&b| b == 1))?;
@@ -151,6 +144,6 @@ fn every_page_is_marked_dirty() -> Outcome {
     let mut region = together(1)?;
     let device = Device::open()?;
     device.prefetch_mut(&mut region[..])?;
-    let dirtied = change("pages_dirtied", || Ok(device.advise(&region[..], Advice::DontNeed)?))?;
+    let dirtied = growth("pages_dirtied", || Ok(device.advise(&region[..], Advice::DontNeed)?))?;
     expect_equal("pages marked dirty", &dirtied, &(PAGES as u64))
 }

@@ -2,7 +2,6 @@
 //! What mm can still do with memory that the device is using, and what the
 //! device makes of it. Each row is done for each way of sharing, and says what
 //! was found, nothing that is known beforehand.
-#![allow(unsafe_code, reason = "advice that needs privileges")]
 
 use crate::buffer::{Backing, Buffer, Mode, Rig};
 use crate::compaction::{self, LowMemory};
@@ -11,13 +10,13 @@ use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::ktap::{Outcome, Trial, expect};
 use farfault_guest_programs::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, memory_file};
+use farfault_guest_programs::page_flags::Frames;
 use farfault_guest_programs::pagemap::{Entry, Pagemap};
 use farfault_guest_programs::{Failure, commands, pins};
 use nix::errno::Errno;
 use nix::libc;
 use std::fmt;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs;
 
 /// What came of something.
 #[derive(Debug, PartialEq, Eq)]
@@ -221,9 +220,7 @@ fn words(words: impl Into<String>) -> Result<Found, Failure> {
 fn pages_pinned(scene: &mut Scene) -> Result<Found, Failure> {
     let pinned = pins::in_system()? - scene.pinned_before;
     let charged = pins::of_process()?;
-    if pinned != charged {
-        return Err(format!("{pinned} pages pinned, {charged} charged").into());
-    }
+    expect(&format!("{pinned} pages pinned are {charged} charged"), pinned == charged)?;
     Ok(Found::Count(pinned))
 }
 
@@ -239,9 +236,8 @@ fn reclaim(scene: &mut Scene) -> Result<Found, Failure> {
 
 /// Has the kernel move a page elsewhere and retire its frame.
 fn migrate(scene: &mut Scene) -> Result<Found, Failure> {
-    const MADV_SOFT_OFFLINE: i32 = 101;
     let before = scene.frames()?;
-    let result = scene.region()?.advise_range(0, PAGE, MADV_SOFT_OFFLINE);
+    let result = scene.region()?.advise_range(0, PAGE, libc::MADV_SOFT_OFFLINE);
     let moved = scene.frames()?[0] != before[0];
     scene.is_unharmed()?;
     match (result, moved) {
@@ -321,15 +317,9 @@ fn unmap(scene: &mut Scene) -> Result<Found, Failure> {
 
 /// How many of these frames hold memory of a process.
 fn held(frames: &[u64]) -> Result<usize, Failure> {
-    const KPF_ANON: u64 = 1 << 12;
-    let file = File::open("/proc/kpageflags")?;
-    let mut held = 0;
-    for frame in frames {
-        let mut flags = [0; 8];
-        file.read_exact_at(&mut flags, frame * 8)?;
-        held += usize::from(u64::from_le_bytes(flags) & KPF_ANON != 0);
-    }
-    Ok(held)
+    let all = Frames::open()?;
+    let flags = frames.iter().map(|frame| all.flags(*frame)).collect::<Result<Vec<_>, _>>()?;
+    Ok(flags.iter().filter(|flags| flags.is_anonymous()).count())
 }
 
 fn fork(scene: &mut Scene) -> Result<Found, Failure> {
@@ -338,10 +328,8 @@ fn fork(scene: &mut Scene) -> Result<Found, Failure> {
     let child = Child::start(|| {
         forked.reach()?;
         looked.wait()?;
-        if region.iter().any(|&byte| byte != WRITTEN) {
-            return Err("the child does not see what was there at the fork".into());
-        }
-        Ok(())
+        let kept = region.iter().all(|&byte| byte == WRITTEN);
+        expect("the child sees what was there at the fork", kept)
     })?;
     forked.wait()?;
     scene.region = Some(region);
@@ -379,7 +367,7 @@ fn told_apart(scene: &mut Scene) -> Result<&'static str, Failure> {
 /// With a file in memory in place of the region, small pages whatever the backing.
 fn truncate(scene: &mut Scene) -> Result<Found, Failure> {
     let length = scene.region()?.len();
-    let file: File = memory_file(length as u64)?;
+    let file = memory_file(length as u64)?;
     let region = Region::of_file(&file, length, Sharing::Shared, Access::Write)?;
     let mut scene = Scene::new(scene.backing, scene.mode, region)?;
     file.set_len(0)?;
