@@ -4,8 +4,7 @@
 
 use crate::fake::Fake;
 use crate::{Device, Error, Queue};
-use farfault_abi::descriptor::{Descriptor, OP_NOP};
-use farfault_abi::descriptor::{OP_FETCH_ADD, STATUS_OK};
+use farfault_abi::descriptor::{Descriptor, OP_FETCH_ADD, OP_NOP, STATUS_OK};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,12 +3,10 @@
 //! of it is a far fault or part of a batch; the CPU checks what it finds.
 
 use farfault_client::Device;
-use farfault_workloads::Failure;
-use farfault_workloads::marks;
 use farfault_workloads::memory::{self, Region};
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
-use farfault_workloads::views;
+use farfault_workloads::{Failure, marks, views};
 use std::process::ExitCode;
 
 const PROGRAM: Program = Program {

@@ -3,10 +3,9 @@
 //! checks it bit for bit.
 
 use farfault_client::Device;
-use farfault_workloads::Failure;
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
-use farfault_workloads::reference;
+use farfault_workloads::{Failure, reference};
 use std::process::ExitCode;
 
 const PROGRAM: Program = Program {

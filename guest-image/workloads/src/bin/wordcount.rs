@@ -3,10 +3,9 @@
 //! the CPU has not touched, and the CPU counts again.
 
 use farfault_client::Device;
-use farfault_workloads::Failure;
 use farfault_workloads::memory::{Access, Region, Sharing};
 use farfault_workloads::program::{Program, Summary};
-use farfault_workloads::reference;
+use farfault_workloads::{Failure, reference};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;

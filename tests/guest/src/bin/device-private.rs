@@ -4,14 +4,11 @@
 //! the kernel's module `test_hmm`, which must be loaded.
 
 use farfault_client::{Advice, Device, Page};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::dmirror::{Node, numbered, pages};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{self, HUGE_PAGE, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
-use farfault_guest_programs::test_program;
-use farfault_guest_programs::views;
+use farfault_guest_programs::{Failure, counters, test_program, views};
 
 test_program![
     a_snapshot_does_not_see_it,

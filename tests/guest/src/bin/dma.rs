@@ -4,12 +4,11 @@
 //! is not lost. Prints KTAP; needs a guest with `--iommu`.
 
 use farfault_client::{Advice, Device};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{self, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
-use farfault_guest_programs::test_program;
+use farfault_guest_programs::{Failure, test_program};
 use nix::libc::{MADV_FREE, MADV_PAGEOUT};
 
 test_program![

@@ -4,13 +4,12 @@
 //! Prints KTAP.
 
 use farfault_client::{Advice, Device};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
-use farfault_guest_programs::test_program;
+use farfault_guest_programs::{Failure, test_program};
 
 test_program![
     a_huge_page_is_one_leaf,

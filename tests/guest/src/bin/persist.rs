@@ -2,13 +2,12 @@
 //! `persist`: leaves a file that CPU and device have written through a mapping
 //! with MAP_SYNC, and finds it again after the machine has gone.
 
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::file_mapping::{Answer, FileMapping};
 use farfault_guest_programs::memory::HUGE_PAGE;
 use farfault_guest_programs::program::{Program, Summary};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::{Failure, counters};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -5,16 +5,14 @@
 #![allow(unsafe_code, reason = "system calls that no crate has, descriptors on raw addresses")]
 
 use farfault_client::Device;
-use farfault_client::raw::descriptor as abi;
-use farfault_client::raw::{DeviceFile, Kernel};
+use farfault_client::raw::{DeviceFile, Kernel, descriptor as abi};
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
-use farfault_guest_programs::test_program;
 use farfault_guest_programs::userfault::{Mode, Userfault};
-use farfault_guest_programs::{Failure, commands};
+use farfault_guest_programs::{Failure, commands, test_program};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};

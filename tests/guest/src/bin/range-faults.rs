@@ -4,11 +4,9 @@
 //! fetched ahead. Prints KTAP.
 
 use farfault_client::Device;
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
-use farfault_guest_programs::test_program;
+use farfault_guest_programs::{Failure, counters, test_program};
 
 test_program![faults_are_asked_page_by_page, a_prefetch_is_asked_by_default_flags,];
 

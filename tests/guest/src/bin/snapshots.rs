@@ -5,12 +5,9 @@
 use farfault_client::raw::Kernel;
 use farfault_client::raw::uapi::{ADVISE_DONT_NEED, Advise};
 use farfault_client::{Advice, Device, Page};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing};
-use farfault_guest_programs::raw_queue;
-use farfault_guest_programs::test_program;
+use farfault_guest_programs::{Failure, counters, raw_queue, test_program};
 use nix::errno::Errno;
 
 test_program![

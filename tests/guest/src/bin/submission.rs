@@ -7,8 +7,7 @@
 use farfault_client::{Device, Error, Queue};
 use farfault_guest_programs::children::{Child, end_thread};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
-use farfault_guest_programs::marks;
-use farfault_guest_programs::test_program;
+use farfault_guest_programs::{marks, test_program};
 use nix::errno::Errno;
 use nix::libc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,13 +3,11 @@
 //! handler brings. Prints KTAP.
 
 use farfault_client::Device;
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
-use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
-use farfault_guest_programs::test_program;
 use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::{Failure, counters, test_program};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 

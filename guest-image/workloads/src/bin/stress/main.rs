@@ -16,12 +16,11 @@ mod totals;
 mod worker;
 
 use farfault_client::Device;
-use farfault_workloads::Failure;
 use farfault_workloads::children::Child;
 use farfault_workloads::memory::{PAGE, Region};
 use farfault_workloads::options::within;
 use farfault_workloads::program::{Program, Summary};
-use farfault_workloads::views;
+use farfault_workloads::{Failure, views};
 use pace::Pace;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;

@@ -10,12 +10,11 @@ mod subject;
 mod zeroing;
 
 use exercise::{Exercise, Manner};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::memory::PAGE;
 use farfault_guest_programs::options::within;
 use farfault_guest_programs::program::{Program, Summary};
 use farfault_guest_programs::random::Random;
+use farfault_guest_programs::{Failure, counters};
 use operation::Abilities;
 use std::collections::VecDeque;
 use std::io::Write;

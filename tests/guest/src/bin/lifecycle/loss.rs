@@ -3,8 +3,7 @@
 //! memory, and contexts opened afterwards, go on.
 
 use crate::sysfs::{self, Parameter, forbid_bus_mastering};
-use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor as abi;
+use farfault_client::raw::{DeviceFile, descriptor as abi};
 use farfault_guest_programs::kernel_files::{read, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};

@@ -30,10 +30,9 @@ mod walk;
 
 use column::Column;
 use environment::Environment;
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::ktap;
 use farfault_guest_programs::options::Options;
 use farfault_guest_programs::program::{BAD_USAGE, FAILED};
+use farfault_guest_programs::{Failure, ktap};
 use row::Row;
 use std::process::ExitCode;
 

@@ -5,10 +5,9 @@
 use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
 use farfault_client::raw::uapi::{PREFETCH_WRITE, Prefetch, REGISTER_WRITE, Register, Unregister};
 use farfault_client::raw::{DeviceFile, Kernel};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::commands;
 use farfault_guest_programs::memory::Region;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::{Failure, commands};
 use std::sync::Arc;
 
 /// Of what memory is made.

@@ -13,10 +13,9 @@ mod sizes;
 mod speeds;
 mod table;
 
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::{BAD_USAGE, FAILED};
-use farfault_guest_programs::{ktap, memory};
+use farfault_guest_programs::{Failure, ktap, memory};
 use std::process::ExitCode;
 use table::Table;
 

@@ -15,8 +15,7 @@ use farfault_guest_programs::pagemap::{Entry, Pagemap};
 use farfault_guest_programs::{Failure, commands, pins};
 use nix::errno::Errno;
 use nix::libc;
-use std::fmt;
-use std::fs;
+use std::{fmt, fs};
 
 /// What came of something.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,9 +4,8 @@
 use crate::buffer::{Backing, Buffer, Mode, Rig};
 use crate::table::{Table, best};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
-use farfault_guest_programs::commands;
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::{Failure, counters, pins};
+use farfault_guest_programs::{Failure, commands, counters, pins};
 use std::time::Instant;
 
 const ROUNDS: usize = 5;

@@ -2,13 +2,12 @@
 //! Each kind of memory: read by the device, written by it, first touched by it.
 
 use farfault_client::{Device, Queue};
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{
     self, Access, HUGE_PAGE, PAGE, Region, Sharing, unnamed_file,
 };
 use farfault_guest_programs::random::Random;
+use farfault_guest_programs::{Failure, counters};
 use std::fs;
 use std::fs::File;
 

@@ -18,11 +18,10 @@ mod stage;
 mod stages;
 mod system;
 
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::counters;
 use farfault_guest_programs::ktap::{self, Outcome, Trial};
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::BAD_USAGE;
+use farfault_guest_programs::{Failure, counters};
 use kind::{Group, Kind};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;

@@ -13,13 +13,11 @@ use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::userfault::{Mode, Userfault};
-use farfault_guest_programs::views;
-use farfault_guest_programs::{Failure, commands};
-use std::fmt;
+use farfault_guest_programs::{Failure, commands, views};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::{fmt, thread};
 
 /// Something to try with processes.
 pub struct Trial {

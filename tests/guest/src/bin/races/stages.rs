@@ -7,18 +7,16 @@ use crate::processes::{Done, Trial};
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
-use farfault_guest_programs::kernel_files;
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
-use farfault_guest_programs::{Failure, commands};
+use farfault_guest_programs::{Failure, commands, kernel_files};
 use nix::errno::Errno;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 pub const TRIALS: &[Trial] = &[
     Trial { name: "ends_when_posted", run: |_, _| at("posted") },

@@ -3,18 +3,16 @@
 #![allow(unsafe_code, reason = "gives up privileges")]
 
 use crate::rig::{Rig, copy, fill, open};
-use farfault_client::raw::descriptor as abi;
 use farfault_client::raw::uapi::{REGISTER_WRITE, Register, Unregister};
-use farfault_client::raw::{DeviceFile, Kernel};
-use farfault_guest_programs::Failure;
+use farfault_client::raw::{DeviceFile, Kernel, descriptor as abi};
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{self, PATIENCE};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{
     self, Access, HUGE_PAGE, PAGE, Region, Sharing, memory_file, nowhere,
 };
-use farfault_guest_programs::pins;
 use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::{Failure, pins};
 use nix::errno::Errno;
 use nix::libc;
 use std::time::Instant;

@@ -6,11 +6,10 @@ use crate::cell::Cell;
 use crate::column::Column;
 use crate::model::STAMP;
 use crate::rig::Rig;
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, exit_now};
 use farfault_guest_programs::counters::{self, GAUGES};
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
-use farfault_guest_programs::raw_queue;
+use farfault_guest_programs::{Failure, raw_queue};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 

@@ -9,15 +9,13 @@ use crate::environment::file_in;
 use crate::model::{Access, Holds, Kind, STAMP, Sample, Subject, TALLY};
 use crate::row::Rule::{Refused, Senseless};
 use crate::row::{Part, Rule};
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::memory::{memory_file, unnamed_file};
-use farfault_guest_programs::reflink;
-use nix::Result;
+use farfault_guest_programs::{Failure, reflink};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
-use nix::libc;
 use nix::sys::statfs::fstatfs;
+use nix::{Result, libc};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
