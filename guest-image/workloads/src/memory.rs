@@ -4,10 +4,14 @@
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
+use std::io::Error;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of a small page.
 pub const PAGE: usize = 4096;
@@ -287,11 +291,7 @@ pub fn nowhere(length: usize) -> nix::Result<u64> {
 
 /// A file that exists in memory only, of `length` zero bytes.
 pub fn memory_file(length: u64) -> std::io::Result<File> {
-    // SAFETY: the name is a C string.
-    let fd = unsafe { libc::memfd_create(c"farfault".as_ptr(), libc::MFD_CLOEXEC) };
-    let fd = Errno::result(fd)?;
-    // SAFETY: a new descriptor that nobody else has.
-    let file = unsafe { File::from_raw_fd(fd) };
+    let file = File::from(memfd_create(c"farfault", MFdFlags::MFD_CLOEXEC)?);
     file.set_len(length)?;
     Ok(file)
 }
@@ -299,12 +299,16 @@ pub fn memory_file(length: u64) -> std::io::Result<File> {
 /// A file below the folder for temporary files, of `length` zero bytes, without
 /// a name any more.
 pub fn unnamed_file(length: u64) -> std::io::Result<File> {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    file_in(&std::env::temp_dir(), length)
+}
+
+/// The same in any folder.
+pub fn file_in(folder: &Path, length: u64) -> std::io::Result<File> {
     static FILES: AtomicU32 = AtomicU32::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("farfault-{}-{number}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let path = folder.join(format!("farfault-{}-{number}", std::process::id()));
+    let told = |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(told)?;
     std::fs::remove_file(&path)?;
     file.set_len(length)?;
     Ok(file)

@@ -12,6 +12,7 @@ use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::fcntl::FallocateFlags;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What was done, by whom.
@@ -28,7 +29,6 @@ pub struct Tally {
     pub large: usize,
 }
 
-/// How it is done.
 #[derive(Clone, Copy)]
 pub struct Manner {
     /// The most bytes that the file may have.
@@ -42,7 +42,6 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// The switches that ask for it.
     pub fn switches(self) -> String {
         let switches = [
             (" --cpu-only", self.cpu_only),
@@ -66,13 +65,10 @@ pub struct Exercise {
     /// the file before it takes it from page tables. That is so where blocks are shared with
     /// another file, or mapped by huge pages.
     may_warn: bool,
-    /// Whether blocks have been shared.
     shares: bool,
     _no_zeroing: Option<NoZeroing>,
     manner: Manner,
-    /// What the file system does.
     pub abilities: Abilities,
-    /// What was done so far.
     pub tally: Tally,
 }
 
@@ -81,7 +77,7 @@ impl Exercise {
     pub fn new(folder: &Path, manner: Manner, without: &str) -> Result<Exercise, Failure> {
         let queue =
             if manner.cpu_only { None } else { Some(RawQueue::new(&raw_queue::open()?, 16)?) };
-        let subject = Subject::new(folder, "file")?;
+        let subject = Subject::new(folder)?;
         let mapping = FileMapping::new(&subject.file, manner.most)?;
         let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
         let offered = Subject::abilities(folder)?;
@@ -92,7 +88,7 @@ impl Exercise {
             mapping,
             subject,
             model: Model::default(),
-            saved: Subject::new(folder, "saved")?,
+            saved: Subject::new(folder)?,
             saved_model: Model::default(),
             queue,
             manner,
@@ -106,7 +102,6 @@ impl Exercise {
         self.mapping.synchronous
     }
 
-    /// Chooses the next operation.
     pub fn choose(&self, random: &mut Random) -> Operation {
         let (file, saved) = (self.model.len(), self.saved_model.len());
         let sizes = Sizes { file, saved, most: self.manner.most };
@@ -159,14 +154,14 @@ impl Exercise {
         match operation {
             Operation::Write(range) => {
                 let bytes = data(range.len());
-                self.subject.write(range.start, &bytes)?;
+                self.subject.file.write_all_at(&bytes, range.start as u64)?;
                 self.model.write(range.start, &bytes);
             }
             Operation::Read(range) => {
                 same(range.start, &self.model.expect(range.clone()), &self.subject.read(range)?)?;
             }
             Operation::Truncate(length) => {
-                self.subject.truncate(length)?;
+                self.subject.file.set_len(length as u64)?;
                 self.model.truncate(length);
             }
             Operation::See(who, range) => self.see(who, range)?,

@@ -10,7 +10,6 @@ pub struct Model {
 }
 
 impl Model {
-    /// Its length.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -35,7 +34,6 @@ impl Model {
         self.bytes.resize(length, 0);
     }
 
-    /// Makes it at least that long.
     pub fn grow(&mut self, length: usize) {
         if length > self.len() {
             self.truncate(length);
@@ -48,7 +46,6 @@ impl Model {
         self.bytes[range.start.min(length)..range.end.min(length)].fill(0);
     }
 
-    /// Takes `range` out.
     pub fn collapse(&mut self, range: Range<usize>) {
         self.bytes.drain(range);
     }

@@ -17,20 +17,15 @@ const LONGEST_HUGE: usize = 4 << 20;
 /// Who accesses the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The CPU.
     Cpu,
-    /// The device.
     Device,
 }
 
 /// How the device tries to reach what is behind the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// It reads there.
     Read,
-    /// It writes there.
     Write,
-    /// It adds to a word there.
     Add,
     /// It reads from the last page on.
     Across,
@@ -43,11 +38,9 @@ pub enum Operation {
     Write(Range<usize>),
     /// read(2), and comparison.
     Read(Range<usize>),
-    /// ftruncate(2).
     Truncate(usize),
     /// Blocks are allocated; may extend the file.
     Allocate(Range<usize>),
-    /// A hole is punched.
     Punch(Range<usize>),
     /// A range is zeroed; may extend the file.
     Zero(Range<usize>),
@@ -65,7 +58,6 @@ pub enum Operation {
     See(Who, Range<usize>),
     /// The device compares the mapping with what it should hold.
     Compare(Range<usize>),
-    /// The mapping is written.
     Store(Who, Range<usize>),
     /// The device fills the mapping with a byte.
     Fill(Range<usize>, u8),
@@ -73,30 +65,21 @@ pub enum Operation {
     Add(usize),
     /// The device tries to reach pages behind the end.
     Beyond(Attempt, usize),
-    /// msync(2).
     Sync(Range<usize>),
     /// fsync(2), after which the page cache is dropped.
     Forget,
-    /// Advice on the mapping.
     Advise(Range<usize>, Advice),
-    /// The file is mapped anew.
     Remap,
 }
 
 /// What a file system offers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Abilities {
-    /// fallocate(2) as it is.
     pub allocate: bool,
-    /// Holes.
     pub punch: bool,
-    /// Zeroing of ranges.
     pub zero: bool,
-    /// Taking ranges out.
     pub collapse: bool,
-    /// Putting ranges in.
     pub insert: bool,
-    /// Reflinks.
     pub reflink: bool,
 }
 
@@ -121,7 +104,6 @@ impl Abilities {
 /// Lengths from which an operation is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Of the file.
     pub file: usize,
     /// Of the file that holds reflinked ranges.
     pub saved: usize,
@@ -130,7 +112,6 @@ pub struct Sizes {
 }
 
 impl Operation {
-    /// The next one.
     pub fn choose(random: &mut Random, sizes: Sizes, abilities: Abilities) -> Operation {
         loop {
             if let Some(operation) = propose(random, sizes, abilities) {

@@ -3,7 +3,7 @@
 
 use crate::operation::Abilities;
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::memory::PAGE;
+use farfault_guest_programs::memory::{PAGE, file_in};
 use farfault_guest_programs::reflink::reflink_range;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
@@ -20,19 +20,8 @@ pub struct Subject {
 
 impl Subject {
     /// An empty file in `folder`.
-    pub fn new(folder: &Path, name: &str) -> Result<Subject, Failure> {
-        let path = folder.join(format!("exerciser-{}-{name}", std::process::id()));
-        let said = |error| format!("{}: {error}", path.display());
-        let mut options = File::options();
-        options.read(true).write(true).create_new(true);
-        let file = options.open(&path).map_err(said)?;
-        std::fs::remove_file(&path).map_err(said)?;
-        Ok(Subject { file })
-    }
-
-    /// write(2).
-    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
-        Ok(self.file.write_all_at(bytes, offset as u64)?)
+    pub fn new(folder: &Path) -> Result<Subject, Failure> {
+        Ok(Subject { file: file_in(folder, 0)? })
     }
 
     /// read(2); all of `range` must be there.
@@ -40,11 +29,6 @@ impl Subject {
         let mut bytes = vec![0; range.len()];
         self.file.read_exact_at(&mut bytes, range.start as u64)?;
         Ok(bytes)
-    }
-
-    /// ftruncate(2).
-    pub fn truncate(&self, length: usize) -> Result<(), Failure> {
-        Ok(self.file.set_len(length as u64)?)
     }
 
     /// fallocate(2).
@@ -67,8 +51,8 @@ impl Subject {
 
     /// What of all this the file system does; tried out, for none of them says so.
     pub fn abilities(folder: &Path) -> Result<Abilities, Failure> {
-        let (trial, other) = (Subject::new(folder, "trial")?, Subject::new(folder, "other")?);
-        trial.write(0, &[1; 4 * PAGE])?;
+        let (trial, other) = (Subject::new(folder)?, Subject::new(folder)?);
+        trial.file.write_all_at(&[1; 4 * PAGE], 0)?;
         let can = |what: &str, result: nix::Result<()>| match result {
             Ok(()) => Ok(true),
             Err(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EINVAL) => Ok(false),

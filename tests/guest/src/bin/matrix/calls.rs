@@ -25,10 +25,8 @@ pub const MADV_GUARD_INSTALL: c_int = 102;
 /// Persistent memory whose faults return only when the file system has committed.
 pub const MAP_SYNC: c_int = libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC;
 
-/// Reading and writing.
 pub const READ_WRITE: c_int = PROT_READ | PROT_WRITE;
 
-/// A stretch of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub start: u64,

@@ -6,13 +6,11 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::{number, write};
 use farfault_guest_programs::ktap::Skip;
 use farfault_guest_programs::setup::{self, FileSystem, ZRAM, swap_only_to};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// A place to be had, or why there is none.
 type Place = Result<PathBuf, String>;
 
-/// What the guest has.
 pub struct Environment {
     /// A directory of an ext4 file system.
     pub ext4: Place,
@@ -28,7 +26,6 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Sets everything up.
     pub fn prepare() -> Result<Self, Failure> {
         let huge = "/sys/kernel/mm/transparent_hugepage";
         for path in ["enabled", "hugepages-64kB/enabled", "shmem_enabled"] {
@@ -134,16 +131,6 @@ fn swap_disk(folder: &Path) -> Result<(), String> {
         setup::run(&format!("mkswap {LOOP}"))?;
     }
     Ok(())
-}
-
-/// A new file in `folder`, without a name any more, of `length` bytes.
-pub fn file_in(folder: &Path, length: u64) -> Result<File, Failure> {
-    let path = folder.join(format!("subject-{}", std::process::id()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path);
-    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
-    fs::remove_file(&path)?;
-    file.set_len(length)?;
-    Ok(file)
 }
 
 /// Lets all pages that nobody maps be written out and dropped.

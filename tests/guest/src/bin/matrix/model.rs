@@ -110,13 +110,11 @@ impl Sample {
 /// What the kernel makes memory of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Anonymous pages.
     Anonymous,
     /// Pages of a file that exists in memory only.
     Shmem,
     /// Page cache of a file on a disk.
     Disk,
-    /// hugetlb pages.
     Hugetlb,
     /// Persistent memory itself.
     Dax,
@@ -243,7 +241,6 @@ impl Subject {
         self.samples.iter().map(|sample| sample.at + offset).collect()
     }
 
-    /// The samples within `span`.
     pub fn within(&mut self, span: Span) -> impl Iterator<Item = &mut Sample> {
         self.samples.iter_mut().filter(move |sample| span.contains(sample.at))
     }

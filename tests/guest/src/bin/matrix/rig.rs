@@ -97,7 +97,6 @@ impl Rig {
         }
     }
 
-    /// Stores of words.
     pub fn store(&mut self, words: &[(u64, u64)]) -> Result<Batch, Failure> {
         let commands = words.iter().map(|&(place, word)| commands::store(place, word));
         let (records, faults) = self.run(&commands.collect::<Vec<_>>())?;
@@ -121,7 +120,6 @@ impl Rig {
         }
     }
 
-    /// The context, for further queues.
     pub fn device(&self) -> &Arc<DeviceFile> {
         &self.device
     }

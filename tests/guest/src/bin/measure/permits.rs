@@ -17,7 +17,6 @@ use nix::errno::Errno;
 use nix::libc;
 use std::{fmt, fs};
 
-/// What came of something.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     /// So many pages of all, and what became of them.
@@ -30,7 +29,6 @@ enum Found {
     Words(String),
 }
 
-/// What must come of it.
 enum Wanted {
     NoPage,
     NearlyAllPages,

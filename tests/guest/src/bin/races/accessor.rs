@@ -19,7 +19,6 @@ use std::sync::Arc;
 pub const LONGEST: usize = 32;
 /// Commands under way at once at most.
 const DEPTH: usize = 4;
-/// Entries of the ring.
 const ENTRIES: u32 = 8;
 
 /// What was done.
@@ -51,7 +50,6 @@ enum Act {
     Mail { page: usize, value: u64 },
 }
 
-/// A command under way.
 struct Posted {
     act: Act,
     place: usize,
@@ -60,7 +58,6 @@ struct Posted {
     before: Vec<Before>,
 }
 
-/// The queue.
 pub struct Accessor<'a> {
     number: usize,
     queue: RawQueue,
@@ -126,7 +123,6 @@ impl<'a> Accessor<'a> {
         }
     }
 
-    /// Reads pages at `place`.
     pub fn read(&mut self, place: usize, pages: Range<usize>) -> Result<(), Failure> {
         for first in pages.clone().step_by(LONGEST) {
             let count = LONGEST.min(pages.end - first);
@@ -241,7 +237,7 @@ impl<'a> Accessor<'a> {
                 commands::copy(here, self.copies[slot].address(), (count * PAGE) as u64)
             }
             Act::Compare { page } => {
-                let stamp = self.ledger.stamp_of(page, before[0].generation());
+                let stamp = self.ledger.stamp_of(page, before[0].published);
                 views::words_mut(&mut self.copies[slot])[0] = stamp;
                 commands::command(abi::OP_COMPARE, self.copies[slot].address(), here, 8)
             }

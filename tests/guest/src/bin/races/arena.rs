@@ -32,7 +32,6 @@ pub enum Backing {
     File(File, c_int),
 }
 
-/// The pages.
 pub struct Arena {
     backing: Backing,
     pages: usize,
@@ -52,12 +51,10 @@ impl Arena {
         self.pages
     }
 
-    /// Address of `page` at `place`.
     pub fn address(&self, place: usize, page: usize) -> u64 {
         BASES[place] + (page * PAGE) as u64
     }
 
-    /// The file behind it.
     pub fn file(&self) -> Option<&File> {
         match &self.backing {
             Backing::File(file, _) => Some(file),

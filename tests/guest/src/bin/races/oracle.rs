@@ -94,16 +94,10 @@ pub struct Ledger {
 /// What was noted before an access.
 #[derive(Clone, Copy)]
 pub struct Before {
-    published: u64,
+    /// The generation that was published.
+    pub published: u64,
     rights: u64,
     turns: u64,
-}
-
-impl Before {
-    /// The generation that was published.
-    pub fn generation(self) -> u64 {
-        self.published
-    }
 }
 
 /// What holds for an access, from before it to after it.

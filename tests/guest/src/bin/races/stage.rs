@@ -22,7 +22,6 @@ const TRIES: usize = 4;
 
 /// A kind of change; made anew for each run.
 pub trait Change {
-    /// Does it once.
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure>;
 
     /// Called after the last one: has it really been done?
@@ -83,7 +82,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// One of `pages`.
     pub fn one_of(&mut self, pages: &Range<usize>) -> usize {
         pages.start + self.random.below(pages.len())
     }

@@ -30,7 +30,6 @@ pub const TRIALS: &[Trial] = &[
 /// How often each ending is tried, however many changes are asked for: it takes no luck to
 /// meet a stage.
 const ROUNDS: u64 = 4;
-/// Pages that the device fills.
 const PAGES: usize = 16;
 /// How long a fault may take to come to its stage.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,9 +40,7 @@ enum Ending {
     Killed,
     Exits,
     Execs,
-    /// It closes the file.
     Closes,
-    /// The driver is unbound.
     Unbound,
     /// The fault goes on, and all is well.
     GoesOn,

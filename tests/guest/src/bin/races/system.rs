@@ -6,6 +6,7 @@ use farfault_guest_programs::kernel_files::{self, number_of};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
+use std::path::Path;
 
 /// Counters of /proc/vmstat, and what they were at first.
 #[derive(Default)]
@@ -44,7 +45,6 @@ pub fn offer_unpoison() -> Result<(), Failure> {
     Ok(setup::run("modprobe hwpoison-inject")?)
 }
 
-/// Takes a frame into use again.
 pub fn unpoison(frame: u64) -> Result<(), Failure> {
     Ok(fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", frame.to_string())?)
 }
@@ -72,17 +72,17 @@ impl Drop for Quiet {
 }
 
 /// A folder on ext4 with small blocks, made anew if need be.
-pub fn ext4() -> Result<&'static str, Failure> {
+pub fn ext4() -> Result<&'static Path, Failure> {
     disk(FileSystem::Ext4Small, setup::RAM_DISKS[0], "/run/races-ext4")
 }
 
 /// The same on xfs.
-pub fn xfs() -> Result<&'static str, Failure> {
+pub fn xfs() -> Result<&'static Path, Failure> {
     disk(FileSystem::Xfs, setup::RAM_DISKS[1], "/run/races-xfs")
 }
 
-fn disk(kind: FileSystem, disk: &str, folder: &'static str) -> Result<&'static str, Failure> {
+fn disk(kind: FileSystem, disk: &str, folder: &'static str) -> Result<&'static Path, Failure> {
     setup::ram_disks()?;
     kind.provide(disk, folder)?;
-    Ok(folder)
+    Ok(Path::new(folder))
 }

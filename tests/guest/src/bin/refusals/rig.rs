@@ -18,7 +18,6 @@ const NEVER: u64 = 1 << 62;
 /// The fence of a command that ends only when its memory goes.
 pub const ENDLESS: u64 = 1 << 61;
 
-/// An open device and a queue on it.
 pub struct Rig {
     pub device: Arc<DeviceFile>,
     pub queue: RawQueue,
@@ -108,7 +107,6 @@ pub fn endless_ring() -> Result<Region, Failure> {
     Ok(ring)
 }
 
-/// A chase around `ring` for ever.
 pub fn endless(ring: &Region) -> Descriptor {
     chase(ring.address())
 }

@@ -5,12 +5,11 @@ use crate::calls;
 use crate::cell::{Cell, Change, Effect, Mirror};
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::file_in;
 use crate::model::{Access, Holds, Kind, STAMP, Sample, Subject, TALLY};
 use crate::row::Rule::{Refused, Senseless};
 use crate::row::{Part, Rule};
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
-use farfault_guest_programs::memory::{memory_file, unnamed_file};
+use farfault_guest_programs::memory::{file_in, memory_file, unnamed_file};
 use farfault_guest_programs::{Failure, reflink};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
@@ -175,11 +174,8 @@ fn clone_of(cell: &Cell<'_>) -> std::result::Result<File, Failure> {
     let folders =
         [&environment.ext4, &environment.xfs, &environment.dax_ext4, &environment.dax_xfs];
     let on_disks = folders.into_iter().flatten().map(|folder| file_in(folder, 0));
-    let in_memory = [
-        unnamed_file(0).map_err(Failure::from),
-        memory_file(0).map_err(Failure::from),
-        calls::huge_memory_file(0).map_err(Failure::from),
-    ];
+    let in_memory =
+        [unnamed_file(0), memory_file(0), calls::huge_memory_file(0).map_err(Into::into)];
     for file in on_disks.chain(in_memory) {
         let file = file?;
         if file.metadata()?.dev() == wanted {

@@ -4,14 +4,14 @@
 use crate::calls::{
     self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source, Span,
 };
-use crate::environment::{Environment, allow_gigantic_pages, drop_caches, file_in, needed};
+use crate::environment::{Environment, allow_gigantic_pages, drop_caches, needed};
 use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
 use crate::row::Row;
 use crate::row::Rule::{Refused, Runs, Senseless};
 use crate::rows::FILE;
 use crate::rows::anonymous::written;
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::memory::memory_file;
+use farfault_guest_programs::memory::{file_in, memory_file};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Changes of which blocks a file consists of.
 
-use super::files::{allocate, file, file_in, punch_hole};
+use super::files::{allocate, file, punch_hole};
 use crate::arena::Backing;
 use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, WORDS};
@@ -9,7 +9,7 @@ use crate::oracle::{Finding, Right};
 use crate::stage::{Change, Stage};
 use crate::system::{ext4, xfs};
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::memory::PAGE;
+use farfault_guest_programs::memory::{PAGE, file_in};
 use farfault_guest_programs::reflink::reflink;
 use nix::fcntl::FallocateFlags;
 use nix::libc;

@@ -8,7 +8,7 @@ use crate::layout::{STAMPS, WORDS};
 use crate::stage::{Change, Stage};
 use crate::system::ext4;
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::memory::{PAGE, memory_file};
+use farfault_guest_programs::memory::{PAGE, file_in, memory_file};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::{self, c_int};
@@ -45,16 +45,6 @@ fn on_ext4(salt: u64, change: impl Change + 'static) -> Result<Set, Failure> {
     Set::new(salt, Backing::File(file_in(ext4()?, LENGTH)?, libc::MAP_SHARED), SMALL, change)
 }
 
-/// A file without a name in a folder.
-pub fn file_in(folder: &str, length: u64) -> Result<File, Failure> {
-    let path = format!("{folder}/{}", std::process::id());
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    file.set_len(length)?;
-    Ok(file)
-}
-
-/// The file behind the pages.
 pub fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
     stage.arena.file().ok_or_else(|| "there is no file".into())
 }
