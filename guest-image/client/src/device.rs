@@ -45,7 +45,6 @@ impl Device {
     }
 
     /// What the driver says about device and context.
-    #[must_use]
     pub fn info(&self) -> &Info {
         &self.info
     }

@@ -113,7 +113,6 @@ pub enum Failure {
 
 impl Failure {
     /// What `completion` of a command with `opcode` says, if not success.
-    #[must_use]
     pub fn of(opcode: u8, completion: &abi::Completion) -> Option<Self> {
         let command = name(opcode);
         let address = completion.fault_address;
@@ -129,7 +128,6 @@ impl Failure {
     }
 
     /// The address it speaks of, if any.
-    #[must_use]
     pub fn address(&self) -> Option<u64> {
         match *self {
             Self::Refused { address, .. }

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "stands in for a device that reaches memory by address")]
 
 use crate::kernel::{Doorbell, Kernel};
+use crate::{Device, Queue};
 use farfault_abi::descriptor::{self as abi, Completion, Descriptor};
 use farfault_abi::ring::RING_ENTRIES_OFFSET;
 use farfault_abi::uapi::{
@@ -83,6 +84,10 @@ impl Fake {
         Self { shared, engine: Some(engine) }
     }
 
+    pub fn queue(&self, entries: u32) -> Queue {
+        Device::with(self.kernel()).unwrap().queue(entries).unwrap()
+    }
+
     pub fn kernel(&self) -> Arc<dyn Kernel> {
         Arc::new(FakeKernel(Arc::clone(&self.shared)))
     }
@@ -137,17 +142,12 @@ impl State {
             return true;
         }
         self.budget = self.budget.map(|budget| budget - 1);
-        let mut completion = execute(&descriptor, self.refused_from);
-        completion.fence = 0;
-        let record = with_exposed_provenance_mut::<Completion>(descriptor.completion as usize);
-        // SAFETY: the library gave this record, and reads it after the fence.
-        unsafe { (*record).status = completion.status };
-        // SAFETY: as above.
-        unsafe { (*record).fault_address = completion.fault_address };
-        // SAFETY: as above.
-        unsafe { (*record).result = completion.result };
-        // SAFETY: as above.
-        unsafe { (*record).done = completion.done };
+        let completion = execute(&descriptor, self.refused_from).to_bytes();
+        // The fence is the first word, and is written last.
+        for (word, bytes) in (0..).zip(completion.as_chunks().0).skip(1) {
+            let address = descriptor.completion + 8 * word;
+            atomic(address).store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
         atomic(descriptor.completion).store(descriptor.fence, Ordering::Release);
         if stuck {
             self.budget = Some(0);

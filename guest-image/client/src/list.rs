@@ -25,13 +25,11 @@ impl<'a> Node<'a> {
     pub(crate) const VALUE: u64 = offset_of!(Node<'_>, value) as u64;
 
     /// A node that is the end of a list.
-    #[must_use]
     pub fn new(value: u64) -> Self {
         Self { next: AtomicPtr::default(), value, neighbour: PhantomData }
     }
 
     /// Its value.
-    #[must_use]
     pub fn value(&self) -> u64 {
         self.value
     }
@@ -42,7 +40,6 @@ impl<'a> Node<'a> {
     }
 
     /// The node after this one.
-    #[must_use]
     pub fn next(&self) -> Option<&'a Node<'a>> {
         let next = self.next.load(Ordering::Acquire);
         // SAFETY: null, or stored by link() from a reference of that lifetime.

@@ -27,37 +27,31 @@ impl Page {
     }
 
     /// It is there and can be read.
-    #[must_use]
     pub fn is_readable(self) -> bool {
         self.has(SNAPSHOT_READ)
     }
 
     /// It is there and can be written without a fault.
-    #[must_use]
     pub fn is_writable(self) -> bool {
         self.has(SNAPSHOT_WRITE)
     }
 
     /// It is the page of zeroes that all share, of 4 KiB.
-    #[must_use]
     pub fn is_zero_page(self) -> bool {
         self.has(SNAPSHOT_ZERO)
     }
 
     /// A device cannot have it.
-    #[must_use]
     pub fn is_error(self) -> bool {
         self.has(SNAPSHOT_ERROR)
     }
 
     /// It is part of a 2 MiB or 1 GiB entry.
-    #[must_use]
     pub fn is_large(self) -> bool {
         self.has(SNAPSHOT_2M | SNAPSHOT_1G)
     }
 
     /// The device's page table has it, too.
-    #[must_use]
     pub fn is_mirrored(self) -> bool {
         self.has(SNAPSHOT_MIRRORED)
     }

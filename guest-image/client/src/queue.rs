@@ -30,7 +30,6 @@ impl Queue {
     }
 
     /// The number by which the driver knows it.
-    #[must_use]
     pub fn number(&self) -> u32 {
         self.submission.borrow().queue()
     }

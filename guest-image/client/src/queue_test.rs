@@ -7,14 +7,10 @@ use crate::{Advice, Device, Error, Failure, Node, Queue};
 use nix::errno::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn queue(fake: &Fake, entries: u32) -> Queue {
-    Device::with(fake.kernel()).unwrap().queue(entries).unwrap()
-}
-
 #[test]
 fn every_command_does_its_work() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 4);
+    let mut queue = fake.queue(4);
     queue.nop().unwrap();
 
     let word = AtomicU64::new(5);
@@ -58,7 +54,7 @@ fn every_command_does_its_work() {
 #[test]
 fn empty_operands_are_commands_too() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 2);
+    let mut queue = fake.queue(2);
     queue.copy::<u64>(&[], &mut []).unwrap();
     assert_eq!(queue.compare::<u64>(&[], &[]).unwrap(), None);
     assert_eq!(queue.word_count(&[]).unwrap(), 0);
@@ -79,7 +75,7 @@ fn indices_wrap_at_the_end_of_the_ring_and_of_32_bits() {
 fn a_full_ring_holds_the_submitter_back() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));
-    let mut queue = queue(&fake, 4);
+    let mut queue = fake.queue(4);
     let word = AtomicU64::new(0);
     queue
         .scope(|s| {
@@ -102,7 +98,7 @@ fn a_full_ring_holds_the_submitter_back() {
 fn a_ring_that_stays_full_is_an_error() {
     let fake = Fake::new();
     fake.set(|state| (state.stuck, state.wait_answer) = (true, Some(Errno::EIO)));
-    let mut queue = queue(&fake, 2);
+    let mut queue = fake.queue(2);
     let result = queue.scope(|s| {
         for _ in 0..3 {
             let _ = s.nop()?;
@@ -116,7 +112,7 @@ fn a_ring_that_stays_full_is_an_error() {
 fn submitting_makes_no_system_call() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));
-    let mut queue = queue(&fake, 64);
+    let mut queue = fake.queue(64);
     queue
         .scope(|s| {
             for _ in 0..64 {
@@ -135,7 +131,7 @@ fn submitting_makes_no_system_call() {
 fn an_interrupted_wait_goes_on() {
     let fake = Fake::new();
     fake.set(|state| (state.budget, state.interrupts) = (Some(0), 3));
-    let mut queue = queue(&fake, 4);
+    let mut queue = fake.queue(4);
     std::thread::scope(|threads| {
         threads.spawn(|| {
             while fake.state().waits < 4 {
@@ -151,7 +147,7 @@ fn an_interrupted_wait_goes_on() {
 #[test]
 fn a_refused_access_is_told_and_the_queue_lives_on() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 4);
+    let mut queue = fake.queue(4);
     fake.set(|state| state.refused_from = Some(1));
     let text = vec![b'a'; 100];
     let address = text.as_ptr().expose_provenance() as u64;
@@ -187,7 +183,7 @@ fn a_halted_queue_says_so_and_a_new_one_works() {
 fn a_wait_the_kernel_refuses_costs_the_queue() {
     let fake = Fake::new();
     fake.set(|state| (state.budget, state.wait_answer) = (Some(0), Some(Errno::ENODEV)));
-    let mut queue = queue(&fake, 4);
+    let mut queue = fake.queue(4);
     let error = queue.nop().unwrap_err();
     assert!(matches!(error, Error::System { call: "ioctl WAIT", source: Errno::ENODEV }));
     assert_eq!(fake.state().destroyed, 1);
@@ -196,7 +192,7 @@ fn a_wait_the_kernel_refuses_costs_the_queue() {
 #[test]
 fn a_dropped_queue_is_taken_from_the_device() {
     let fake = Fake::new();
-    let queue = queue(&fake, 4);
+    let queue = fake.queue(4);
     assert_eq!(fake.state().destroyed, 0);
     drop(queue);
     assert_eq!(fake.state().destroyed, 1);

@@ -60,7 +60,6 @@ impl<'a, T: Plain> Registered<'a, T> {
 
 impl<T> Registered<'_, T> {
     /// What the device calls its first byte.
-    #[must_use]
     pub fn device_address(&self) -> u64 {
         self.registration.device_address
     }
@@ -101,7 +100,6 @@ impl<'a, T: Plain> RegisteredMut<'a, T> {
 
 impl<T> RegisteredMut<'_, T> {
     /// What the device calls its first byte.
-    #[must_use]
     pub fn device_address(&self) -> u64 {
         self.registration.device_address
     }

@@ -26,7 +26,6 @@ pub struct RingMemory {
 
 impl RingMemory {
     /// Whether the device can have a ring of that many entries.
-    #[must_use]
     pub fn is_possible(entries: u32) -> bool {
         entries.is_power_of_two() && (RING_MIN_ENTRIES..=RING_MAX_ENTRIES).contains(&entries)
     }
@@ -47,25 +46,21 @@ impl RingMemory {
     }
 
     /// Virtual address of the ring header.
-    #[must_use]
     pub fn address(&self) -> u64 {
         self.memory.address()
     }
 
     /// Slots of the ring.
-    #[must_use]
     pub fn entries(&self) -> u32 {
         self.entries
     }
 
     /// The index that the device will read next.
-    #[must_use]
     pub fn head(&self) -> u32 {
         self.header()[HEAD].load(Ordering::Acquire)
     }
 
     /// Whether the device has halted the queue.
-    #[must_use]
     pub fn is_halted(&self) -> bool {
         self.header()[HALTED].load(Ordering::Acquire) != 0
     }
@@ -86,13 +81,11 @@ impl RingMemory {
 
     /// Virtual address of the completion record that belongs to `index`. Its
     /// first word is the fence.
-    #[must_use]
     pub fn record_address(&self, index: u32) -> u64 {
         self.memory.address() + self.record_offset(index) as u64
     }
 
     /// The completion record of `index`, if its fence is `fence`.
-    #[must_use]
     pub fn record(&self, index: u32, fence: u64) -> Option<Completion> {
         let words = self.memory.words64(self.record_offset(index), RECORD_WORDS);
         // The device stores the fence last, so what is loaded after it is whole.

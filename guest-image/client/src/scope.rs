@@ -198,7 +198,6 @@ pub struct Pending<'scope, R: Reply> {
 
 impl<R: Reply> Pending<'_, R> {
     /// Whether the command has ended. Makes no system call.
-    #[must_use]
     pub fn is_done(&self) -> bool {
         self.queue.borrow().has_ended(self.ticket)
     }

@@ -3,16 +3,12 @@
 //! whatever happens inside.
 
 use crate::fake::Fake;
-use crate::{Device, Error, Queue};
+use crate::{Error, Queue};
 use farfault_abi::descriptor::{Descriptor, OP_FETCH_ADD, OP_NOP, STATUS_OK};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-fn queue(fake: &Fake, entries: u32) -> Queue {
-    Device::with(fake.kernel()).unwrap().queue(entries).unwrap()
-}
 
 /// Lets the device work once the submitter has gone to sleep in the kernel.
 fn release_when_waiting(fake: &Fake) {
@@ -25,7 +21,7 @@ fn release_when_waiting(fake: &Fake) {
 #[test]
 fn buffers_come_back_from_their_fences() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let (mut first, mut second) = (vec![0_u8; 100], vec![0_u8; 100]);
     queue
         .scope(|s| {
@@ -47,7 +43,7 @@ fn buffers_come_back_from_their_fences() {
 fn the_scope_waits_for_fences_that_were_dropped_or_leaked() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let (mut dropped, mut leaked) = ([0_u64; 64], [0_u64; 64]);
     std::thread::scope(|threads| {
         threads.spawn(|| release_when_waiting(&fake));
@@ -66,7 +62,7 @@ fn the_scope_waits_for_fences_that_were_dropped_or_leaked() {
 fn the_scope_waits_when_its_body_panics() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let mut buffer = [0_u64; 64];
     std::thread::scope(|threads| {
         threads.spawn(|| release_when_waiting(&fake));
@@ -86,7 +82,7 @@ fn the_scope_waits_when_its_body_panics() {
 fn the_scope_waits_when_its_body_fails() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(0));
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let mut buffer = [0_u64; 64];
     std::thread::scope(|threads| {
         threads.spawn(|| release_when_waiting(&fake));
@@ -102,7 +98,7 @@ fn the_scope_waits_when_its_body_fails() {
 #[test]
 fn a_halt_ends_the_scope_only_after_the_queue_is_destroyed() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     fake.set(|state| (state.budget, state.halt_on) = (Some(0), Some(OP_NOP)));
     let mut buffer = [0_u64; 8];
     let word = AtomicU64::new(0);
@@ -127,7 +123,7 @@ fn a_halt_ends_the_scope_only_after_the_queue_is_destroyed() {
 #[test]
 fn the_first_failure_nobody_asked_for_is_the_scopes() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 2);
+    let mut queue = fake.queue(2);
     let word = AtomicU64::new(0);
     let result = queue.scope(|s| {
         for opcode in [200, 201] {
@@ -149,7 +145,7 @@ fn the_first_failure_nobody_asked_for_is_the_scopes() {
 #[test]
 fn a_failure_that_was_asked_for_is_not_told_again() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 2);
+    let mut queue = fake.queue(2);
     let result = queue.scope(|s| {
         let wrong = Descriptor { opcode: 200, ..Descriptor::default() };
         // SAFETY: an unknown opcode accesses nothing.
@@ -165,7 +161,7 @@ fn a_failure_that_was_asked_for_is_not_told_again() {
 fn fences_can_be_asked_in_any_order_and_without_waiting() {
     let fake = Fake::new();
     fake.set(|state| state.budget = Some(2));
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let word = AtomicU64::new(0);
     queue
         .scope(|s| {
@@ -243,7 +239,7 @@ proptest! {
 #[test]
 fn a_raw_descriptor_gives_the_whole_record() {
     let fake = Fake::new();
-    let mut queue = queue(&fake, 8);
+    let mut queue = fake.queue(8);
     let word = AtomicU64::new(40);
     let add = Descriptor {
         opcode: OP_FETCH_ADD as u8,

@@ -53,7 +53,6 @@ impl Mapping {
     }
 
     /// Where it starts, as the device must be told.
-    #[must_use]
     pub fn address(&self) -> u64 {
         self.base.as_ptr().expose_provenance() as u64
     }

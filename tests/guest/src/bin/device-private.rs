@@ -4,11 +4,13 @@
 //! the kernel's module `test_hmm`, which must be loaded.
 
 use farfault_client::{Advice, Device, Page};
+use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::dmirror::{Node, numbered, pages};
-use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
-use farfault_guest_programs::memory::{self, HUGE_PAGE, PAGE, Region};
+use farfault_guest_programs::huge_page::huge_page;
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
+use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
-use farfault_guest_programs::{Failure, counters, test_program, views};
+use farfault_guest_programs::{Failure, test_program, views};
 
 test_program![
     a_snapshot_does_not_see_it,
@@ -46,11 +48,13 @@ fn away() -> Result<(Region, Node, Region), Failure> {
     Ok((region, node, contents))
 }
 
+fn none_refused(work: impl FnOnce() -> Outcome) -> Outcome {
+    expect_equal("faults refused", &growth("responses_fail", work)?, &0)
+}
+
 /// The pages are in memory, all of them, and nothing that our device wanted was refused.
 fn is_back(region: &Region, work: impl FnOnce() -> Outcome) -> Outcome {
-    let failed = counters::get("responses_fail")?;
-    work()?;
-    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    none_refused(work)?;
     let here = Pagemap::own()?.entries(region.address(), region.len() / PAGE)?;
     expect("all of it is back", here.iter().all(|page| page.is_present()))
 }
@@ -108,9 +112,7 @@ fn writing_a_part_keeps_the_rest() -> Outcome {
     let part = PAGE / 2..BYTES - PAGE / 2;
     let place = region.address();
     let mut queue = Device::open()?.queue(16)?;
-    let failed = counters::get("responses_fail")?;
-    queue.fill(&mut region[part.clone()], 7_u8)?;
-    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    none_refused(|| Ok(queue.fill(&mut region[part.clone()], 7_u8)?))?;
     let here = Pagemap::own()?.entries(place, PAGES)?;
     expect("all of it is back", here.iter().all(|page| page.is_present()))?;
     contents[part].fill(7);
@@ -161,24 +163,20 @@ fn what_our_device_has_can_be_taken() -> Outcome {
 }
 
 fn a_huge_page_comes_back() -> Outcome {
-    memory::allow_huge_pages()?;
-    let mut region = Region::huge_pages(HUGE_PAGE)?;
+    let mut region = huge_page(0)?;
     let mut contents = numbered(HUGE_PAGE / PAGE, SEED)?;
     region.copy_from_slice(&contents);
     let device = Device::open()?;
-    if !device.snapshot(&region[..])?.iter().all(|page| page.is_large()) {
-        return Err(Skip("the system has no huge page to give".to_owned()).into());
-    }
     let _node = take(&region, &contents)?;
     // Of a whole huge page that is another's, HMM says that it is an error.
     are_not_shown(&device.snapshot(&region[..])?)?;
     let mut queue = device.queue(16)?;
-    let failed = counters::get("responses_fail")?;
-    queue.fill(&mut region[PAGE / 2..PAGE], 6_u8)?;
     contents[PAGE / 2..PAGE].fill(6);
     let mut copy = vec![0_u8; HUGE_PAGE];
-    queue.copy(&region[..], &mut copy)?;
-    expect_equal("faults refused", &counters::get("responses_fail")?, &failed)?;
+    none_refused(|| {
+        queue.fill(&mut region[PAGE / 2..PAGE], 6_u8)?;
+        Ok(queue.copy(&region[..], &mut copy)?)
+    })?;
     expect("the device reads all of it", copy[..] == contents[..])?;
     expect("and the CPU", region[..] == contents[..])
 }

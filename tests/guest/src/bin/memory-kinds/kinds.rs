@@ -2,13 +2,13 @@
 //! Each kind of memory: read by the device, written by it, first touched by it.
 
 use farfault_client::{Device, Queue};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{
     self, Access, HUGE_PAGE, PAGE, Region, Sharing, unnamed_file,
 };
 use farfault_guest_programs::random::Random;
-use farfault_guest_programs::{Failure, counters};
-use std::fs;
 use std::fs::File;
 
 /// Bytes of a buffer under test.
@@ -49,22 +49,11 @@ pub fn small_pages() -> Outcome {
 pub fn huge_pages() -> Outcome {
     memory::allow_huge_pages()?;
     let mut region = Region::huge_pages(2 * HUGE_PAGE)?;
-    let before = counters::get("leaves_2m")?;
-    exercise(&mut region)?;
-    if !has_huge_pages(region.address())? {
+    let leaves = growth("leaves_2m", || exercise(&mut region))?;
+    if !Device::open()?.snapshot(&region[..])?.iter().any(|page| page.is_large()) {
         return Err(Box::new(Skip("the system gave no huge pages".to_owned())));
     }
-    let leaves = counters::get("leaves_2m")? - before;
     expect("the device maps huge pages as such", leaves > 0)
-}
-
-/// Whether the mapping at `address` has any, from `/proc/self/smaps`.
-fn has_huge_pages(address: u64) -> Result<bool, Failure> {
-    let smaps = fs::read_to_string("/proc/self/smaps")?;
-    let head = format!("{address:x}-");
-    let mapping = smaps.lines().skip_while(|line| !line.starts_with(&head));
-    let line = mapping.into_iter().find(|line| line.starts_with("AnonHugePages:"));
-    Ok(line.is_some_and(|line| line.split_whitespace().nth(1) != Some("0")))
 }
 
 pub fn shared_anonymous() -> Outcome {

@@ -5,7 +5,7 @@ use crate::rig::{Rig, nop};
 use farfault_client::raw::descriptor::Descriptor;
 use farfault_client::raw::uapi::{QueueCreate, Wait};
 use farfault_client::raw::{Kernel, Mapping};
-use farfault_guest_programs::counters;
+use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, nowhere};
 use nix::errno::Errno;
@@ -54,13 +54,14 @@ pub fn ring_without_access() -> Outcome {
 }
 
 pub fn new_queue_after_a_halt() -> Outcome {
-    let before = counters::get("queues_halted")?;
     let mut rig = Rig::new()?;
-    for _ in 0..100 {
-        rig.queue.set_tail(1000);
-        rig.is_halted()?;
-    }
-    expect_equal("queues halted", &(counters::get("queues_halted")? - before), &100)
+    let halted = growth("queues_halted", || {
+        (0..100).try_for_each(|_| {
+            rig.queue.set_tail(1000);
+            rig.is_halted()
+        })
+    })?;
+    expect_equal("queues halted", &halted, &100)
 }
 
 #[allow(unsafe_code, reason = "the ring is taken away on purpose")]
