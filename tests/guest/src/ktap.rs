@@ -9,6 +9,7 @@
 use crate::Failure;
 use crate::children::Child;
 use crate::memory::memory_file;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -104,6 +105,15 @@ pub fn expect_equal<T: PartialEq + std::fmt::Debug + ?Sized>(
 /// Fails the test unless `holds`.
 pub fn expect(what: &str, holds: bool) -> Outcome {
     if holds { Ok(()) } else { Err(format!("not so: {what}").into()) }
+}
+
+/// Fails the test unless `call` refuses each of `wrong`, which are told by a word, as it must.
+pub fn expect_refusals<R>(
+    wrong: impl IntoIterator<Item = (&'static str, R, Errno)>,
+    mut call: impl FnMut(R) -> nix::Result<()>,
+) -> Outcome {
+    let mut wrong = wrong.into_iter();
+    wrong.try_for_each(|(what, request, errno)| expect_equal(what, &call(request), &Err(errno)))
 }
 
 /// Runs the tests of `tests` that are named on the command line, or all, and

@@ -5,66 +5,57 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A kind of file system, and how it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileSystem {
-    /// Files begin at multiples of 2 MiB, and blocks are as large as pages.
-    Ext4,
-    /// Blocks are smaller than pages.
-    Ext4Small,
-    /// For persistent memory, which mappings reach directly.
-    Ext4Dax,
-    /// Files can share blocks.
-    Xfs,
-    /// The same for persistent memory; files begin at multiples of 2 MiB.
-    XfsDax,
-    /// In memory.
-    Tmpfs,
+/// A kind of file system.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSystem {
+    name: &'static str,
+    /// How it is made on a DISK, if it has to be.
+    make: &'static str,
+    /// What mount is told.
+    options: &'static str,
 }
 
+const EXT4: &str = "mkfs.ext4 -q -F -b 4096 -E stride=512,stripe_width=512 DISK";
+
 impl FileSystem {
-    const ALL: [(&str, Self); 6] = [
-        ("ext4", Self::Ext4),
-        ("ext4-small", Self::Ext4Small),
-        ("ext4-dax", Self::Ext4Dax),
-        ("xfs", Self::Xfs),
-        ("xfs-dax", Self::XfsDax),
-        ("tmpfs", Self::Tmpfs),
-    ];
+    /// Files begin at multiples of 2 MiB, and blocks are as large as pages.
+    pub const EXT4: Self = Self { name: "ext4", make: EXT4, options: "-t ext4" };
+    /// Blocks are smaller than pages.
+    pub const EXT4_SMALL: Self =
+        Self { name: "ext4-small", make: "mkfs.ext4 -q -F DISK 64M", options: "-t ext4" };
+    /// For persistent memory, which mappings reach directly.
+    pub const EXT4_DAX: Self =
+        Self { name: "ext4-dax", make: EXT4, options: "-t ext4 -o dax=always" };
+    /// Files can share blocks.
+    pub const XFS: Self = Self { name: "xfs", make: "mkfs.xfs -q -f DISK", options: "-t xfs" };
+    /// The same for persistent memory; files begin at multiples of 2 MiB. The log has no room
+    /// in smaller groups.
+    pub const XFS_DAX: Self = Self {
+        name: "xfs-dax",
+        make: "mkfs.xfs -q -f -d agcount=2,su=2m,sw=1,extszinherit=512 DISK",
+        options: "-t xfs -o dax=always",
+    };
+    const TMPFS: Self = Self { name: "tmpfs", make: "", options: "-t tmpfs" };
+
+    const ALL: [Self; 6] =
+        [Self::EXT4, Self::EXT4_SMALL, Self::EXT4_DAX, Self::XFS, Self::XFS_DAX, Self::TMPFS];
 
     /// That of this name.
     pub fn named(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        let known = || Self::ALL.map(|(name, _)| name).join(", ");
-        found.map(|one| one.1).ok_or_else(|| format!("no file system '{name}': say {}", known()))
+        let found = Self::ALL.into_iter().find(|one| one.name == name);
+        let known = || Self::ALL.map(|one| one.name).join(", ");
+        found.ok_or_else(|| format!("no file system '{name}': say {}", known()))
     }
 
     /// Makes an empty one on `disk`.
     pub fn make(self, disk: &str) -> Result<(), String> {
-        let words = match self {
-            Self::Ext4 | Self::Ext4Dax => {
-                "mkfs.ext4 -q -F -b 4096 -E stride=512,stripe_width=512 DISK"
-            }
-            Self::Ext4Small => "mkfs.ext4 -q -F DISK 64M",
-            Self::Xfs => "mkfs.xfs -q -f DISK",
-            // The log has no room in smaller groups.
-            Self::XfsDax => "mkfs.xfs -q -f -d agcount=2,su=2m,sw=1,extszinherit=512 DISK",
-            Self::Tmpfs => return Ok(()),
-        };
-        run(&words.replace("DISK", disk))
+        if self.make.is_empty() { Ok(()) } else { run(&self.make.replace("DISK", disk)) }
     }
 
     /// Mounts it at `folder`, which is made if need be.
     pub fn mount(self, disk: &str, folder: &str) -> Result<(), String> {
         fs::create_dir_all(folder).map_err(|error| format!("{folder}: {error}"))?;
-        let options = match self {
-            Self::Ext4 | Self::Ext4Small => "-t ext4",
-            Self::Ext4Dax => "-t ext4 -o dax=always",
-            Self::Xfs => "-t xfs",
-            Self::XfsDax => "-t xfs -o dax=always",
-            Self::Tmpfs => "-t tmpfs",
-        };
-        run(&format!("mount {options} {disk} {folder}"))
+        run(&format!("mount {} {disk} {folder}", self.options))
     }
 
     /// Makes it and mounts it, unless there is one at `folder` already.

@@ -7,9 +7,14 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 extern "C" fn ignore(_: c_int) {}
 
-/// Survives the signal that comes with a memory failure.
-pub fn ignore_bus_errors() -> nix::Result<()> {
+/// Has a signal do nothing but end a system call.
+pub fn survive(signal: Signal) -> nix::Result<()> {
     let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing.
-    unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
+    unsafe { sigaction(signal, &action) }.map(drop)
+}
+
+/// Survives the signal that comes with a memory failure.
+pub fn ignore_bus_errors() -> nix::Result<()> {
+    survive(Signal::SIGBUS)
 }

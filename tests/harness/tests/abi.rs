@@ -27,7 +27,8 @@ fn committed_headers_are_as_generated() {
 
 #[test]
 fn c_sees_every_value_size_and_offset_as_rust_does() {
-    let dir = std::env::temp_dir().join(format!("farfault-abi-probe-{}", std::process::id()));
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let dir = folder.path();
     // Outside a kernel tree there is no linux/bits.h; the probe brings its macros.
     std::fs::create_dir_all(dir.join("linux")).expect("temporary directory");
     std::fs::write(dir.join("linux/bits.h"), "").expect("temporary file");
@@ -38,7 +39,7 @@ fn c_sees_every_value_size_and_offset_as_rust_does() {
         .arg(dir.join("probe"))
         .arg(dir.join("probe.c"))
         .arg("-I")
-        .arg(&dir)
+        .arg(dir)
         .arg("-I")
         .arg(root().join("guest-driver"))
         .output()
@@ -47,7 +48,6 @@ fn c_sees_every_value_size_and_offset_as_rust_does() {
 
     let c = Command::new(dir.join("probe")).output().expect("the probe runs").stdout;
     let rust = headers(&["values"]).stdout;
-    let _ = std::fs::remove_dir_all(&dir);
     assert!(rust.len() > 1000, "the list of values is empty or nearly so");
     assert_eq!(String::from_utf8_lossy(&c), String::from_utf8_lossy(&rust));
 }

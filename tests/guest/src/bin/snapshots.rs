@@ -6,7 +6,7 @@ use farfault_client::raw::Kernel;
 use farfault_client::raw::uapi::{ADVISE_DONT_NEED, Advise};
 use farfault_client::{Advice, Device, Page};
 use farfault_guest_programs::counters::growth;
-use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal, expect_refusals};
 use farfault_guest_programs::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing};
 use farfault_guest_programs::{Failure, raw_queue, test_program};
 use nix::errno::Errno;
@@ -167,14 +167,13 @@ fn wrong_snapshots_are_refused() -> Outcome {
     let device = raw_queue::open()?;
     let region = Region::anonymous(PAGE)?;
     let mut byte = [0xee; 1];
-    for (what, address, errno) in [
+    let wrong = [
         ("misaligned", region.address() + 8, Errno::EINVAL),
         ("over the end", (1 << 47) - PAGE as u64, Errno::EFAULT),
         ("a kernel address", 0xffff_8000_0000_0000, Errno::EFAULT),
         ("one that wraps", u64::MAX - PAGE as u64 + 1, Errno::EINVAL),
-    ] {
-        expect_equal(what, &device.snapshot(address, &mut byte), &Err(errno))?;
-    }
+    ];
+    expect_refusals(wrong, |address| device.snapshot(address, &mut byte))?;
     expect_equal("no page", &device.snapshot(region.address(), &mut []), &Ok(()))?;
     expect_equal("untouched", &byte, &[0xee])
 }
@@ -197,8 +196,6 @@ fn wrong_advice_is_refused() -> Outcome {
         ("wraps", Advise { length: u64::MAX << 12, ..right }, Errno::EINVAL),
         ("over the end", Advise { length: 1 << 47, ..right }, Errno::EFAULT),
     ];
-    for (what, request, errno) in wrong {
-        expect_equal(what, &device.advise(&request), &Err(errno))?;
-    }
+    expect_refusals(wrong, |request| device.advise(&request))?;
     expect_equal("nothing", &device.advise(&Advise { length: 0, ..right }), &Ok(()))
 }

@@ -80,12 +80,16 @@ pub fn map(
     let flags = flags | libc::MAP_FIXED;
     // SAFETY: replaces what was reserved here a moment ago and nothing uses.
     let base = unsafe { libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset) };
-    if base == libc::MAP_FAILED {
-        let error = Errno::last();
+    if let Err(error) = address(base) {
         unmap(span)?;
         return Err(error);
     }
     Ok(span)
+}
+
+/// Where mmap or mremap has put something.
+fn address(base: *mut c_void) -> Result<u64> {
+    if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(base.expose_provenance() as u64) }
 }
 
 /// Maps a part of a file over what was reserved.
@@ -101,7 +105,7 @@ pub fn map_over(
     let base = unsafe {
         libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset as libc::off_t)
     };
-    if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+    address(base).map(drop)
 }
 
 /// Addresses that nothing else will be mapped at, without access.
@@ -109,10 +113,7 @@ pub fn reserve(length: u64) -> Result<Span> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: the kernel chooses the place, so nothing in use is replaced.
     let base = unsafe { libc::mmap(null_mut(), length as usize, PROT_NONE, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(Errno::last());
-    }
-    Ok(Span { start: base.expose_provenance() as u64, length })
+    Ok(Span { start: address(base)?, length })
 }
 
 pub fn unmap(span: Span) -> Result<()> {
@@ -128,10 +129,7 @@ pub fn remap(from: Span, length: u64, flags: c_int, to: Span) -> Result<Span> {
     // SAFETY: as in unmap(); what lies at the target was reserved for it.
     let base =
         unsafe { libc::mremap(from.base(), from.bytes(), length as usize, flags, to.base()) };
-    if base == libc::MAP_FAILED {
-        return Err(Errno::last());
-    }
-    Ok(Span { start: base.expose_provenance() as u64, length })
+    Ok(Span { start: address(base)?, length })
 }
 
 pub fn advise(span: Span, advice: c_int) -> Result<()> {

@@ -49,13 +49,13 @@ impl Environment {
             Ok(PathBuf::from(folder))
         };
         let [first, second] = setup::RAM_DISKS;
-        let ext4 = on(&disks, FileSystem::Ext4, first);
+        let ext4 = on(&disks, FileSystem::EXT4, first);
         let swap_disk = ext4.clone().and_then(|folder| swap_disk(&folder));
         Ok(Self {
             ext4,
-            xfs: on(&disks, FileSystem::Xfs, second),
-            dax_ext4: on(&persistent, FileSystem::Ext4Dax, "/dev/pmem0"),
-            dax_xfs: on(&persistent, FileSystem::XfsDax, "/dev/pmem1"),
+            xfs: on(&disks, FileSystem::XFS, second),
+            dax_ext4: on(&persistent, FileSystem::EXT4_DAX, "/dev/pmem0"),
+            dax_xfs: on(&persistent, FileSystem::XFS_DAX, "/dev/pmem1"),
             swap: setup::swap().and_then(|()| swap_only_to(ZRAM)),
             swap_disk,
         })

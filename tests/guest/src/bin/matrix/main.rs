@@ -23,7 +23,6 @@ mod model;
 mod rig;
 mod row;
 mod rows;
-mod rules;
 mod runner;
 mod under_way;
 mod walk;

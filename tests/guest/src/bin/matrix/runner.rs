@@ -7,7 +7,6 @@ use crate::environment::Environment;
 use crate::model::GIGANTIC;
 use crate::rig::Rig;
 use crate::row::{Row, Rule};
-use crate::rules::rule;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, Skip, Trial};
 
@@ -58,4 +57,13 @@ fn attempt(environment: &Environment, row: &Row, column: &Column) -> Outcome {
         _ => {}
     }
     Ok(())
+}
+
+/// What becomes of the cell where `row` and `column` meet: most run. Where the kernel refuses
+/// the change, or where it makes no sense, a column says so for kinds of memory and a row for
+/// itself, which comes first.
+fn rule(row: &Row, column: &Column) -> Rule {
+    let own = row.rules.iter().find(|(columns, _)| columns.contains(&column.name));
+    let of_kind = || column.rules.iter().find(|(kinds, _)| kinds.contains(&row.kind));
+    own.map(|one| one.1).or_else(|| of_kind().map(|one| one.1)).unwrap_or(Rule::Runs)
 }

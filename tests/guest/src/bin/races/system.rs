@@ -73,12 +73,12 @@ impl Drop for Quiet {
 
 /// A folder on ext4 with small blocks, made anew if need be.
 pub fn ext4() -> Result<&'static Path, Failure> {
-    disk(FileSystem::Ext4Small, setup::RAM_DISKS[0], "/run/races-ext4")
+    disk(FileSystem::EXT4_SMALL, setup::RAM_DISKS[0], "/run/races-ext4")
 }
 
 /// The same on xfs.
 pub fn xfs() -> Result<&'static Path, Failure> {
-    disk(FileSystem::Xfs, setup::RAM_DISKS[1], "/run/races-xfs")
+    disk(FileSystem::XFS, setup::RAM_DISKS[1], "/run/races-xfs")
 }
 
 fn disk(kind: FileSystem, disk: &str, folder: &'static str) -> Result<&'static Path, Failure> {

@@ -146,6 +146,12 @@ pub fn found(finished: &Finished, step: &str) -> Result<Section, String> {
     })
 }
 
+/// The number that a summary in `text` gives for `name`.
+pub fn number(text: &str, name: &str) -> Option<u64> {
+    let mut words = text.split_whitespace();
+    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")

@@ -5,7 +5,7 @@
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a long run.
 
-use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, succeeded};
+use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
 
 const OPERATIONS: u64 = 1500;
@@ -127,12 +127,6 @@ fn summary(finished: &Finished, step: &str) -> Result<String, String> {
     line.map(str::to_owned).ok_or_else(|| format!("no summary in\n{output}"))
 }
 
-/// The number that a summary gives for `name`.
-fn count(line: &str, name: &str) -> Option<u64> {
-    let mut words = line.split_whitespace();
-    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
-}
-
 /// It was done to the end, by CPU and device, with all that the file system is there for.
 fn exercised(
     finished: &Finished,
@@ -157,7 +151,7 @@ fn exercised(
     says(format!("insert={on_disk}"))?;
     says("punch=true".to_owned())?;
     for (what, share) in [("cpu", 15), ("device", 5), ("refused", 40)] {
-        ensure(count(&line, what).is_some_and(|value| value >= operations / share), || {
+        ensure(number(&line, what).is_some_and(|value| value >= operations / share), || {
             format!("{what} in less than one of {share} operations: {line}")
         })?;
     }
@@ -167,6 +161,6 @@ fn exercised(
 /// The CPU had huge pages of the file mapped, and the device had those, too.
 fn huge(finished: &Finished, step: &str) -> Result<(), String> {
     let line = summary(finished, step)?;
-    let [seen, leaves] = ["large", "leaves_2m"].map(|name| count(&line, name).unwrap_or(0));
+    let [seen, leaves] = ["large", "leaves_2m"].map(|name| number(&line, name).unwrap_or(0));
     ensure(seen > 0 && leaves > 0, || format!("no huge page in: {line}"))
 }

@@ -3,7 +3,7 @@
 //! The first ends by a reset of the machine right after msync, with nothing
 //! unmounted, the second by a SIGKILL of the VMM, the third in good order.
 
-use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, succeeded};
+use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, number, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
 use std::fs::File;
 use std::path::Path;
@@ -162,7 +162,6 @@ fn size(file: &NamedTempFile, wanted: u64) -> Result<(), String> {
 
 fn large_leaves(boot: &Finished, system: &FileSystem) -> Result<(), String> {
     let output = found(boot, &system.step_name("write 1"))?.output;
-    let pair = output.split_whitespace().find_map(|word| word.strip_prefix("leaves_2m="));
-    let leaves = pair.and_then(|count| count.parse::<u64>().ok());
+    let leaves = number(&output, "leaves_2m");
     ensure(leaves.is_some_and(|leaves| leaves > 0), || format!("no large leaf in: {output}"))
 }
