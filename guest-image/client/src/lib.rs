@@ -116,7 +116,7 @@ pub use plain::Plain;
 pub use queue::Queue;
 pub use registered::{Registered, RegisteredMut};
 pub use reply::{Chased, Reply};
-pub use scope::{Pending, Scope};
+pub use scope::{Pending, Scope, Submitted};
 
 /// The pieces that [`Device`] and [`Queue`] are made of, for tests that need to
 /// do what those never would.

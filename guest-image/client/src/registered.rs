@@ -11,8 +11,8 @@ use crate::kernel::Kernel;
 use crate::loan::{Loan, address_of};
 use crate::plain::Plain;
 use crate::reply::Done;
-use crate::request::{Request, same_length};
-use crate::scope::{Pending, Scope};
+use crate::request::{Request, between, same_length};
+use crate::scope::{Scope, Submitted};
 use farfault_abi::descriptor::{self as abi, Descriptor};
 use farfault_abi::uapi::{REGISTER_WRITE, Register, Unregister};
 use nix::errno::Errno;
@@ -130,11 +130,11 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         source: &'scope Registered<'_, T>,
         destination: &'scope mut RegisteredMut<'_, T>,
-    ) -> Result<Pending<'scope, Done>, Error> {
+    ) -> Submitted<'scope, Done> {
         same_length(source, destination)?;
         self.is_of(&source.registration)?;
         let length = size_of_val(source.buffer) as u64;
-        let operands = operands(source, destination, length);
+        let operands = between(source.device_address(), destination.device_address(), length);
         self.registered(abi::OP_COPY, operands, &destination.registration)
     }
 
@@ -146,13 +146,10 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         destination: &'scope mut RegisteredMut<'_, T>,
         value: T,
-    ) -> Result<Pending<'scope, Done>, Error> {
-        let operands = Descriptor {
-            destination: destination.device_address(),
-            length: (destination.len() * size_of::<T>()) as u64,
-            operand: value.pattern(),
-            ..Descriptor::default()
-        };
+    ) -> Submitted<'scope, Done> {
+        let length = (destination.len() * size_of::<T>()) as u64;
+        let operands = between(0, destination.device_address(), length);
+        let operands = Descriptor { operand: value.pattern(), ..operands };
         self.registered(abi::OP_FILL, operands, &destination.registration)
     }
 
@@ -164,15 +161,10 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         bytes: &'scope Registered<'_, u8>,
         counts: &'scope mut [u64; 256],
-    ) -> Result<Pending<'scope, Loan<'scope, [u64; 256]>>, Error> {
+    ) -> Submitted<'scope, Loan<'scope, [u64; 256]>> {
         self.is_of(&bytes.registration)?;
         let loan = Loan::new(counts);
-        let operands = Descriptor {
-            source: bytes.device_address(),
-            destination: loan.address(),
-            length: bytes.len() as u64,
-            ..Descriptor::default()
-        };
+        let operands = between(bytes.device_address(), loan.address(), bytes.len() as u64);
         self.submit(Request::new(abi::OP_HISTOGRAM, loan, operands))
     }
 
@@ -185,11 +177,11 @@ impl<'scope> Scope<'scope, '_> {
         factor: f32,
         x: &'scope Registered<'_, f32>,
         y: &'scope mut RegisteredMut<'_, f32>,
-    ) -> Result<Pending<'scope, Done>, Error> {
+    ) -> Submitted<'scope, Done> {
         same_length(x, y)?;
         self.is_of(&x.registration)?;
-        let operands =
-            Descriptor { operand: u64::from(factor.to_bits()), ..operands(x, y, x.len() as u64) };
+        let operands = between(x.device_address(), y.device_address(), x.len() as u64);
+        let operands = Descriptor { operand: factor.to_bits().into(), ..operands };
         self.registered(abi::OP_SAXPY, operands, &y.registration)
     }
 
@@ -199,7 +191,7 @@ impl<'scope> Scope<'scope, '_> {
         opcode: u32,
         operands: Descriptor,
         destination: &Registration,
-    ) -> Result<Pending<'scope, Done>, Error> {
+    ) -> Submitted<'scope, Done> {
         self.is_of(destination)?;
         self.submit(Request::new(opcode, Done, operands))
     }
@@ -207,18 +199,5 @@ impl<'scope> Scope<'scope, '_> {
     /// At its address another device has something else.
     fn is_of(&self, registration: &Registration) -> Result<(), Error> {
         if self.is_queue_of(&registration.kernel) { Ok(()) } else { Err(Error::OtherDevice) }
-    }
-}
-
-fn operands<T>(
-    source: &Registered<'_, T>,
-    destination: &RegisteredMut<'_, T>,
-    length: u64,
-) -> Descriptor {
-    Descriptor {
-        source: source.device_address(),
-        destination: destination.device_address(),
-        length,
-        ..Descriptor::default()
     }
 }

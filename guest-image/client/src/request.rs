@@ -25,13 +25,17 @@ impl<R> Request<'_, R> {
     }
 }
 
+/// From `source` to `destination`, `length` bytes or elements.
+pub fn between(source: u64, destination: u64, length: u64) -> Descriptor {
+    Descriptor { source, destination, length, ..Descriptor::default() }
+}
+
 pub fn nop<'scope>() -> Request<'scope, Done> {
     Request::new(abi::OP_NOP, Done, Descriptor::default())
 }
 
 pub fn fence(word: &AtomicU64, value: u64) -> Request<'_, Done> {
-    let operands =
-        Descriptor { destination: address_of(word), operand: value, ..Descriptor::default() };
+    let operands = Descriptor { operand: value, ..between(0, address_of(word), 0) };
     Request::new(abi::OP_FENCE, Done, operands)
 }
 
@@ -40,26 +44,15 @@ pub fn copy<'scope, T: Plain>(
     destination: &'scope mut [T],
 ) -> Result<Request<'scope, Loan<'scope, [T]>>, Error> {
     same_length(source, destination)?;
-    let length = size_of_val(source) as u64;
     let loan = Loan::new(destination);
-    let operands = Descriptor {
-        source: address_of(source),
-        destination: loan.address(),
-        length,
-        ..Descriptor::default()
-    };
+    let operands = between(address_of(source), loan.address(), size_of_val(source) as u64);
     Ok(Request::new(abi::OP_COPY, loan, operands))
 }
 
 pub fn fill<T: Plain>(destination: &mut [T], value: T) -> Request<'_, Loan<'_, [T]>> {
     let length = size_of_val(destination) as u64;
     let loan = Loan::new(destination);
-    let operands = Descriptor {
-        destination: loan.address(),
-        length,
-        operand: value.pattern(),
-        ..Descriptor::default()
-    };
+    let operands = Descriptor { operand: value.pattern(), ..between(0, loan.address(), length) };
     Request::new(abi::OP_FILL, loan, operands)
 }
 
@@ -68,26 +61,18 @@ pub fn compare<'scope, T: Plain>(
     right: &'scope [T],
 ) -> Result<Request<'scope, Difference>, Error> {
     same_length(left, right)?;
-    let operands = Descriptor {
-        source: address_of(left),
-        destination: address_of(right),
-        length: size_of_val(left) as u64,
-        ..Descriptor::default()
-    };
+    let operands = between(address_of(left), address_of(right), size_of_val(left) as u64);
     let reply = Difference { element_size: size_of::<T>(), elements: left.len() };
     Ok(Request::new(abi::OP_COMPARE, reply, operands))
 }
 
 pub fn fetch_add(word: &AtomicU64, value: u64) -> Request<'_, Count> {
-    let operands =
-        Descriptor { destination: address_of(word), operand: value, ..Descriptor::default() };
+    let operands = Descriptor { operand: value, ..between(0, address_of(word), 0) };
     Request::new(abi::OP_FETCH_ADD, Count, operands)
 }
 
 pub fn word_count(text: &[u8]) -> Request<'_, Count> {
-    let operands =
-        Descriptor { source: address_of(text), length: text.len() as u64, ..Descriptor::default() };
-    Request::new(abi::OP_WORD_COUNT, Count, operands)
+    Request::new(abi::OP_WORD_COUNT, Count, between(address_of(text), 0, text.len() as u64))
 }
 
 pub fn histogram<'scope>(
@@ -95,12 +80,7 @@ pub fn histogram<'scope>(
     counts: &'scope mut [u64; 256],
 ) -> Request<'scope, Loan<'scope, [u64; 256]>> {
     let loan = Loan::new(counts);
-    let operands = Descriptor {
-        source: address_of(bytes),
-        destination: loan.address(),
-        length: bytes.len() as u64,
-        ..Descriptor::default()
-    };
+    let operands = between(address_of(bytes), loan.address(), bytes.len() as u64);
     Request::new(abi::OP_HISTOGRAM, loan, operands)
 }
 
@@ -111,24 +91,14 @@ pub fn saxpy<'scope>(
 ) -> Result<Request<'scope, Loan<'scope, [f32]>>, Error> {
     same_length(x, y)?;
     let loan = Loan::new(y);
-    let operands = Descriptor {
-        source: address_of(x),
-        destination: loan.address(),
-        length: x.len() as u64,
-        operand: u64::from(factor.to_bits()),
-        ..Descriptor::default()
-    };
+    let operands = between(address_of(x), loan.address(), x.len() as u64);
+    let operands = Descriptor { operand: factor.to_bits().into(), ..operands };
     Ok(Request::new(abi::OP_SAXPY, loan, operands))
 }
 
 pub fn chase<'scope>(first: &'scope Node<'_>, most: u64) -> Request<'scope, Chase> {
-    let operands = Descriptor {
-        source: address_of(first),
-        length: most,
-        operand: Node::NEXT,
-        operand2: Node::VALUE,
-        ..Descriptor::default()
-    };
+    let operands = between(address_of(first), 0, most);
+    let operands = Descriptor { operand: Node::NEXT, operand2: Node::VALUE, ..operands };
     Request::new(abi::OP_CHASE, Chase, operands)
 }
 

@@ -30,6 +30,9 @@ pub struct Scope<'scope, 'env: 'scope> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
+/// A command that is under way, or why it is not.
+pub type Submitted<'scope, R> = Result<Pending<'scope, R>, Error>;
+
 /// Runs `body` in a scope of `queue` and returns when the device is through
 /// with every command that it submitted.
 pub(crate) fn run<'env, T, F>(queue: &RefCell<Submission>, body: F) -> Result<T, Error>
@@ -64,16 +67,12 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// [`Error::Halted`], or [`Error::System`] if waiting for room fails; so for all commands.
-    pub fn nop(&'scope self) -> Result<Pending<'scope, Done>, Error> {
+    pub fn nop(&'scope self) -> Submitted<'scope, Done> {
         self.submit(request::nop())
     }
 
     /// Stores `value` to `word` after all earlier commands of the queue.
-    pub fn fence(
-        &'scope self,
-        word: &'scope AtomicU64,
-        value: u64,
-    ) -> Result<Pending<'scope, Done>, Error> {
+    pub fn fence(&'scope self, word: &'scope AtomicU64, value: u64) -> Submitted<'scope, Done> {
         self.submit(request::fence(word, value))
     }
 
@@ -85,7 +84,7 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         source: &'scope [T],
         destination: &'scope mut [T],
-    ) -> Result<Pending<'scope, Loan<'scope, [T]>>, Error> {
+    ) -> Submitted<'scope, Loan<'scope, [T]>> {
         self.submit(request::copy(source, destination)?)
     }
 
@@ -94,7 +93,7 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         destination: &'scope mut [T],
         value: T,
-    ) -> Result<Pending<'scope, Loan<'scope, [T]>>, Error> {
+    ) -> Submitted<'scope, Loan<'scope, [T]>> {
         self.submit(request::fill(destination, value))
     }
 
@@ -106,7 +105,7 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         left: &'scope [T],
         right: &'scope [T],
-    ) -> Result<Pending<'scope, Difference>, Error> {
+    ) -> Submitted<'scope, Difference> {
         self.submit(request::compare(left, right)?)
     }
 
@@ -115,12 +114,12 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         word: &'scope AtomicU64,
         value: u64,
-    ) -> Result<Pending<'scope, Count>, Error> {
+    ) -> Submitted<'scope, Count> {
         self.submit(request::fetch_add(word, value))
     }
 
     /// Counts words: runs of bytes other than space and 0x09 to 0x0d.
-    pub fn word_count(&'scope self, text: &'scope [u8]) -> Result<Pending<'scope, Count>, Error> {
+    pub fn word_count(&'scope self, text: &'scope [u8]) -> Submitted<'scope, Count> {
         self.submit(request::word_count(text))
     }
 
@@ -129,7 +128,7 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         bytes: &'scope [u8],
         counts: &'scope mut [u64; 256],
-    ) -> Result<Pending<'scope, Loan<'scope, [u64; 256]>>, Error> {
+    ) -> Submitted<'scope, Loan<'scope, [u64; 256]>> {
         self.submit(request::histogram(bytes, counts))
     }
 
@@ -142,16 +141,12 @@ impl<'scope> Scope<'scope, '_> {
         factor: f32,
         x: &'scope [f32],
         y: &'scope mut [f32],
-    ) -> Result<Pending<'scope, Loan<'scope, [f32]>>, Error> {
+    ) -> Submitted<'scope, Loan<'scope, [f32]>> {
         self.submit(request::saxpy(factor, x, y)?)
     }
 
     /// Follows a list from `first` over at most `most` nodes, adding up values.
-    pub fn chase(
-        &'scope self,
-        first: &'scope Node<'_>,
-        most: u64,
-    ) -> Result<Pending<'scope, Chase>, Error> {
+    pub fn chase(&'scope self, first: &'scope Node<'_>, most: u64) -> Submitted<'scope, Chase> {
         self.submit(request::chase(first, most))
     }
 
@@ -164,19 +159,13 @@ impl<'scope> Scope<'scope, '_> {
     /// ended, not written by others except atomically; whatever it has the device
     /// write is not used otherwise at all. Addresses at which nothing is mapped are
     /// allowed (that is what this is for), as long as nothing comes to be mapped there.
-    pub unsafe fn submit_raw(
-        &'scope self,
-        descriptor: Descriptor,
-    ) -> Result<Pending<'scope, Raw>, Error> {
+    pub unsafe fn submit_raw(&'scope self, descriptor: Descriptor) -> Submitted<'scope, Raw> {
         // SAFETY: as the caller promises.
         let ticket = unsafe { self.queue.borrow_mut().submit(descriptor) }?;
         Ok(Pending { queue: self.queue, ticket, reply: Some(Raw) })
     }
 
-    pub(crate) fn submit<R: Reply>(
-        &self,
-        request: Request<'scope, R>,
-    ) -> Result<Pending<'scope, R>, Error> {
+    pub(crate) fn submit<R: Reply>(&self, request: Request<'scope, R>) -> Submitted<'scope, R> {
         // SAFETY: the operands are borrowed for 'scope, and run() does not let it
         // end before settle() has returned.
         let ticket = unsafe { self.queue.borrow_mut().submit(request.descriptor) }?;

@@ -17,34 +17,14 @@ use farfault_guest_programs::{Failure, commands, views};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::{fmt, thread};
+use std::thread;
 
 /// Something to try with processes.
 pub struct Trial {
     pub name: &'static str,
-    /// To be told how many changes of each kind are asked for, and the seed; tells
-    /// how many processes there were.
-    pub run: fn(u64, u64) -> Result<Done, Failure>,
-}
-
-/// What was done.
-pub struct Done {
-    processes: u64,
-    /// Changes that all of them did, if that is settled before.
-    changes: Option<u64>,
-}
-
-impl Done {
-    pub fn processes(processes: u64) -> Self {
-        Self { processes, changes: None }
-    }
-}
-
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} processes", self.processes)?;
-        self.changes.map_or(Ok(()), |changes| write!(f, ", {changes} changes"))
-    }
+    /// To be told how many changes of each kind are asked for, and the seed; says what was
+    /// done.
+    pub run: fn(u64, u64) -> Result<String, Failure>,
 }
 
 pub const TRIALS: &[Trial] = &[
@@ -73,10 +53,10 @@ fn processes(changes: u64) -> u64 {
 }
 
 /// Two processes have different pages at the same addresses.
-fn two_processes(changes: u64, seed: u64) -> Result<Done, Failure> {
+fn two_processes(changes: u64, seed: u64) -> Result<String, Failure> {
     let before = gauges()?;
     let each = changes.div_ceil(2 * BESIDE.len() as u64);
-    let mut done = Done { processes: 0, changes: Some(0) };
+    let mut processes = 0;
     for kind in BESIDE {
         let children: Result<Vec<_>, _> = [1, 2]
             .map(|salt| {
@@ -89,12 +69,11 @@ fn two_processes(changes: u64, seed: u64) -> Result<Done, Failure> {
             .collect();
         for child in children? {
             child.succeed()?;
-            done.processes += 1;
-            done.changes = done.changes.map(|changes| changes + each);
+            processes += 1;
         }
     }
     await_gauges(before)?;
-    Ok(done)
+    Ok(format!("{processes} processes, {} changes", processes * each))
 }
 
 /// Changes that have been made when no more will be.
@@ -107,7 +86,7 @@ fn ends_at_any_moment(
     seed: u64,
     in_child: fn(),
     in_parent: fn(Child) -> Outcome,
-) -> Result<Done, Failure> {
+) -> Result<String, Failure> {
     let mut shared = Region::shared_anonymous(PAGE)?;
     let progress = &views::atomics(&mut shared)[0];
     let mut random = Random::new(seed, &[]);
@@ -142,18 +121,18 @@ fn ends_at_any_moment(
         in_parent(child).map_err(|why| format!("time {time}, {}: {why}", kind.name))?;
         await_gauges(before)?;
     }
-    Ok(Done::processes(times))
+    Ok(format!("{times} processes"))
 }
 
-fn killed_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
+fn killed_at_any_moment(changes: u64, seed: u64) -> Result<String, Failure> {
     ends_at_any_moment(changes, seed, || (), Child::kill)
 }
 
-fn exit_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
+fn exit_at_any_moment(changes: u64, seed: u64) -> Result<String, Failure> {
     ends_at_any_moment(changes, seed, || exit_now(0), Child::succeed)
 }
 
-fn exec_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
+fn exec_at_any_moment(changes: u64, seed: u64) -> Result<String, Failure> {
     let become_another = || {
         let error = Command::new("true").exec();
         eprintln!("true: {error}");
@@ -163,7 +142,7 @@ fn exec_at_any_moment(changes: u64, seed: u64) -> Result<Done, Failure> {
 
 /// Killed as soon as the device has been told of the work: records of faults are on
 /// their way, or read, or a group is ready and nobody has looked at it yet.
-fn killed_at_the_doorbell(changes: u64, seed: u64) -> Result<Done, Failure> {
+fn killed_at_the_doorbell(changes: u64, seed: u64) -> Result<String, Failure> {
     let mut random = Random::new(seed, &[]);
     let times = processes(changes);
     for _ in 0..times {
@@ -180,12 +159,12 @@ fn killed_at_the_doorbell(changes: u64, seed: u64) -> Result<Done, Failure> {
         child.kill()?;
         await_gauges(before)?;
     }
-    Ok(Done::processes(times))
+    Ok(format!("{times} processes"))
 }
 
 /// Killed while a userfaultfd handler keeps the service waiting, and other queues
 /// wait behind it.
-fn killed_with_queues_parked(changes: u64, _: u64) -> Result<Done, Failure> {
+fn killed_with_queues_parked(changes: u64, _: u64) -> Result<String, Failure> {
     let times = processes(changes);
     for _ in 0..times {
         let before = gauges()?;
@@ -203,7 +182,7 @@ fn killed_with_queues_parked(changes: u64, _: u64) -> Result<Done, Failure> {
         child.kill()?;
         await_gauges(before)?;
     }
-    Ok(Done::processes(times))
+    Ok(format!("{times} processes"))
 }
 
 /// Queues that each fill so many pages of `memory`.
