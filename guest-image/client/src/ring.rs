@@ -7,7 +7,7 @@ use farfault_abi::descriptor::{Completion, Descriptor};
 use farfault_abi::ring::{RING_ENTRIES_OFFSET, RING_MAX_ENTRIES, RING_MIN_ENTRIES, RingHeader};
 use nix::Result;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const HEADER: usize = RING_ENTRIES_OFFSET as usize;
 const WORD: usize = size_of::<u64>();
@@ -94,7 +94,7 @@ impl RingMemory {
         }
         let mut bytes = [0; Completion::SIZE];
         for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(WORD)) {
-            bytes.copy_from_slice(&load(word).to_le_bytes());
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         Some(Completion::from_bytes(&bytes))
     }
@@ -111,8 +111,4 @@ impl RingMemory {
         let records = HEADER + self.entries as usize * Descriptor::SIZE;
         records + self.slot(index) * Completion::SIZE
     }
-}
-
-fn load(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Relaxed)
 }

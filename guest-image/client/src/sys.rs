@@ -59,25 +59,22 @@ impl Mapping {
 
     /// `count` 32-bit words from byte `offset`.
     pub(crate) fn words32(&self, offset: usize, count: usize) -> &[AtomicU32] {
-        self.check(offset, count, size_of::<u32>());
-        // SAFETY: checked to be inside the mapping and aligned.
-        let first = unsafe { self.base.as_ptr().add(offset) }.cast();
         // SAFETY: mapped as long as self; atomics allow for the device's accesses.
-        unsafe { std::slice::from_raw_parts(first, count) }
+        unsafe { std::slice::from_raw_parts(self.words(offset, count), count) }
     }
 
     /// `count` 64-bit words from byte `offset`.
     pub(crate) fn words64(&self, offset: usize, count: usize) -> &[AtomicU64] {
-        self.check(offset, count, size_of::<u64>());
-        // SAFETY: checked to be inside the mapping and aligned.
-        let first = unsafe { self.base.as_ptr().add(offset) }.cast();
         // SAFETY: mapped as long as self; atomics allow for the device's accesses.
-        unsafe { std::slice::from_raw_parts(first, count) }
+        unsafe { std::slice::from_raw_parts(self.words(offset, count), count) }
     }
 
-    fn check(&self, offset: usize, count: usize, size: usize) {
-        let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(offset));
-        assert!(offset.is_multiple_of(size) && end.is_some_and(|end| end <= self.length));
+    fn words<T>(&self, offset: usize, count: usize) -> *const T {
+        let end = count.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(offset));
+        let aligned = offset.is_multiple_of(size_of::<T>());
+        assert!(aligned && end.is_some_and(|end| end <= self.length));
+        // SAFETY: checked to be inside the mapping.
+        unsafe { self.base.as_ptr().add(offset) }.cast()
     }
 }
 

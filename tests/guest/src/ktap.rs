@@ -4,15 +4,14 @@
 //!
 //! Each test runs in a process of its own with a time limit, so that whatever becomes of
 //! it, the others run. What it prints meanwhile are diagnostics.
-#![allow(unsafe_code, reason = "alarm, prctl and setpgid, by which a stuck test ends")]
 
 use crate::Failure;
 use crate::children::Child;
 use crate::memory::memory_file;
 use nix::errno::Errno;
-use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, alarm, setpgid};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -179,12 +178,9 @@ fn in_child(limit: u32, body: impl FnOnce() -> Outcome) -> Outcome {
     // Not a pipe: a process that was left behind would keep it open.
     let told = memory_file(0)?;
     let child = Child::start(|| {
-        // SAFETY: plain system calls that concern this process only.
-        unsafe { libc::setpgid(0, 0) };
-        // SAFETY: as above.
-        unsafe { libc::alarm(limit) };
-        // SAFETY: as above.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        alarm::set(limit);
+        set_pdeathsig(Signal::SIGKILL)?;
         let words = match body() {
             Ok(()) => "ok".to_owned(),
             Err(why) if why.is::<Skip>() => format!("skip {why}"),

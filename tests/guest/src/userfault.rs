@@ -3,6 +3,7 @@
 //! (include/uapi/linux/userfaultfd.h).
 #![allow(unsafe_code, reason = "ioctls on raw addresses")]
 
+use crate::memory::Region;
 use nix::errno::Errno;
 use nix::libc;
 use std::fs::File;
@@ -71,6 +72,13 @@ impl Userfault {
         // SAFETY: writes to `api` only.
         unsafe { uffdio_api(file.as_raw_fd(), &raw mut api) }?;
         Ok(Self { file })
+    }
+
+    /// Small pages that it is in charge of, and none of which is there.
+    pub fn missing(length: usize) -> nix::Result<(Region, Self)> {
+        let (region, userfault) = (Region::small_pages(length)?, Self::open()?);
+        userfault.register(region.address(), length, Mode::Missing)?;
+        Ok((region, userfault))
     }
 
     /// Takes charge of `length` bytes from `start`.

@@ -11,7 +11,7 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
-use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::userfault::Userfault;
 use farfault_guest_programs::{Failure, commands, test_program};
 use nix::errno::Errno;
 use nix::libc;
@@ -72,9 +72,7 @@ fn child_that_waits(
     work: impl FnOnce(&Device, &Region) -> Outcome,
 ) -> Result<Child, Failure> {
     Child::start(|| {
-        let region = Region::small_pages(PAGE)?;
-        let userfault = Userfault::open()?;
-        userfault.register(region.address(), PAGE, Mode::Missing)?;
+        let (region, userfault) = Userfault::missing(PAGE)?;
         let device = Device::open()?;
         thread::scope(|scope| {
             let handler = scope.spawn(|| -> Outcome {

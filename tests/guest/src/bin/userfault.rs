@@ -91,10 +91,8 @@ fn only_the_page_in_need_is_asked_for() -> Outcome {
 }
 
 fn missing_pages_are_written() -> Outcome {
-    let mut region = Region::small_pages(BYTES)?;
+    let (mut region, userfault) = Userfault::missing(BYTES)?;
     let start = region.address();
-    let userfault = Userfault::open()?;
-    userfault.register(start, BYTES, Mode::Missing)?;
     let mut queue = Device::open()?.queue(16)?;
     thread::scope(|scope| {
         let handler = scope.spawn(|| bring(&userfault, start, PAGES));
@@ -149,9 +147,7 @@ fn prefetch_of_what_is_partly_the_handlers() -> Outcome {
 
 /// The handler could bring pages for ever, and still nothing could be read there.
 fn prefetch_of_what_cannot_be_read_is_refused() -> Outcome {
-    let mut region = Region::small_pages(PAGE)?;
-    let userfault = Userfault::open()?;
-    userfault.register(region.address(), PAGE, Mode::Missing)?;
+    let (mut region, userfault) = Userfault::missing(PAGE)?;
     userfault.bring(region.address(), &contents(0))?;
     region.protect(0, PAGE, Access::WriteOnly)?;
     let refused = Device::open()?.prefetch_mut(&mut region[..]);
@@ -216,9 +212,7 @@ fn protected_pages_are_read_and_written() -> Outcome {
 /// A child whose device waits for a handler that never answers. `then` is called
 /// once the handler has been asked.
 fn child_that_waits(then: impl FnOnce()) -> Outcome {
-    let region = Region::small_pages(PAGE)?;
-    let userfault = Userfault::open()?;
-    userfault.register(region.address(), PAGE, Mode::Missing)?;
+    let (region, userfault) = Userfault::missing(PAGE)?;
     let mut queue = Device::open()?.queue(16)?;
     let word = AtomicU64::new(0);
     let mut destination = vec![0; PAGE];

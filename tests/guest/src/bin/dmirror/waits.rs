@@ -7,21 +7,13 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::dmirror::{Done, Node, numbered};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::userfault::Userfault;
 use std::thread;
-
-/// A region of missing pages, and what is asked when one is wanted.
-fn missing(npages: usize) -> Result<(Region, Userfault), Failure> {
-    let region = Region::small_pages(npages * PAGE)?;
-    let userfault = Userfault::open()?;
-    userfault.register(region.address(), region.len(), Mode::Missing)?;
-    Ok((region, userfault))
-}
 
 /// All of them are asked for in the one round that a command may take.
 pub fn pages_that_come_late() -> Outcome {
     let node = Node::open(0)?;
-    let (region, userfault) = missing(100)?;
+    let (region, userfault) = Userfault::missing(100 * PAGE)?;
     let data = numbered(100, 1)?;
     let mut back = Region::small_pages(100 * PAGE)?;
     let start = region.address();
@@ -50,7 +42,7 @@ pub fn killed_while_a_fault_waits() -> Outcome {
     let asked = Signpost::new()?;
     let child = Child::start(|| {
         let node = Node::open(0)?;
-        let (region, userfault) = missing(3)?;
+        let (region, userfault) = Userfault::missing(3 * PAGE)?;
         let mut back = Region::small_pages(3 * PAGE)?;
         thread::scope(|threads| {
             threads.spawn(|| -> Outcome {

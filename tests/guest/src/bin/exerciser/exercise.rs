@@ -172,7 +172,10 @@ impl Exercise {
                 done(self.mapping.device_fill(queue, range.clone(), byte)?)?;
                 self.model.write(range.start, &vec![byte; range.len()]);
             }
-            Operation::Add(offset) => self.add(offset, u64::from_le_bytes(word(&data(8))))?,
+            Operation::Add(offset) => {
+                let value = u64::from_le_bytes(data(8).as_slice().try_into()?);
+                self.add(offset, value)?;
+            }
             Operation::Beyond(attempt, offset) => self.beyond(attempt, offset)?,
             Operation::Sync(range) => self.mapping.sync(range)?,
             Operation::Forget => self.subject.forget()?,
@@ -296,7 +299,8 @@ impl Exercise {
     }
 
     fn add(&mut self, offset: usize, value: u64) -> Result<(), Failure> {
-        let expected = u64::from_le_bytes(word(&self.model.expect(offset..offset + 8)));
+        let expected = self.model.expect(offset..offset + 8);
+        let expected = u64::from_le_bytes(expected.as_slice().try_into()?);
         let queue = device(&mut self.queue, &mut self.tally)?;
         let found = done(self.mapping.device_add(queue, offset, value)?)?;
         same(offset, &expected.to_le_bytes(), &found.to_le_bytes())?;
@@ -348,12 +352,6 @@ fn done(answer: Answer) -> Result<u64, Failure> {
             Err(format!("the device was refused at {offset:#x}, after {done:#x} bytes").into())
         }
     }
-}
-
-fn word(bytes: &[u8]) -> [u8; 8] {
-    let mut word = [0; 8];
-    word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    word
 }
 
 /// Says where `found` first differs from `expected`.

@@ -10,7 +10,7 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
-use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::userfault::Userfault;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -78,9 +78,7 @@ fn be_stuck(
 ) -> Outcome {
     let device = raw_queue::open()?;
     let mut queue = RawQueue::new(&device, 2)?;
-    let page = Region::small_pages(PAGE)?;
-    let handler = Userfault::open()?;
-    handler.register(page.address(), PAGE, Mode::Missing)?;
+    let (page, handler) = Userfault::missing(PAGE)?;
     thread::scope(|scope| {
         scope.spawn(|| -> Result<(), Failure> {
             handler.next()?;

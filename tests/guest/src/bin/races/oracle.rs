@@ -220,25 +220,15 @@ impl Ledger {
     pub fn judge_stamp(&self, page: usize, window: &Window, found: u64) -> Result<(), Finding> {
         let Window { lo, hi, .. } = *window;
         let expected = if lo == hi { lo.to_string() } else { format!("{lo} to {hi}") };
-        match layout::generation(self.salt, self.identity(page), found) {
-            Some(generation) if (lo..=hi).contains(&generation) => Ok(()),
-            Some(generation) => Err(Finding::new(
-                if generation < lo { "STALE" } else { "EARLY" },
-                page,
-                format!("expected generation {expected}, found {generation}"),
-            )),
-            None if found == 0 && lo < hi => Ok(()),
-            None if found == 0 => Err(Finding::new(
-                "LOST",
-                page,
-                format!("expected generation {expected}, found an empty page"),
-            )),
-            None => Err(Finding::new(
-                "STALE",
-                page,
-                format!("expected generation {expected}, found {found:#x}, which is not its stamp"),
-            )),
-        }
+        let (kind, found) = match layout::generation(self.salt, self.identity(page), found) {
+            Some(generation) if (lo..=hi).contains(&generation) => return Ok(()),
+            Some(early) if early > hi => ("EARLY", early.to_string()),
+            Some(stale) => ("STALE", stale.to_string()),
+            None if found == 0 && lo < hi => return Ok(()),
+            None if found == 0 => ("LOST", "an empty page".to_owned()),
+            None => ("STALE", format!("{found:#x}, which is not its stamp")),
+        };
+        Err(Finding::new(kind, page, format!("expected generation {expected}, found {found}")))
     }
 }
 

@@ -12,7 +12,7 @@ use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
-use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::userfault::Userfault;
 use farfault_guest_programs::{Failure, commands, views};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -170,9 +170,7 @@ fn killed_with_queues_parked(changes: u64, _: u64) -> Result<String, Failure> {
         let before = gauges()?;
         let (asked, never) = (Signpost::new()?, Signpost::new()?);
         let child = Child::start(|| {
-            let memory = Region::small_pages(PARKED * PAGE)?;
-            let userfault = Userfault::open()?;
-            userfault.register(memory.address(), memory.len(), Mode::Missing)?;
+            let (memory, userfault) = Userfault::missing(PARKED * PAGE)?;
             let _queues = parked(&memory, 1)?;
             userfault.next()?;
             asked.reach()?;

@@ -17,9 +17,8 @@ pub const KINDS: &[Kind] = &[Kind::of_pages("userfault_move", exchange)];
 const TRIES: usize = 100_000;
 
 fn exchange(salt: u64) -> Result<Set, Failure> {
-    let userfault = Userfault::open()?;
-    let [out, next] = [Region::small_pages(PAGE)?, Region::small_pages(PAGE)?];
-    userfault.register(out.address(), PAGE, Mode::Missing)?;
+    let (out, userfault) = Userfault::missing(PAGE)?;
+    let next = Region::small_pages(PAGE)?;
     let change = Exchange { userfault, out, next, registered: false };
     Set::new(salt, Backing::Brought, SMALL, change)
 }

@@ -20,9 +20,7 @@ pub const MISSING: Kind = Kind::of_pages("userfault", missing);
 pub const KINDS: &[Kind] = &[MISSING];
 
 fn missing(salt: u64) -> Result<Set, Failure> {
-    let userfault = Userfault::open()?;
-    let last = Region::small_pages(PAGE)?;
-    userfault.register(last.address(), PAGE, Mode::Missing)?;
+    let (last, userfault) = Userfault::missing(PAGE)?;
     let mut set = Set::new(salt, Backing::Brought, SMALL, Empty)?;
     userfault.register(set.arena.address(0, 0), SMALL * PAGE, Mode::Missing)?;
     let lock = Arc::new(Mutex::new(()));
