@@ -32,6 +32,9 @@ pub enum Answer {
     },
 }
 
+/// The same, or that it ended in no ordinary way.
+pub type Answered = Result<Answer, Failure>;
+
 /// The mapping, unmapped when dropped.
 pub struct FileMapping {
     base: NonNull<u8>,
@@ -81,36 +84,21 @@ impl FileMapping {
     ///
     /// # Errors
     /// Outside the mapping, or if the command ended in no ordinary way; so for all.
-    pub fn device_read(
-        &self,
-        queue: &mut RawQueue,
-        offset: usize,
-        bytes: &mut [u8],
-    ) -> Result<Answer, Failure> {
+    pub fn device_read(&self, queue: &mut RawQueue, offset: usize, bytes: &mut [u8]) -> Answered {
         let source = self.address(offset, bytes.len())?;
         let destination = bytes.as_mut_ptr().expose_provenance() as u64;
         self.run(queue, commands::copy(source, destination, bytes.len() as u64))
     }
 
     /// Has the device copy to `offset`.
-    pub fn device_write(
-        &self,
-        queue: &mut RawQueue,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Result<Answer, Failure> {
+    pub fn device_write(&self, queue: &mut RawQueue, offset: usize, bytes: &[u8]) -> Answered {
         let destination = self.address(offset, bytes.len())?;
         let source = bytes.as_ptr().expose_provenance() as u64;
         self.run(queue, commands::copy(source, destination, bytes.len() as u64))
     }
 
     /// Has the device set all bytes of `range` to `value`.
-    pub fn device_fill(
-        &self,
-        queue: &mut RawQueue,
-        range: Range<usize>,
-        value: u8,
-    ) -> Result<Answer, Failure> {
+    pub fn device_fill(&self, queue: &mut RawQueue, range: Range<usize>, value: u8) -> Answered {
         let destination = self.address(range.start, range.len())?;
         let word = u64::from_le_bytes([value; 8]);
         self.run(queue, commands::fill(destination, range.len() as u64, word))
@@ -118,12 +106,7 @@ impl FileMapping {
 
     /// Has the device say where what is at `offset` first differs from `bytes`;
     /// their number if nowhere.
-    pub fn device_compare(
-        &self,
-        queue: &mut RawQueue,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Result<Answer, Failure> {
+    pub fn device_compare(&self, queue: &mut RawQueue, offset: usize, bytes: &[u8]) -> Answered {
         let source = self.address(offset, bytes.len())?;
         let destination = bytes.as_ptr().expose_provenance() as u64;
         let length = bytes.len() as u64;
@@ -131,12 +114,7 @@ impl FileMapping {
     }
 
     /// Has the device add `value` to the u64 at `offset`; the result is the old one.
-    pub fn device_add(
-        &self,
-        queue: &mut RawQueue,
-        offset: usize,
-        value: u64,
-    ) -> Result<Answer, Failure> {
+    pub fn device_add(&self, queue: &mut RawQueue, offset: usize, value: u64) -> Answered {
         let destination = self.address(offset, 8)?;
         self.run(queue, commands::add(destination, value))
     }
@@ -174,14 +152,14 @@ impl FileMapping {
         Ok(())
     }
 
-    fn run(&self, queue: &mut RawQueue, command: Descriptor) -> Result<Answer, Failure> {
+    fn run(&self, queue: &mut RawQueue, command: Descriptor) -> Answered {
         // SAFETY: the operands are inside the mapping, into which there are no
         // references, and a buffer that the caller has borrowed until this returns.
         let completion = unsafe { queue.run(command) }?;
         self.answer(&completion)
     }
 
-    fn answer(&self, completion: &Completion) -> Result<Answer, Failure> {
+    fn answer(&self, completion: &Completion) -> Answered {
         let &Completion { status, fault_address, result, done, .. } = completion;
         match status {
             abi::STATUS_OK => Ok(Answer::Done(result)),

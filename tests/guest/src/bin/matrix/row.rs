@@ -18,6 +18,9 @@ pub enum Rule {
     Senseless(&'static str),
 }
 
+/// Memory that was made, or why it could not be.
+pub type Made = Result<Subject, Failure>;
+
 /// Columns, by name, and what becomes of their cells.
 pub type Rules = &'static [(&'static [&'static str], Rule)];
 
@@ -38,7 +41,7 @@ pub struct Row {
     pub touch: Access,
     /// Whether the prefetch ioctl can have it mapped.
     pub prefetched: bool,
-    pub make: fn(&Environment, &Row, u64) -> Result<Subject, Failure>,
+    pub make: fn(&Environment, &Row, u64) -> Made,
     /// Brings it into the state that the row is about, once the device has had it.
     pub prepare: fn(&mut Subject) -> Result<(), Failure>,
     /// What only this kind must also fulfil, once the device has written.
@@ -51,7 +54,7 @@ impl Row {
         name: &'static str,
         about: &'static str,
         kind: Kind,
-        make: fn(&Environment, &Row, u64) -> Result<Subject, Failure>,
+        make: fn(&Environment, &Row, u64) -> Made,
     ) -> Self {
         Self {
             name,

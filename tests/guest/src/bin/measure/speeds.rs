@@ -4,6 +4,7 @@
 use crate::buffer::{Backing, Buffer, Mode, Rig};
 use crate::table::{Table, best};
 use farfault_client::raw::descriptor::{self as abi, Descriptor};
+use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::{Failure, commands, counters, pins};
 use std::time::Instant;
@@ -69,13 +70,7 @@ fn report(table: &mut Table, backing: Backing, command: &str, costs: [Cost; 3]) 
 }
 
 /// Fresh memory: made reachable, used for a byte, used whole, used again.
-fn once(
-    bytes: usize,
-    backing: Backing,
-    command: &str,
-    mode: Mode,
-    cost: &mut Cost,
-) -> Result<(), Failure> {
+fn once(bytes: usize, backing: Backing, command: &str, mode: Mode, cost: &mut Cost) -> Outcome {
     let mut rig = Rig::new()?;
     let (source, target) = (backing.fresh(bytes)?, backing.fresh(bytes)?);
     let counts = Region::anonymous(PAGE)?;

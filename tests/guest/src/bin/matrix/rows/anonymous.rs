@@ -9,8 +9,8 @@ use crate::cpu::{Cpu, frames};
 use crate::environment::{Environment, drain, needed};
 use crate::ksm;
 use crate::model::{Access, HUGE, Holds, Kind, LINK, Mapped, PAGE, Sample, Subject};
-use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::LOSSES;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::write;
@@ -69,14 +69,14 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Anonymous memory of `length` bytes, with `advice`, that nobody has touched.
-pub fn fresh(row: &Row, length: u64, advice: i32) -> Result<Subject, Failure> {
+pub fn fresh(row: &Row, length: u64, advice: i32) -> Made {
     let span = calls::map(length, row.alignment(length), READ_WRITE, MAP_PRIVATE, Source::Nothing)?;
     calls::advise(span, advice)?;
     Ok(row.at(span))
 }
 
 /// Has the CPU write to each sample.
-pub fn written(subject: Subject) -> Result<Subject, Failure> {
+pub fn written(subject: Subject) -> Made {
     let mut subject = subject.stamped(1);
     let cpu = Cpu::new()?;
     for sample in &subject.samples {
@@ -89,15 +89,15 @@ pub fn written(subject: Subject) -> Result<Subject, Failure> {
 }
 
 /// The system makes nothing huge of its own accord, and may if it is told to.
-fn small(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn small(_: &Environment, row: &Row, length: u64) -> Made {
     written(fresh(row, length, MADV_NORMAL)?)
 }
 
-fn huge(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn huge(_: &Environment, row: &Row, length: u64) -> Made {
     written(fresh(row, length, MADV_HUGEPAGE)?)
 }
 
-fn medium(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn medium(_: &Environment, row: &Row, length: u64) -> Made {
     let subject = fresh(row, length, MADV_NORMAL)?;
     // Where 2 MiB would fit, the first fault finds half of that, and the next ones a
     // table for small pages.
@@ -122,19 +122,19 @@ fn has_folios_of(subject: &Subject, length: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn untouched(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn untouched(_: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = fresh(row, length, MADV_NORMAL)?;
     subject.reading_maps(Mapped::No);
     Ok(subject)
 }
 
-fn locked(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn locked(environment: &Environment, row: &Row, length: u64) -> Made {
     let subject = small(environment, row, length)?;
     calls::lock(subject.span)?;
     Ok(subject)
 }
 
-fn swappable(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn swappable(environment: &Environment, row: &Row, length: u64) -> Made {
     needed(&environment.swap)?;
     let mut subject = small(environment, row, length)?;
     swap_out(&mut subject)?;
@@ -154,14 +154,14 @@ fn swap_out(subject: &mut Subject) -> Result<(), Failure> {
     Ok(())
 }
 
-fn closed(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn closed(environment: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = small(environment, row, length)?;
     calls::protect(subject.span, PROT_NONE)?;
     subject.samples.iter_mut().for_each(Sample::hide);
     Ok(subject)
 }
 
-fn merged(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn merged(environment: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = small(environment, row, length)?;
     ksm::equalise(&Cpu::new()?, &mut subject)?;
     ksm::offer(&subject)?;
@@ -170,7 +170,7 @@ fn merged(environment: &Environment, row: &Row, length: u64) -> Result<Subject, 
 }
 
 /// Small pages of which all writes so far are forgotten: what is tracked is the device's.
-fn tracked(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn tracked(environment: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = small(environment, row, length)?;
     track(&mut subject)?;
     Ok(subject)
@@ -200,7 +200,7 @@ fn is_tracked(subject: &Subject) -> Result<(), Failure> {
 }
 
 /// Far below where this thread's stack is in use, one subject below the other.
-fn stack(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn stack(_: &Environment, row: &Row, length: u64) -> Made {
     let here = std::ptr::from_ref(&length).expose_provenance() as u64;
     let alignment = if length >= HUGE { HUGE } else { PAGE };
     static SUBJECTS: AtomicU64 = AtomicU64::new(1);
@@ -212,7 +212,7 @@ fn stack(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     Ok(subject)
 }
 
-fn heap(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn heap(_: &Environment, row: &Row, length: u64) -> Made {
     let alignment = if length >= HUGE { HUGE } else { PAGE };
     let start = calls::grow_heap(length + alignment)?.next_multiple_of(alignment);
     written(Subject::new(Span { start, length }, row.kind, false, row.leaf))
@@ -221,7 +221,7 @@ fn heap(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
 /// Samples that become guards.
 const GUARDS: [usize; 2] = [2, 5];
 
-fn guarded(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn guarded(environment: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = small(environment, row, length)?;
     for guard in GUARDS {
         let sample = &mut subject.samples[guard];

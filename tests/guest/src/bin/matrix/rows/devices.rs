@@ -3,10 +3,9 @@
 
 use crate::calls::{self, MAP_SHARED, PROT_READ, READ_WRITE, Source, Span};
 use crate::environment::Environment;
-use crate::model::{Kind, PAGE, Subject};
-use crate::row::Row;
+use crate::model::{Kind, PAGE};
+use crate::row::{Made, Row};
 use crate::rows::anonymous::written;
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -17,7 +16,7 @@ pub const ROWS: &[Row] = &[
     Row::new("dev-mem", "/dev/mem, no RAM (VM_PFNMAP)", Kind::Pageless, physical).shared(),
 ];
 
-fn ring(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn ring(_: &Environment, row: &Row, length: u64) -> Made {
     let socket = calls::packet_ring(length / PAGE)?;
     let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&socket))?;
     written(row.at(span))
@@ -25,7 +24,7 @@ fn ring(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
 
 /// A page of registers for each of many queues, one beside the other. Not to be
 /// read by the CPU: that would be work for the device.
-fn doorbells(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn doorbells(_: &Environment, row: &Row, length: u64) -> Made {
     let device = raw_queue::open()?;
     let span = calls::reserve(length)?;
     for page in 0..length / PAGE {
@@ -41,7 +40,7 @@ fn doorbells(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure
 /// Where old machines have a frame buffer, there is no RAM, and nothing answers.
 const HOLE: u64 = 0xa_0000;
 
-fn physical(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn physical(_: &Environment, row: &Row, length: u64) -> Made {
     let memory = File::options().read(true).write(true).open("/dev/mem")?;
     let source = Source::At(&memory, HOLE);
     let span = calls::map(length, row.leaf, PROT_READ, MAP_SHARED, source)?;

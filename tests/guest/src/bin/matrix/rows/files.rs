@@ -5,9 +5,9 @@ use crate::calls::{
     self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source, Span,
 };
 use crate::environment::{Environment, allow_gigantic_pages, drop_caches, needed};
-use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, Subject, offsets, stamp};
-use crate::row::Row;
+use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, offsets, stamp};
 use crate::row::Rule::{Refused, Runs, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::FILE;
 use crate::rows::anonymous::written;
 use farfault_guest_programs::Failure;
@@ -84,7 +84,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Maps `file`, after giving it its words.
-fn mapped(row: &Row, file: File, length: u64) -> Result<Subject, Failure> {
+fn mapped(row: &Row, file: File, length: u64) -> Made {
     mapped_by(sharing(row), row, file, length)
 }
 
@@ -92,7 +92,7 @@ fn sharing(row: &Row) -> i32 {
     if row.shared { MAP_SHARED } else { MAP_PRIVATE }
 }
 
-fn mapped_by(flags: i32, row: &Row, file: File, length: u64) -> Result<Subject, Failure> {
+fn mapped_by(flags: i32, row: &Row, file: File, length: u64) -> Made {
     stamp_file(&file, length)?;
     let mut subject = of_stamped(file, row, length, READ_WRITE, flags)?;
     if !row.shared || matches!(row.kind, Kind::Disk | Kind::Dax) {
@@ -111,13 +111,7 @@ pub fn stamp_file(file: &File, length: u64) -> Result<(), Failure> {
 }
 
 /// Maps such a file.
-pub fn of_stamped(
-    file: File,
-    row: &Row,
-    length: u64,
-    protection: i32,
-    flags: i32,
-) -> Result<Subject, Failure> {
+pub fn of_stamped(file: File, row: &Row, length: u64, protection: i32, flags: i32) -> Made {
     let span = calls::map(length, row.alignment(length), protection, flags, Source::File(&file))?;
     let mut subject = row.at(span).stamped(1).originally();
     subject.file = Some(file);
@@ -125,7 +119,7 @@ pub fn of_stamped(
 }
 
 /// Whose pages are clean, as those of a file are that was there before.
-fn on_disk(folder: &Path, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn on_disk(folder: &Path, row: &Row, length: u64) -> Made {
     let subject = mapped(row, file_in(folder, length)?, length)?;
     if let Some(file) = &subject.file {
         file.sync_all()?;
@@ -134,36 +128,36 @@ fn on_disk(folder: &Path, row: &Row, length: u64) -> Result<Subject, Failure> {
     Ok(subject)
 }
 
-fn on_ext4(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn on_ext4(environment: &Environment, row: &Row, length: u64) -> Made {
     on_disk(needed(&environment.ext4)?, row, length)
 }
 
-fn on_xfs(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn on_xfs(environment: &Environment, row: &Row, length: u64) -> Made {
     on_disk(needed(&environment.xfs)?, row, length)
 }
 
-fn on_tmpfs(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn on_tmpfs(_: &Environment, row: &Row, length: u64) -> Made {
     mapped(row, file_in(Path::new("/tmp"), length)?, length)
 }
 
-fn of_memfd(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn of_memfd(_: &Environment, row: &Row, length: u64) -> Made {
     mapped(row, memory_file(length)?, length)
 }
 
-fn of_system_v(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn of_system_v(_: &Environment, row: &Row, length: u64) -> Made {
     let wide = calls::reserve(length + row.alignment(length))?;
     let span = Span { start: wide.start.next_multiple_of(row.alignment(length)), length };
     calls::attach(span)?;
     written(row.at(span))
 }
 
-fn huge(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn huge(_: &Environment, row: &Row, length: u64) -> Made {
     let flags = MAP_PRIVATE | MAP_HUGETLB;
     let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
     written(row.at(span))
 }
 
-fn gigantic(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn gigantic(_: &Environment, row: &Row, length: u64) -> Made {
     allow_gigantic_pages()?;
     let flags = MAP_PRIVATE | MAP_HUGETLB | MAP_HUGE_1GB;
     let span = calls::map(length, row.leaf, READ_WRITE, flags, Source::Nothing)?;
@@ -171,7 +165,7 @@ fn gigantic(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure>
 }
 
 /// Files of hugetlb pages cannot be written to but through a mapping.
-fn huge_file(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn huge_file(_: &Environment, row: &Row, length: u64) -> Made {
     let file = calls::huge_memory_file(length)?;
     let span = calls::map(length, row.leaf, READ_WRITE, MAP_SHARED, Source::File(&file))?;
     let mut subject = written(row.at(span))?.originally();
@@ -181,29 +175,25 @@ fn huge_file(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure
 
 /// A file with all its blocks in one piece, and all written: a page table entry
 /// for 2 MiB must not lead to anything else.
-fn on_dax(folder: &Path, row: &Row, flags: i32, length: u64) -> Result<Subject, Failure> {
+fn on_dax(folder: &Path, row: &Row, flags: i32, length: u64) -> Made {
     let file = file_in(folder, length)?;
     fallocate(&file, FallocateFlags::empty(), 0, length as i64)?;
     file.write_all_at(&vec![0; length as usize], 0)?;
     mapped_by(flags, row, file, length)
 }
 
-fn dax_ext4(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn dax_ext4(environment: &Environment, row: &Row, length: u64) -> Made {
     on_dax(needed(&environment.dax_ext4)?, row, sharing(row), length)
 }
 
-fn dax_xfs(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn dax_xfs(environment: &Environment, row: &Row, length: u64) -> Made {
     on_dax(needed(&environment.dax_xfs)?, row, sharing(row), length)
 }
 
-fn dax_synchronous(environment: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn dax_synchronous(environment: &Environment, row: &Row, length: u64) -> Made {
     on_dax(needed(&environment.dax_ext4)?, row, calls::MAP_SYNC, length)
 }
 
-fn dax_xfs_synchronous(
-    environment: &Environment,
-    row: &Row,
-    length: u64,
-) -> Result<Subject, Failure> {
+fn dax_xfs_synchronous(environment: &Environment, row: &Row, length: u64) -> Made {
     on_dax(needed(&environment.dax_xfs)?, row, calls::MAP_SYNC, length)
 }

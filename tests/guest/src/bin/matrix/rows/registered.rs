@@ -4,12 +4,11 @@
 
 use crate::calls::{MADV_NORMAL, Span};
 use crate::environment::Environment;
-use crate::model::{Kind, Subject};
-use crate::row::Row;
+use crate::model::Kind;
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::LOSSES;
 use crate::rows::anonymous::{fresh, written};
-use farfault_guest_programs::Failure;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -29,7 +28,7 @@ pub const ROWS: &[Row] =
 const PARAMETERS: usize = 120;
 const REGISTER_BUFFERS: u32 = 0;
 
-fn registered(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn registered(_: &Environment, row: &Row, length: u64) -> Made {
     let subject = written(fresh(row, length, MADV_NORMAL)?)?;
     register(subject.span).map_err(|errno| format!("io_uring: {errno}"))?;
     Ok(subject)

@@ -3,12 +3,11 @@
 
 use crate::calls::{MAP_SHARED, PROT_READ};
 use crate::environment::Environment;
-use crate::model::{Kind, Mapped, Subject};
-use crate::row::Row;
+use crate::model::{Kind, Mapped};
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::LOSSES;
 use crate::rows::files::{of_stamped, stamp_file};
-use farfault_guest_programs::Failure;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -27,7 +26,7 @@ pub const ROWS: &[Row] =
             (LOSSES, Senseless("nobody can write to it")),
         ])];
 
-fn sealed(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn sealed(_: &Environment, row: &Row, length: u64) -> Made {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let file = File::from(memfd_create(c"matrix", flags)?);
     file.set_len(length)?;

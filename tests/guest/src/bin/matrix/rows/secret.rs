@@ -5,11 +5,10 @@
 
 use crate::calls::{self, MAP_SHARED, READ_WRITE, Source};
 use crate::environment::Environment;
-use crate::model::{Kind, Subject};
-use crate::row::Row;
+use crate::model::Kind;
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::LOSSES;
-use farfault_guest_programs::Failure;
 use nix::errno::Errno;
 use nix::libc;
 use std::fs::File;
@@ -28,7 +27,7 @@ pub const ROWS: &[Row] =
             (LOSSES, Senseless("its pages are not reclaimed")),
         ])];
 
-fn secret(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn secret(_: &Environment, row: &Row, length: u64) -> Made {
     // SAFETY: makes a file descriptor.
     let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
     let fd = Errno::result(fd).map_err(|errno| format!("memfd_secret: {errno}"))?;

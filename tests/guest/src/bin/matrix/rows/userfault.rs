@@ -4,8 +4,8 @@
 use crate::calls::{MADV_NORMAL, MAP_SHARED, READ_WRITE, Span};
 use crate::environment::Environment;
 use crate::model::{Kind, Mapped, PAGE, STAMP, Sample, Subject};
-use crate::row::Row;
 use crate::row::Rule::{Refused, Senseless};
+use crate::row::{Made, Row};
 use crate::rows::LOSSES;
 use crate::rows::anonymous::{fresh, written};
 use crate::rows::files::{of_stamped, stamp_file};
@@ -95,7 +95,7 @@ fn page_at(samples: &[Sample], address: u64) -> [u8; PAGE as usize] {
     page
 }
 
-fn missing(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn missing(_: &Environment, row: &Row, length: u64) -> Made {
     let subject = fresh(row, length, MADV_NORMAL)?.stamped(1).originally();
     let userfault = in_charge(subject.span, Mode::Missing)?;
     let samples = subject.samples.clone();
@@ -103,7 +103,7 @@ fn missing(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> 
     Ok(subject)
 }
 
-fn minor(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn minor(_: &Environment, row: &Row, length: u64) -> Made {
     let file = memory_file(length)?;
     // Every page is in the page cache, or its fault would not be a minor one.
     for page in 0..length / PAGE {
@@ -115,7 +115,7 @@ fn minor(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
     Ok(subject)
 }
 
-fn protected(_: &Environment, row: &Row, length: u64) -> Result<Subject, Failure> {
+fn protected(_: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = written(fresh(row, length, MADV_NORMAL)?)?;
     let userfault = in_charge(subject.span, Mode::WriteProtected)?;
     userfault.protect(subject.span.start, subject.span.length as usize, true)?;

@@ -10,8 +10,9 @@ use crate::oracle::Finding;
 use crate::stage::{Change, Stage};
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::Child;
+use farfault_guest_programs::commands;
+use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
-use farfault_guest_programs::{Failure, commands};
 
 /// Those that processes do, too.
 pub const FORK: Kind = Kind::of_addresses("fork", |salt| Set::small(salt, Fork));
@@ -28,7 +29,7 @@ const ELSE: u64 = u64::MAX / 2;
 struct Fork;
 
 impl Change for Fork {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Outcome {
         let page = stage.random.below(SMALL);
         stage.add(page)?;
         let sum = stage.arena.load(0, page, layout::sum(QUEUES - 1))?;
@@ -59,7 +60,7 @@ impl Change for Fork {
 }
 
 /// In a child: a page is as it was at the fork, whatever the device does for the parent.
-fn check(arena: &Arena, page: usize, stamp: u64, sum: u64) -> Result<(), Failure> {
+fn check(arena: &Arena, page: usize, stamp: u64, sum: u64) -> Outcome {
     let own = layout::sum(QUEUES - 1);
     let find = |kind, text: String| Err(Finding::new(kind, page, text).into());
     if arena.peek(page, own) != sum {
@@ -75,13 +76,7 @@ fn check(arena: &Arena, page: usize, stamp: u64, sum: u64) -> Result<(), Failure
 }
 
 /// A child that goes on looking for a while, and then writes to all pages.
-fn live(
-    arena: &Arena,
-    page: usize,
-    stamp: u64,
-    sum: u64,
-    with_device: bool,
-) -> Result<(), Failure> {
+fn live(arena: &Arena, page: usize, stamp: u64, sum: u64, with_device: bool) -> Outcome {
     let own = layout::sum(QUEUES - 1);
     let words = || -> [u64; SMALL * QUEUES] {
         std::array::from_fn(|i| arena.peek(i / QUEUES, layout::sum(i % QUEUES)))
@@ -101,7 +96,7 @@ fn live(
     if with_device { add_once(arena, page, own) } else { Ok(()) }
 }
 
-fn add_once(arena: &Arena, page: usize, word: usize) -> Result<(), Failure> {
+fn add_once(arena: &Arena, page: usize, word: usize) -> Outcome {
     let device = raw_queue::open()?;
     let mut queue = RawQueue::new(&device, 4)?;
     let before = arena.peek(page, word);

@@ -7,6 +7,7 @@ use crate::layout::{STAMPS, WORDS};
 use crate::stage::{Change, Stage};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::Child;
+use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::PAGE;
 use nix::errno::Errno;
 use nix::libc::{self, c_void, iovec};
@@ -23,11 +24,7 @@ fn write(salt: u64) -> Result<Set, Failure> {
 }
 
 /// In the other process: writes a page of stamps for each order, an address and a stamp.
-fn serve(
-    of: libc::pid_t,
-    mut orders: &PipeReader,
-    mut answers: &PipeWriter,
-) -> Result<(), Failure> {
+fn serve(of: libc::pid_t, mut orders: &PipeReader, mut answers: &PipeWriter) -> Outcome {
     let mut order = [0; 16];
     loop {
         orders.read_exact(&mut order)?;
@@ -64,7 +61,7 @@ struct Remote {
 }
 
 impl Change for Remote {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Outcome {
         let pages = stage.choose();
         stage.ledger.announce(pages.clone());
         if stage.random.below(2) == 0 {
