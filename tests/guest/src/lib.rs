@@ -4,6 +4,7 @@
 //!
 //! A test program prints KTAP.
 
+use farfault_client::{Device, Queue};
 pub use farfault_workloads::{Failure, children, marks, memory, options, program, random, views};
 
 pub mod commands;
@@ -21,3 +22,10 @@ pub mod reflink;
 pub mod setup;
 pub mod signals;
 pub mod userfault;
+
+/// The device, and a queue of it that is long enough for most.
+pub fn device_and_queue() -> Result<(Device, Queue), Failure> {
+    let device = Device::open()?;
+    let queue = device.queue(16)?;
+    Ok((device, queue))
+}

@@ -8,7 +8,7 @@
 //! it failed. A case that is not known is run, and is new.
 
 use crate::ktap::{self, Outcome};
-use crate::run::{Farfault, Finished, Step, script_of};
+use crate::run::{Farfault, Ran, Step, script_of};
 use std::path::{Path, PathBuf};
 
 /// What a case needs of a device.
@@ -131,12 +131,7 @@ pub fn module(made: &Path) -> String {
 
 /// Boots a guest in which the selftest runs for our device, then `more`, then for the control,
 /// and `after` that, when `test_hmm` is loaded and our driver is not.
-pub fn run(
-    farfault: &Farfault,
-    made: &Path,
-    more: &[Step],
-    after: &[Step],
-) -> Result<Finished, String> {
+pub fn run(farfault: &Farfault, made: &Path, more: &[Step], after: &[Step]) -> Ran {
     let chosen: String = cases(&source(made)?)
         .into_iter()
         .filter(|(_, need)| matches!(need, Nothing | MemoryLater | Unknown))

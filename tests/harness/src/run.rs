@@ -22,6 +22,9 @@ pub struct Finished {
     pub stats: Value,
 }
 
+/// A run, or why it could not be started.
+pub type Ran = Result<Finished, String>;
+
 /// The program under test and the image it boots.
 #[derive(Clone, Debug)]
 pub struct Farfault {
@@ -51,7 +54,7 @@ impl Farfault {
     }
 
     /// Runs `farfault` with `words`, nothing on its standard input.
-    pub fn run(&self, words: &[&str]) -> Result<Finished, String> {
+    pub fn run(&self, words: &[&str]) -> Ran {
         let output = Command::new(&self.program)
             .env("FARFAULT_IMAGE", &self.image)
             .args(words)
@@ -67,7 +70,7 @@ impl Farfault {
     }
 
     /// Boots a guest with `options` and runs `script` there with its shell.
-    pub fn script<S: AsRef<str>>(&self, options: &[S], script: &str) -> Result<Finished, String> {
+    pub fn script<S: AsRef<str>>(&self, options: &[S], script: &str) -> Ran {
         let stats = host_file()?;
         let stats_json = format!("--stats-json={}", stats.path().display());
         let mut words = vec!["run", &stats_json];
@@ -84,12 +87,7 @@ impl Farfault {
     /// Boots a guest with `options`, runs `script` there with its shell, and kills
     /// `farfault` when the guest prints the line `last`. Ends at the latest when the
     /// guest does.
-    pub fn killed_at(
-        &self,
-        options: &[String],
-        script: &str,
-        last: &str,
-    ) -> Result<Finished, String> {
+    pub fn killed_at(&self, options: &[String], script: &str, last: &str) -> Ran {
         let failed = |error| format!("cannot run {}: {error}", self.program.display());
         let mut child = Command::new(&self.program)
             .env("FARFAULT_IMAGE", &self.image)

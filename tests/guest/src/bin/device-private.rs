@@ -10,7 +10,7 @@ use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
-use farfault_guest_programs::{Failure, test_program, views};
+use farfault_guest_programs::{Failure, device_and_queue, test_program, views};
 
 test_program![
     a_snapshot_does_not_see_it,
@@ -151,8 +151,7 @@ fn advice_brings_it_back() -> Outcome {
 /// The move takes pages out of our mirror, with what our device has written.
 fn what_our_device_has_can_be_taken() -> Outcome {
     let mut region = numbered(PAGES, SEED)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.fill(&mut region[..], 5_u8)?;
     expect("our device has it", device.snapshot(&region[..])?.iter().all(|p| p.is_mirrored()))?;
     let _node = take(&region, &[5; BYTES])?;

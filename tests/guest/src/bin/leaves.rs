@@ -9,7 +9,7 @@ use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
-use farfault_guest_programs::{Failure, test_program};
+use farfault_guest_programs::{Failure, device_and_queue, test_program};
 
 test_program![
     a_huge_page_is_one_leaf,
@@ -47,8 +47,7 @@ fn a_huge_page_is_one_leaf() -> Outcome {
 
 fn small_entries_that_lie_together() -> Outcome {
     let mut region = together(1)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.nop()?;
     let leaves = growth("leaves_2m", || Ok(queue.fill(&mut region[..], 2_u8)?))?;
     expect_equal("2 MiB leaves", &leaves, &1)?;
@@ -58,8 +57,7 @@ fn small_entries_that_lie_together() -> Outcome {
 
 fn halves_are_joined() -> Outcome {
     let mut region = together(1)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     let (low, high) = region.split_at_mut(HUGE_PAGE / 2);
     device.prefetch_mut(low)?;
     let joined = growth("leaves_joined", || Ok(device.prefetch_mut(high)?))?;
@@ -86,8 +84,7 @@ fn pages_apart_are_not() -> Outcome {
 
 fn one_page_taken_leaves_the_rest() -> Outcome {
     let mut region = together(1)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     let mut copy = vec![0_u8; HUGE_PAGE];
     queue.fill(&mut copy, 9_u8)?;
     queue.fill(&mut region[..], 2_u8)?;
@@ -106,8 +103,7 @@ fn one_page_taken_leaves_the_rest() -> Outcome {
 
 fn half_given_up_leaves_the_rest() -> Outcome {
     let mut region = huge_page(1)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.fill(&mut region[..], 2_u8)?;
     device.advise(&region[..HUGE_PAGE / 2], Advice::DontNeed)?;
     let expected: Vec<bool> = (0..PAGES).map(|page| page >= PAGES / 2).collect();
@@ -127,8 +123,7 @@ fn one_page_made_writable() -> Outcome {
     let child = Child::start(|| go.wait())?;
     go.reach()?;
     child.succeed()?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     let mut copy = vec![0_u8; HUGE_PAGE];
     queue.copy(&region[..], &mut copy)?;
     expect("mirrored for reading", mirrored(&device, &region)?.iter().all(|&page| page))?;

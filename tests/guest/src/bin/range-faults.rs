@@ -6,7 +6,7 @@
 use farfault_client::Device;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
-use farfault_guest_programs::{Failure, counters, test_program};
+use farfault_guest_programs::{Failure, counters, device_and_queue, test_program};
 
 test_program![faults_are_asked_page_by_page, a_prefetch_is_asked_by_default_flags,];
 
@@ -47,8 +47,7 @@ fn faults_are_asked_page_by_page() -> Outcome {
 
 fn a_prefetch_is_asked_by_default_flags() -> Outcome {
     let mut region = Region::small_pages(SPANS * HUGE_PAGE)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.fill(&mut [0_u8; 8], 1)?; // as above, and the completion's
     let [masked, default, pages] = calls(|| Ok(device.prefetch_mut(&mut region[..])?))?;
     expect_equal("calls page by page", &masked, &0)?;

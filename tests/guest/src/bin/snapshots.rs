@@ -8,7 +8,7 @@ use farfault_client::{Advice, Device, Page};
 use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal, expect_refusals};
 use farfault_guest_programs::memory::{self, Access, HUGE_PAGE, PAGE, Region, Sharing};
-use farfault_guest_programs::{Failure, raw_queue, test_program};
+use farfault_guest_programs::{Failure, device_and_queue, raw_queue, test_program};
 use nix::errno::Errno;
 
 test_program![
@@ -112,8 +112,7 @@ fn looking_faults_nothing_in() -> Outcome {
 
 fn what_the_device_has_is_mirrored() -> Outcome {
     let mut region = Region::small_pages(PAGES * PAGE)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.fill(&mut region[2 * PAGE..5 * PAGE], 7_u8)?;
     let mirrored: Vec<bool> =
         device.snapshot(&region[..])?.iter().map(|page| page.is_mirrored()).collect();
@@ -122,8 +121,7 @@ fn what_the_device_has_is_mirrored() -> Outcome {
 
 fn memory_not_needed_is_forgotten() -> Outcome {
     let mut region = Region::small_pages(PAGES * PAGE)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.fill(&mut region[..], 7_u8)?;
     device.advise(&region[..], Advice::DontNeed)?;
     let pages = device.snapshot(&region[..])?;

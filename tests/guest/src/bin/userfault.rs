@@ -8,7 +8,7 @@ use farfault_guest_programs::counters::{self, growth};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
 use farfault_guest_programs::userfault::{Mode, Userfault};
-use farfault_guest_programs::{Failure, test_program};
+use farfault_guest_programs::{Failure, device_and_queue, test_program};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -113,8 +113,7 @@ fn is_read_without_a_fault(queue: &mut Queue, region: &Region, copy: &mut [u8]) 
 
 fn prefetch_waits_for_the_handler() -> Outcome {
     let region = Region::small_pages(BYTES)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     let mut destination = vec![0; BYTES];
     queue.fill(&mut destination, 0_u8)?;
     with_handler(&region, PAGES, || Ok(device.prefetch(&region[..])?))?;
@@ -129,8 +128,7 @@ fn prefetch_of_what_is_partly_the_handlers() -> Outcome {
     let start = region.address();
     let userfault = Userfault::open()?;
     userfault.register(start + OWN as u64, BYTES - OWN, Mode::Missing)?;
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     let mut destination = vec![0; BYTES];
     queue.fill(&mut destination, 0_u8)?;
     let asked = thread::scope(|scope| {

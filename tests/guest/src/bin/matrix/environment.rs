@@ -4,7 +4,7 @@
 
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::{number, write};
-use farfault_guest_programs::ktap::Skip;
+use farfault_guest_programs::ktap::{Outcome, Skip};
 use farfault_guest_programs::setup::{self, FileSystem, ZRAM, swap_only_to};
 use std::path::{Path, PathBuf};
 
@@ -69,17 +69,13 @@ impl Environment {
 
     /// Has `body` done while all that is swapped goes to a disk, whose type in swap
     /// entries is then [`ONLY_SWAP`].
-    pub fn swapping_to_disk<T>(
-        &self,
-        body: impl FnOnce() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub fn swapping_to_disk(&self, body: impl FnOnce() -> Outcome) -> Outcome {
         needed(&self.swap)?;
         needed(&self.swap_disk)?;
         swap_only_to(LOOP)?;
         let result = body();
         let mended = self.mend();
-        let result = result?;
-        mended.map(|()| result)
+        result.and(mended)
     }
 }
 

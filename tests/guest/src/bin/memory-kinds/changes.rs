@@ -2,8 +2,8 @@
 //! What the device sees after something else came to lie at an address.
 
 use crate::kinds::queue;
-use farfault_client::Device;
 use farfault_guest_programs::counters::growth;
+use farfault_guest_programs::device_and_queue;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, unnamed_file};
 
@@ -65,8 +65,7 @@ pub fn truncated_file_comes_back_empty() -> Outcome {
 }
 
 pub fn prefetched_memory_does_not_fault() -> Outcome {
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.nop()?; // the ring's own faults
     let mut region = Region::small_pages(LENGTH)?;
     device.prefetch_mut(&mut region)?;
@@ -76,8 +75,7 @@ pub fn prefetched_memory_does_not_fault() -> Outcome {
 }
 
 pub fn prefetched_for_reading_is_not_writable() -> Outcome {
-    let device = Device::open()?;
-    let mut queue = device.queue(16)?;
+    let (device, mut queue) = device_and_queue()?;
     queue.nop()?; // the ring's own faults
     let mut region = Region::small_pages(LENGTH)?;
     device.prefetch(&region)?;

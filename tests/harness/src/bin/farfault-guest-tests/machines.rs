@@ -3,7 +3,7 @@
 //! booted one after another, and their ends and costs are looked at.
 
 use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, found};
-use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, Ran, Step, script_of};
 use serde_json::Value;
 use std::{fs, io};
 use tempfile::TempDir;
@@ -137,11 +137,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
 }
 
 /// Boots a first guest that is given files by `options`, and the others one after another in it.
-pub fn boot_all(
-    farfault: &Farfault,
-    boots: &[Boot],
-    options: &[String],
-) -> Result<Finished, String> {
+pub fn boot_all(farfault: &Farfault, boots: &[Boot], options: &[String]) -> Ran {
     let steps = boots.iter().map(|boot| {
         let (options, script) = (with_defaults(boot), boot.script);
         let command = format!(

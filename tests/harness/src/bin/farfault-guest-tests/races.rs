@@ -10,7 +10,7 @@
 
 use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap, succeeded};
 use farfault_tests::ktap as reader;
-use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of, seed};
+use farfault_tests::run::{Farfault, Finished, Ran, Step, how_many, script_of, seed};
 use std::collections::BTreeSet;
 
 /// Changes of each kind.
@@ -78,13 +78,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     Ok(checks)
 }
 
-fn boot(
-    farfault: &Farfault,
-    group: &str,
-    broken: &[Broken],
-    changes: u64,
-    seed: u64,
-) -> Result<Finished, String> {
+fn boot(farfault: &Farfault, group: &str, broken: &[Broken], changes: u64, seed: u64) -> Ran {
     let races = format!("races --group {group} --changes {changes} --seed {seed}");
     let first = [("list", "races --list"), ("races", &races), LEAKS, LOG];
     let mut steps = first.map(|(name, command)| Step::new(name, command)).to_vec();
