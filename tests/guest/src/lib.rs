@@ -21,6 +21,7 @@ pub mod raw_queue;
 pub mod reflink;
 pub mod setup;
 pub mod signals;
+pub mod silent_file;
 pub mod userfault;
 
 /// The device, and a queue of it that is long enough for most.

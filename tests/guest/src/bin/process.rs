@@ -11,6 +11,7 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
+use farfault_guest_programs::silent_file::SilentFile;
 use farfault_guest_programs::userfault::Userfault;
 use farfault_guest_programs::{Failure, commands, test_program};
 use nix::errno::Errno;
@@ -28,6 +29,7 @@ test_program![
     a_device_fault_is_stopped,
     a_device_fault_is_frozen,
     a_prefetch_is_stopped,
+    a_file_system_never_answers,
     closing_waits_for_no_process,
     opening_binds_nothing,
     memory_is_charged,
@@ -132,6 +134,30 @@ fn a_device_fault_is_frozen() -> Outcome {
     group.set("cgroup.freeze", "0")?;
     bring.reach()?;
     child.succeed()
+}
+
+/// While a page of a process never comes, others open the device, and so does the process
+/// itself; and it can be killed.
+fn a_file_system_never_answers() -> Outcome {
+    let (asked, opened) = (Signpost::new()?, Signpost::new()?);
+    let before = gauges()?;
+    let silent = SilentFile::new(&asked)?;
+    let child = Child::start(|| {
+        let page = Region::of_file(&silent.open()?, PAGE, Sharing::Shared, Access::Read)?;
+        let device = Device::open()?;
+        thread::scope(|scope| {
+            scope.spawn(|| -> Outcome {
+                asked.wait()?;
+                Device::open()?.queue(16)?.nop()?;
+                opened.reach()
+            });
+            copy_it(&device, &page)
+        })
+    })?;
+    opened.wait()?;
+    Device::open()?.queue(16)?.nop()?;
+    child.kill()?;
+    await_gauges(before)
 }
 
 /// The last descriptor is closed by a process whose parent, which opened it, is stopped.
