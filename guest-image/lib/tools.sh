@@ -20,7 +20,8 @@ ensure_tools() {
 
 # May we mount? Without root, in a user namespace that makes us root in there.
 may_mount() {
-	namespaces=(--mount)
+	# A chroot cannot change the propagation of /, see private_folder().
+	namespaces=(--mount --propagation unchanged)
 	[ "$(id -u)" = 0 ] || namespaces+=(--user --map-root-user)
 	unshare "${namespaces[@]}" true 2>/dev/null && return
 	[ "$(id -u)" != 0 ] ||
