@@ -3,7 +3,14 @@
  * Upward calls: all that a storey asks of one above it, each with its reason.
  *
  * The storey above registers with static_call_update(). Where nobody has, the
- * call does nothing and costs nothing. Everything else calls down.
+ * call does nothing and costs nothing.
+ *
+ * Beside these there are functions that the storey above hands down:
+ * ff_gather_init() takes one for the writable entries that ff_pgtable_zap() takes
+ * out, for what a page is to the mirror the page table does not know;
+ * ff_snapshot_range() one that judges each page, ff_service_init() a work queue on
+ * which a context ends. And testing/break.c replaces two of the mirror's own
+ * functions with worse ones, ff_mark_dirty and ff_interval_ops.
  */
 #ifndef FF_UPWARD_H
 #define FF_UPWARD_H

@@ -157,7 +157,8 @@ void ff_queues_destroy(struct ff_ctx *ctx)
 /*
  * The device has stopped and knows no queue any more. A command that was under way
  * cannot be begun again, so the queues do not come back with it. They keep their
- * numbers until they are destroyed, and nobody has their doorbells mapped.
+ * numbers until they are destroyed, which is when nobody has their doorbells mapped
+ * any more.
  */
 void ff_queues_lose(struct ff_device *ff)
 {

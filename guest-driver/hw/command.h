@@ -13,7 +13,8 @@ struct ff_device;
 
 /**
  * struct ff_commands - The command queue of a device
- * @lock: orders posters, and the restart; nothing is taken inside
+ * @lock: orders posters, and the restart; nothing is taken inside but, once, what
+ *	pci_clear_master() takes
  * @ring: header shared with the device
  * @entries: entries shared with the device
  * @done: where WAIT commands store their value

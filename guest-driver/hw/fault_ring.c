@@ -2,8 +2,8 @@
 /*
  * The fault queue: a ring of records that the device writes.
  *
- * ff_faults_drain() reads them, in the thread of the interrupt; whose they are
- * is known above.
+ * ff_faults_drain() reads them: in the thread of the interrupt, and before a queue
+ * ends. Whose they are is known above.
  */
 #include <linux/dma-mapping.h>
 #include <linux/log2.h>

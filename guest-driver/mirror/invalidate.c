@@ -29,18 +29,18 @@
  *
  * hmm_range_fault() reports a page as writable that is clean (after MADV_FREE, or
  * swapped in and exclusive). Reclaim would drop what the device writes there, so
- * the driver marks each page dirty whose writable entry it takes out: in the first
- * pass, under the lock.
+ * the driver marks each page dirty whose writable entry it takes out, under the lock;
+ * in an invalidation that is the first pass.
  *
  * The second pass would be too late. Another invalidation of the same address
  * finds the entry gone and returns, and the page may be freed, or judged clean and
  * dropped, while this one still waits for the flush.
  *
  * The first pass is not too early, although the device may write until the flush.
- * To lose such a write, somebody must clear the mark before the flush is done. But
- * all that clean a mapped page (folio_mkclean(), try_to_unmap(), MADV_FREE) first
- * invalidate its address in every mm, and that waits for the last flush posted for
- * the interval, whoever posted it (&struct ff_interval.flush). umem_odp.c can mark
+ * A write behind the mark is lost only if somebody clears the mark before the flush
+ * is done. But all that clean a mapped page (folio_mkclean(), try_to_unmap(),
+ * MADV_FREE) first invalidate its address in every mm, and that waits for the last
+ * flush posted for the interval, whoever posted it (&struct ff_interval.flush). umem_odp.c can mark
  * after the flush because it holds its mutex across both, which two passes rule out.
  */
 static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
@@ -48,7 +48,7 @@ static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
 	unsigned long end = frame + pages;
 	struct folio *folio;
 
-	/* A joined leaf maps several. */
+	/* A joined leaf may map several folios. */
 	for (; frame < end; frame = folio_pfn(folio) + folio_nr_pages(folio)) {
 		folio = page_folio(pfn_to_page(frame));
 		folio_mark_dirty(folio);
@@ -57,7 +57,7 @@ static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
 
 DEFINE_STATIC_CALL(ff_mark_dirty, ff_frames_mark_dirty);
 
-static void ff_mirror_writable(void *context, unsigned long frame,
+static void ff_mirror_mark_dirty(void *context, unsigned long frame,
 			       unsigned long pages)
 {
 	struct ff_mirror *mirror = context;
@@ -92,7 +92,7 @@ void ff_interval_zap(struct ff_interval *interval, unsigned long start,
 	struct ff_mirror *mirror = interval->mirror;
 
 	lockdep_assert_held(&mirror->lock);
-	ff_gather_init(gather, ff_mirror_writable, mirror);
+	ff_gather_init(gather, ff_mirror_mark_dirty, mirror);
 	ff_pgtable_zap(&mirror->pgt, max(start, ff_interval_start(interval)),
 		       min(end, ff_interval_end(interval)), gather);
 }

@@ -26,7 +26,8 @@
 /**
  * DOC: Locks
  *
- * All locks of the driver, outermost first::
+ * The locks of the driver, outermost first; those further in on the page may be
+ * taken under those further out::
  *
  *	ctx->state			mutex: how far a context is, see file/ctx.h
  *	dmirror->lock			mutex: a selftest file, see testing/dmirror.h
@@ -50,10 +51,10 @@
  * below all that it holds in a notifier. look->lock is the one other lock that
  * notifiers take.
  *
- * No lock but mmap_lock is held while hmm_range_fault() runs, and none while a
- * process waits for what a program has submitted. That the device answers a
- * command is waited for under any mutex but mirror->lock. Under that one, room in
- * the command queue is waited for, and an invalidation that may not block polls for
+ * No lock but mmap_lock is held while hmm_range_fault() runs. None is held while a
+ * program's command is waited for, and only dmirror->lock while one of the driver's
+ * own is. The device's answer may be waited for under every mutex except
+ * mirror->lock. Under that one, room in the command queue is waited for, and an invalidation that may not block polls for
  * the answer, for a moment. A device that does not answer within a time limit counts
  * as lost.
  */
@@ -180,7 +181,7 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
 
 	lockdep_assert(srcu_read_lock_held(&mirror->ff->unplug));
 	mutex_lock(&mirror->lock);
-	while (!mirror->closing &&
+	while (!READ_ONCE(mirror->closing) &&
 	       list_count_nodes(&mirror->spares) < FF_PGTABLE_SPARES) {
 		mutex_unlock(&mirror->lock);
 		table = ff_table_alloc(&mirror->pgt, GFP_KERNEL_ACCOUNT);
@@ -189,7 +190,7 @@ int ff_mirror_lock_to_map(struct ff_mirror *mirror)
 		mutex_lock(&mirror->lock);
 		list_add(&table->link, &mirror->spares);
 	}
-	if (!mirror->closing)
+	if (!READ_ONCE(mirror->closing))
 		return 0;
 	list_splice_init(&mirror->spares, &tables);
 	mutex_unlock(&mirror->lock);
@@ -257,7 +258,7 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	u64 fence;
 
 	scoped_guard(mutex, &mirror->lock)
-		mirror->closing = true;
+		WRITE_ONCE(mirror->closing, true);
 	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
 	/* A walk that finds nothing has read the root, too. */
 	scoped_guard(mutex, &mirror->lock)

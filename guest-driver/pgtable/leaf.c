@@ -34,8 +34,8 @@ void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 }
 
 /*
- * Maps by one leaf what a whole table of small ones maps, if that is possible. The table
- * goes to @tables, to be freed after a flush.
+ * Maps by one leaf what a whole table of small ones maps, and returns whether that was
+ * possible. The table goes to @tables, to be freed after a flush.
  */
 bool ff_leaf_join(struct ff_pgtable *pgt, unsigned long address,
 		  struct list_head *tables)

@@ -289,9 +289,10 @@ static void ff_batch_put_back(struct ff_service *service)
 }
 
 /*
- * Serves the fault groups that wait, if there are any. Nobody else does at the same time.
- * In a task that is not of the process, all of them are refused. A signal that does not
- * kill ends the waiting for a page; the caller takes it and calls again.
+ * Serves the fault groups that wait, and returns whether there were any. Nobody else does
+ * at the same time. In a task that is not of the process, all of them are refused. A
+ * signal that does not kill ends the waiting for a page; the caller takes it and calls
+ * again.
  */
 bool ff_batch_serve(struct ff_service *service)
 {

@@ -2,7 +2,8 @@
 /*
  * From fault records to groups.
  *
- * ff_collect() runs in the thread of the interrupt and does no more than sort:
+ * ff_collect() runs under ff->queue_lock, most of the time in the thread of the
+ * interrupt, and does no more than sort:
  * each record to the group of its queue, and a group whose last record is there
  * to its service, which is woken; service/batch.c goes on from there. A slow
  * address space holds up only itself.

@@ -29,7 +29,7 @@ struct ff_dmirror_cmd {
 /**
  * struct ff_dmirror - An open file: a mirror of the mm that opened it
  * @ctx: context
- * @lock: one command at a time; outside of all other locks
+ * @lock: one command at a time; its place is in mirror/mirror.c
  * @queue: carries them out; NULL until it is needed, and after trouble
  * @doorbell: of @queue
  * @tail: of its ring
