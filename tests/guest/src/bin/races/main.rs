@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     ktap::run(entries().filter(|entry| plan.has(entry)).map(|entry| trial(entry, &plan)).collect())
 }
 
-/// Stages come last, as they begin with new counters.
+/// Stages come last: they load the driver anew, which puts its counters back to zero.
 fn entries() -> impl Iterator<Item = Entry> {
     let kinds = changes::all().map(|kind| Entry {
         name: kind.name.to_owned(),

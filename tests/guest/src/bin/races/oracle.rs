@@ -170,6 +170,18 @@ impl Ledger {
         }
     }
 
+    /// All that was announced has been published; else the windows of later accesses would
+    /// stay open, and hide what is stale.
+    pub fn is_settled(&self) -> Result<(), Finding> {
+        let open = self.pages.iter().position(|page| {
+            page.published.load(Ordering::SeqCst) != page.announced.load(Ordering::SeqCst)
+        });
+        match open {
+            Some(page) => Err(Finding::new("OPEN", page, "announced and not published")),
+            None => Ok(()),
+        }
+    }
+
     pub fn set_rights(&self, place: usize, pages: Range<usize>, read: Right, write: Right) {
         let bits = (write as u64) << 2 | read as u64;
         for page in &self.pages[pages] {

@@ -74,6 +74,7 @@ fn contend(
                     ledger.turn();
                     done
                 })
+                .and_then(|()| Ok(ledger.is_settled()?))
                 .and_then(|()| stage.look())
                 .and_then(|()| stage.watch());
             done.changes += 1;

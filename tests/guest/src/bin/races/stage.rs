@@ -22,6 +22,8 @@ const TRIES: usize = 4;
 
 /// A kind of change; made anew for each run.
 pub trait Change {
+    /// Changes some pages. Contents that go are announced in the ledger before, and published
+    /// when others are there; rights are `Changing` meanwhile. The stage's methods do both.
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure>;
 
     /// Called after the last one: has it really been done?
