@@ -133,8 +133,8 @@ fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
 
-/// Runs a command, words with blanks between, and gives the first line of what it says if it fails:
-/// after it some programs say how they are used.
+/// Runs a command, words with blanks between, and gives the first line of what it says if it
+/// fails: after it some programs say how they are used.
 pub fn run(command: &str) -> Result<(), String> {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();

@@ -88,8 +88,8 @@ fn nested(args: &VmArgs) -> bool {
 }
 
 fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Failure> {
-    // In a first guest another session is held. Inside, the time limit counts from the second guest's start, and its end shows the second
-    // guest's log; outside it only has to come later.
+    // In a first guest another session is held. Inside, the time limit counts from the second
+    // guest's start, and its end shows that guest's log; outside it only has to come later.
     let grace = if first_guest { args.boot_timeout } else { Duration::ZERO };
     let options = SessionOptions {
         raw: plan.raw,

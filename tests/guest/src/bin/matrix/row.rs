@@ -41,6 +41,7 @@ pub struct Row {
     pub touch: Access,
     /// Whether the prefetch ioctl can have it mapped.
     pub prefetched: bool,
+    /// Makes so many bytes of it.
     pub make: fn(&Environment, &Row, u64) -> Made,
     /// Brings it into the state that the row is about, once the device has had it.
     pub prepare: fn(&mut Subject) -> Result<(), Failure>,

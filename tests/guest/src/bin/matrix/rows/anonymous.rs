@@ -37,7 +37,7 @@ pub const ROWS: &[Row] = &[
             (&["split"], Senseless("nothing huge can be made of it")),
         ]),
     Row::new("mlocked", "locked in memory", Kind::Anonymous, locked).but(&[
-        (LOSSES, Senseless("nothing but anonymous matters here")),
+        (LOSSES, Senseless("the row anonymous covers this")),
         (&["dontneed", "free", "pageout", "swap"], Refused(Errno::EINVAL)),
     ]),
     Row::new("swapped-out", "on swap when it is changed", Kind::Anonymous, swappable)

@@ -11,7 +11,7 @@ mod userfault;
 
 use crate::row::Row;
 
-/// Columns for which there has to be a file.
+/// Columns for which there has to be a file; for rows without, of a kind that has files.
 const FILE: &[&str] = &["truncate", "punch-hole", "collapse-range", "writeback", "reflink"];
 /// Columns that end in reclaim of what only the device wrote.
 const LOSSES: &[&str] = &["free-write", "swapin-write", "hole-write", "sync-write"];
