@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 const KEPT: usize = 256 << 10;
 /// How the kernel announces its end: where to begin to read, and no more than that.
 const PANIC: &str = "Kernel panic - not syncing";
+/// How it announces what a panic comes of, so many lines before at most.
+const CAUSES: [&str; 3] = ["BUG: ", "Oops: ", "[ cut here ]"];
+const CAUSE_LINES: usize = 200;
 
 /// A ring of the log's last bytes.
 #[derive(Default)]
@@ -21,17 +24,25 @@ impl SerialLog {
         self.bytes.drain(..surplus);
     }
 
-    /// The last lines, or, if they tell of a panic, those from shortly before it: without
-    /// anything that a terminal would obey.
+    /// The last lines, or, if they tell of a panic, those from what led to it, or from shortly
+    /// before it, on: without anything that a terminal would obey.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let all: Vec<&str> =
             text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
-        let panic = all.iter().rposition(|line| line.contains(PANIC));
         let last = all.len().saturating_sub(lines);
-        let first = panic.map_or(last, |line| line.saturating_sub(lines / 4).min(last));
-        all.iter().skip(first).take(lines).map(|line| printable(line)).collect()
+        let (first, count) = match all.iter().rposition(|line| line.contains(PANIC)) {
+            Some(panic) => {
+                let first = panic.saturating_sub(lines / 4).min(last);
+                let cause = (panic.saturating_sub(CAUSE_LINES)..first)
+                    .find(|line| CAUSES.iter().any(|cause| all[*line].contains(cause)))
+                    .unwrap_or(first);
+                (cause, first - cause + lines)
+            }
+            None => (last, lines),
+        };
+        all.iter().skip(first).take(count).map(|line| printable(line)).collect()
     }
 }
 
@@ -51,6 +62,18 @@ mod tests {
         }
         let tail = log.tail(4);
         assert_eq!(tail, ["before 49", "Kernel panic - not syncing: oh", "after 0", "after 1"]);
+    }
+
+    #[test]
+    fn the_tail_begins_with_what_led_to_a_panic() {
+        let mut log = SerialLog::default();
+        log.push(b"before\nBUG: oh\n");
+        for number in 0..50 {
+            log.push(format!("trace {number}\n").as_bytes());
+        }
+        log.push(b"Kernel panic - not syncing: oh\nend\n");
+        let tail = log.tail(4);
+        assert_eq!(tail.first().zip(tail.last()), Some((&"BUG: oh".to_owned(), &"end".to_owned())));
     }
 
     #[test]

@@ -152,7 +152,9 @@ pub fn number(text: &str, name: &str) -> Option<u64> {
     words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }
 
+/// The last lines, enough to hold a kernel's panic whole.
 fn tail(text: &str) -> String {
+    const LINES: usize = 120;
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
