@@ -71,7 +71,7 @@ struct Compact {
 impl Change for Compact {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.changes += 1;
-        if self.changes % 64 == 1 {
+        if self.changes % 8 == 1 {
             self.scattered = scattered()?;
             // What is touched anew takes the holes.
             let pages = stage.choose();
