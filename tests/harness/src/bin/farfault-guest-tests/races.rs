@@ -14,7 +14,7 @@ use farfault_tests::run::{Farfault, Finished, Ran, Step, how_many, script_of, se
 use std::collections::BTreeSet;
 
 /// Changes of each kind.
-const CHANGES: u64 = 2000;
+const CHANGES: u64 = 1000;
 /// The same in a long run.
 const CHANGES_LONG: u64 = 100_000;
 /// How long a guest may take for so many of each, on the slowest machine.
