@@ -8,7 +8,7 @@ COUNTER(COALESCED, "coalesced")			/* Requests merged with another for the same p
 COUNTER(STALE_FAULTS, "stale_faults")		/* Requests mapped by then, or of a queue gone */
 COUNTER(BAD_RECORDS, "bad_records")		/* Fault records that make no sense */
 COUNTER(FAULT_OVERFLOWS, "fault_overflows")	/* Times the device found the fault queue full */
-COUNTER(BATCHES, "batches")			/* Passes of the service over the requests of a context */
+COUNTER(BATCHES, "batches")			/* Passes over the requests of a context */
 COUNTER(GROUPS, "groups")			/* Fault groups answered */
 COUNTER(RESPONSES_RESUME, "responses_resume")	/* Groups answered with "go on" */
 COUNTER(RESPONSES_FAIL, "responses_fail")	/* Groups answered with "cannot be had" */
@@ -21,7 +21,7 @@ COUNTER(RANGE_FAULT_CALLS, "range_fault_calls")	/* Calls of hmm_range_fault() */
 COUNTER(RANGE_FAULT_MASKED, "range_fault_masked") /* Those that asked page by page */
 COUNTER(RANGE_FAULT_DEFAULT, "range_fault_default") /* Those that asked by default flags */
 COUNTER(RANGE_FAULT_PAGES, "range_fault_pages")	/* Pages that those calls were asked for */
-COUNTER(RETRIES, "retries")			/* Tries over: an invalidation came, or a flush or a table was waited for */
+COUNTER(RETRIES, "retries")			/* Tries over: invalidation, flush or table */
 COUNTER(INVALIDATIONS, "invalidations")		/* Calls of the interval notifiers */
 COUNTER(INVALIDATIONS_FLUSHED, "invalidations_flushed") /* Those that found something mapped */
 COUNTER(NONBLOCKABLE, "nonblockable")		/* Those that were not allowed to block */

@@ -58,7 +58,7 @@ static void ff_frames_mark_dirty(unsigned long frame, unsigned long pages)
 DEFINE_STATIC_CALL(ff_mark_dirty, ff_frames_mark_dirty);
 
 static void ff_mirror_mark_dirty(void *context, unsigned long frame,
-			       unsigned long pages)
+				 unsigned long pages)
 {
 	struct ff_mirror *mirror = context;
 

@@ -54,9 +54,9 @@
  * No lock but mmap_lock is held while hmm_range_fault() runs. None is held while a
  * program's command is waited for, and only dmirror->lock while one of the driver's
  * own is. The device's answer may be waited for under every mutex except
- * mirror->lock. Under that one, room in the command queue is waited for, and an invalidation that may not block polls for
- * the answer, for a moment. A device that does not answer within a time limit counts
- * as lost.
+ * mirror->lock. Under that one, room in the command queue is waited for, and an
+ * invalidation that may not block polls for the answer, for a moment. A device that
+ * does not answer within a time limit counts as lost.
  */
 
 /* --- Letting go ----------------------------------------------------------- */
