@@ -116,7 +116,7 @@ static int ff_identify(struct ff_device *ff)
 	ff->features = readq(ff->regs + FF_REG_FEATURES);
 	ff->nr_queues = readl(ff->regs + FF_REG_QUEUES);
 	ff->nr_engines = readl(ff->regs + FF_REG_ENGINES);
-	ff->lookahead = readl(ff->regs + FF_REG_WINDOW);
+	ff->lookahead = readl(ff->regs + FF_REG_LOOKAHEAD);
 	if (!ff->nr_queues || ff->nr_queues > FF_QUEUES ||
 	    !ff->lookahead || ff->lookahead > FF_MAX_LOOKAHEAD)
 		return dev_err_probe(ff->dev, -ENODEV,

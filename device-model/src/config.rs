@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Most engines a device can have.
 pub const MAX_ENGINES: u32 = 16;
 /// Most pages that one fault group may ask for.
-pub const MAX_WINDOW: u32 = 4096;
+pub const MAX_LOOKAHEAD: u32 = 4096;
 
 /// The choices; [`DeviceConfig::default`] is a sensible device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,13 +15,13 @@ pub const MAX_WINDOW: u32 = 4096;
 pub struct DeviceConfig {
     /// Engines, which run queues side by side: 1 to [`MAX_ENGINES`]. Each wants a thread.
     pub engines: u32,
-    /// Most pages that one fault group asks for, the demanded one included: 1 to [`MAX_WINDOW`].
-    pub window: u32,
+    /// Most pages that one fault group asks for, the demanded one included: 1 to [`MAX_LOOKAHEAD`].
+    pub lookahead: u32,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { engines: 2, window: 256 }
+        Self { engines: 2, lookahead: 256 }
     }
 }
 
@@ -31,8 +31,8 @@ impl DeviceConfig {
         if !(1..=MAX_ENGINES).contains(&self.engines) {
             return Err(ConfigError::Engines(self.engines));
         }
-        if !(1..=MAX_WINDOW).contains(&self.window) {
-            return Err(ConfigError::Window(self.window));
+        if !(1..=MAX_LOOKAHEAD).contains(&self.lookahead) {
+            return Err(ConfigError::Lookahead(self.lookahead));
         }
         Ok(())
     }
@@ -44,7 +44,7 @@ pub enum ConfigError {
     /// Too few or too many engines.
     #[error("a device has 1 to {MAX_ENGINES} engines, not {0}")]
     Engines(u32),
-    /// Too small or too large a window.
-    #[error("a fault group asks for 1 to {MAX_WINDOW} pages, not {0}")]
-    Window(u32),
+    /// Too short or too long a lookahead.
+    #[error("a fault group asks for 1 to {MAX_LOOKAHEAD} pages, not {0}")]
+    Lookahead(u32),
 }

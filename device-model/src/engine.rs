@@ -146,7 +146,7 @@ impl<'m> Engine<'m> {
 
     fn park(&mut self, mut run: Box<Run>, fault: PageFault) {
         let binding = run.binding;
-        let mut ahead = Lookahead::new(&mut run, &fault, self.shared.config.window);
+        let mut ahead = Lookahead::new(&mut run, &fault, self.shared.config.lookahead);
         while let Ok(true) = self.section(&binding, |section| ahead.look(section)) {}
         self.shared.counters.fold(&mut self.mmu.tally);
         let group = ahead.group();

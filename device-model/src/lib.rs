@@ -33,7 +33,7 @@ mod sync;
 mod tlb;
 mod walk;
 
-pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_WINDOW};
+pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD};
 pub use counters::Counters;
 pub use device::Device;
 pub use dma::{DmaFault, Mapping, Permits};

@@ -89,7 +89,7 @@ impl Registers {
             REG_ENGINES => shared.config.engines.into(),
             REG_VA_BITS => VA_BITS.into(),
             REG_PASID_BITS => PASID_BITS.into(),
-            REG_WINDOW => shared.config.window.into(),
+            REG_LOOKAHEAD => shared.config.lookahead.into(),
             REG_VECTORS => VECTORS.into(),
             REG_CTRL => (enabled() * CTRL_ENABLE).into(),
             REG_STATUS => (enabled() * STATUS_READY).into(),

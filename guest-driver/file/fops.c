@@ -47,7 +47,7 @@ static int ff_ioctl_info(struct ff_ctx *ctx, void *arg)
 		.pasid = ctx->mirror.pasid,
 		.queues = ctx->ff->nr_queues,
 		.engines = ctx->ff->nr_engines,
-		.window = ctx->ff->lookahead,
+		.lookahead = ctx->ff->lookahead,
 	};
 	return 0;
 }

@@ -373,7 +373,7 @@ _Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reser
  * @pasid: PASID of this context.
  * @queues: User-mode queues of the device.
  * @engines: Engines of the device.
- * @window: Most pages one fault group asks for.
+ * @lookahead: Most pages one fault group asks for.
  * @reserved: Zero.
  */
 struct ff_info {
@@ -381,7 +381,7 @@ struct ff_info {
 	__u32 pasid;
 	__u32 queues;
 	__u32 engines;
-	__u32 window;
+	__u32 lookahead;
 	__u32 reserved[3];
 };
 
@@ -390,7 +390,7 @@ _Static_assert(__builtin_offsetof(struct ff_info, version) == 0, "version");
 _Static_assert(__builtin_offsetof(struct ff_info, pasid) == 4, "pasid");
 _Static_assert(__builtin_offsetof(struct ff_info, queues) == 8, "queues");
 _Static_assert(__builtin_offsetof(struct ff_info, engines) == 12, "engines");
-_Static_assert(__builtin_offsetof(struct ff_info, window) == 16, "window");
+_Static_assert(__builtin_offsetof(struct ff_info, lookahead) == 16, "lookahead");
 _Static_assert(__builtin_offsetof(struct ff_info, reserved) == 20, "reserved");
 
 /**

@@ -23,7 +23,7 @@ constants! { CONSTANTS;
     /// 32-bit, read only: bits of a PASID.
     REG_PASID_BITS: u32 = 0x01c;
     /// 32-bit, read only: most pages one fault group asks for.
-    REG_WINDOW: u32 = 0x020;
+    REG_LOOKAHEAD: u32 = 0x020;
     /// 32-bit, read only: number of MSI-X vectors.
     REG_VECTORS: u32 = 0x024;
     /// 32-bit, read-write: CTRL bits.

@@ -83,7 +83,7 @@ layout! { STRUCTURES;
         /// Engines of the device.
         engines: u32,
         /// Most pages one fault group asks for.
-        window: u32,
+        lookahead: u32,
         /// Zero.
         reserved: [u32; 3],
     }

@@ -2,7 +2,7 @@
 //! Every command against the oracle: on memory that the device has never seen,
 //! in leaves of every size, at every alignment, and with a fault on every page.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust, window};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, exhaust, lookahead};
 use farfault_abi::descriptor::*;
 use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::{Answer, Driver, FakeMachine, HUGE, LARGE, Oracle, PAGE, settle};
@@ -23,9 +23,9 @@ fn each_command_on_fresh_memory() {
 }
 
 #[test]
-fn a_window_of_one_faults_on_each_page_in_turn() {
+fn a_lookahead_of_one_faults_on_each_page_in_turn() {
     for opcode in STREAMING {
-        let mut world = World::new(window(1));
+        let mut world = World::new(lookahead(1));
         let before = world.driver.device.counters();
         world.check(command(opcode, longest(opcode)));
         let after = world.driver.device.counters();
@@ -46,7 +46,7 @@ fn a_window_of_one_faults_on_each_page_in_turn() {
 #[test]
 fn restarts_exactly_at_every_page() {
     for opcode in STREAMING {
-        let mut world = World::new(window(1));
+        let mut world = World::new(lookahead(1));
         if opcode == OP_COMPARE {
             let same = world.driver.read(1, SOURCE, PAGES * PAGE);
             world.driver.write(1, DESTINATION, &same);
@@ -288,7 +288,7 @@ fn leaves_of_every_size() {
 
 #[test]
 fn look_ahead_asks_in_the_order_of_need() {
-    let mut world = World::new(window(8));
+    let mut world = World::new(lookahead(8));
     world.driver.map(1, world.queue.ring.base, PAGE, true);
     let mut copy = command(OP_COPY, 20 * PAGE);
     copy.source += PAGE - 16; // its second page is needed after 16 bytes

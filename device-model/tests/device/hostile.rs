@@ -2,7 +2,7 @@
 //! Rule 3 at random: whatever is written to memory, registers and doorbells,
 //! nothing panics, every step ends, and after a reset the device works.
 
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, window};
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, lookahead};
 use farfault_abi::command::Command;
 use farfault_abi::descriptor::*;
 use farfault_abi::regs::REG_CTRL;
@@ -138,7 +138,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_guest_writes_does_harm(deeds in prop::collection::vec(deed(), 1..250)) {
-        let mut world = World::mapped(window(8));
+        let mut world = World::mapped(lookahead(8));
         let device = world.driver.device.clone();
         with_engines(&device, 2, |engines| {
             for deed in &deeds {

@@ -3,7 +3,8 @@
 //! Engine, driver and command processor take their steps in a written order.
 
 use crate::world::{
-    DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, populate, window,
+    DESTINATION, PAGES, RECORD, RINGS, SOURCE, World, command, commands, exhaust, lookahead,
+    populate,
 };
 use farfault_abi::descriptor::*;
 use farfault_abi::pte::PTE_VALID;
@@ -11,7 +12,7 @@ use farfault_device_model::{DeviceConfig, Engine, Step};
 use farfault_reference_driver::{LARGE, PAGE, Queue, serve, settle};
 
 fn world() -> World {
-    World::mapped(window(1))
+    World::mapped(lookahead(1))
 }
 
 /// Runs a read of SOURCE on this engine; the walks it cost.

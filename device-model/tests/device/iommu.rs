@@ -2,7 +2,9 @@
 //! Behind an IOMMU: each address leads elsewhere, may be refused, and rule 1
 //! holds for what the IOMMU says as it does for what the page table says.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust, window};
+use crate::world::{
+    DESTINATION, PAGES, RECORD, SOURCE, World, command, commands, exhaust, lookahead,
+};
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_abi::pci::DOORBELL_COMMAND;
@@ -25,9 +27,9 @@ fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
     (world, iommu)
 }
 
-/// All there, window of one so that a fault is one record.
+/// All there, lookahead of one so that a fault is one record.
 fn world() -> (World, Arc<Pages>) {
-    start(window(1))
+    start(lookahead(1))
 }
 
 /// The frame of `va`.
@@ -138,14 +140,14 @@ fn what_the_page_table_refuses_is_no_dma_fault() {
 
 #[test]
 fn looking_ahead_is_no_dma_fault() {
-    let (mut world, iommu) = start(window(64));
+    let (mut world, iommu) = start(lookahead(64));
     let ahead = frame(&world, SOURCE + 5 * PAGE);
     iommu.set(ahead, None);
     world.driver.take_away(1, SOURCE, PAGE);
     commands(&world);
     world.submit(command(OP_WORD_COUNT, PAGES * PAGE));
     let faults = world.faults();
-    // The window was looked at, and the page that cannot be reached is not asked for.
+    // All the lookahead was seen to, and the page that cannot be reached is not asked for.
     let asked: Vec<_> = faults.iter().map(|fault| fault.address).collect();
     assert_eq!((asked, iommu.take_refused()), (vec![SOURCE], NOTHING.to_vec()));
 }

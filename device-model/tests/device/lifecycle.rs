@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Reset, disabling and bus mastering, at any moment.
 
-use crate::world::{DESTINATION, PAGES, World, command, commands, exhaust, window};
+use crate::world::{DESTINATION, PAGES, World, command, commands, exhaust, lookahead};
 use farfault_abi::descriptor::*;
 use farfault_abi::regs::*;
 use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
@@ -9,7 +9,7 @@ use farfault_reference_driver::{PAGE, serve, settle, with_engines};
 
 /// A copy that has come `steps` steps far, on memory half of which is present.
 fn begun(steps: usize, body: impl FnOnce(&mut World, &mut Engine<'_>)) -> World {
-    let mut world = World::mapped(window(4));
+    let mut world = World::mapped(lookahead(4));
     for page in (0..PAGES).filter(|page| page % 3 == 0) {
         world.driver.unmap(1, DESTINATION + page * PAGE, PAGE);
     }

@@ -66,7 +66,7 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
 prop_compose! {
     fn plan()(
         engines in 1..3u32,
-        window in 1..20u32,
+        lookahead in 1..20u32,
         faults in 1..7u32,
         iommu in any::<bool>(),
         pages in prop::collection::vec((0..8u8, any::<bool>()), SPAN as usize),
@@ -74,7 +74,7 @@ prop_compose! {
         descriptors in prop::collection::vec(descriptor(), 1..8),
         moves in prop::collection::vec(prop::option::weighted(0.3, 0..SPAN), 0..200),
     ) -> Plan {
-        let config = DeviceConfig { engines, window };
+        let config = DeviceConfig { engines, lookahead };
         Plan { config, iommu, faults: 1 << faults, pages, seed, descriptors, moves }
     }
 }

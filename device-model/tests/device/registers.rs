@@ -14,17 +14,17 @@ fn read(device: &Device, offset: u64, size: usize) -> u64 {
 }
 
 fn device() -> std::sync::Arc<Device> {
-    Device::new(DeviceConfig { engines: 3, window: 77 }, FakeMachine::new(&[(0, 1 << 20)]))
+    Device::new(DeviceConfig { engines: 3, lookahead: 77 }, FakeMachine::new(&[(0, 1 << 20)]))
         .expect("valid")
 }
 
 #[test]
 fn configurations_that_cannot_be() {
-    let make = |engines, window| DeviceConfig { engines, window }.validate();
+    let make = |engines, lookahead| DeviceConfig { engines, lookahead }.validate();
     assert_eq!(make(0, 1), Err(ConfigError::Engines(0)));
     assert_eq!(make(17, 1), Err(ConfigError::Engines(17)));
-    assert_eq!(make(1, 0), Err(ConfigError::Window(0)));
-    assert_eq!(make(1, 4097), Err(ConfigError::Window(4097)));
+    assert_eq!(make(1, 0), Err(ConfigError::Lookahead(0)));
+    assert_eq!(make(1, 4097), Err(ConfigError::Lookahead(4097)));
     assert_eq!(make(16, 4096), Ok(()));
 }
 
@@ -39,7 +39,7 @@ fn what_the_device_says_of_itself() {
         (REG_ENGINES, 4, 3),
         (REG_VA_BITS, 4, 48),
         (REG_PASID_BITS, 4, 16),
-        (REG_WINDOW, 4, 77),
+        (REG_LOOKAHEAD, 4, 77),
         (REG_VECTORS, 4, VECTORS.into()),
         (REG_CTRL, 4, 0),
         (REG_STATUS, 4, 0),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page responses: resumed, refused, late, wrong.
 
-use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust, window};
+use crate::world::{DESTINATION, RECORD, SOURCE, World, command, commands, exhaust, lookahead};
 use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
@@ -9,7 +9,7 @@ use farfault_device_model::DeviceConfig;
 use farfault_reference_driver::{Answer, Driver, PAGE, settle};
 
 fn world() -> World {
-    World::mapped(window(1))
+    World::mapped(lookahead(1))
 }
 
 /// Makes `va` missing, runs a copy of two pages, and refuses what it asks for.

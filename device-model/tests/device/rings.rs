@@ -2,7 +2,7 @@
 //! Rings: wild heads and tails, wrapping, and a fault queue that is too small.
 
 use crate::world::{
-    DESTINATION, PAGES, RINGS, SOURCE, World, command, commands, exhaust, populate, window,
+    DESTINATION, PAGES, RINGS, SOURCE, World, command, commands, exhaust, lookahead, populate,
 };
 use farfault_abi::command::*;
 use farfault_abi::descriptor::*;
@@ -292,7 +292,7 @@ fn a_disabled_queue_takes_its_held_faults_along() {
 
 #[test]
 fn a_wild_fault_head_is_reported_and_loses_nothing() {
-    let mut world = World::mapped(window(1));
+    let mut world = World::mapped(lookahead(1));
     world.driver.unmap(1, SOURCE, PAGE);
     let head = world.driver.faults.head();
     let machine = world.driver.machine.clone();
@@ -310,7 +310,7 @@ fn a_wild_fault_head_is_reported_and_loses_nothing() {
 
 #[test]
 fn interrupts_come_only_when_the_queue_was_empty() {
-    let mut world = World::new(window(1));
+    let mut world = World::new(lookahead(1));
     let other = world.add_queue(1);
     world.map_all();
     world.driver.unmap(1, SOURCE, 2 * PAGE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page tables and context tables that no sane driver writes (rule 3).
 
-use crate::world::{PAGES, SOURCE, World, command, commands, exhaust, window};
+use crate::world::{PAGES, SOURCE, World, command, commands, exhaust, lookahead};
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
     Descriptor, OP_CHASE, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
@@ -19,9 +19,9 @@ const TABLE: u64 = PTE_VALID | (END / 2);
 /// A page of its own down from the top level, so that nothing else depends on its tables.
 const TARGET: u64 = (3 << 39) + (2 << 30) + (5 << 21) + (7 << 12);
 
-/// All there, window of one so that a fault is one record.
+/// All there, lookahead of one so that a fault is one record.
 fn world() -> World {
-    let mut world = World::new(window(1));
+    let mut world = World::new(lookahead(1));
     world.driver.allocate(1, TARGET, PAGE, PAGE);
     world.map_all();
     world

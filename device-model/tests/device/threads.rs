@@ -2,7 +2,7 @@
 //! The device with its threads running, and a driver that moves pages about
 //! under its feet. What is asserted is what must hold in every interleaving.
 
-use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, window};
+use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, lookahead};
 use farfault_abi::descriptor::*;
 use farfault_device_model::{Device, DeviceConfig, Permits};
 use farfault_reference_driver::{Driver, FakeMachine, PAGE, Pages, serve};
@@ -62,7 +62,7 @@ fn threads_carry_out_commands_and_end() {
 /// given up is poisoned at once, so a late read or write would show.
 #[test]
 fn pages_move_while_commands_run() {
-    let mut world = World::new(window(8));
+    let mut world = World::new(lookahead(8));
     let second = world.add_queue(1);
     let half = PAGES / 2 * PAGE;
     with_threads(&mut world, |world| {
@@ -107,7 +107,7 @@ fn pages_move_while_commands_run() {
 fn the_iommu_changes_while_commands_run() {
     let iommu = Pages::new(1 << 40);
     let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
-    let mut world = World::on(Driver::start_with(window(8), machine, 1024));
+    let mut world = World::on(Driver::start_with(lookahead(8), machine, 1024));
     world.map_all();
     // For each page the frame by which the device's table knows it, and another one.
     let pages: Vec<[u64; 2]> = (0..PAGES)
@@ -180,7 +180,7 @@ fn atomics_of_two_engines_add_up() {
 
 #[test]
 fn reset_while_threads_run() {
-    let mut world = World::new(window(4));
+    let mut world = World::new(lookahead(4));
     with_threads(&mut world, |world| {
         for round in 0..200 {
             let written = world.counters().bytes_written;

@@ -145,8 +145,8 @@ impl World {
 }
 
 /// A device that asks for at most so many pages at a time.
-pub fn window(window: u32) -> DeviceConfig {
-    DeviceConfig { window, ..DeviceConfig::default() }
+pub fn lookahead(lookahead: u32) -> DeviceConfig {
+    DeviceConfig { lookahead, ..DeviceConfig::default() }
 }
 
 /// Makes a process with the two buffers and room for records.

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_full_description_is_read() {
         let json = r#"{"argv":["saxpy","1000"],"env":{"K":"V"},"cwd":"/tmp","tty":true,
-            "role":"l1","driver":false,"driver_params":"window=8","mark_ack":true,"later":[1]}"#;
+            "role":"l1","driver":false,"driver_params":"lookahead=8","mark_ack":true,"later":[1]}"#;
         let expected = Description {
             argv: vec!["saxpy".into(), "1000".into()],
             env: [("K".to_owned(), "V".to_owned())].into(),
@@ -90,7 +90,7 @@ mod tests {
             tty: true,
             role: Role::L1,
             driver: false,
-            driver_params: "window=8".into(),
+            driver_params: "lookahead=8".into(),
             mark_ack: true,
         };
         assert_eq!(parse(json), Ok(expected));

@@ -52,7 +52,7 @@ const EXAMPLES: &str = "\
 Examples:
   farfault run -- saxpy 1000000
   farfault run --stats --file ./book.txt -- wordcount /book.txt
-  farfault run --cpus 4 --memory 2G --device engines=4,window=64 -- stress
+  farfault run --cpus 4 --memory 2G --device engines=4,lookahead=64 -- stress
   farfault run --file ./my-test:/bin/my-test --timeout 60 -- my-test
   while read x; do farfault run -n -- echo $x; done <list
   farfault run --dry-run -- true";
@@ -102,7 +102,7 @@ pub struct VmArgs {
     /// than SIZE: /dev/pmem0 in the guest, the next one /dev/pmem1 (repeatable)
     #[arg(long, value_name = "FILE[,size=SIZE]", help_heading = "Machine")]
     pub pmem: Vec<PmemFile>,
-    /// The accelerator: engines=N, window=PAGES, …
+    /// The accelerator: engines=N, lookahead=PAGES, …
     #[arg(
         long,
         value_name = "KEY=VALUE,…",

@@ -37,11 +37,11 @@ fn request(image: &TempDir, line: &str) -> Request {
 #[test]
 fn a_machine_is_what_was_asked_for() {
     let image = image();
-    let line = "farfault run --image IMAGE --memory 1G --cpus 3 --device engines=3,window=8 \
+    let line = "farfault run --image IMAGE --memory 1G --cpus 3 --device engines=3,lookahead=8 \
                 --cmdline-append nosmp -- true";
     let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
     assert_eq!((spec.memory, spec.vcpus), (1 << 30, 3));
-    assert_eq!((spec.device.engines, spec.device.window), (3, 8));
+    assert_eq!((spec.device.engines, spec.device.lookahead), (3, 8));
     assert_eq!(spec.cmdline, "quiet nosmp");
     assert_eq!(spec.kernel, image.path().join("vmlinux"));
     let console = plan(&image, "farfault run --image IMAGE --console -- true").expect("a plan");
@@ -80,7 +80,7 @@ fn bad_wishes_get_one_line_and_the_right_code() {
 #[test]
 fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
     let image = image();
-    let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device window=8 --env A=b=c -n \
+    let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device lookahead=8 --env A=b=c -n \
                 --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu --plain-xsave \
                 --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
     let asked = request(&image, line);
