@@ -161,9 +161,6 @@ pub struct VmArgs {
     /// Persistent memory made of several files, used whole, one after the other
     #[arg(skip)]
     pub pmem_parts: Vec<Vec<PathBuf>>,
-    /// Show the guest no AVX, for a nested KVM whose outer emulator loses XSETBV intercepts
-    #[arg(long, hide = true)]
-    pub plain_xsave: bool,
     /// Run the command in the first guest of nested mode itself
     #[arg(long, hide = true)]
     pub in_first_guest: bool,

@@ -111,7 +111,6 @@ impl Plan {
             vcpus: self.request.vm.cpus,
             device,
             iommu: self.request.vm.iommu,
-            plain_xsave: self.request.vm.plain_xsave,
         })
     }
 

@@ -81,7 +81,7 @@ fn bad_wishes_get_one_line_and_the_right_code() {
 fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
     let image = image();
     let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device lookahead=8 --env A=b=c -n \
-                --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu --plain-xsave \
+                --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu \
                 --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
     let asked = request(&image, line);
     let bars = PmemBars::new(vec![Pmem { parts: vec![("f".into(), 16 << 20)] }]);

@@ -188,7 +188,7 @@ fn create_vcpus(
     let mut vcpus = Vec::new();
     for id in 0..spec.vcpus {
         let vcpu = vm.create_vcpu(id.into()).map_err(MachineError::kvm("create a vCPU"))?;
-        let entries = cpuid::filter(supported, id, spec.vcpus, spec.plain_xsave);
+        let entries = cpuid::filter(supported, id, spec.vcpus);
         let entries = CpuId::from_entries(&entries)
             .map_err(|_| MachineError::Internal("a vCPU's CPUID has too many leaves"))?;
         vcpu.set_cpuid2(&entries).map_err(MachineError::kvm("accept a vCPU's CPUID"))?;

@@ -10,55 +10,31 @@ use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 const VERSION: u32 = 1;
 const EXTENDED_FEATURES: u32 = 7;
 const TOPOLOGY: [u32; 2] = [0xb, 0x1f];
-const XSAVE: u32 = 0xd;
 const EXTENDED_VERSION: u32 = 0x8000_0001;
 const ADDRESS_SIZES: u32 = 0x8000_0008;
 const AMD_TOPOLOGY: u32 = 0x8000_001e;
 const AMD_EXTENDED_TOPOLOGY: u32 = 0x8000_0026;
 
-const VERSION_ECX_AVX_ETC: u32 = 1 << 12 | 1 << 28 | 1 << 29;
 const VERSION_ECX_VMX: u32 = 1 << 5;
 const VERSION_ECX_TSC_DEADLINE: u32 = 1 << 24;
 const VERSION_ECX_HYPERVISOR: u32 = 1 << 31;
 const VERSION_EDX_HTT: u32 = 1 << 28;
-const FEATURES_EBX_AVX2: u32 = 1 << 5;
-/// AVX-512 F, DQ, IFMA, PF, ER, CD, BW, VL.
-const FEATURES_EBX_AVX512: u32 =
-    1 << 16 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 30 | 1 << 31;
-/// AVX-512 VBMI and VBMI2, VAES, VPCLMULQDQ, AVX-512 VNNI, BITALG, VPOPCNTDQ;
-/// protection keys, which have XSAVE state too.
-const FEATURES_ECX_XSAVE: u32 =
-    1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 14;
 const FEATURES_EDX_ARCH_CAPABILITIES: u32 = 1 << 29;
-/// AVX-512 4VNNIW, 4FMAPS, VP2INTERSECT, AMX.
-const FEATURES_EDX_XSAVE: u32 = 1 << 2 | 1 << 3 | 1 << 8 | 1 << 22 | 1 << 24 | 1 << 25;
 const EXTENDED_ECX_SVM: u32 = 1 << 2;
-const EXTENDED_ECX_XOP_FMA4: u32 = 1 << 11 | 1 << 16;
-/// x87 and SSE state, their XSAVE area with its header.
-const PLAIN_STATES: u32 = 0b11;
-const PLAIN_AREA: u32 = 576;
-/// XSAVES and extended feature disable.
-const XSAVE_EAX_SUPERVISOR: u32 = 1 << 3 | 1 << 4;
 
 const LEVEL_THREAD: u32 = 1;
 const LEVEL_CORE: u32 = 2;
 
-/// The CPUID of vCPU `id` of `count`, from what KVM supports. With
-/// `plain_xsave` there is no AVX and the XSAVE area holds x87 and SSE only.
-pub fn filter(supported: &CpuId, id: u8, count: u8, plain_xsave: bool) -> Vec<kvm_cpuid_entry2> {
+/// The CPUID of vCPU `id` of `count`, from what KVM supports.
+pub fn filter(supported: &CpuId, id: u8, count: u8) -> Vec<kvm_cpuid_entry2> {
     let mut entries = supported.as_slice().to_vec();
     let amd = is_amd(&entries);
     entries.retain(|entry| {
-        let replaced = TOPOLOGY.contains(&entry.function);
-        let wide = plain_xsave && entry.function == XSAVE && entry.index > 1;
-        !replaced && !wide && entry.function != AMD_EXTENDED_TOPOLOGY
+        !TOPOLOGY.contains(&entry.function) && entry.function != AMD_EXTENDED_TOPOLOGY
     });
     for entry in &mut entries {
         identify(entry, id, count);
         hide(entry, amd);
-        if plain_xsave {
-            narrow(entry);
-        }
     }
     for function in TOPOLOGY {
         if supported.as_slice().iter().any(|entry| entry.function == function) {
@@ -111,33 +87,6 @@ fn hide(entry: &mut kvm_cpuid_entry2, amd: bool) {
         // No guests in the guest.
         EXTENDED_VERSION => entry.ecx &= !EXTENDED_ECX_SVM,
         VERSION => entry.ecx &= !VERSION_ECX_VMX,
-        _ => {}
-    }
-}
-
-/// Leaves what needs no more state than SSE. Half of it would be worse than
-/// nothing: a kernel refuses an area whose size does not match its parts.
-fn narrow(entry: &mut kvm_cpuid_entry2) {
-    match (entry.function, entry.index) {
-        (VERSION, _) => entry.ecx &= !VERSION_ECX_AVX_ETC,
-        (EXTENDED_FEATURES, 0) => {
-            entry.ebx &= !(FEATURES_EBX_AVX2 | FEATURES_EBX_AVX512);
-            entry.ecx &= !FEATURES_ECX_XSAVE;
-            entry.edx &= !FEATURES_EDX_XSAVE;
-        }
-        // AVX-VNNI and others of the sort.
-        (EXTENDED_FEATURES, 1) => (entry.eax, entry.edx) = (0, 0),
-        (XSAVE, 0) => {
-            entry.eax = PLAIN_STATES;
-            entry.ebx = PLAIN_AREA;
-            entry.ecx = PLAIN_AREA;
-            entry.edx = 0;
-        }
-        (XSAVE, 1) => {
-            entry.eax &= !XSAVE_EAX_SUPERVISOR;
-            (entry.ebx, entry.ecx, entry.edx) = (0, 0, 0);
-        }
-        (EXTENDED_VERSION, _) => entry.ecx &= !EXTENDED_ECX_XOP_FMA4,
         _ => {}
     }
 }
@@ -200,7 +149,7 @@ mod tests {
     #[test]
     fn every_vcpu_has_its_own_apic_id_everywhere() {
         for id in [0, 2] {
-            let entries = filter(&supported(), id, 3, false);
+            let entries = filter(&supported(), id, 3);
             assert_eq!(find(&entries, 1, 0).ebx >> 24, u32::from(id));
             assert_eq!(find(&entries, 1, 0).ebx >> 16 & 0xff, 3);
             assert_eq!(find(&entries, 0xb, 0).edx, u32::from(id));
@@ -211,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_topology_is_one_package_of_cores() {
-        let entries = filter(&supported(), 0, 3, false);
+        let entries = filter(&supported(), 0, 3);
         let (threads, cores) = (find(&entries, 0xb, 0), find(&entries, 0xb, 1));
         assert_eq!((threads.eax, threads.ebx, threads.ecx), (0, 1, 0x100));
         assert_eq!((cores.eax, cores.ebx, cores.ecx), (2, 3, 0x201));
@@ -223,7 +172,7 @@ mod tests {
 
     #[test]
     fn no_guests_in_the_guest_and_no_intel_msr_on_amd() {
-        let entries = filter(&supported(), 0, 1, false);
+        let entries = filter(&supported(), 0, 1);
         assert_eq!(find(&entries, 0x8000_0001, 0).ecx, !EXTENDED_ECX_SVM);
         assert_eq!(find(&entries, 1, 0).ecx, !VERSION_ECX_VMX);
         assert_eq!(find(&entries, 7, 0).edx, !(1 << 29));
@@ -231,24 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn plain_xsave_is_consistent() {
-        let entries = filter(&supported(), 0, 1, true);
-        let area = find(&entries, 0xd, 0);
-        assert_eq!((area.eax, area.ebx, area.ecx, area.edx), (3, 576, 576, 0));
-        assert!(!entries.iter().any(|entry| entry.function == 0xd && entry.index > 1));
-        assert_eq!(find(&entries, 1, 0).ecx & VERSION_ECX_AVX_ETC, 0);
-        assert_eq!(find(&entries, 7, 0).ebx & (FEATURES_EBX_AVX2 | FEATURES_EBX_AVX512), 0);
-        // XSAVE itself stays: clearing it alone leaves kernels without a way
-        // to keep what they believe to be there.
-        assert_eq!(find(&entries, 1, 0).ecx >> 26 & 1, 1);
-    }
-
-    #[test]
-    fn wide_xsave_is_left_as_kvm_has_it() {
-        let entries = filter(&supported(), 0, 1, false);
-        let leaf =
-            |entries: &[kvm_cpuid_entry2]| entries.iter().filter(|e| e.function == 0xd).count();
-        assert_eq!(leaf(&entries), 10);
+    fn xsave_is_left_as_kvm_has_it() {
+        let entries = filter(&supported(), 0, 1);
+        assert_eq!(entries.iter().filter(|entry| entry.function == 0xd).count(), 10);
     }
 
     #[test]

@@ -43,9 +43,6 @@ pub struct MachineSpec {
     pub device: DeviceConfig,
     /// Whether it stands behind an IOMMU.
     pub iommu: bool,
-    /// Show the guest no AVX and an XSAVE area of x87 and SSE only. For a
-    /// nested KVM whose outer emulator loses XSETBV intercepts.
-    pub plain_xsave: bool,
 }
 
 /// One end of each of a guest's byte streams. For a machine, a stream whose other end
