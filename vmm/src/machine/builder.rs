@@ -2,11 +2,11 @@
 //! Making a machine, step by step.
 
 use super::bus::Bus;
-use super::counters::Handle;
 use super::end::EndLatch;
 use super::error::MachineError;
 use super::exits::Exits;
 use super::functions::Functions;
+use super::handle::Handle;
 use super::interrupts::Interrupts;
 use super::memory::{self, Slots};
 use super::run::Machine;

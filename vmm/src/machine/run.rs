@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine from its first instruction to its last byte of output.
 
-use super::counters::Handle;
 use super::end::{EndWatcher, MachineEnd};
 use super::error::MachineError;
 use super::event_loop::EventLoop;
+use super::handle::Handle;
 use super::memory::Slots;
 use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::DoorbellLine;
