@@ -68,25 +68,16 @@ impl Accelerator {
 
     pub fn bars(&self) -> Vec<Bar> {
         let table = u64::from(abi::MSIX_TABLE);
+        let registers = vec![
+            Area { range: 0..table, backing: Backing::Registers },
+            Area { range: table..table + MSIX_BYTES, backing: Backing::MsixTable },
+        ];
         let (stride, events) = (abi::DOORBELL_STRIDE, self.doorbells.clone());
+        let (range, backing) = (0..abi::BAR_DOORBELLS_SIZE, Backing::Doorbells { stride, events });
         let bar = |index: u32, size, areas| Bar { index: index as usize, size, areas };
         vec![
-            bar(
-                abi::BAR_REGISTERS,
-                abi::BAR_REGISTERS_SIZE,
-                vec![
-                    Area { range: 0..table, backing: Backing::Registers },
-                    Area { range: table..table + MSIX_BYTES, backing: Backing::MsixTable },
-                ],
-            ),
-            bar(
-                abi::BAR_DOORBELLS,
-                abi::BAR_DOORBELLS_SIZE,
-                vec![Area {
-                    range: 0..abi::BAR_DOORBELLS_SIZE,
-                    backing: Backing::Doorbells { stride, events },
-                }],
-            ),
+            bar(abi::BAR_REGISTERS, abi::BAR_REGISTERS_SIZE, registers),
+            bar(abi::BAR_DOORBELLS, abi::BAR_DOORBELLS_SIZE, vec![Area { range, backing }]),
         ]
     }
 

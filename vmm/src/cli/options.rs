@@ -103,13 +103,8 @@ pub struct VmArgs {
     #[arg(long, value_name = "FILE[,size=SIZE]", help_heading = "Machine")]
     pub pmem: Vec<PmemFile>,
     /// The accelerator: engines=N, lookahead=PAGES, …
-    #[arg(
-        long,
-        value_name = "KEY=VALUE,…",
-        default_value = "",
-        help_heading = "Machine",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Machine")]
+    #[arg(default_value = "", hide_default_value = true)]
     pub device: String,
     /// Put the accelerator behind an IOMMU (VT-d) that translates its DMA addresses
     #[arg(long, help_heading = "Machine")]

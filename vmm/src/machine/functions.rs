@@ -11,7 +11,6 @@ use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{IommuPort, Unit};
 use crate::pci::{Bar, ConfigSpace, Function, HostBridge, Identity, Msix, Root};
 use farfault_device_model::DeviceConfig;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use vm_allocator::{AddressAllocator, AllocPolicy};
@@ -77,16 +76,16 @@ impl Functions {
         &mut self,
         ports: Vec<(&'static str, UnixStream)>,
     ) -> Result<Console, MachineError> {
-        let failed = |source: io::Error| MachineError::Host { what: "make the console", source };
+        let what = "make the console";
         let msix = self.msix(transport::VECTORS)?;
         let memory = Arc::clone(&self.memory);
-        let transport =
-            console::transport(ports.len(), memory, Arc::clone(&msix)).map_err(failed)?;
+        let transport = console::transport(ports.len(), memory, Arc::clone(&msix));
+        let transport = transport.map_err(MachineError::host(what))?;
         let mut config = self.config(CONSOLE, &Transport::CONSOLE, transport.bars())?;
         transport.add_capabilities(&mut config);
         config.add_msix(msix.vectors());
         self.add(CONSOLE, Function::new(config, Some(msix), Arc::clone(&transport) as _));
-        Console::new(transport, ports).map_err(failed)
+        Console::new(transport, ports).map_err(MachineError::host(what))
     }
 
     /// The finished bus, and its configuration spaces with the addresses at

@@ -135,11 +135,10 @@ pub fn config_page() -> Result<Arc<MmapRegion>, MachineError> {
 /// not join it with its neighbours either, and can tell how much it is.
 fn set_apart(mapping: &MmapRegion) {
     let Some(start) = NonNull::new(mapping.as_ptr().cast()) else { return };
+    // A kernel that cannot only writes larger dumps.
     // SAFETY: the range is a whole mapping, and the advice changes neither
     // what is in it nor who may reach it.
-    let advised = unsafe { madvise(start, mapping.size(), MmapAdvise::MADV_DONTDUMP) };
-    // A kernel that cannot only writes larger dumps.
-    let _ = advised;
+    let _ = unsafe { madvise(start, mapping.size(), MmapAdvise::MADV_DONTDUMP) };
 }
 
 fn map(bytes: u64) -> Option<MmapRegion> {

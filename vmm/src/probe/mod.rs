@@ -11,6 +11,7 @@ use crate::machine::set_segments;
 use code::{CODE, PORT, PROGRAM, RESULT};
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+use std::error::Error;
 use std::io;
 use std::sync::mpsc;
 use std::thread;
@@ -73,7 +74,7 @@ extern "C" fn ignore(_: i32, _: *mut nix::libc::siginfo_t, _: *mut nix::libc::c_
 fn run() -> Result<(), Unusable> {
     let kvm = Kvm::new().map_err(Unusable::Open)?;
     let vm = kvm.create_vm().map_err(|error| Unusable::Make("VM", error))?;
-    let memory = memory().map_err(Unusable::Memory)?;
+    let memory = memory().map_err(|error| Unusable::Memory(error.to_string()))?;
     give_memory(&vm, &memory)?;
     let mut vcpu = vm.create_vcpu(0).map_err(|error| Unusable::Make("vCPU", error))?;
     let cpuid = kvm
@@ -86,9 +87,8 @@ fn run() -> Result<(), Unusable> {
 
 /// The guest's memory, with the program in it and its page tables: the first
 /// 2 MiB where they are, as one large page.
-fn memory() -> Result<GuestMemoryMmap, String> {
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])
-        .map_err(|error| error.to_string())?;
+fn memory() -> Result<GuestMemoryMmap, Box<dyn Error>> {
+    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)])?;
     const PRESENT_WRITABLE: u64 = 3;
     const LARGE: u64 = 1 << 7;
     let tables = [
@@ -97,9 +97,9 @@ fn memory() -> Result<GuestMemoryMmap, String> {
         (PD, LARGE | PRESENT_WRITABLE),
     ];
     for (address, entry) in tables {
-        memory.write_obj(entry, GuestAddress(address)).map_err(|error| error.to_string())?;
+        memory.write_obj(entry, GuestAddress(address))?;
     }
-    memory.write_slice(PROGRAM, GuestAddress(CODE)).map_err(|error| error.to_string())?;
+    memory.write_slice(PROGRAM, GuestAddress(CODE))?;
     Ok(memory)
 }
 

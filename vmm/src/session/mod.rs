@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
-use streams::InputEnd;
 pub use streams::{Stdio, connect};
 use terminal::RawTerminal;
 use verdict::{GuestEvent, Verdict};
@@ -274,7 +273,7 @@ impl RunningGuest<'_> {
         self.tell_window_size();
         let input = session.stdio.input.try_clone()?;
         session.spawn("standard input", move |tell| {
-            if streams::copy_input(input, guest, raw) == InputEnd::Escaped {
+            if streams::copy_input(input, guest, raw) {
                 tell(GuestEvent::Escaped);
             }
         })

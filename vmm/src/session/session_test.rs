@@ -9,15 +9,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 
-const OPTIONS: SessionOptions = SessionOptions {
-    raw: false,
-    console: false,
-    no_input: false,
-    first_guest: false,
-    serial: false,
-    boot_limit: Duration::from_secs(60),
-    run_limit: None,
-};
+fn options() -> SessionOptions {
+    SessionOptions { boot_limit: Duration::from_secs(60), ..SessionOptions::default() }
+}
 
 /// A guest that can only be stopped.
 struct Fake(Sender<()>);
@@ -83,7 +77,7 @@ fn say(mut stream: &UnixStream, text: &str) {
 
 #[test]
 fn output_and_exit_code_arrive_whole() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         for _ in 0..1000 {
             say(&ports.stdout, &"x".repeat(4096));
@@ -101,7 +95,7 @@ fn output_and_exit_code_arrive_whole() {
 
 #[test]
 fn input_flows_once_init_is_up_and_ends() {
-    let seen = session(OPTIONS, b"to the guest", |ports, _| {
+    let seen = session(options(), b"to the guest", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         let mut input = String::new();
         (&ports.stdin).read_to_string(&mut input).expect("input");
@@ -114,7 +108,7 @@ fn input_flows_once_init_is_up_and_ends() {
 
 #[test]
 fn the_console_gets_the_input_and_shows_the_log() {
-    let options = SessionOptions { console: true, ..OPTIONS };
+    let options = SessionOptions { console: true, ..options() };
     let seen = session(options, b"typed", |ports, _| {
         let mut typed = [0u8; 5];
         (&ports.serial).read_exact(&mut typed).expect("typed");
@@ -129,7 +123,7 @@ fn the_console_gets_the_input_and_shows_the_log() {
 
 #[test]
 fn a_mark_is_counted_and_answered() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"batches\":2}}\n");
         let mut answer = String::new();
         let mut control = BufReader::new(&ports.control);
@@ -148,7 +142,7 @@ fn a_mark_is_counted_and_answered() {
 
 #[test]
 fn a_panic_shows_the_serial_log() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         say(&ports.serial, "[1.0] Kernel panic - not syncing: oh no\r\n");
         MachineEnd::Panic
@@ -160,7 +154,7 @@ fn a_panic_shows_the_serial_log() {
 
 #[test]
 fn the_words_of_a_panic_are_none() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n");
         say(&ports.serial, "Kernel panic - not syncing: says a test\r\n");
         say(&ports.control, "{\"exit\":3}\n");
@@ -171,7 +165,7 @@ fn the_words_of_a_panic_are_none() {
 
 #[test]
 fn a_guest_that_never_answers_is_stopped() {
-    let options = SessionOptions { boot_limit: Duration::from_millis(1), ..OPTIONS };
+    let options = SessionOptions { boot_limit: Duration::from_millis(1), ..options() };
     let seen = session(options, b"", |ports, stopped| {
         say(&ports.serial, "Decompressing Linux...\r\n");
         stopped.recv().expect("stopped");
@@ -184,7 +178,7 @@ fn a_guest_that_never_answers_is_stopped() {
 #[test]
 fn a_run_over_its_time_is_stopped_and_its_output_kept() {
     let limit = Duration::from_millis(1);
-    let options = SessionOptions { run_limit: Some(limit), ..OPTIONS };
+    let options = SessionOptions { run_limit: Some(limit), ..options() };
     let seen = session(options, b"", |ports, stopped| {
         say(&ports.stdout, "before\n");
         stopped.recv().expect("stopped");
@@ -197,7 +191,7 @@ fn a_run_over_its_time_is_stopped_and_its_output_kept() {
 
 #[test]
 fn nonsense_on_the_control_port_does_no_harm() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "\u{0}\u{1}garbage\n{\"exit\":999}\n{\"exit\":4}\n");
         MachineEnd::PowerOff
     });
@@ -207,7 +201,7 @@ fn nonsense_on_the_control_port_does_no_harm() {
 
 #[test]
 fn a_thread_that_dies_ends_the_run() {
-    let seen = session(OPTIONS, b"", |ports, _| {
+    let seen = session(options(), b"", |ports, _| {
         say(&ports.control, "{\"started\":true}\n{\"exit\":0}\n");
         panic!("as a bug of ours would");
     });
@@ -221,7 +215,7 @@ fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let (stdio_end, _keep) = UnixStream::pair().expect("stdio");
     let file = || File::from(OwnedFd::from(stdio_end.try_clone().expect("a copy")));
     let stdio = Stdio { input: file(), output: file(), error: file() };
-    let mut session = Session::new(OPTIONS, stdio);
+    let mut session = Session::new(options(), stdio);
     let mut recorder = Recorder::new("nested");
     let (stop, _stopped) = mpsc::channel();
     let fake = Fake(stop);

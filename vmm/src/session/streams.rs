@@ -50,18 +50,9 @@ impl Stdio {
     }
 }
 
-/// How copying the input came to its end.
-#[derive(Debug, PartialEq)]
-pub enum InputEnd {
-    /// No more input; the guest sees its end.
-    EndOfFile,
-    /// The user typed the escape character.
-    Escaped,
-}
-
-/// Copies the user's input to the guest. In raw mode the escape character is
-/// watched for.
-pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> InputEnd {
+/// Copies the user's input to the guest, which sees its end; in raw mode, true as
+/// soon as the escape character is typed.
+pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> bool {
     let mut buffer = [0u8; 4096];
     loop {
         let count = match input.read(&mut buffer) {
@@ -76,7 +67,7 @@ pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> InputEnd
         };
         let bytes = buffer.get(..count).unwrap_or_default();
         if raw && bytes.contains(&ESCAPE) {
-            return InputEnd::Escaped;
+            return true;
         }
         if guest.write_all(bytes).is_err() {
             break;
@@ -84,7 +75,7 @@ pub fn copy_input(mut input: File, mut guest: UnixStream, raw: bool) -> InputEnd
     }
     // Fails only where the guest has gone already.
     let _ = guest.shutdown(Shutdown::Write);
-    InputEnd::EndOfFile
+    false
 }
 
 /// Copies what the guest writes, until it ends. When our side can take no

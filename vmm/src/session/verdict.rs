@@ -150,7 +150,11 @@ pub struct Verdict {
 impl Verdict {
     /// For a guest that starts now.
     pub fn new(now: Instant, boot_limit: Duration, run_limit: Option<Duration>) -> Verdict {
-        let mut verdict = Verdict {
+        let limit = match run_limit {
+            Some(run) if run <= boot_limit => (now + run, Limit::Run),
+            _ => (now + boot_limit, Limit::Boot),
+        };
+        Verdict {
             began: now,
             boot_limit,
             run_limit,
@@ -158,16 +162,11 @@ impl Verdict {
             ended: None,
             open: OUTPUT_STREAMS,
             started: false,
-            limit: None,
+            limit: Some(limit),
             stop: false,
             given_up: false,
             complaints: Vec::new(),
-        };
-        verdict.limit = match run_limit {
-            Some(run) if run <= boot_limit => Some((now + run, Limit::Run)),
-            _ => Some((now + boot_limit, Limit::Boot)),
-        };
-        verdict
+        }
     }
 
     /// Weighs something that happened.
@@ -255,19 +254,17 @@ impl Verdict {
                 }
             }
             ControlMessage::Mark { .. } => {}
-            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), POWER_OFF, now),
-            ControlMessage::Error(why) => {
-                self.decide(RunEnd::InitFailed(why.clone()), POWER_OFF, now);
-            }
+            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), now),
+            ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why.clone()), now),
         }
     }
 
     /// The end is known, and the guest gets a while to go by itself.
-    fn decide(&mut self, end: RunEnd, grace: Duration, now: Instant) {
+    fn decide(&mut self, end: RunEnd, now: Instant) {
         if self.end.is_none() {
             self.end = Some(end);
             if self.ended.is_none() {
-                self.limit = Some((now + grace, Limit::Stop));
+                self.limit = Some((now + POWER_OFF, Limit::Stop));
             }
         }
     }
