@@ -6,14 +6,11 @@ use crate::section::{Access, PageFault, Section};
 use crate::walk::PAGE;
 
 /// Finds the first byte in which two ranges differ.
-pub struct Compare {
-    ranges: [u64; 2],
-    progress: Progress,
-}
+pub struct Compare(Progress<2>);
 
 impl Compare {
     pub fn new(source: u64, destination: u64, length: u64) -> Self {
-        Self { ranges: [source, destination], progress: Progress::new(length) }
+        Self(Progress::new([source, destination].map(|base| (base, Access::READ)), length))
     }
 }
 
@@ -21,24 +18,23 @@ impl Operation for Compare {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
         let mut bytes = [[0; PAGE as usize]; 2];
         let [a, b] = &mut bytes;
-        let operands = self.ranges.map(|base| (base, Access::READ));
         // It ends at the first piece that is not the same to its end.
-        self.progress.run(section, operands, PAGE, |_, [one, other]| {
+        self.0.run(section, PAGE, |_, [one, other]| {
             let length = one.copy_to(a).min(other.copy_to(b));
             same(&a[..length], &b[..length]) as u64
         })
     }
 
     fn done(&self) -> u64 {
-        self.progress.done
+        self.0.done
     }
 
     fn result(&self) -> u64 {
-        self.progress.done
+        self.0.done
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        self.ranges.map(|base| self.progress.stream(base, Access::READ))
+        self.0.streams()
     }
 }
 

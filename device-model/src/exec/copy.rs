@@ -5,35 +5,28 @@ use super::operation::{Flow, Operation, Progress, Stream};
 use crate::section::{Access, PageFault, SECTION_BYTES, Section};
 
 /// Copies bytes from source to destination.
-pub struct Copy {
-    source: u64,
-    destination: u64,
-    progress: Progress,
-}
+pub struct Copy(Progress<2>);
 
 impl Copy {
     pub fn new(source: u64, destination: u64, length: u64) -> Self {
-        Self { source, destination, progress: Progress::new(length) }
+        let operands = [(source, Access::READ), (destination, Access::WRITE)];
+        Self(Progress::new(operands, length))
     }
 }
 
 impl Operation for Copy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let operands = [(self.source, Access::READ), (self.destination, Access::WRITE)];
-        self.progress.run(section, operands, SECTION_BYTES, |_, [from, to]| {
+        self.0.run(section, SECTION_BYTES, |_, [from, to]| {
             from.copy_to_volatile_slice(*to);
             to.len() as u64
         })
     }
 
     fn done(&self) -> u64 {
-        self.progress.done
+        self.0.done
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        [
-            self.progress.stream(self.source, Access::READ),
-            self.progress.stream(self.destination, Access::WRITE),
-        ]
+        self.0.streams()
     }
 }

@@ -7,23 +7,23 @@ use crate::walk::PAGE;
 
 /// Counts words: runs of bytes that are not white space.
 pub struct WordCount {
-    source: u64,
     words: u64,
     in_word: bool,
-    progress: Progress,
+    progress: Progress<1>,
 }
 
 impl WordCount {
     pub fn new(source: u64, length: u64) -> Self {
-        Self { source, words: 0, in_word: false, progress: Progress::new(length) }
+        let progress = Progress::new([(source, Access::READ)], length);
+        Self { words: 0, in_word: false, progress }
     }
 }
 
 impl Operation for WordCount {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let Self { source, words, in_word, progress } = self;
+        let Self { words, in_word, progress } = self;
         let mut page = [0; PAGE as usize];
-        progress.run(section, [(*source, Access::READ)], PAGE, |_, [from]| {
+        progress.run(section, PAGE, |_, [from]| {
             let length = from.copy_to(&mut page);
             for byte in &page[..length] {
                 let black = !matches!(byte, b' ' | 0x09..=0x0d);
@@ -43,6 +43,6 @@ impl Operation for WordCount {
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        [self.progress.stream(self.source, Access::READ), None]
+        self.progress.streams()
     }
 }

@@ -7,14 +7,13 @@ use crate::walk::PAGE;
 
 /// Fills bytes with a pattern of eight.
 pub struct Fill {
-    destination: u64,
     pattern: u64,
-    progress: Progress,
+    progress: Progress<1>,
 }
 
 impl Fill {
     pub fn new(destination: u64, pattern: u64, length: u64) -> Self {
-        Self { destination, pattern, progress: Progress::new(length) }
+        Self { pattern, progress: Progress::new([(destination, Access::WRITE)], length) }
     }
 }
 
@@ -24,8 +23,7 @@ impl Operation for Fill {
         // A page of pattern and a bit, so that a piece may begin anywhere in it.
         let mut page = [0; PAGE as usize + 8];
         page.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&bytes));
-        let operands = [(self.destination, Access::WRITE)];
-        self.progress.run(section, operands, PAGE, |done, [to]| {
+        self.progress.run(section, PAGE, |done, [to]| {
             let phase = (done % 8) as usize;
             to.copy_from(&page[phase..]);
             to.len() as u64
@@ -37,6 +35,6 @@ impl Operation for Fill {
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        [self.progress.stream(self.destination, Access::WRITE), None]
+        self.progress.streams()
     }
 }

@@ -12,26 +12,24 @@ pub const HISTOGRAM_BYTES: u64 = VALUES as u64 * 8;
 
 /// Counts byte values; the counts are stored once all bytes are seen.
 pub struct Histogram {
-    source: u64,
-    destination: u64,
     counts: [u64; VALUES],
-    counted: Progress,
-    stored: Progress,
+    counted: Progress<1>,
+    stored: Progress<1>,
 }
 
 impl Histogram {
     pub fn new(source: u64, destination: u64, length: u64) -> Self {
-        let counts = [0; VALUES];
-        let (counted, stored) = (Progress::new(length), Progress::new(HISTOGRAM_BYTES));
-        Self { source, destination, counts, counted, stored }
+        let counted = Progress::new([(source, Access::READ)], length);
+        let stored = Progress::new([(destination, Access::WRITE)], HISTOGRAM_BYTES);
+        Self { counts: [0; VALUES], counted, stored }
     }
 }
 
 impl Operation for Histogram {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let Self { source, destination, counts, counted, stored } = self;
+        let Self { counts, counted, stored } = self;
         let mut page = [0; PAGE as usize];
-        let flow = counted.run(section, [(*source, Access::READ)], PAGE, |_, [from]| {
+        let flow = counted.run(section, PAGE, |_, [from]| {
             let length = from.copy_to(&mut page);
             for byte in &page[..length] {
                 counts[usize::from(*byte)] += 1;
@@ -44,7 +42,7 @@ impl Operation for Histogram {
         for (place, count) in page.chunks_exact_mut(8).zip(counts) {
             place.copy_from_slice(&count.to_le_bytes());
         }
-        stored.run(section, [(*destination, Access::WRITE)], PAGE, |done, [to]| {
+        stored.run(section, PAGE, |done, [to]| {
             to.copy_from(&page[done as usize..]);
             to.len() as u64
         })
@@ -55,6 +53,6 @@ impl Operation for Histogram {
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        [self.counted.stream(self.source, Access::READ), None]
+        self.counted.streams()
     }
 }

@@ -56,41 +56,42 @@ pub struct Stream {
     pub access: Access,
 }
 
-/// How far a streaming command has come, in bytes.
+/// How far a streaming command has come in operands that run side by side.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<const N: usize> {
+    /// Where they begin.
+    operands: [Operand; N],
+    /// Bytes of each.
     pub done: u64,
-    pub total: u64,
+    total: u64,
 }
 
-impl Progress {
-    pub fn new(total: u64) -> Self {
-        Self { done: 0, total }
+impl<const N: usize> Progress<N> {
+    /// At the beginning of operands of `total` bytes.
+    pub fn new(operands: [(u64, Access); N], total: u64) -> Self {
+        let operands = operands.map(|(address, access)| Operand { address, access });
+        Self { operands, done: 0, total }
     }
 
-    pub fn left(&self) -> u64 {
+    fn left(&self) -> u64 {
         self.total.saturating_sub(self.done)
     }
 
-    /// The operand that began at `base`, from here on.
-    pub fn at(&self, base: u64, access: Access) -> Operand {
-        Operand { address: base.wrapping_add(self.done), access }
+    /// What is ahead.
+    pub fn streams(&self) -> [Option<Stream>; 2] {
+        let mut streams = self.operands.iter().map(|Operand { address, access }| {
+            let [next, end] = [self.done, self.total].map(|bytes| address.wrapping_add(bytes));
+            Stream { next, end, access: *access }
+        });
+        [streams.next(), streams.next()]
     }
 
-    /// What is ahead of the operand that began at `base`.
-    pub fn stream(&self, base: u64, access: Access) -> Option<Stream> {
-        let next = base.wrapping_add(self.done);
-        Some(Stream { next, end: base.wrapping_add(self.total), access })
-    }
-
-    /// Calls `work` with one piece after another of operands that began at
-    /// these addresses, none longer than `longest`, until all is done, the
-    /// section is spent, or `work` used less of a piece than there was. It is
-    /// told where it is and says how many bytes it used.
-    pub fn run<const N: usize>(
+    /// Calls `work` with one piece after another, none longer than `longest`,
+    /// until all is done, the section is spent, or `work` used less of a piece
+    /// than there was. It is told where it is and says how many bytes it used.
+    pub fn run(
         &mut self,
         section: &mut Section<'_, '_>,
-        operands: [(u64, Access); N],
         longest: u64,
         mut work: impl FnMut(u64, &[Slice<'_>; N]) -> u64,
     ) -> Result<Flow, PageFault> {
@@ -98,7 +99,10 @@ impl Progress {
             if section.is_spent() {
                 return Ok(Flow::More);
             }
-            let here = operands.map(|(base, access)| self.at(base, access));
+            let here = self.operands.map(|Operand { address, access }| Operand {
+                address: address.wrapping_add(self.done),
+                access,
+            });
             let batch = section.batch(here, longest, self.left());
             for piece in batch.pieces() {
                 let used = work(self.done, piece);

@@ -10,24 +10,21 @@ pub const ELEMENT: u64 = 4;
 /// Adds a times each element of x to its element of y.
 pub struct Saxpy {
     a: f32,
-    x: u64,
-    y: u64,
-    progress: Progress,
+    progress: Progress<2>,
 }
 
 impl Saxpy {
     /// At its start; x and y are aligned to an element, so none crosses a page.
     pub fn new(a: f32, x: u64, y: u64, bytes: u64) -> Self {
-        Self { a, x, y, progress: Progress::new(bytes) }
+        Self { a, progress: Progress::new([(x, Access::READ), (y, Access::MODIFY)], bytes) }
     }
 }
 
 impl Operation for Saxpy {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let Self { a, x, y, progress } = self;
+        let Self { a, progress } = self;
         let (mut xs, mut ys) = ([0; PAGE as usize], [0; PAGE as usize]);
-        let operands = [(*x, Access::READ), (*y, Access::MODIFY)];
-        progress.run(section, operands, PAGE, |_, [from, to]| {
+        progress.run(section, PAGE, |_, [from, to]| {
             let length = from.copy_to(&mut xs).min(to.copy_to(&mut ys));
             for (x, y) in xs.as_chunks::<4>().0.iter().zip(ys.as_chunks_mut::<4>().0) {
                 *y = (*a * f32::from_le_bytes(*x) + f32::from_le_bytes(*y)).to_le_bytes();
@@ -42,6 +39,6 @@ impl Operation for Saxpy {
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {
-        [self.progress.stream(self.x, Access::READ), self.progress.stream(self.y, Access::MODIFY)]
+        self.progress.streams()
     }
 }
