@@ -50,6 +50,8 @@ pub struct State {
     pub registered: Vec<Register>,
     /// Most commands that were seen in a ring at once.
     pub deepest: u32,
+    /// The command that was seen last.
+    pub last: Descriptor,
 }
 
 struct FakeQueue {
@@ -137,6 +139,7 @@ impl State {
         let index = head.load(Ordering::Relaxed);
         self.deepest = self.deepest.max(depth.wrapping_sub(index));
         let descriptor = queue.descriptor(index);
+        self.last = descriptor;
         if self.halt_on == Some(u32::from(descriptor.opcode)) {
             queue.word(68).store(1, Ordering::Release);
             return true;
@@ -210,13 +213,8 @@ fn write<T: Copy>(address: u64, count: u64) -> &'static mut [T] {
 fn execute(d: &Descriptor, refused_from: Option<u64>) -> Completion {
     let mut completion = Completion { done: d.length, ..Completion::default() };
     let refused = |address: u64| refused_from.is_some_and(|limit| address >= limit);
-    if let Some(address) = [d.source, d.destination].into_iter().find(|&a| refused(a)) {
-        return Completion {
-            status: abi::STATUS_FAULT,
-            fault_address: address,
-            done: 0,
-            ..completion
-        };
+    if let Some(fault_address) = [d.source, d.destination].into_iter().find(|&a| refused(a)) {
+        return Completion { status: abi::STATUS_FAULT, fault_address, done: 0, ..completion };
     }
     match u32::from(d.opcode) {
         abi::OP_NOP => {}

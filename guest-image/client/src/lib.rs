@@ -81,6 +81,8 @@
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("the device is 64-bit and little-endian, and so must its programs be");
 
+#[cfg(test)]
+mod descriptor_test;
 mod device;
 mod error;
 #[cfg(test)]
@@ -97,9 +99,6 @@ mod registered;
 #[cfg(test)]
 mod registered_test;
 mod reply;
-mod request;
-#[cfg(test)]
-mod request_test;
 mod ring;
 mod scope;
 #[cfg(test)]

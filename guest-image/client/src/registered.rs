@@ -11,8 +11,7 @@ use crate::kernel::Kernel;
 use crate::loan::{Loan, address_of};
 use crate::plain::Plain;
 use crate::reply::Done;
-use crate::request::{Request, between, same_length};
-use crate::scope::{Scope, Submitted};
+use crate::scope::{Scope, Submitted, between, same_length};
 use farfault_abi::descriptor::{self as abi, Descriptor};
 use farfault_abi::uapi::{REGISTER_WRITE, Register, Unregister};
 use nix::errno::Errno;
@@ -165,7 +164,7 @@ impl<'scope> Scope<'scope, '_> {
         self.is_of(&bytes.registration)?;
         let loan = Loan::new(counts);
         let operands = between(bytes.device_address(), loan.address(), bytes.len() as u64);
-        self.submit(Request::new(abi::OP_HISTOGRAM, loan, operands))
+        self.submit(abi::OP_HISTOGRAM, loan, operands)
     }
 
     /// `y[i] += factor * x[i]`, multiply and add each rounded.
@@ -193,7 +192,7 @@ impl<'scope> Scope<'scope, '_> {
         destination: &Registration,
     ) -> Submitted<'scope, Done> {
         self.is_of(destination)?;
-        self.submit(Request::new(opcode, Done, operands))
+        self.submit(opcode, Done, operands)
     }
 
     /// At its address another device has something else.

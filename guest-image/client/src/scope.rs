@@ -7,12 +7,11 @@
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::list::Node;
-use crate::loan::Loan;
+use crate::loan::{Loan, address_of};
 use crate::plain::Plain;
 use crate::reply::{Chase, Count, Difference, Done, Raw, Reply};
-use crate::request::{self, Request};
 use crate::submission::Submission;
-use farfault_abi::descriptor::Descriptor;
+use farfault_abi::descriptor::{self as abi, Descriptor};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -68,12 +67,13 @@ impl<'scope> Scope<'scope, '_> {
     /// # Errors
     /// [`Error::Halted`], or [`Error::System`] if waiting for room fails; so for all commands.
     pub fn nop(&'scope self) -> Submitted<'scope, Done> {
-        self.submit(request::nop())
+        self.submit(abi::OP_NOP, Done, Descriptor::default())
     }
 
     /// Stores `value` to `word` after all earlier commands of the queue.
     pub fn fence(&'scope self, word: &'scope AtomicU64, value: u64) -> Submitted<'scope, Done> {
-        self.submit(request::fence(word, value))
+        let operands = Descriptor { operand: value, ..between(0, address_of(word), 0) };
+        self.submit(abi::OP_FENCE, Done, operands)
     }
 
     /// Copies `source` to `destination`, and hands the latter back.
@@ -85,7 +85,10 @@ impl<'scope> Scope<'scope, '_> {
         source: &'scope [T],
         destination: &'scope mut [T],
     ) -> Submitted<'scope, Loan<'scope, [T]>> {
-        self.submit(request::copy(source, destination)?)
+        same_length(source, destination)?;
+        let loan = Loan::new(destination);
+        let operands = between(address_of(source), loan.address(), size_of_val(source) as u64);
+        self.submit(abi::OP_COPY, loan, operands)
     }
 
     /// Sets every element to `value`, and hands the buffer back.
@@ -94,7 +97,11 @@ impl<'scope> Scope<'scope, '_> {
         destination: &'scope mut [T],
         value: T,
     ) -> Submitted<'scope, Loan<'scope, [T]>> {
-        self.submit(request::fill(destination, value))
+        let length = size_of_val(destination) as u64;
+        let loan = Loan::new(destination);
+        let operands =
+            Descriptor { operand: value.pattern(), ..between(0, loan.address(), length) };
+        self.submit(abi::OP_FILL, loan, operands)
     }
 
     /// Finds the first element in which the two differ, bit for bit.
@@ -106,7 +113,10 @@ impl<'scope> Scope<'scope, '_> {
         left: &'scope [T],
         right: &'scope [T],
     ) -> Submitted<'scope, Difference> {
-        self.submit(request::compare(left, right)?)
+        same_length(left, right)?;
+        let operands = between(address_of(left), address_of(right), size_of_val(left) as u64);
+        let reply = Difference { element_size: size_of::<T>(), elements: left.len() };
+        self.submit(abi::OP_COMPARE, reply, operands)
     }
 
     /// Adds `value` to `word` in one atomic step, wrapping; gives the old value.
@@ -115,12 +125,13 @@ impl<'scope> Scope<'scope, '_> {
         word: &'scope AtomicU64,
         value: u64,
     ) -> Submitted<'scope, Count> {
-        self.submit(request::fetch_add(word, value))
+        let operands = Descriptor { operand: value, ..between(0, address_of(word), 0) };
+        self.submit(abi::OP_FETCH_ADD, Count, operands)
     }
 
     /// Counts words: runs of bytes other than space and 0x09 to 0x0d.
     pub fn word_count(&'scope self, text: &'scope [u8]) -> Submitted<'scope, Count> {
-        self.submit(request::word_count(text))
+        self.submit(abi::OP_WORD_COUNT, Count, between(address_of(text), 0, text.len() as u64))
     }
 
     /// Counts how often each byte value occurs, and hands the counts back.
@@ -129,7 +140,9 @@ impl<'scope> Scope<'scope, '_> {
         bytes: &'scope [u8],
         counts: &'scope mut [u64; 256],
     ) -> Submitted<'scope, Loan<'scope, [u64; 256]>> {
-        self.submit(request::histogram(bytes, counts))
+        let loan = Loan::new(counts);
+        let operands = between(address_of(bytes), loan.address(), bytes.len() as u64);
+        self.submit(abi::OP_HISTOGRAM, loan, operands)
     }
 
     /// `y[i] += factor * x[i]`, multiply and add each rounded; hands `y` back.
@@ -142,12 +155,18 @@ impl<'scope> Scope<'scope, '_> {
         x: &'scope [f32],
         y: &'scope mut [f32],
     ) -> Submitted<'scope, Loan<'scope, [f32]>> {
-        self.submit(request::saxpy(factor, x, y)?)
+        same_length(x, y)?;
+        let loan = Loan::new(y);
+        let operands = between(address_of(x), loan.address(), x.len() as u64);
+        let operands = Descriptor { operand: factor.to_bits().into(), ..operands };
+        self.submit(abi::OP_SAXPY, loan, operands)
     }
 
     /// Follows a list from `first` over at most `most` nodes, adding up values.
     pub fn chase(&'scope self, first: &'scope Node<'_>, most: u64) -> Submitted<'scope, Chase> {
-        self.submit(request::chase(first, most))
+        let operands = between(address_of(first), 0, most);
+        let operands = Descriptor { operand: Node::NEXT, operand2: Node::VALUE, ..operands };
+        self.submit(abi::OP_CHASE, Chase, operands)
     }
 
     /// Submits a descriptor as it stands, but for completion record and fence,
@@ -165,12 +184,30 @@ impl<'scope> Scope<'scope, '_> {
         Ok(Pending { queue: self.queue, ticket, reply: Some(Raw) })
     }
 
-    pub(crate) fn submit<R: Reply>(&self, request: Request<'scope, R>) -> Submitted<'scope, R> {
+    /// For the methods that are commands: each has borrowed its operands for 'scope.
+    pub(crate) fn submit<R: Reply>(
+        &self,
+        opcode: u32,
+        reply: R,
+        operands: Descriptor,
+    ) -> Submitted<'scope, R> {
+        // Opcodes are defined as u32 for C's sake and fit the descriptor's byte.
+        let descriptor = Descriptor { opcode: opcode as u8, ..operands };
         // SAFETY: the operands are borrowed for 'scope, and run() does not let it
         // end before settle() has returned.
-        let ticket = unsafe { self.queue.borrow_mut().submit(request.descriptor) }?;
-        Ok(Pending { queue: self.queue, ticket, reply: Some(request.reply) })
+        let ticket = unsafe { self.queue.borrow_mut().submit(descriptor) }?;
+        Ok(Pending { queue: self.queue, ticket, reply: Some(reply) })
     }
+}
+
+/// From `source` to `destination`, `length` bytes or elements.
+pub(crate) fn between(source: u64, destination: u64, length: u64) -> Descriptor {
+    Descriptor { source, destination, length, ..Descriptor::default() }
+}
+
+pub(crate) fn same_length<T>(left: &[T], right: &[T]) -> Result<(), Error> {
+    let (left, right) = (left.len(), right.len());
+    if left == right { Ok(()) } else { Err(Error::Lengths { left, right }) }
 }
 
 /// The fence of a command under way.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Descriptors, and what completion records mean.
 
-use crate::{Failure, Node, Plain, request};
+use crate::fake::Fake;
+use crate::{Failure, Node, Plain};
 use farfault_abi::descriptor as abi;
 use farfault_abi::descriptor::Completion;
 
@@ -15,12 +16,15 @@ fn a_fill_value_repeats_to_eight_bytes() {
 
 #[test]
 fn lengths_are_in_the_unit_of_the_opcode() {
-    let x = [0_f32; 10];
+    let fake = Fake::new();
+    let mut queue = fake.queue(2);
     let mut y = [0_f32; 10];
-    assert_eq!(request::saxpy(2.0, &x, &mut y).ok().unwrap().descriptor.length, 10);
-    assert_eq!(request::fill(&mut y, 1.0).descriptor.length, 40);
-    let node = Node::new(0);
-    let chase = request::chase(&node, 77).descriptor;
+    queue.saxpy(2.0, &[0.0; 10], &mut y).unwrap();
+    assert_eq!(fake.state().last.length, 10);
+    queue.fill(&mut y, 1.0).unwrap();
+    assert_eq!(fake.state().last.length, 40);
+    queue.chase(&Node::new(0), 77).unwrap();
+    let chase = fake.state().last;
     assert_eq!((chase.length, chase.operand, chase.operand2), (77, 0, 8));
     assert_eq!(u32::from(chase.opcode), abi::OP_CHASE);
 }
