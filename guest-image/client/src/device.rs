@@ -37,7 +37,7 @@ impl Device {
     }
 
     pub(crate) fn with(kernel: Arc<dyn Kernel>) -> Result<Self, Error> {
-        let info = kernel.info().map_err(|source| Error::System { call: "ioctl INFO", source })?;
+        let info = kernel.info().map_err(Error::system("ioctl INFO"))?;
         if info.version != UAPI_VERSION {
             return Err(Error::Version { found: info.version });
         }
@@ -72,8 +72,7 @@ impl Device {
     pub fn snapshot<T: Plain>(&self, buffer: &[T]) -> Result<Vec<Page>, Error> {
         let (start, length) = whole_pages(buffer);
         let mut bytes = vec![0; (length / PAGE) as usize];
-        let result = self.kernel.snapshot(start, &mut bytes);
-        result.map_err(|source| Error::System { call: "ioctl SNAPSHOT", source })?;
+        self.kernel.snapshot(start, &mut bytes).map_err(Error::system("ioctl SNAPSHOT"))?;
         Ok(bytes.into_iter().map(Page).collect())
     }
 
@@ -82,8 +81,7 @@ impl Device {
     pub fn advise<T: Plain>(&self, buffer: &[T], advice: Advice) -> Result<(), Error> {
         let (address, length) = whole_pages(buffer);
         let request = Advise { address, length, advice: advice.value(), reserved: 0 };
-        let result = self.kernel.advise(&request);
-        result.map_err(|source| Error::System { call: "ioctl ADVISE", source })
+        self.kernel.advise(&request).map_err(Error::system("ioctl ADVISE"))
     }
 
     /// Pins a buffer for the device to read, as long as what this gives lives.
@@ -105,8 +103,7 @@ impl Device {
 
     fn make_present(&self, address: u64, length: usize, flags: u32) -> Result<(), Error> {
         let request = Prefetch { address, length: length as u64, flags, reserved: 0 };
-        let result = self.kernel.prefetch(&request);
-        result.map_err(|source| Error::System { call: "ioctl PREFETCH", source })
+        self.kernel.prefetch(&request).map_err(Error::system("ioctl PREFETCH"))
     }
 }
 

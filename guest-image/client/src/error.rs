@@ -58,6 +58,13 @@ pub enum Error {
     Command(#[from] Failure),
 }
 
+impl Error {
+    /// `call` was refused.
+    pub(crate) fn system(call: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |source| Self::System { call, source }
+    }
+}
+
 /// How a command failed. The queue lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {

@@ -103,6 +103,14 @@ impl Fake {
         change(&mut self.state());
         self.shared.changed.notify_all();
     }
+
+    /// Lets the device work once so many WAITs have come in.
+    pub fn release_at(&self, waits: u32) {
+        while self.state().waits < waits {
+            std::thread::yield_now();
+        }
+        self.set(|state| state.budget = None);
+    }
 }
 
 impl Drop for Fake {

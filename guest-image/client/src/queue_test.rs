@@ -133,12 +133,7 @@ fn an_interrupted_wait_goes_on() {
     fake.set(|state| (state.budget, state.interrupts) = (Some(0), 3));
     let mut queue = fake.queue(4);
     std::thread::scope(|threads| {
-        threads.spawn(|| {
-            while fake.state().waits < 4 {
-                std::thread::yield_now();
-            }
-            fake.set(|state| state.budget = None);
-        });
+        threads.spawn(|| fake.release_at(4));
         queue.nop().unwrap();
     });
     assert_eq!(fake.state().waits, 4);

@@ -28,9 +28,7 @@ struct Registration {
 
 impl Registration {
     fn new(kernel: Arc<dyn Kernel>, mut request: Register) -> Result<Self, Error> {
-        kernel
-            .register(&mut request)
-            .map_err(|source| Error::System { call: "ioctl REGISTER", source })?;
+        kernel.register(&mut request).map_err(Error::system("ioctl REGISTER"))?;
         Ok(Self { kernel, device_address: request.device_address })
     }
 }

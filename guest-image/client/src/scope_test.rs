@@ -10,12 +10,15 @@ use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Lets the device work once the submitter has gone to sleep in the kernel.
-fn release_when_waiting(fake: &Fake) {
-    while fake.state().waits == 0 {
-        std::thread::yield_now();
-    }
-    fake.set(|state| state.budget = None);
+/// Runs `body` with a queue of a device that does nothing before the submitter has
+/// gone to sleep in the kernel.
+fn with_late_device(body: impl FnOnce(&mut Queue)) {
+    let fake = Fake::new();
+    fake.set(|state| state.budget = Some(0));
+    std::thread::scope(|threads| {
+        threads.spawn(|| fake.release_at(1));
+        body(&mut fake.queue(8));
+    });
 }
 
 #[test]
@@ -41,31 +44,22 @@ fn buffers_come_back_from_their_fences() {
 
 #[test]
 fn the_scope_waits_for_fences_that_were_dropped_or_leaked() {
-    let fake = Fake::new();
-    fake.set(|state| state.budget = Some(0));
-    let mut queue = fake.queue(8);
     let (mut dropped, mut leaked) = ([0_u64; 64], [0_u64; 64]);
-    std::thread::scope(|threads| {
-        threads.spawn(|| release_when_waiting(&fake));
-        queue
-            .scope(|s| {
-                drop(s.fill(&mut dropped, 1)?);
-                std::mem::forget(s.fill(&mut leaked, 2)?);
-                Ok(())
-            })
-            .unwrap();
+    with_late_device(|queue| {
+        let result = queue.scope(|s| {
+            drop(s.fill(&mut dropped, 1)?);
+            std::mem::forget(s.fill(&mut leaked, 2)?);
+            Ok(())
+        });
+        result.unwrap();
     });
     assert_eq!((dropped, leaked), ([1; 64], [2; 64]));
 }
 
 #[test]
 fn the_scope_waits_when_its_body_panics() {
-    let fake = Fake::new();
-    fake.set(|state| state.budget = Some(0));
-    let mut queue = fake.queue(8);
     let mut buffer = [0_u64; 64];
-    std::thread::scope(|threads| {
-        threads.spawn(|| release_when_waiting(&fake));
+    with_late_device(|queue| {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             queue.scope(|s| -> Result<(), Error> {
                 let _filled = s.fill(&mut buffer, 3)?;
@@ -73,19 +67,15 @@ fn the_scope_waits_when_its_body_panics() {
             })
         }));
         assert!(panicked.is_err());
+        assert_eq!(buffer, [3; 64]);
+        queue.nop().unwrap();
     });
-    assert_eq!(buffer, [3; 64]);
-    queue.nop().unwrap();
 }
 
 #[test]
 fn the_scope_waits_when_its_body_fails() {
-    let fake = Fake::new();
-    fake.set(|state| state.budget = Some(0));
-    let mut queue = fake.queue(8);
     let mut buffer = [0_u64; 64];
-    std::thread::scope(|threads| {
-        threads.spawn(|| release_when_waiting(&fake));
+    with_late_device(|queue| {
         let result = queue.scope(|s| -> Result<(), Error> {
             let _filled = s.fill(&mut buffer, 4)?;
             Err(Error::Entries(9))

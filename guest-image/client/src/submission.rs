@@ -54,19 +54,16 @@ impl Submission {
         if !RingMemory::is_possible(entries) {
             return Err(Error::Entries(entries));
         }
-        let system = |call| move |source| Error::System { call, source };
-        let ring = RingMemory::new(entries, first).map_err(system("mmap of a ring"))?;
+        let ring = RingMemory::new(entries, first).map_err(Error::system("mmap of a ring"))?;
         let mut create = QueueCreate { ring: ring.address(), entries, ..QueueCreate::default() };
         // SAFETY: the ring lives in the Submission, whose drop destroys the queue first.
-        unsafe { kernel.queue_create(&mut create) }.map_err(system("ioctl QUEUE_CREATE"))?;
+        unsafe { kernel.queue_create(&mut create) }.map_err(Error::system("ioctl QUEUE_CREATE"))?;
         let queue = create.queue;
-        let doorbell = match kernel.doorbell(create.doorbell) {
-            Ok(doorbell) => doorbell,
-            Err(source) => {
-                take_from_device(kernel.as_ref(), queue);
-                return Err(Error::System { call: "mmap of a doorbell page", source });
-            }
-        };
+        let doorbell = kernel.doorbell(create.doorbell);
+        let doorbell = doorbell.map_err(|source| {
+            take_from_device(kernel.as_ref(), queue);
+            Error::System { call: "mmap of a doorbell page", source }
+        })?;
         Ok(Self {
             kernel,
             ring,
