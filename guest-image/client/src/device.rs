@@ -80,7 +80,7 @@ impl Device {
     /// cannot be had is no error; contents stay as they are.
     pub fn advise<T: Plain>(&self, buffer: &[T], advice: Advice) -> Result<(), Error> {
         let (address, length) = whole_pages(buffer);
-        let request = Advise { address, length, advice: advice.value(), reserved: 0 };
+        let request = Advise { address, length, advice: advice as u32, reserved: 0 };
         self.kernel.advise(&request).map_err(Error::system("ioctl ADVISE"))
     }
 

@@ -67,23 +67,14 @@ impl std::fmt::Debug for Page {
 
 /// What the device will do with memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Advice {
     /// Read it: what can be had at once is made present.
-    WillRead,
+    WillRead = ADVISE_WILL_READ,
     /// Write it: likewise.
-    WillWrite,
+    WillWrite = ADVISE_WILL_WRITE,
     /// Nothing: the device forgets where it is.
-    DontNeed,
-}
-
-impl Advice {
-    pub(crate) fn value(self) -> u32 {
-        match self {
-            Self::WillRead => ADVISE_WILL_READ,
-            Self::WillWrite => ADVISE_WILL_WRITE,
-            Self::DontNeed => ADVISE_DONT_NEED,
-        }
-    }
+    DontNeed = ADVISE_DONT_NEED,
 }
 
 #[cfg(test)]

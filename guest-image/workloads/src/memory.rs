@@ -22,35 +22,32 @@ pub use libc::{MADV_DONTFORK, MADV_DONTNEED, MADV_REMOVE};
 
 /// Who sees what is written to a file's mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
 pub enum Sharing {
     /// This process only.
-    Private,
+    Private = libc::MAP_PRIVATE,
     /// Everybody, the file included.
-    Shared,
+    Shared = libc::MAP_SHARED,
 }
 
 /// What may be done with a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
 pub enum Access {
     /// Nothing.
-    None,
+    None = libc::PROT_NONE,
     /// Reading.
-    Read,
+    Read = libc::PROT_READ,
     /// Reading and writing.
-    Write,
+    Write = libc::PROT_READ | libc::PROT_WRITE,
     /// Writing, and no reading; processors have no such thing, but the kernel has.
-    WriteOnly,
+    WriteOnly = libc::PROT_WRITE,
 }
 
 impl Access {
     /// As mmap and mprotect have it.
     pub fn protection(self) -> c_int {
-        match self {
-            Self::None => libc::PROT_NONE,
-            Self::Read => libc::PROT_READ,
-            Self::Write => libc::PROT_READ | libc::PROT_WRITE,
-            Self::WriteOnly => libc::PROT_WRITE,
-        }
+        self as c_int
     }
 }
 
@@ -110,11 +107,7 @@ impl Region {
         sharing: Sharing,
         access: Access,
     ) -> nix::Result<Self> {
-        let flags = match sharing {
-            Sharing::Private => libc::MAP_PRIVATE,
-            Sharing::Shared => libc::MAP_SHARED,
-        };
-        Self::map(length, access, flags, file.as_raw_fd())
+        Self::map(length, access, sharing as c_int, file.as_raw_fd())
     }
 
     fn map(length: usize, access: Access, flags: c_int, fd: c_int) -> nix::Result<Self> {
@@ -224,13 +217,14 @@ impl Drop for Region {
 
 /// Advice that moves pages about and leaves their contents alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
 pub enum Gentle {
     /// Wanted less than others.
-    Cold,
+    Cold = libc::MADV_COLD,
     /// To be reclaimed now.
-    PageOut,
+    PageOut = libc::MADV_PAGEOUT,
     /// To be made of huge pages now.
-    Collapse,
+    Collapse = libc::MADV_COLLAPSE,
 }
 
 /// Where a region lies, or has lain.
@@ -257,13 +251,8 @@ impl Place {
 
     /// Gives advice that the kernel may decline; says whether it did not.
     pub fn advise(&self, advice: Gentle) -> bool {
-        let advice = match advice {
-            Gentle::Cold => libc::MADV_COLD,
-            Gentle::PageOut => libc::MADV_PAGEOUT,
-            Gentle::Collapse => libc::MADV_COLLAPSE,
-        };
         // SAFETY: no contents change, whatever is mapped there by now.
-        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice) == 0 }
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice as c_int) == 0 }
     }
 }
 
