@@ -85,13 +85,10 @@ impl Control {
 
 /// Hands every request of the host to `serve`, until the host is gone.
 pub fn listen(reader: File, mut serve: impl FnMut(Request)) {
-    for line in BufReader::new(reader).lines() {
-        match line {
-            Ok(line) => match parse(&line) {
-                Ok(request) => serve(request),
-                Err(error) => console::say(&format!("control line '{line}' ignored: {error}")),
-            },
-            Err(_) => return,
+    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+        match parse(&line) {
+            Ok(request) => serve(request),
+            Err(error) => console::say(&format!("control line '{line}' ignored: {error}")),
         }
     }
 }

@@ -44,6 +44,13 @@ pub enum Failure {
     System { action: &'static str, error: io::Error },
 }
 
+impl Failure {
+    /// A file with which `action` could not be done.
+    pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::File { action, path: path.into(), error }
+    }
+}
+
 /// Names what was being done when a system call failed.
 pub trait Doing<T> {
     /// Turns the error into a [`Failure`] that says what `action` it stopped.
@@ -59,5 +66,5 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
 /// Reads a whole file, naming it when that fails.
 pub fn read(path: impl Into<PathBuf>) -> Result<Vec<u8>, Failure> {
     let path = path.into();
-    std::fs::read(&path).map_err(|error| Failure::File { action: "read", path, error })
+    std::fs::read(&path).map_err(Failure::file("read", path))
 }

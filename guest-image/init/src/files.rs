@@ -21,9 +21,8 @@ pub fn place() -> Result<(), Failure> {
 /// Moves what is in `from` to `to`. A folder that is there, or that a link leads to, keeps
 /// what it has.
 fn merge(from: &Path, to: &Path) -> Result<(), Failure> {
-    let failed = |path: &Path, error| Failure::File { action: "put", path: path.into(), error };
-    for entry in fs::read_dir(from).map_err(|error| failed(from, error))? {
-        let entry = entry.map_err(|error| failed(from, error))?;
+    for entry in fs::read_dir(from).map_err(Failure::file("put", from))? {
+        let entry = entry.map_err(Failure::file("put", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let moved = match (source.is_dir() && !source.is_symlink(), target.is_dir()) {
             (true, true) => {
@@ -33,7 +32,7 @@ fn merge(from: &Path, to: &Path) -> Result<(), Failure> {
             (false, true) => Err(io::Error::other("the guest has a folder there")),
             (_, false) => fs::rename(&source, &target),
         };
-        moved.map_err(|error| failed(&target, error))?;
+        moved.map_err(Failure::file("put", target))?;
     }
     Ok(())
 }

@@ -61,13 +61,13 @@ fn take(line: &str, control: &Control, acknowledged: bool) -> Result<(), String>
 }
 
 fn name(line: &str) -> Result<&str, String> {
-    match line.strip_suffix('\n') {
+    let name = line.strip_suffix('\n');
+    match name {
         Some("") => Err("a mark needs a name".to_owned()),
-        Some(name) if name.len() <= LONGEST_NAME => Ok(name),
-        Some(_) => Err(format!("the name is longer than {LONGEST_NAME} bytes")),
-        None if line.len() > LONGEST_NAME => {
+        _ if name.unwrap_or(line).len() > LONGEST_NAME => {
             Err(format!("the name is longer than {LONGEST_NAME} bytes"))
         }
+        Some(name) => Ok(name),
         None => Err("the name ends without a newline".to_owned()),
     }
 }

@@ -59,11 +59,7 @@ fn names(list: &str) -> impl Iterator<Item = &str> {
 }
 
 fn load(path: &Path, params: &str) -> Result<(), Failure> {
-    let file = File::open(path).map_err(|error| Failure::File {
-        action: "open",
-        path: path.into(),
-        error,
-    })?;
+    let file = File::open(path).map_err(Failure::file("open", path))?;
     let refused = |errno| match errno {
         Errno::ENOEXEC => Failure::Foreign { path: path.into() },
         _ => Failure::Module { path: path.into(), params: params.into(), errno },

@@ -47,7 +47,7 @@ impl Ports {
     /// Opens a port, which the kernel lets only one process do at a time.
     pub fn open(&self, name: &str, options: &OpenOptions) -> Result<File, Failure> {
         let path = self.nodes.get(name).cloned().unwrap_or_default();
-        options.open(&path).map_err(|error| Failure::File { action: "open", path, error })
+        options.open(&path).map_err(Failure::file("open", path))
     }
 }
 

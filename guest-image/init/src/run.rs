@@ -29,7 +29,9 @@ pub fn run(ports: &Ports, control: &Arc<Control>, reaper: &Reaper) -> Result<Reb
     let description = Description::read(description::PATH)?;
     loopback::bring_up()?;
     prepare(&description)?;
-    check_folder(&description.cwd)?;
+    let cwd = &description.cwd;
+    // Spawning reports a missing folder and a missing program alike.
+    fs::read_dir(cwd).map_err(Failure::file("start the command in", cwd))?;
     marks::serve(Arc::clone(control), description.mark_ack)?;
 
     let streams = Streams::open(ports, description.tty)?;
@@ -54,23 +56,12 @@ fn prepare(description: &Description) -> Result<(), Failure> {
     match description.role {
         Role::Guest | Role::Shell => {
             pmem::load()?;
-            if description.driver {
-                modules::load_driver(&description.driver_params)
-            } else {
-                Ok(())
+            match description.driver {
+                true => modules::load_driver(&description.driver_params),
+                false => Ok(()),
             }
         }
         Role::L1 => modules::require_kvm(),
-    }
-}
-
-/// Spawning reports a missing folder and a missing program alike.
-fn check_folder(path: &str) -> Result<(), Failure> {
-    match fs::read_dir(path) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            Err(Failure::File { action: "start the command in", path: path.into(), error })
-        }
     }
 }
 

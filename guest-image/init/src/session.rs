@@ -50,13 +50,8 @@ fn explain(error: &io::Error, found: Option<&Path>) -> (u8, String) {
     match (error.kind(), found) {
         (io::ErrorKind::NotFound, None) => (NOT_FOUND, "no such program in the guest".to_owned()),
         (io::ErrorKind::NotFound, Some(path)) => {
-            let path = path.display();
-            (
-                NOT_EXECUTABLE,
-                format!(
-                    "the guest lacks the interpreter or dynamic loader that {path} names; link it statically"
-                ),
-            )
+            let lacks = "the guest lacks the interpreter or dynamic loader that";
+            (NOT_EXECUTABLE, format!("{lacks} {} names; link it statically", path.display()))
         }
         _ => (NOT_EXECUTABLE, error.to_string()),
     }
