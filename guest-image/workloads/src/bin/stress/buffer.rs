@@ -22,15 +22,10 @@ pub enum Kind {
 
 impl Kind {
     /// What each worker has; two that are large, for commands that take a while.
-    pub const ALL: [Self; 7] = [
-        Self::SmallPages,
-        Self::HugePages,
-        Self::HugePages,
-        Self::SharedAnonymous,
-        Self::MemoryFile,
-        Self::PrivateFile,
-        Self::SharedFile,
-    ];
+    pub const ALL: [Self; 7] = {
+        use Kind::*;
+        [SmallPages, HugePages, HugePages, SharedAnonymous, MemoryFile, PrivateFile, SharedFile]
+    };
 
     /// Whether a forked child has it to itself.
     pub fn is_private(self) -> bool {

@@ -35,20 +35,10 @@ enum Command {
     Saxpy,
 }
 
-const COMMANDS: [Command; 12] = [
-    Command::Nop,
-    Command::Fence,
-    Command::Copy,
-    Command::Copy,
-    Command::Copy,
-    Command::Fill,
-    Command::Fill,
-    Command::Compare,
-    Command::FetchAdd,
-    Command::WordCount,
-    Command::Histogram,
-    Command::Saxpy,
-];
+const COMMANDS: [Command; 12] = {
+    use Command::*;
+    [Nop, Fence, Copy, Copy, Copy, Fill, Fill, Compare, FetchAdd, WordCount, Histogram, Saxpy]
+};
 
 impl Step {
     /// Chooses a command on parts of `left` and `right`.
