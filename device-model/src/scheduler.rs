@@ -33,7 +33,9 @@ pub enum Pick {
     Over,
 }
 
+#[derive(Default)]
 enum QueueState {
+    #[default]
     Disabled,
     Idle,
     Ready,
@@ -48,6 +50,7 @@ enum QueueState {
     Halted,
 }
 
+#[derive(Default)]
 struct Slot {
     state: QueueState,
     run: Option<Box<Run>>,
@@ -55,6 +58,7 @@ struct Slot {
     holders: u32,
 }
 
+#[derive(Default)]
 struct Board {
     slots: Vec<Slot>,
     ready: VecDeque<u16>,
@@ -73,15 +77,9 @@ pub struct Scheduler {
 impl Scheduler {
     /// All queues disabled.
     pub fn new() -> Self {
-        let slot = || Slot { state: QueueState::Disabled, run: None, holders: 0 };
-        let board = Board {
-            slots: (0..QUEUES).map(|_| slot()).collect(),
-            ready: VecDeque::with_capacity(QUEUES as usize),
-            epoch: 0,
-            bus_master: false,
-            kicked: false,
-            stopped: false,
-        };
+        let slots = (0..QUEUES).map(|_| Slot::default()).collect();
+        let ready = VecDeque::with_capacity(QUEUES as usize);
+        let board = Board { slots, ready, ..Board::default() };
         Self { board: Mutex::new(board), engines: Condvar::new(), commands: Condvar::new() }
     }
 
@@ -90,9 +88,7 @@ impl Scheduler {
         let mut board = self.board.lock();
         board.epoch = epoch;
         board.ready.clear();
-        for slot in &mut board.slots {
-            *slot = Slot { state: QueueState::Disabled, run: None, holders: 0 };
-        }
+        board.slots.fill_with(Slot::default);
         self.engines.notify_all();
     }
 

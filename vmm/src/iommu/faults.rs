@@ -28,6 +28,7 @@ pub struct Faults {
     count: AtomicU64,
 }
 
+#[derive(Default)]
 struct FaultState {
     record: [u32; 4],
     overflow: bool,
@@ -39,13 +40,7 @@ struct FaultState {
 impl Faults {
     /// None yet, the event masked; its messages go to `sink`.
     pub fn new(sink: Box<dyn MessageSink>) -> Self {
-        let state = FaultState {
-            record: [0; 4],
-            overflow: false,
-            masked: true,
-            pending: false,
-            message: Message::default(),
-        };
+        let state = FaultState { masked: true, ..FaultState::default() };
         Self { sink, state: Mutex::new(state), count: AtomicU64::new(0) }
     }
 
