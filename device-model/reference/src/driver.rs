@@ -99,6 +99,12 @@ impl Driver {
 
     /// Sets the device up and enables it, as after a reset.
     pub fn enable(&mut self) {
+        self.set_up();
+        assert_eq!(self.read32(REG_STATUS), STATUS_READY);
+    }
+
+    /// The same, if the device takes it.
+    pub fn set_up(&self) {
         for ring in [self.commands, self.faults] {
             self.machine.write(ring.base, &[0; 128]);
         }
@@ -110,7 +116,6 @@ impl Driver {
         self.write64(REG_FAULT_BASE, self.machine.dma(self.faults.base));
         self.write32(REG_FAULT_ENTRIES, self.faults.entries);
         self.write32(REG_CTRL, CTRL_ENABLE);
-        assert_eq!(self.read32(REG_STATUS), STATUS_READY);
     }
 
     /// Reads a 32-bit register.

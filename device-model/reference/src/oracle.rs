@@ -104,8 +104,6 @@ impl Oracle {
                 (record.done, record.result) = (8, old);
             }
             OP_COPY => {
-                range(source, length)?;
-                range(destination, length)?;
                 apart(source, destination, length)?;
                 for i in 0..length {
                     let byte = self.get(source + i)?;
@@ -179,8 +177,6 @@ impl Oracle {
         aligned(source, 4)?;
         aligned(destination, 4)?;
         let bytes = length.checked_mul(4).ok_or((STATUS_BAD_ADDRESS, source))?;
-        range(source, bytes)?;
-        range(destination, bytes)?;
         apart(source, destination, bytes)?;
         let a = f32::from_bits(operand as u32);
         for i in 0..length {
@@ -208,6 +204,8 @@ fn range(address: u64, length: u64) -> Result<(), Stop> {
 }
 
 fn apart(one: u64, other: u64, length: u64) -> Result<(), Stop> {
+    range(one, length)?;
+    range(other, length)?;
     let shared = one != other && one < other + length && other < one + length;
     if shared { Err((STATUS_BAD_OPERAND, 0)) } else { Ok(()) }
 }

@@ -44,8 +44,7 @@ fn attempt(world: &mut World, engine: &mut Engine<'_>, command: Descriptor) -> O
     let fault = world.driver.next_fault()?;
     assert_eq!(world.driver.take_faults(), []);
     world.driver.respond(0, fault.group, true);
-    commands(world);
-    exhaust(engine);
+    world.turn(engine);
     Some(fault)
 }
 
@@ -225,14 +224,7 @@ fn the_device_is_not_enabled_on_what_it_cannot_reach() {
     for page in structures.iter().flat_map(|(at, size)| [*at, (at + size - 1) & !(PAGE - 1)]) {
         driver.device.reset();
         iommu.set(page, None);
-        driver.device.set_bus_master(true);
-        driver.write64(REG_CONTEXT_BASE, SHIFT + driver.contexts);
-        driver.write32(REG_CONTEXT_ENTRIES, 1 << 16);
-        driver.write64(REG_COMMAND_BASE, SHIFT + commands.base);
-        driver.write32(REG_COMMAND_ENTRIES, commands.entries);
-        driver.write64(REG_FAULT_BASE, SHIFT + faults.base);
-        driver.write32(REG_FAULT_ENTRIES, faults.entries);
-        driver.write32(REG_CTRL, CTRL_ENABLE);
+        driver.set_up();
         assert_eq!((driver.read32(REG_STATUS), driver.read32(REG_ERRORS)), (0, ERR_BASE));
         iommu.restore();
     }

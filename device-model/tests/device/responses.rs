@@ -17,13 +17,11 @@ fn refused(world: &mut World, va: u64) -> Vec<Fault> {
     world.driver.take_away(1, va, PAGE);
     world.submit(command(OP_COPY, 2 * PAGE));
     world.with_engine(|world, engine| {
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         let asked = world.driver.take_faults();
         assert_eq!(asked.len(), 1);
         world.driver.respond(0, asked[0].group, true);
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         let rest = world.driver.take_faults();
         world.driver.map(1, va, PAGE, true);
         [asked, rest].concat()
@@ -53,8 +51,7 @@ fn a_command_that_lacks_memory_says_so() {
     world.driver.take_away(1, SOURCE, PAGE);
     world.submit(command(OP_COPY, PAGE));
     world.with_engine(|world, engine| {
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         let group = world.driver.take_faults()[0].group;
         // Alone the flag means nothing, and answers nothing.
         for flags in [RESPONSE_NO_MEMORY, RESPONSE_FAIL | RESPONSE_NO_MEMORY] {
@@ -65,8 +62,7 @@ fn a_command_that_lacks_memory_says_so() {
                 ..Command::default()
             });
         }
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
     });
     let record = world.record();
     assert_eq!((record.status, record.fault_address), (STATUS_NO_MEMORY, SOURCE));
@@ -119,22 +115,19 @@ fn responses_that_nobody_waits_for_change_nothing() {
     world.submit(command(OP_COPY, PAGE));
     world.with_engine(|world, engine| {
         world.driver.respond(0, 1, false); // before the fault
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         let fault = world.driver.take_faults()[0];
         for (queue, group) in
             [(0, fault.group + 1), (0, 0), (0, u32::MAX), (1, fault.group), (63, 1)]
         {
             world.driver.respond(queue, group, queue % 2 == 0);
         }
-        commands(world);
-        assert_eq!(exhaust(engine), 0);
+        assert_eq!(world.turn(engine), 0);
         assert_eq!(world.counters().responses_stale, 6);
         world.driver.map(1, SOURCE, PAGE, true);
         world.driver.respond(0, fault.group, false);
         world.driver.respond(0, fault.group, true); // twice, once too late
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         assert_eq!(world.record().status, STATUS_OK);
         assert_eq!(world.counters().responses_stale, 7);
     });
@@ -196,15 +189,8 @@ fn guessed_responses_pile_nothing_up() {
             commands(world);
         }
         exhaust(engine);
-        let mut seen = Vec::new();
-        loop {
-            let records = world.driver.take_faults();
-            if records.is_empty() {
-                break;
-            }
-            seen.extend(records.iter().filter(|r| r.queue == 0).map(|r| r.group));
-            commands(world);
-        }
+        let all = world.all_faults();
+        let seen: Vec<_> = all.iter().filter(|r| r.queue == 0).map(|r| r.group).collect();
         assert_eq!(seen, [50; 2], "of 50 groups only the last is of interest");
     });
 }

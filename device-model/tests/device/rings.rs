@@ -219,15 +219,7 @@ fn nothing_is_lost_when_there_is_no_room() {
         assert_eq!(world.counters().page_requests, 2);
         assert_eq!(world.driver.machine.load32(world.driver.faults.overflows()), 1);
         // A driver that sees that count change rings the command doorbell.
-        let mut queues: Vec<u16> = Vec::new();
-        loop {
-            let records = world.driver.take_faults();
-            if records.is_empty() {
-                break;
-            }
-            queues.extend(records.iter().map(|record| record.queue));
-            world.driver.device.step_commands();
-        }
+        let queues: Vec<u16> = world.all_faults().iter().map(|record| record.queue).collect();
         assert_eq!(queues, (1..12).collect::<Vec<u16>>());
     });
     assert_eq!(world.counters().page_requests, 9);
@@ -322,8 +314,7 @@ fn interrupts_come_only_when_the_queue_was_empty() {
         assert_eq!(world.driver.machine.signals(0) - before, 1);
         assert_eq!(world.driver.take_faults().len(), 2);
         world.driver.respond(0, 1, true);
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         // No fault, no interrupt.
         assert_eq!(world.driver.machine.signals(0) - before, 1);
     });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Page tables and context tables that no sane driver writes (rule 3).
 
-use crate::world::{PAGES, SOURCE, World, command, commands, exhaust, lookahead};
+use crate::world::{PAGES, SOURCE, World, command, exhaust, lookahead};
 use farfault_abi::context::CONTEXT_VALID;
 use farfault_abi::descriptor::{
     Descriptor, OP_CHASE, OP_COPY, OP_FETCH_ADD, OP_FILL, OP_WORD_COUNT, STATUS_FAULT, STATUS_OK,
@@ -36,8 +36,7 @@ fn demanded(world: &mut World, opcode: u32) -> Fault {
         let faults = world.driver.take_faults();
         assert_eq!(faults.len(), 1);
         world.driver.respond(0, faults[0].group, true);
-        commands(world);
-        exhaust(engine);
+        world.turn(engine);
         faults[0]
     });
     let record = world.record();

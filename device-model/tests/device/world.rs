@@ -5,6 +5,7 @@ use farfault_abi::descriptor::*;
 use farfault_abi::fault::Fault;
 use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
 use farfault_reference_driver::{Driver, Oracle, PAGE, Queue, with_engines};
+use std::iter;
 
 /// What commands read.
 pub const SOURCE: u64 = 0x100_0000;
@@ -126,6 +127,22 @@ impl World {
             exhaust(engine);
             world.driver.take_faults()
         })
+    }
+
+    /// All fault records there are, also those that find room only when others are taken.
+    pub fn all_faults(&self) -> Vec<Fault> {
+        let some = || Some(self.driver.take_faults()).filter(|records| !records.is_empty());
+        let room = |_: &Vec<Fault>| {
+            commands(self);
+        };
+        iter::from_fn(some).inspect(room).flatten().collect()
+    }
+
+    /// Has the command processor and then an engine do all they can; how often the latter
+    /// had something to do.
+    pub fn turn(&self, engine: &mut Engine<'_>) -> usize {
+        commands(self);
+        exhaust(engine)
     }
 
     /// Calls `body` with the driver and engines.
