@@ -9,56 +9,49 @@ const WIDTH: usize = 76;
 /// Column at which a constant's value starts.
 const VALUE_COLUMN: usize = 40;
 
+/// How each header begins.
+const HARDWARE: &str = "\
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What driver and device share: registers, tables, commands, faults.
+ * Made by farfault-abi-headers from device-model/abi: change it there.
+ */
+#ifndef FF_ABI_H
+#define FF_ABI_H
+
+#include <linux/bits.h>
+#include <linux/types.h>
+
+#include \"uapi/farfault.h\"
+";
+const UAPI: &str = "\
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * What programs share with the farfault driver and, through queues, with
+ * the device. Structures only grow at the end; numbers are never reused.
+ * Made by farfault-abi-headers from device-model/abi: change it there.
+ */
+#ifndef _UAPI_FARFAULT_H
+#define _UAPI_FARFAULT_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#define _Static_assert static_assert
+#endif
+";
+
 /// File name and text of each header.
 pub fn all() -> [(&'static str, String); 2] {
-    [("base/abi.h", hardware()), ("uapi/farfault.h", uapi())]
-}
-
-fn hardware() -> String {
-    let mut out = String::from(
-        "/* SPDX-License-Identifier: GPL-2.0-only */\n\
-         /*\n \
-          * What driver and device share: registers, tables, commands, faults.\n \
-          * Made by farfault-abi-headers from device-model/abi: change it there.\n \
-          */\n\
-         #ifndef FF_ABI_H\n\
-         #define FF_ABI_H\n\
-         \n\
-         #include <linux/bits.h>\n\
-         #include <linux/types.h>\n\
-         \n\
-         #include \"uapi/farfault.h\"\n",
-    );
-    for section in farfault_abi::HARDWARE {
-        write_section(&mut out, section, Dialect::Kernel);
-    }
-    out.push_str("\n#endif /* FF_ABI_H */\n");
-    out
-}
-
-fn uapi() -> String {
-    let mut out = String::from(
-        "/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */\n\
-         /*\n \
-          * What programs share with the farfault driver and, through queues, with\n \
-          * the device. Structures only grow at the end; numbers are never reused.\n \
-          * Made by farfault-abi-headers from device-model/abi: change it there.\n \
-          */\n\
-         #ifndef _UAPI_FARFAULT_H\n\
-         #define _UAPI_FARFAULT_H\n\
-         \n\
-         #include <linux/ioctl.h>\n\
-         #include <linux/types.h>\n\
-         \n\
-         #ifdef __cplusplus\n\
-         #define _Static_assert static_assert\n\
-         #endif\n",
-    );
-    for section in farfault_abi::UAPI {
-        write_section(&mut out, section, Dialect::Uapi);
-    }
-    out.push_str("\n#endif /* _UAPI_FARFAULT_H */\n");
-    out
+    let text = |beginning: &str, sections: &[HeaderSection], dialect, guard: &str| {
+        let mut out = beginning.to_owned();
+        sections.iter().for_each(|section| write_section(&mut out, section, dialect));
+        out + &format!("\n#endif /* {guard} */\n")
+    };
+    let hardware = text(HARDWARE, farfault_abi::HARDWARE, Dialect::Kernel, "FF_ABI_H");
+    let uapi = text(UAPI, farfault_abi::UAPI, Dialect::Uapi, "_UAPI_FARFAULT_H");
+    [("base/abi.h", hardware), ("uapi/farfault.h", uapi)]
 }
 
 fn write_section(out: &mut String, section: &HeaderSection, dialect: Dialect) {
