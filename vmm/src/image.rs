@@ -58,15 +58,10 @@ impl Image {
     /// The image in `chosen`, else in `$FARFAULT_IMAGE`, else the one that this program
     /// lies beside, else the newest of the cache.
     pub fn find(chosen: Option<&Path>) -> Result<Image, ImageError> {
-        if let Some(directory) = chosen {
-            return Image::open(directory);
-        }
-        match env::var_os("FARFAULT_IMAGE").filter(|value| !value.is_empty()) {
-            Some(directory) => Image::open(Path::new(&directory)),
-            None => match beside_this_program() {
-                Some(directory) => Image::open(&directory),
-                None => Image::newest(&cache()),
-            },
+        let found = chosen.map(Path::to_owned).or_else(|| set("FARFAULT_IMAGE"));
+        match found.or_else(beside_this_program) {
+            Some(directory) => Image::open(&directory),
+            None => Image::newest(&cache()),
         }
     }
 
@@ -130,8 +125,12 @@ fn written(directory: &Path) -> Option<SystemTime> {
     fs::metadata(directory.join(MANIFEST)).and_then(|status| status.modified()).ok()
 }
 
+/// The path in a variable of the environment.
+fn set(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 fn cache() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_CACHE_HOME")
         .unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(".cache"))
         .join("farfault")

@@ -69,7 +69,10 @@ impl Machine {
         let memory = Arc::new(memory::of_machine(spec)?);
 
         let mut functions = Functions::new(&memory, &interrupts)?;
-        let unit = iommu_unit(spec, &memory, &interrupts)?;
+        let unit = match spec.iommu {
+            true => Some(Unit::new(Arc::clone(&memory), interrupts.vector()?)),
+            false => None,
+        };
         let accelerator = functions.add_accelerator(&spec.device, unit.as_ref())?;
         let iommu = unit.map(|unit| IommuRegisters::new(unit, Arc::clone(&accelerator) as _));
         let console = functions.add_console(vec![
@@ -200,18 +203,6 @@ fn create_vcpus(
         boot::enter(first, entry)?;
     }
     Ok(vcpus)
-}
-
-/// The IOMMU, if the machine shall have one, with the message that it reports faults by.
-fn iommu_unit(
-    spec: &MachineSpec,
-    memory: &Arc<GuestMemoryMmap>,
-    interrupts: &Arc<Interrupts>,
-) -> Result<Option<Arc<Unit>>, MachineError> {
-    if !spec.iommu {
-        return Ok(None);
-    }
-    Ok(Some(Unit::new(Arc::clone(memory), interrupts.vector()?)))
 }
 
 /// Where guest RAM is in this process.

@@ -42,18 +42,14 @@ impl Bus {
     /// A store to where no RAM is, or where it is read-only.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
         if let Some(offset) = within(address, ECAM, ECAM_SIZE) {
-            self.write_config(offset, data);
+            // Held over both, so that BARs are followed in the order in which they move.
+            let mut map = self.map.lock();
+            map.follow(self.pci.write_config(offset, data));
         } else if let Some((iommu, offset)) = self.iommu_at(address) {
             iommu.write(offset, data);
         } else {
             self.pci.write_memory(address, data);
         }
-    }
-
-    fn write_config(&self, offset: u64, data: &[u8]) {
-        // Held over both, so that BARs are followed in the order in which they move.
-        let mut map = self.map.lock();
-        map.follow(self.pci.write_config(offset, data));
     }
 
     fn iommu_at(&self, address: u64) -> Option<(&IommuRegisters, u64)> {

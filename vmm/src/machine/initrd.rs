@@ -21,12 +21,6 @@ const KERNEL: u64 = 16 << 20;
 const KERNEL_NEEDS: u64 = 16 << 20;
 const PAGES_PER_PAGE_STRUCTS: u64 = PAGE / 64;
 
-/// Where archives end up when they are unpacked, and what they take there.
-struct Sizes {
-    packed: Vec<u64>,
-    unpacked: u64,
-}
-
 /// Places the archives one after the other as high as kernels accept them,
 /// far from where a kernel decompresses.
 pub fn load(
@@ -34,15 +28,15 @@ pub fn load(
     spec: &MachineSpec,
     kernel_end: u64,
 ) -> Result<Range<u64>, MachineError> {
-    let sizes = sizes(&spec.initrd)?;
+    let (packed, unpacked) = sizes(&spec.initrd)?;
     // A kernel looks for the next archive at the next multiple of 4.
-    let size: u64 = sizes.packed.iter().map(|size| size.next_multiple_of(4)).sum();
+    let size: u64 = packed.iter().map(|size| size.next_multiple_of(4)).sum();
     if size == 0 {
         return Ok(0..0);
     }
     let top = spec.memory.min(layout::LOW_RAM_END).min(INITRD_MAX + 1);
     let placed = kernel_end.saturating_add(size).saturating_add(PAGE);
-    let need = placed.max(room(kernel_end, size, sizes.unpacked));
+    let need = placed.max(room(kernel_end, size, unpacked));
     let start = top.checked_sub(size).map(|start| start & !(PAGE - 1));
     let fits = |start: &u64| *start >= kernel_end && need <= spec.memory;
     let start = start.filter(fits).ok_or(MachineError::TooSmall {
@@ -51,7 +45,7 @@ pub fn load(
         need,
     })?;
     let mut next = start;
-    for (archive, size) in spec.initrd.iter().zip(sizes.packed) {
+    for (archive, size) in spec.initrd.iter().zip(packed) {
         place(memory, archive, size, next)?;
         next += size.next_multiple_of(4);
     }
@@ -66,17 +60,18 @@ fn room(kernel_end: u64, packed: u64, unpacked: u64) -> u64 {
     all.saturating_add(all.div_ceil(PAGES_PER_PAGE_STRUCTS - 1))
 }
 
-fn sizes(initrd: &[Initrd]) -> Result<Sizes, MachineError> {
-    let mut sizes = Sizes { packed: Vec::new(), unpacked: 0 };
+/// What each archive takes, and what all of them take unpacked.
+fn sizes(initrd: &[Initrd]) -> Result<(Vec<u64>, u64), MachineError> {
+    let (mut packed, mut content) = (Vec::new(), 0u64);
     for archive in initrd {
         let (length, head) = match archive {
             Initrd::Bytes(bytes) => (bytes.len() as u64, Vec::new()),
             Initrd::File(path) => head(path).map_err(|source| unreadable(path, source))?,
         };
-        sizes.packed.push(length);
-        sizes.unpacked = sizes.unpacked.saturating_add(unpacked(&head).unwrap_or(0).max(length));
+        packed.push(length);
+        content = content.saturating_add(unpacked(&head).unwrap_or(0).max(length));
     }
-    Ok(sizes)
+    Ok((packed, content))
 }
 
 /// A file's length and its first bytes.

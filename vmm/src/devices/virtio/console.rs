@@ -89,8 +89,12 @@ impl Console {
             self.ports.iter_mut().for_each(ConsolePort::reset);
         }
         let mut again = self.listen(&mut state);
-        for id in 0..self.ports.len() {
-            again |= self.pump_port(&mut state, id);
+        for (id, port) in (0..).zip(&mut self.ports) {
+            match port.pump(&mut state) {
+                Next::Wait => {}
+                Next::Again => again = true,
+                Next::Ended => self.to_driver.push_back(control::port_open(id, false)),
+            }
         }
         self.flushed = !again && self.ports.iter().all(ConsolePort::is_flushed);
         self.speak(&mut state);
@@ -112,18 +116,6 @@ impl Console {
         }
         if !waiting {
             state.reset();
-        }
-    }
-
-    fn pump_port(&mut self, state: &mut DriverState, id: usize) -> bool {
-        let Some(port) = self.ports.get_mut(id) else { return false };
-        match port.pump(state) {
-            Next::Wait => false,
-            Next::Again => true,
-            Next::Ended => {
-                self.to_driver.push_back(control::port_open(id as u32, false));
-                false
-            }
         }
     }
 
