@@ -142,11 +142,7 @@ mod tests {
     use crate::exit::chain;
     use std::fs::File;
     use std::time::Duration;
-    use tempfile::TempDir;
-
-    fn scratch() -> TempDir {
-        tempfile::tempdir().expect("a scratch directory")
-    }
+    use tempfile::tempdir;
 
     fn make(cache: &Path, name: &str, age: u64) -> PathBuf {
         let image = cache.join(name);
@@ -164,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_missing_image_gets_one_line_that_says_what_to_do() {
-        let scratch = scratch();
+        let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
         fs::create_dir(cache.join("image-unfinished")).expect("a directory");
         let error = Image::newest(cache).expect_err("no image");
@@ -177,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_newest_complete_image_is_taken() {
-        let scratch = scratch();
+        let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
         make(cache, "image-old", 20);
         let newest = make(cache, "image-aaa", 10);
@@ -190,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_lost_or_damaged_part_is_named() {
-        let scratch = scratch();
+        let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
         let image = Image::find(Some(&make(cache, "image-x", 0))).expect("an image");
         for part in [None, Some("cut")] {
@@ -206,7 +202,7 @@ mod tests {
 
     #[test]
     fn an_image_of_before_is_refused_with_one_line() {
-        let scratch = scratch();
+        let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
         fs::write(cache.join(MANIFEST), br#"{"kernel_release":"7.2"}"#).expect("written");
         let error = Image::find(Some(cache)).expect_err("another device");
@@ -216,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_broken_manifest_is_an_error() {
-        let scratch = scratch();
+        let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
         fs::write(cache.join(MANIFEST), b"{").expect("written");
         assert!(matches!(Image::find(Some(cache)), Err(ImageError::Manifest(..))));

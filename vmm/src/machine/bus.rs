@@ -4,7 +4,7 @@
 use super::layout::{ECAM, IOMMU};
 use crate::devices::{PortBus, PowerRequest};
 use crate::iommu::{self, IommuRegisters};
-use crate::pci::{AddressMap, ECAM_SIZE, Root};
+use crate::pci::{AddressMap, ECAM_SIZE, Root, within};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -55,9 +55,4 @@ impl Bus {
     fn iommu_at(&self, address: u64) -> Option<(&IommuRegisters, u64)> {
         self.iommu.as_deref().zip(within(address, IOMMU, iommu::SIZE))
     }
-}
-
-/// The offset of `address` in `size` bytes at `base`.
-fn within(address: u64, base: u64, size: u64) -> Option<u64> {
-    address.checked_sub(base).filter(|offset| *offset < size)
 }

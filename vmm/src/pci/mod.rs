@@ -31,3 +31,8 @@ pub use root::{HostBridge, Root};
 pub const CONFIG_SIZE: usize = 4096;
 /// Bytes of the ECAM window of one bus.
 pub const ECAM_SIZE: u64 = 1 << 20;
+
+/// The offset of `address` in `size` bytes at `base`.
+pub fn within(address: u64, base: u64, size: u64) -> Option<u64> {
+    address.checked_sub(base).filter(|offset| *offset < size)
+}

@@ -10,7 +10,7 @@ use super::queues::{
     DriverState, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET, VirtQueue,
 };
 use crate::pci::{
-    Area, Backing, Bar, ConfigSpace, Identity, MSIX_BYTES, Msix, NO_VECTOR, PciDevice,
+    Area, Backing, Bar, ConfigSpace, Identity, MSIX_BYTES, Msix, NO_VECTOR, PciDevice, within,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
@@ -301,10 +301,6 @@ fn write_queue(state: &mut DriverState, offset: u64, value: u32, memory: &GuestM
 /// The register of 8 bytes that `offset` is in, and whether in its upper half.
 fn wide(offset: u64) -> (u64, bool) {
     (offset & !7, offset & 4 != 0)
-}
-
-fn within(offset: u64, base: u64, size: u64) -> Option<u64> {
-    offset.checked_sub(base).filter(|offset| *offset < size)
 }
 
 /// A vector that the table does not have reads back as none, which is how the
