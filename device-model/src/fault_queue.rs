@@ -120,11 +120,7 @@ impl FaultQueue {
         loop {
             match self.post_front(memory, ring, counters, &mut posted) {
                 Ok(true) => {}
-                Ok(false) => return posted,
-                Err(refusal) => {
-                    posted.refusal = Some(refusal);
-                    return posted;
-                }
+                end => return Posted { refusal: end.err(), ..posted },
             }
         }
     }

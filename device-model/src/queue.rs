@@ -107,7 +107,7 @@ impl Run {
                     Flow::Done => Ending { status: STATUS_OK, address: 0 },
                     Flow::Failed(ending) => ending,
                 };
-                complete(*descriptor, ending, command.done(), command.result())
+                complete(*descriptor, ending, command.done_and_result())
             }
             Stage::Complete(descriptor, completion) => {
                 write_completion(section, descriptor.completion, completion)?;
@@ -146,7 +146,7 @@ impl Run {
                 halt(REASON_COMPLETION, descriptor.completion)
             }
             Ok(command) => Stage::Execute(descriptor, command),
-            Err(ending) => complete(descriptor, ending, 0, 0),
+            Err(ending) => complete(descriptor, ending, (0, 0)),
         }))
     }
 
@@ -157,7 +157,7 @@ impl Run {
         self.stage = match &self.stage {
             Stage::Execute(descriptor, command) => {
                 let ending = Ending { status, address };
-                complete(*descriptor, ending, command.done(), command.result())
+                complete(*descriptor, ending, command.done_and_result())
             }
             Stage::Complete(..) => halt(REASON_COMPLETION, address),
             Stage::Attach | Stage::Fetch | Stage::Advance(..) => halt(REASON_RING, address),
@@ -188,7 +188,7 @@ fn is_record(address: u64) -> bool {
     address.is_multiple_of(Completion::SIZE as u64) && address < VA_END
 }
 
-fn complete(descriptor: Descriptor, ending: Ending, done: u64, result: u64) -> Stage {
+fn complete(descriptor: Descriptor, ending: Ending, (done, result): (u64, u64)) -> Stage {
     let completion = Completion {
         fence: descriptor.fence,
         status: ending.status,

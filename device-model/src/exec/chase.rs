@@ -41,12 +41,8 @@ impl Operation for Chase {
         Ok(Flow::Done)
     }
 
-    fn done(&self) -> u64 {
-        self.seen
-    }
-
-    fn result(&self) -> u64 {
-        self.sum
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.seen, self.sum)
     }
 }
 

@@ -25,12 +25,8 @@ impl Operation for Compare {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.0.done
-    }
-
-    fn result(&self) -> u64 {
-        self.0.done
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.0.done, self.0.done)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

@@ -22,8 +22,8 @@ impl Operation for Copy {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.0.done
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.0.done, 0)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

@@ -34,12 +34,8 @@ impl Operation for WordCount {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.progress.done
-    }
-
-    fn result(&self) -> u64 {
-        self.words
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.progress.done, self.words)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

@@ -30,8 +30,8 @@ impl Operation for Fill {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.progress.done
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.progress.done, 0)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

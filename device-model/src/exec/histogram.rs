@@ -48,8 +48,8 @@ impl Operation for Histogram {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.counted.done
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.counted.done, 0)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

@@ -9,14 +9,9 @@ pub trait Operation: Send {
     /// Goes on until it is done, needs a page, or the section is spent.
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault>;
 
-    /// Bytes, elements or nodes done.
-    fn done(&self) -> u64 {
-        0
-    }
-
-    /// Its result, or what there is of it.
-    fn result(&self) -> u64 {
-        0
+    /// Bytes, elements or nodes done; and its result, or what there is of it.
+    fn done_and_result(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     /// What it will stream through from here on, for look-ahead.

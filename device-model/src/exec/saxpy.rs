@@ -34,8 +34,8 @@ impl Operation for Saxpy {
         })
     }
 
-    fn done(&self) -> u64 {
-        self.progress.done / ELEMENT
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.progress.done / ELEMENT, 0)
     }
 
     fn streams(&self) -> [Option<Stream>; 2] {

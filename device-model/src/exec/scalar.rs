@@ -39,8 +39,8 @@ impl Operation for Fence {
         Ok(Flow::Done)
     }
 
-    fn done(&self) -> u64 {
-        self.done
+    fn done_and_result(&self) -> (u64, u64) {
+        (self.done, 0)
     }
 }
 
@@ -70,11 +70,7 @@ impl Operation for FetchAdd {
         Ok(Flow::Done)
     }
 
-    fn done(&self) -> u64 {
-        if self.old.is_some() { SCALAR } else { 0 }
-    }
-
-    fn result(&self) -> u64 {
-        self.old.unwrap_or(0)
+    fn done_and_result(&self) -> (u64, u64) {
+        self.old.map_or((0, 0), |old| (SCALAR, old))
     }
 }
