@@ -8,7 +8,7 @@ use crate::page::{Advice, Page};
 use crate::plain::Plain;
 use crate::queue::Queue;
 use crate::registered::{Registered, RegisteredMut};
-use crate::sys::DeviceFile;
+use crate::sys::{DeviceFile, PAGE};
 use farfault_abi::uapi::{Advise, Info, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,9 +106,6 @@ impl Device {
         self.kernel.prefetch(&request).map_err(Error::system("ioctl PREFETCH"))
     }
 }
-
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 
 /// Start and length of the pages that `buffer` lies in.
 fn whole_pages<T: Plain>(buffer: &[T]) -> (u64, u64) {

@@ -27,7 +27,9 @@ struct Registration {
 }
 
 impl Registration {
-    fn new(kernel: Arc<dyn Kernel>, mut request: Register) -> Result<Self, Error> {
+    fn new<T>(kernel: Arc<dyn Kernel>, buffer: &[T], flags: u32) -> Result<Self, Error> {
+        let (address, length) = (address_of(buffer), size_of_val(buffer) as u64);
+        let mut request = Register { address, length, flags, ..Register::default() };
         kernel.register(&mut request).map_err(Error::system("ioctl REGISTER"))?;
         Ok(Self { kernel, device_address: request.device_address })
     }
@@ -49,9 +51,7 @@ pub struct Registered<'a, T> {
 
 impl<'a, T: Plain> Registered<'a, T> {
     pub(crate) fn new(kernel: Arc<dyn Kernel>, buffer: &'a [T]) -> Result<Self, Error> {
-        let (address, length) = (address_of(buffer), size_of_val(buffer) as u64);
-        let request = Register { address, length, ..Register::default() };
-        Ok(Self { registration: Registration::new(kernel, request)?, buffer })
+        Ok(Self { registration: Registration::new(kernel, buffer, 0)?, buffer })
     }
 }
 
@@ -84,13 +84,7 @@ unsafe impl<T: Sync> Sync for RegisteredMut<'_, T> {}
 
 impl<'a, T: Plain> RegisteredMut<'a, T> {
     pub(crate) fn new(kernel: Arc<dyn Kernel>, buffer: &'a mut [T]) -> Result<Self, Error> {
-        let request = Register {
-            address: address_of(buffer),
-            length: size_of_val(buffer) as u64,
-            flags: REGISTER_WRITE,
-            ..Register::default()
-        };
-        let registration = Registration::new(kernel, request)?;
+        let registration = Registration::new(kernel, buffer, REGISTER_WRITE)?;
         Ok(Self { registration, buffer: NonNull::from(buffer), borrow: PhantomData })
     }
 }

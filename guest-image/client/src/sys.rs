@@ -86,7 +86,7 @@ impl Drop for Mapping {
 }
 
 /// Bytes of a page, as a snapshot counts them.
-const PAGE_SIZE: u64 = 4096;
+pub const PAGE: u64 = 4096;
 
 /// `/dev/farfault0`, opened.
 pub struct DeviceFile {
@@ -148,7 +148,7 @@ impl Kernel for DeviceFile {
     fn snapshot(&self, address: u64, pages: &mut [u8]) -> nix::Result<()> {
         let mut request = Snapshot {
             address,
-            length: (pages.len() as u64).checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)?,
+            length: (pages.len() as u64).checked_mul(PAGE).ok_or(Errno::EINVAL)?,
             pages: pages.as_mut_ptr().expose_provenance() as u64,
             reserved: 0,
         };

@@ -86,15 +86,11 @@ impl Control {
 /// Hands every request of the host to `serve`, until the host is gone.
 pub fn listen(reader: File, mut serve: impl FnMut(Request)) {
     for line in BufReader::new(reader).lines().map_while(Result::ok) {
-        match parse(&line) {
+        match serde_json::from_str(&line) {
             Ok(request) => serve(request),
             Err(error) => console::say(&format!("control line '{line}' ignored: {error}")),
         }
     }
-}
-
-fn parse(line: &str) -> Result<Request, serde_json::Error> {
-    serde_json::from_str(line)
 }
 
 /// A thread that panicked has not left anything half done under these locks.
@@ -126,6 +122,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_and_others_refused() {
+        let parse = serde_json::from_str::<Request>;
         let winsize = Request { winsize: Some([24, 80]), ..Request::default() };
         assert_eq!(parse(r#"{"winsize":[24,80]}"#).unwrap(), winsize);
         let signal = Request { signal: Some(15), ..Request::default() };

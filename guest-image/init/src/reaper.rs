@@ -78,7 +78,7 @@ impl Reaper {
         let deadline = Instant::now() + PATIENCE;
         loop {
             while next_death()?.is_some() {}
-            if no_children() {
+            if waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD) {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -113,10 +113,6 @@ fn next_death() -> Result<Option<WaitStatus>, Failure> {
         Ok(status) => Ok(Some(status)),
         Err(errno) => Err(errno).doing("wait for a child"),
     }
-}
-
-fn no_children() -> bool {
-    waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD)
 }
 
 fn exit_code(status: WaitStatus) -> Option<i32> {
