@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-/// Lines in a period.
+/// So many lines in a period.
 const LINES: u32 = 10;
-/// How long a period is.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Lets the first few through in each period, and counts the others.

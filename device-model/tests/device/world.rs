@@ -20,9 +20,7 @@ pub const PAGES: u64 = 40;
 
 /// The process, PASID 1, with queue 0.
 pub struct World {
-    /// All else.
     pub driver: Driver,
-    /// Its queue.
     pub queue: Queue,
     fences: u64,
 }
@@ -74,12 +72,10 @@ impl World {
         }
     }
 
-    /// What the device has counted.
     pub fn counters(&self) -> Counters {
         self.driver.device.counters()
     }
 
-    /// The record.
     pub fn record(&self) -> Completion {
         self.driver.completion(1, RECORD)
     }

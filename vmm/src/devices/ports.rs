@@ -12,11 +12,9 @@ pub enum PowerRequest {
     Panicked,
 }
 
-/// A device behind a range of I/O ports.
+/// A device behind a range of I/O ports, which are counted from its first.
 pub trait PortDevice: Send + Sync {
-    /// Reads a port of the range.
     fn read(&self, port: u16) -> u8;
-    /// Writes a port of the range.
     fn write(&self, port: u16, value: u8) -> Option<PowerRequest>;
 }
 

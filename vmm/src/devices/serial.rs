@@ -15,11 +15,9 @@ use vm_superio::Trigger;
 use vm_superio::serial::{Serial, SerialEvents};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-/// First port of COM1.
 pub const BASE: u16 = 0x3f8;
-/// How many ports there are.
+/// Ports from there on.
 pub const COUNT: u16 = 8;
-/// Interrupt line of COM1.
 pub const IRQ: u32 = 4;
 
 /// Output that waits for a slow reader. What comes beyond it is lost, as on a
