@@ -106,6 +106,7 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         Err(error) => return Err(format!("KVM_RUN failed: {error}")),
     };
     let (bus, exits) = (&context.bus, &context.exits);
+    let ended = |how| Ok(Some(how));
     match exit {
         VcpuExit::IoIn(port, _) => {
             exits.count(Access::PortRead, port.into());
@@ -115,15 +116,12 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         VcpuExit::IoOut(port, _) => {
             exits.count(Access::PortWrite, port.into());
             let (size, data) = run_page::port_access(vcpu);
-            return Ok(match bus.write_port(port, size, data) {
-                None => None,
-                Some(PowerRequest::PowerOff) => Some(MachineEnd::PowerOff),
-                Some(PowerRequest::Reset) => Some(MachineEnd::Reset),
-                Some(PowerRequest::Panicked) => {
-                    context.end.note_panic();
-                    None
-                }
-            });
+            match bus.write_port(port, size, data) {
+                None => {}
+                Some(PowerRequest::PowerOff) => return ended(MachineEnd::PowerOff),
+                Some(PowerRequest::Reset) => return ended(MachineEnd::Reset),
+                Some(PowerRequest::Panicked) => context.end.note_panic(),
+            }
         }
         VcpuExit::MmioRead(address, data) => {
             exits.count(Access::MemoryRead, address);
@@ -133,14 +131,10 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
             exits.count(Access::MemoryWrite, address);
             bus.write_memory(address, data);
         }
-        VcpuExit::Shutdown => return Ok(Some(MachineEnd::TripleFault)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
-            return Ok(Some(MachineEnd::PowerOff));
-        }
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return Ok(Some(MachineEnd::Reset)),
-        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => {
-            return Ok(Some(MachineEnd::Panic));
-        }
+        VcpuExit::Shutdown => return ended(MachineEnd::TripleFault),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return ended(MachineEnd::PowerOff),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return ended(MachineEnd::Reset),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_CRASH, _) => return ended(MachineEnd::Panic),
         VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen => exits.count_other(),
         VcpuExit::InternalError => {
             exits.count_other();
@@ -149,7 +143,7 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
                 // The guest's own fault: its kernel has run into a BAR, or to where nothing is.
                 (KVM_INTERNAL_ERROR_EMULATION, _) => {
                     let rip = vcpu.get_regs().map_or(0, |regs| regs.rip);
-                    Ok(Some(MachineEnd::NotRunnable { rip }))
+                    ended(MachineEnd::NotRunnable { rip })
                 }
                 (kind, data) => Err(format!("KVM cannot go on (internal error {kind}, {data:x?})")),
             };
