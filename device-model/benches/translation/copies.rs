@@ -26,7 +26,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// Prints it.
     pub fn print(mut self) {
         let mut ratios: Vec<f64> =
             self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();

@@ -22,7 +22,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// Prints it.
     pub fn print(self) {
         let ratios = self.device.iter().zip(&self.plain).map(|(d, p)| d / p).collect();
         let (plain, device) = (median(self.plain), median(self.device));

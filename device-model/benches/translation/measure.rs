@@ -4,16 +4,13 @@
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// CPU time of the calling thread.
-pub fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock that Linux has").into()
-}
-
-/// CPU time that `work` takes.
+/// CPU time of the calling thread that `work` takes.
 pub fn timed(work: impl FnOnce()) -> Duration {
-    let before = cpu_time();
+    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+    let now = || Duration::from(clock_gettime(clock).expect("a clock that Linux has"));
+    let before = now();
     work();
-    cpu_time() - before
+    now() - before
 }
 
 /// The value that `share` of all are below.

@@ -10,7 +10,7 @@ use farfault_abi::fault::*;
 use farfault_abi::pci::DOORBELL_COMMAND;
 use farfault_abi::regs::*;
 use farfault_device_model::{DeviceConfig, Engine, Permits, RefusalCause, Step};
-use farfault_reference_driver::{Driver, FakeMachine, LARGE, PAGE, Pages};
+use farfault_reference_driver::{LARGE, PAGE, Pages};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -19,17 +19,9 @@ use std::time::Duration;
 const SHIFT: u64 = 1 << 40;
 const NOTHING: [(u64, Permits); 0] = [];
 
-fn start(config: DeviceConfig) -> (World, Arc<Pages>) {
-    let iommu = Pages::new(SHIFT);
-    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
-    let mut world = World::on(Driver::start_with(config, machine, 1024));
-    world.map_all();
-    (world, iommu)
-}
-
 /// All there, lookahead of one so that a fault is one record.
 fn world() -> (World, Arc<Pages>) {
-    start(lookahead(1))
+    World::behind_iommu(lookahead(1), SHIFT)
 }
 
 /// The frame of `va`.
@@ -54,7 +46,7 @@ fn reason(fault: Option<Fault>) -> Option<(u32, u64)> {
 
 #[test]
 fn everything_goes_through_it() {
-    let (mut world, iommu) = start(DeviceConfig::default());
+    let (mut world, iommu) = World::behind_iommu(DeviceConfig::default(), SHIFT);
     for opcode in [OP_COPY, OP_FILL, OP_COMPARE, OP_FETCH_ADD, OP_WORD_COUNT, OP_SAXPY, OP_CHASE] {
         world.check(command(opcode, if opcode == OP_COMPARE { PAGE } else { 2048 }));
     }
@@ -139,7 +131,7 @@ fn what_the_page_table_refuses_is_no_dma_fault() {
 
 #[test]
 fn looking_ahead_is_no_dma_fault() {
-    let (mut world, iommu) = start(lookahead(64));
+    let (mut world, iommu) = World::behind_iommu(lookahead(64), SHIFT);
     let ahead = frame(&world, SOURCE + 5 * PAGE);
     iommu.set(ahead, None);
     world.driver.take_away(1, SOURCE, PAGE);

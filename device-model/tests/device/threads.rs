@@ -5,7 +5,7 @@
 use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, lookahead};
 use farfault_abi::descriptor::*;
 use farfault_device_model::{Device, DeviceConfig, Permits};
-use farfault_reference_driver::{Driver, FakeMachine, PAGE, Pages, serve};
+use farfault_reference_driver::{PAGE, serve};
 use std::thread;
 
 /// Stops the device also when an assertion fails, or the threads would never end.
@@ -105,10 +105,7 @@ fn pages_move_while_commands_run() {
 /// is poisoned when its invalidation is done, so a late write would be missed.
 #[test]
 fn the_iommu_changes_while_commands_run() {
-    let iommu = Pages::new(1 << 40);
-    let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
-    let mut world = World::on(Driver::start_with(lookahead(8), machine, 1024));
-    world.map_all();
+    let (mut world, iommu) = World::behind_iommu(lookahead(8), 1 << 40);
     // For each page the frame by which the device's table knows it, and another one.
     let pages: Vec<[u64; 2]> = (0..PAGES)
         .map(|page| {

@@ -4,8 +4,9 @@
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::Fault;
 use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
-use farfault_reference_driver::{Driver, Oracle, PAGE, Queue, with_engines};
+use farfault_reference_driver::{Driver, FakeMachine, Oracle, PAGE, Pages, Queue, with_engines};
 use std::iter;
+use std::sync::Arc;
 
 /// What commands read.
 pub const SOURCE: u64 = 0x100_0000;
@@ -49,6 +50,16 @@ impl World {
         let queue = driver.create_queue(0, 1, RINGS, 16);
         driver.settle();
         Self { driver, queue, fences: 0 }
+    }
+
+    /// The same behind an IOMMU whose DMA addresses are `shift` away from physical ones,
+    /// with all memory present.
+    pub fn behind_iommu(config: DeviceConfig, shift: u64) -> (Self, Arc<Pages>) {
+        let iommu = Pages::new(shift);
+        let machine = FakeMachine::behind(Some(iommu.clone()), &[(0, 64 << 20)]);
+        let mut world = Self::on(Driver::start_with(config, machine, 1024));
+        world.map_all();
+        (world, iommu)
     }
 
     /// The same with all memory present.
@@ -128,10 +139,7 @@ impl World {
     /// All fault records there are, also those that find room only when others are taken.
     pub fn all_faults(&self) -> Vec<Fault> {
         let some = || Some(self.driver.take_faults()).filter(|records| !records.is_empty());
-        let room = |_: &Vec<Fault>| {
-            commands(self);
-        };
-        iter::from_fn(some).inspect(room).flatten().collect()
+        iter::from_fn(some).inspect(|_| _ = commands(self)).flatten().collect()
     }
 
     /// Has the command processor and then an engine do all they can; how often the latter
