@@ -3,8 +3,7 @@
 
 use crate::fake::Fake;
 use crate::{Failure, Node, Plain};
-use farfault_abi::descriptor as abi;
-use farfault_abi::descriptor::Completion;
+use farfault_abi::descriptor::*;
 
 #[test]
 fn a_fill_value_repeats_to_eight_bytes() {
@@ -26,40 +25,29 @@ fn lengths_are_in_the_unit_of_the_opcode() {
     queue.chase(&Node::new(0), 77).unwrap();
     let chase = fake.state().last;
     assert_eq!((chase.length, chase.operand, chase.operand2), (77, 0, 8));
-    assert_eq!(u32::from(chase.opcode), abi::OP_CHASE);
+    assert_eq!(u32::from(chase.opcode), OP_CHASE);
 }
 
 #[test]
 fn each_status_is_its_own_failure() {
-    let at = |status| Completion { status, fault_address: 0x7000, done: 12, ..Default::default() };
     let text = |opcode: u32, status| {
-        Failure::of(opcode as u8, &at(status)).map(|failure| failure.to_string())
+        let completion =
+            Completion { status, fault_address: 0x7000, done: 12, ..Default::default() };
+        Failure::of(opcode as u8, &completion).map(|failure| failure.to_string())
     };
-    assert_eq!(text(abi::OP_COPY, abi::STATUS_OK), None);
-    assert_eq!(
-        text(abi::OP_SAXPY, abi::STATUS_FAULT).as_deref(),
-        Some("saxpy: device access to 0x7000 refused after 12 elements")
-    );
-    assert_eq!(
-        text(abi::OP_FILL, abi::STATUS_NO_MEMORY).as_deref(),
-        Some(
-            "fill: no memory for the device's access to 0x7000 after 12 bytes; free some and try again"
-        )
-    );
-    assert_eq!(
-        text(99, abi::STATUS_BAD_OPCODE).as_deref(),
-        Some("opcode 99 is unknown to the device")
-    );
-    assert_eq!(
-        text(abi::OP_COPY, abi::STATUS_BAD_OPERAND).as_deref(),
-        Some("copy: operands are misaligned or overlap, or a reserved field is set")
-    );
-    assert_eq!(
-        text(abi::OP_FILL, abi::STATUS_BAD_ADDRESS).as_deref(),
-        Some("fill: the range from 0x7000 leaves the address space")
-    );
-    assert_eq!(
-        text(abi::OP_NOP, 77).as_deref(),
-        Some("nop: the device answered with unknown status 77")
-    );
+    assert_eq!(text(OP_COPY, STATUS_OK), None);
+    let no_memory = "fill: no memory for the device's access to 0x7000 after 12 bytes; \
+                     free some and try again";
+    let bad_operand = "copy: operands are misaligned or overlap, or a reserved field is set";
+    let cases = [
+        (OP_SAXPY, STATUS_FAULT, "saxpy: device access to 0x7000 refused after 12 elements"),
+        (OP_FILL, STATUS_NO_MEMORY, no_memory),
+        (99, STATUS_BAD_OPCODE, "opcode 99 is unknown to the device"),
+        (OP_COPY, STATUS_BAD_OPERAND, bad_operand),
+        (OP_FILL, STATUS_BAD_ADDRESS, "fill: the range from 0x7000 leaves the address space"),
+        (OP_NOP, 77, "nop: the device answered with unknown status 77"),
+    ];
+    for (opcode, status, expected) in cases {
+        assert_eq!(text(opcode, status).as_deref(), Some(expected));
+    }
 }
