@@ -20,7 +20,7 @@ const CLOSELY: usize = 32;
 /// How often others get the CPU while access is denied, if it is not.
 const TRIES: usize = 4;
 
-/// A kind of change; made anew for each run.
+/// A kind of change; made anew for each run. Most are functions.
 pub trait Change {
     /// Changes some pages. Contents that go are announced in the ledger before, and published
     /// when others are there; rights are `Changing` meanwhile. The stage's methods do both.
@@ -29,6 +29,12 @@ pub trait Change {
     /// Called after the last one: has it really been done?
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+impl<F: FnMut(&mut Stage<'_>) -> Result<(), Failure>> Change for F {
+    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        self(stage)
     }
 }
 

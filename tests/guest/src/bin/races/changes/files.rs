@@ -18,13 +18,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 pub const KINDS: &[Kind] = &[
-    Kind::of_pages("private_file", |salt| in_memory(salt, libc::MAP_PRIVATE, Private)).halved(),
+    Kind::of_pages("private_file", |salt| in_memory(salt, libc::MAP_PRIVATE, private)).halved(),
     Kind::of_addresses("map_over_file", replace).halved(),
-    Kind::of_pages("truncate", |salt| in_memory(salt, libc::MAP_SHARED, Truncate)).halved(),
-    Kind::of_pages("punch_hole", |salt| in_memory(salt, libc::MAP_SHARED, Punch)).halved(),
-    Kind::of_pages("truncate_ext4", |salt| on_ext4(salt, Truncate)).halved(),
-    Kind::of_pages("punch_hole_ext4", |salt| on_ext4(salt, Punch)).halved(),
-    Kind::of_pages("writeback", |salt| on_ext4(salt, Writeback)),
+    Kind::of_pages("truncate", |salt| in_memory(salt, libc::MAP_SHARED, truncate)).halved(),
+    Kind::of_pages("punch_hole", |salt| in_memory(salt, libc::MAP_SHARED, punch)).halved(),
+    Kind::of_pages("truncate_ext4", |salt| on_ext4(salt, truncate)).halved(),
+    Kind::of_pages("punch_hole_ext4", |salt| on_ext4(salt, punch)).halved(),
+    Kind::of_pages("writeback", |salt| on_ext4(salt, writeback)),
 ];
 
 const LENGTH: u64 = (SMALL * PAGE) as u64;
@@ -33,7 +33,8 @@ const BLOCK: usize = 8;
 
 fn replace(salt: u64) -> Result<Set, Failure> {
     let file = memory_file(2 * LENGTH)?;
-    let change = Replace { halves: [0; SMALL / BLOCK] };
+    let mut halves = [0; SMALL / BLOCK];
+    let change = move |stage: &mut Stage<'_>| map_over(stage, &mut halves);
     Set::new(salt, Backing::File(file, libc::MAP_SHARED), SMALL, change)
 }
 
@@ -50,70 +51,52 @@ pub fn file<'a>(stage: &Stage<'a>) -> Result<&'a File, Failure> {
 }
 
 /// mmap over what is there, of pages of the same file: all that is ever mapped stays
-/// in memory, with what it had.
-struct Replace {
-    /// The half of the file that is mapped.
-    halves: [usize; SMALL / BLOCK],
-}
-
-impl Change for Replace {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let block = stage.random.below(self.halves.len());
-        let pages = block * BLOCK..(block + 1) * BLOCK;
-        let half = 1 - self.halves[block];
-        let first = half * SMALL + pages.start;
-        stage.ledger.announce(pages.clone());
-        let mut words = [[0_u64; WORDS]; BLOCK];
-        for (page, words) in pages.clone().zip(&mut words) {
-            STAMPS.iter().for_each(|&word| words[word] = stage.ledger.stamp(page));
-        }
-        let bytes: Vec<u8> = words.iter().flatten().flat_map(|word| word.to_ne_bytes()).collect();
-        file(stage)?.write_all_at(&bytes, (first * PAGE) as u64)?;
-        stage.arena.map_from(pages.clone(), first, true)?;
-        stage.ledger.publish(pages);
-        self.halves[block] = half;
-        Ok(())
+/// in memory, with what it had. For each block `halves` has the half of the file that
+/// is mapped.
+fn map_over(stage: &mut Stage<'_>, halves: &mut [usize]) -> Result<(), Failure> {
+    let block = stage.random.below(halves.len());
+    let pages = block * BLOCK..(block + 1) * BLOCK;
+    let half = 1 - halves[block];
+    let first = half * SMALL + pages.start;
+    stage.ledger.announce(pages.clone());
+    let mut words = [[0_u64; WORDS]; BLOCK];
+    for (page, words) in pages.clone().zip(&mut words) {
+        STAMPS.iter().for_each(|&word| words[word] = stage.ledger.stamp(page));
     }
+    let bytes: Vec<u8> = words.iter().flatten().flat_map(|word| word.to_ne_bytes()).collect();
+    file(stage)?.write_all_at(&bytes, (first * PAGE) as u64)?;
+    stage.arena.map_from(pages.clone(), first, true)?;
+    stage.ledger.publish(pages);
+    halves[block] = half;
+    Ok(())
 }
 
 /// MADV_DONTNEED on a private file mapping: the device may then have the page
 /// cache's page, which a write by the CPU or the device parts from it again.
-struct Private;
-
-impl Change for Private {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let pages = stage.choose();
-        stage.ledger.announce(pages.clone());
-        stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
-        let page = stage.one_of(&pages);
-        stage.read(0, page..page + 1)?;
-        stage.fill(&pages)
-    }
+fn private(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let pages = stage.choose();
+    stage.ledger.announce(pages.clone());
+    stage.arena.advise(pages.clone(), libc::MADV_DONTNEED)?;
+    let page = stage.one_of(&pages);
+    stage.read(0, page..page + 1)?;
+    stage.fill(&pages)
 }
 
 /// ftruncate to a part of the file, and back to all of it.
-struct Truncate;
-
-impl Change for Truncate {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let start = stage.choose().start;
-        let file = file(stage)?;
-        let cut = || Ok(file.set_len((start * PAGE) as u64)?);
-        stage.without(&(start..SMALL), cut, || Ok(file.set_len(LENGTH)?))
-    }
+fn truncate(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let start = stage.choose().start;
+    let file = file(stage)?;
+    let cut = || Ok(file.set_len((start * PAGE) as u64)?);
+    stage.without(&(start..SMALL), cut, || Ok(file.set_len(LENGTH)?))
 }
 
 /// A hole in the file: its pages are zero from then on.
-struct Punch;
-
-impl Change for Punch {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let pages = stage.choose();
-        let file = file(stage)?;
-        stage.ledger.announce(pages.clone());
-        punch_hole(file, &pages)?;
-        stage.fill(&pages)
-    }
+fn punch(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let pages = stage.choose();
+    let file = file(stage)?;
+    stage.ledger.announce(pages.clone());
+    punch_hole(file, &pages)?;
+    stage.fill(&pages)
 }
 
 pub fn punch_hole(file: &File, pages: &Range<usize>) -> nix::Result<()> {
@@ -146,21 +129,17 @@ fn write_back(file: &File, pages: &Range<usize>) -> nix::Result<()> {
 }
 
 /// msync, after which pages are clean; then reclaim, which drops clean ones.
-struct Writeback;
-
-impl Change for Writeback {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let pages = stage.choose();
-        let page = stage.one_of(&pages);
-        stage.add(page)?;
-        if stage.is_close() {
-            stage.arena.sync(pages.clone())?;
-        } else {
-            write_back(file(stage)?, &pages)?;
-        }
-        stage.add(page)?;
-        stage.arena.advise(pages, libc::MADV_PAGEOUT)?;
-        stage.probe.seen(0, page)?;
-        stage.add(page)
+fn writeback(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let pages = stage.choose();
+    let page = stage.one_of(&pages);
+    stage.add(page)?;
+    if stage.is_close() {
+        stage.arena.sync(pages.clone())?;
+    } else {
+        write_back(file(stage)?, &pages)?;
     }
+    stage.add(page)?;
+    stage.arena.advise(pages, libc::MADV_PAGEOUT)?;
+    stage.probe.seen(0, page)?;
+    stage.add(page)
 }

@@ -7,7 +7,7 @@ use crate::arena::Arena;
 use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, QUEUES, STAMPS};
 use crate::oracle::Finding;
-use crate::stage::{Change, Stage};
+use crate::stage::Stage;
 use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::Child;
 use farfault_guest_programs::commands;
@@ -15,7 +15,7 @@ use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 
 /// Those that processes do, too.
-pub const FORK: Kind = Kind::of_addresses("fork", |salt| Set::small(salt, Fork));
+pub const FORK: Kind = Kind::of_addresses("fork", |salt| Set::small(salt, fork));
 
 pub const KINDS: &[Kind] = &[FORK];
 
@@ -26,37 +26,33 @@ const LOOKS: usize = 4;
 /// What a child writes, and a parent would find if the pages were not parted.
 const ELSE: u64 = u64::MAX / 2;
 
-struct Fork;
-
-impl Change for Fork {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Outcome {
-        let page = stage.random.below(SMALL);
-        stage.add(page)?;
-        let sum = stage.arena.load(0, page, layout::sum(QUEUES - 1))?;
-        stage.probe.seen(0, page)?;
-        let (arena, stamp) = (stage.arena, stage.ledger.stamp(page));
-        if !stage.is_close() {
-            let child = Child::start(|| {
-                check(arena, page, stamp, sum)?;
-                arena.store(page, layout::sum(QUEUES - 1), ELSE);
-                Ok(())
-            })?;
-            stage.arena.store(page, layout::WORDS / 2 + 1, sum);
-            child.succeed()?;
-            return stage.probe.seen(0, page);
-        }
-        let children: Result<Vec<_>, _> = (0..1 + stage.random.below(MOST))
-            .map(|_| {
-                let with_device = stage.random.below(4) == 0;
-                Child::start(|| live(arena, page, stamp, sum, with_device))
-            })
-            .collect();
-        let children = children?;
-        stage.add(page)?;
+fn fork(stage: &mut Stage<'_>) -> Outcome {
+    let page = stage.random.below(SMALL);
+    stage.add(page)?;
+    let sum = stage.arena.load(0, page, layout::sum(QUEUES - 1))?;
+    stage.probe.seen(0, page)?;
+    let (arena, stamp) = (stage.arena, stage.ledger.stamp(page));
+    if !stage.is_close() {
+        let child = Child::start(|| {
+            check(arena, page, stamp, sum)?;
+            arena.store(page, layout::sum(QUEUES - 1), ELSE);
+            Ok(())
+        })?;
         stage.arena.store(page, layout::WORDS / 2 + 1, sum);
-        children.into_iter().try_for_each(Child::succeed)?;
-        stage.probe.seen(0, page)
+        child.succeed()?;
+        return stage.probe.seen(0, page);
     }
+    let children: Result<Vec<_>, _> = (0..1 + stage.random.below(MOST))
+        .map(|_| {
+            let with_device = stage.random.below(4) == 0;
+            Child::start(|| live(arena, page, stamp, sum, with_device))
+        })
+        .collect();
+    let children = children?;
+    stage.add(page)?;
+    stage.arena.store(page, layout::WORDS / 2 + 1, sum);
+    children.into_iter().try_for_each(Child::succeed)?;
+    stage.probe.seen(0, page)
 }
 
 /// In a child: a page is as it was at the fork, whatever the device does for the parent.

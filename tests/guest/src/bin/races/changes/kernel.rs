@@ -2,6 +2,7 @@
 //! Changes that the kernel makes by itself: pages move together, and equal ones
 //! become one.
 
+use super::advice::discard;
 use crate::arena::Backing;
 use crate::kind::{Kind, SMALL, Set};
 use crate::layout::{self, STAMPS};
@@ -37,14 +38,16 @@ fn compact(salt: u64) -> Result<Set, Failure> {
 
 fn migrate(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
-    let change = Migrate { pagemap: Pagemap::own()? };
-    Set::small(salt, change)?.counted(&["pgmigrate_success"])
+    let pagemap = Pagemap::own()?;
+    Set::small(salt, move |stage: &mut Stage<'_>| move_one(stage, &pagemap))?
+        .counted(&["pgmigrate_success"])
 }
 
 fn merge(salt: u64) -> Result<Set, Failure> {
     let merging = Merging::start()?;
     let ledger = Ledger::new(salt, SMALL).with_calm(PAIRS);
-    let set = Set::with(ledger, Backing::Small, SMALL, Merge { merging })?;
+    let change = move |stage: &mut Stage<'_>| write_to_pairs(stage, &merging);
+    let set = Set::with(ledger, Backing::Small, SMALL, change)?;
     set.arena.advise(0..SMALL, libc::MADV_MERGEABLE)?;
     set.counted(&["cow_ksm"])
 }
@@ -74,10 +77,7 @@ impl Change for Compact {
         if self.changes % 8 == 1 {
             self.scattered = scattered()?;
             // What is touched anew takes the holes.
-            let pages = stage.choose();
-            stage.ledger.announce(pages.clone());
-            stage.arena.advise(pages.clone(), MADV_DONTNEED)?;
-            stage.fill(&pages)?;
+            discard(stage)?;
         }
         let page = stage.random.below(SMALL);
         stage.add(page)?;
@@ -96,64 +96,52 @@ impl Change for Compact {
 }
 
 /// Migration of a page, whose frame is taken out of use for that, and put back.
-struct Migrate {
-    pagemap: Pagemap,
-}
-
-impl Change for Migrate {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let page = stage.random.below(SMALL);
-        stage.add(page)?;
-        stage.probe.seen(0, page)?;
-        let place = stage.arena.address(0, page);
-        let before = self.pagemap.entry(place)?.frame();
-        let address = format!("{:#x}", before * PAGE as u64);
-        let mut tries = 0;
-        while let Err(error) = fs::write("/sys/devices/system/memory/soft_offline_page", &address) {
-            // Somebody else has it in his hands for a moment.
-            tries += 1;
-            if tries > TRIES {
-                return Err(format!("page {page} cannot be moved: {error}").into());
-            }
-            std::thread::yield_now();
+fn move_one(stage: &mut Stage<'_>, pagemap: &Pagemap) -> Result<(), Failure> {
+    let page = stage.random.below(SMALL);
+    stage.add(page)?;
+    stage.probe.seen(0, page)?;
+    let place = stage.arena.address(0, page);
+    let before = pagemap.entry(place)?.frame();
+    let address = format!("{:#x}", before * PAGE as u64);
+    let mut tries = 0;
+    while let Err(error) = fs::write("/sys/devices/system/memory/soft_offline_page", &address) {
+        // Somebody else has it in his hands for a moment.
+        tries += 1;
+        if tries > TRIES {
+            return Err(format!("page {page} cannot be moved: {error}").into());
         }
-        if self.pagemap.entry(place)?.frame() == before {
-            return Err(format!("page {page} was not moved from its frame").into());
-        }
-        unpoison(before)?;
-        stage.probe.seen(0, page)
+        std::thread::yield_now();
     }
+    if pagemap.entry(place)?.frame() == before {
+        return Err(format!("page {page} was not moved from its frame").into());
+    }
+    unpoison(before)?;
+    stage.probe.seen(0, page)
 }
 
 /// Writes to one of two pages that are equal, by CPU and device.
-struct Merge {
-    merging: Merging,
-}
-
-impl Change for Merge {
-    fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        let first = PAIRS.start + 2 * stage.random.below(PAIRS.len() / 2);
-        let pair = first..first + 2;
-        match stage.random.below(16) {
-            // Only one of the two may change.
-            0..8 => {
-                let page = stage.one_of(&pair);
-                stage.add(page)?;
-                pair.clone().try_for_each(|page| stage.probe.seen(0, page))
-            }
-            // Equal again, and so to be merged.
-            8..15 => {
-                stage.ledger.announce(pair.clone());
-                for page in pair.clone() {
-                    let stamp = stage.ledger.stamp(page);
-                    STAMPS.iter().for_each(|&word| stage.arena.store(page, word, stamp));
-                    (0..layout::QUEUES).for_each(|q| stage.arena.store(page, layout::sum(q), 0));
-                }
-                stage.ledger.publish(pair);
-                Ok(())
-            }
-            _ => self.merging.await_scan(),
+fn write_to_pairs(stage: &mut Stage<'_>, merging: &Merging) -> Result<(), Failure> {
+    let first = PAIRS.start + 2 * stage.random.below(PAIRS.len() / 2);
+    let pair = first..first + 2;
+    match stage.random.below(16) {
+        // Only one of the two may change.
+        0..8 => {
+            let page = stage.one_of(&pair);
+            stage.add(page)?;
+            pair.clone().try_for_each(|page| stage.probe.seen(0, page))
         }
+        // Equal again, and so to be merged.
+        8..15 => {
+            stage.ledger.announce(pair.clone());
+            for page in pair.clone() {
+                let stamp = stage.ledger.stamp(page);
+                STAMPS.iter().for_each(|&word| stage.arena.store(page, word, stamp));
+                (0..layout::QUEUES).for_each(|q| stage.arena.store(page, layout::sum(q), 0));
+            }
+            stage.ledger.publish(pair);
+            Ok(())
+        }
+        _ => merging.await_scan(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::kind::{Kind, SMALL, Set};
 use crate::layout::STAMPS;
 use crate::oracle::Ledger;
 use crate::stage::{Change, Stage};
+use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::userfault::{Mode, Userfault};
 use farfault_guest_programs::{Failure, views};
@@ -21,7 +22,9 @@ pub const KINDS: &[Kind] = &[MISSING];
 
 fn missing(salt: u64) -> Result<Set, Failure> {
     let (last, userfault) = Userfault::missing(PAGE)?;
-    let mut set = Set::new(salt, Backing::Brought, SMALL, Empty)?;
+    // Until there is one that knows the arena.
+    let no_change = |_: &mut Stage<'_>| Outcome::Ok(());
+    let mut set = Set::new(salt, Backing::Brought, SMALL, no_change)?;
     userfault.register(set.arena.address(0, 0), SMALL * PAGE, Mode::Missing)?;
     let lock = Arc::new(Mutex::new(()));
     let handler = Handler {
@@ -34,15 +37,6 @@ fn missing(salt: u64) -> Result<Set, Failure> {
     let handler = thread::spawn(move || handler.run());
     set.change = Box::new(Missing { lock, last, handler: Some(handler) });
     Ok(set)
-}
-
-/// In place of the change until there is one.
-struct Empty;
-
-impl Change for Empty {
-    fn step(&mut self, _: &mut Stage<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
 }
 
 /// Brings what is published, never what was before.
