@@ -28,6 +28,28 @@ pub fn number_of(name: &str, text: &str) -> Result<u64, Failure> {
     Ok(value.parse()?)
 }
 
+/// A file that says something else for as long as this is there.
+pub struct Setting {
+    path: String,
+    before: String,
+}
+
+impl Setting {
+    /// Writes `text` to the file at `path`.
+    pub fn set(path: String, text: &str) -> Result<Self, Failure> {
+        let before = read(&path)?;
+        write(&path, text)?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // What could be set can be set back, as long as it is there.
+        let _ = write(&self.path, &self.before);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,9 +4,10 @@
 use crate::model::Model;
 use crate::operation::{Abilities, Attempt, Operation, Sizes, Who};
 use crate::subject::Subject;
-use crate::zeroing::NoZeroing;
+use crate::zeroing::no_zeroing;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::file_mapping::{Advice, Answer, FileMapping};
+use farfault_guest_programs::kernel_files::Setting;
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
@@ -66,7 +67,7 @@ pub struct Exercise {
     /// another file, or mapped by huge pages.
     may_warn: bool,
     shares: bool,
-    _no_zeroing: Option<NoZeroing>,
+    _no_zeroing: Option<Setting>,
     manner: Manner,
     pub abilities: Abilities,
     pub tally: Tally,
@@ -84,7 +85,7 @@ impl Exercise {
         Ok(Exercise {
             may_warn: mapping.synchronous && offered.reflink && !manner.keep_mapped,
             shares: false,
-            _no_zeroing: if zeroes_wrongly { NoZeroing::new(folder)? } else { None },
+            _no_zeroing: if zeroes_wrongly { no_zeroing(folder)? } else { None },
             mapping,
             subject,
             model: Model::default(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How many queues and contexts one opener can have.
 
-use crate::sysfs::Parameter;
+use crate::sysfs::set_parameter;
 use farfault_client::Device;
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::children::Child;
@@ -52,7 +52,7 @@ fn as_nobody(work: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 pub fn queues_of_a_context() -> Outcome {
-    let _limit = Parameter::set("context_queues", 3)?;
+    let _limit = set_parameter("context_queues", 3)?;
     let device = open()?;
     expect_equal("queues", &count(|| RawQueue::new(&device, 2)), &(3, Errno::EMFILE))?;
     let other = open()?;
@@ -60,7 +60,7 @@ pub fn queues_of_a_context() -> Outcome {
 }
 
 pub fn queues_of_a_user() -> Outcome {
-    let _limit = Parameter::set("user_queues", 3)?;
+    let _limit = set_parameter("user_queues", 3)?;
     as_nobody(|| {
         let devices = [open()?, open()?];
         let mut turn = devices.iter().cycle();
@@ -77,7 +77,7 @@ pub fn queues_of_a_user() -> Outcome {
 
 pub fn contexts_of_a_user() -> Outcome {
     // The node is open once more, to change its mode; that is another user's.
-    let _limit = Parameter::set("user_contexts", 3)?;
+    let _limit = set_parameter("user_contexts", 3)?;
     as_nobody(|| expect_equal("contexts", &count(open), &(3, Errno::EDQUOT)))?;
     let _contexts = [0; 4].map(|_| open()).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())

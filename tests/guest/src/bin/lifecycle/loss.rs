@@ -2,7 +2,7 @@
 //! The device loses all that it knows: queues are lost, and their owners told; what is in
 //! memory, and contexts opened afterwards, go on.
 
-use crate::sysfs::{self, Parameter, forbid_bus_mastering};
+use crate::sysfs::{self, forbid_bus_mastering, set_parameter};
 use farfault_client::raw::{DeviceFile, descriptor as abi};
 use farfault_guest_programs::kernel_files::{read, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
@@ -108,7 +108,7 @@ pub fn reset_while_it_works() -> Outcome {
 /// It does not answer: who waits is let go in a time that is known.
 pub fn off_the_bus() -> Outcome {
     let rig = Rig::new()?;
-    let _timeout = Parameter::set("command_timeout", 1)?;
+    let _timeout = set_parameter("command_timeout", 1)?;
     forbid_bus_mastering()?;
     // Whatever becomes of it, the driver has to wait for the device here.
     let created = RawQueue::new(&rig.device, 4).map(drop);

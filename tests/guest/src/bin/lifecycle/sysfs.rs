@@ -2,7 +2,7 @@
 //! The device and its driver in sysfs.
 
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::kernel_files::{read, write};
+use farfault_guest_programs::kernel_files::{Setting, write};
 use farfault_guest_programs::ktap::Outcome;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -43,24 +43,7 @@ pub fn forbid_bus_mastering() -> Outcome {
     Ok(())
 }
 
-/// A parameter of the module that has another value until this is dropped.
-pub struct Parameter {
-    path: String,
-    before: String,
-}
-
-impl Parameter {
-    pub fn set(name: &str, value: u32) -> Result<Self, Failure> {
-        let path = format!("{PARAMETERS}/{name}");
-        let before = read(&path)?;
-        write(&path, &value.to_string())?;
-        Ok(Self { path, before })
-    }
-}
-
-impl Drop for Parameter {
-    fn drop(&mut self) {
-        // It could be written before.
-        let _ = write(&self.path, &self.before);
-    }
+/// A parameter of the module that has another value until what is given is dropped.
+pub fn set_parameter(name: &str, value: u32) -> Result<Setting, Failure> {
+    Setting::set(format!("{PARAMETERS}/{name}"), &value.to_string())
 }

@@ -2,7 +2,7 @@
 //! What the guest must offer for some changes, and what it has counted.
 
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::kernel_files::{self, number_of};
+use farfault_guest_programs::kernel_files::{self, Setting, number_of};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
@@ -50,25 +50,8 @@ pub fn unpoison(frame: u64) -> Result<(), Failure> {
 }
 
 /// As long as it is there, what the kernel says is in its log only: a console is slow.
-pub struct Quiet {
-    before: String,
-}
-
-impl Quiet {
-    const LEVELS: &str = "/proc/sys/kernel/printk";
-
-    pub fn begin() -> Result<Self, Failure> {
-        let before = fs::read_to_string(Self::LEVELS)?;
-        fs::write(Self::LEVELS, "1")?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // Nothing depends on it.
-        let _ = fs::write(Self::LEVELS, &self.before);
-    }
+pub fn quiet() -> Result<Setting, Failure> {
+    Setting::set("/proc/sys/kernel/printk".to_owned(), "1")
 }
 
 /// A folder on ext4 with small blocks, made anew if need be.

@@ -3,7 +3,8 @@
 
 use crate::kind::{Kind, SMALL, Set};
 use crate::stage::{Change, Stage};
-use crate::system::{Quiet, offer_unpoison, unpoison};
+use crate::system::{offer_unpoison, quiet, unpoison};
+use farfault_guest_programs::kernel_files::Setting;
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, signals};
@@ -14,7 +15,7 @@ pub const KINDS: &[Kind] = &[Kind::of_pages("hwpoison", poison)];
 fn poison(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
     signals::ignore_bus_errors()?;
-    let change = Poison { pagemap: Pagemap::own()?, _quiet: Quiet::begin()? };
+    let change = Poison { pagemap: Pagemap::own()?, _quiet: quiet()? };
     Set::small(salt, change)
 }
 
@@ -22,7 +23,7 @@ fn poison(salt: u64) -> Result<Set, Failure> {
 struct Poison {
     pagemap: Pagemap,
     /// The kernel has something to say of each.
-    _quiet: Quiet,
+    _quiet: Setting,
 }
 
 impl Change for Poison {
