@@ -1,47 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the kernel says of a page frame, from `/proc/kpageflags`.
+#![allow(missing_docs, reason = "flags are named as in linux/kernel-page-flags.h")]
 
 use crate::Failure;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+
+pub const KPF_DIRTY: u32 = 4;
+pub const KPF_WRITEBACK: u32 = 8;
+pub const KPF_ANON: u32 = 12;
+pub const KPF_SWAPCACHE: u32 = 13;
+pub const KPF_COMPOUND_HEAD: u32 = 15;
+pub const KPF_COMPOUND_TAIL: u32 = 16;
 
 /// Flags of a frame (Documentation/admin-guide/mm/pagemap.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageFlags(u64);
 
 impl PageFlags {
-    /// Whether it must be written before it is dropped.
-    pub fn is_dirty(self) -> bool {
-        self.has(4)
-    }
-
-    /// Whether it is being written.
-    pub fn is_under_writeback(self) -> bool {
-        self.has(8)
-    }
-
-    /// Whether it holds anonymous memory of a process.
-    pub fn is_anonymous(self) -> bool {
-        self.has(12)
-    }
-
-    /// Whether it has a place on swap.
-    pub fn is_in_swap_cache(self) -> bool {
-        self.has(13)
-    }
-
-    /// Whether it is the first of several that are one folio.
-    pub fn is_head(self) -> bool {
-        self.has(15)
-    }
-
-    /// Whether it is another one of these.
-    pub fn is_tail(self) -> bool {
-        self.has(16)
-    }
-
-    fn has(self, bit: u32) -> bool {
-        self.0 >> bit & 1 == 1
+    /// Whether this one is set.
+    pub fn has(self, flag: u32) -> bool {
+        self.0 >> flag & 1 == 1
     }
 }
 
@@ -70,9 +49,10 @@ mod tests {
     #[test]
     fn flags_are_told_apart() {
         let clean = PageFlags(1 << 13);
-        assert!(clean.is_in_swap_cache() && !clean.is_dirty() && !clean.is_under_writeback());
-        assert!(PageFlags(1 << 4).is_dirty() && PageFlags(1 << 8).is_under_writeback());
-        assert!(PageFlags(1 << 12).is_anonymous() && !clean.is_anonymous());
-        assert!(PageFlags(1 << 15).is_head() && PageFlags(1 << 16).is_tail());
+        assert!(clean.has(KPF_SWAPCACHE) && !clean.has(KPF_DIRTY) && !clean.has(KPF_WRITEBACK));
+        assert!(PageFlags(1 << 4).has(KPF_DIRTY) && PageFlags(1 << 8).has(KPF_WRITEBACK));
+        assert!(PageFlags(1 << 12).has(KPF_ANON) && !clean.has(KPF_ANON));
+        assert!(PageFlags(1 << 15).has(KPF_COMPOUND_HEAD));
+        assert!(PageFlags(1 << 16).has(KPF_COMPOUND_TAIL));
     }
 }

@@ -10,7 +10,7 @@ use farfault_client::raw::descriptor as abi;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::ktap::{Outcome, Trial, expect};
 use farfault_guest_programs::memory::{Access, MADV_DONTNEED, PAGE, Region, Sharing, memory_file};
-use farfault_guest_programs::page_flags::Frames;
+use farfault_guest_programs::page_flags::{Frames, KPF_ANON};
 use farfault_guest_programs::pagemap::{Entry, Pagemap};
 use farfault_guest_programs::{Failure, commands, pins};
 use nix::errno::Errno;
@@ -316,7 +316,7 @@ fn unmap(scene: &mut Scene) -> Result<Found, Failure> {
 fn held(frames: &[u64]) -> Result<usize, Failure> {
     let all = Frames::open()?;
     let flags = frames.iter().map(|frame| all.flags(*frame)).collect::<Result<Vec<_>, _>>()?;
-    Ok(flags.iter().filter(|flags| flags.is_anonymous()).count())
+    Ok(flags.iter().filter(|flags| flags.has(KPF_ANON)).count())
 }
 
 fn fork(scene: &mut Scene) -> Result<Found, Failure> {

@@ -10,7 +10,7 @@ use crate::row::Part;
 use crate::row::Rule::{Refused, Senseless};
 use farfault_guest_programs::kernel_files::write;
 use farfault_guest_programs::ktap::{Outcome, expect};
-use farfault_guest_programs::page_flags::Frames;
+use farfault_guest_programs::page_flags::{Frames, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL};
 use farfault_guest_programs::{Failure, signals};
 use nix::Result as Called;
 use nix::errno::Errno;
@@ -129,7 +129,7 @@ fn split(cell: &mut Cell<'_>) -> Outcome {
 fn any_is_compound(places: &[u64]) -> Result<bool, Failure> {
     let all = Frames::open()?;
     let flags = places.iter().map(|frame| all.flags(*frame)).collect::<Result<Vec<_>, _>>()?;
-    Ok(flags.iter().any(|flags| flags.is_head() || flags.is_tail()))
+    Ok(flags.iter().any(|one| one.has(KPF_COMPOUND_HEAD) || one.has(KPF_COMPOUND_TAIL)))
 }
 
 /// The sample whose page goes bad.

@@ -15,7 +15,7 @@ use crate::environment::{ONLY_SWAP, drain, drop_caches, needed};
 use crate::model::{Holds, Kind, Mapped, STAMP};
 use crate::row::Rule::Senseless;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
-use farfault_guest_programs::page_flags::Frames;
+use farfault_guest_programs::page_flags::{Frames, KPF_DIRTY, KPF_SWAPCACHE, KPF_WRITEBACK};
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::raw_queue;
 use std::os::unix::fs::FileExt;
@@ -110,7 +110,7 @@ fn is_on_disk(cell: &Cell<'_>, before: &[u64]) -> Outcome {
     }
     let (all, deadline) = (Frames::open()?, raw_queue::now()? + PATIENCE);
     for frame in before {
-        while all.flags(*frame)?.is_under_writeback() {
+        while all.flags(*frame)?.has(KPF_WRITEBACK) {
             expect("what is swapped out is written in time", raw_queue::now()? < deadline)?;
             std::thread::yield_now();
         }
@@ -124,9 +124,9 @@ fn is_clean(cell: &Cell<'_>) -> Outcome {
     let all = Frames::open()?;
     for frame in frames(&cell.subject)? {
         let flags = all.flags(frame)?;
-        let clean = !flags.is_dirty() && !flags.is_under_writeback();
+        let clean = !flags.has(KPF_DIRTY) && !flags.has(KPF_WRITEBACK);
         let told = format!("a page that was swapped in is clean, and on disk: {flags:x?}");
-        expect(&told, flags.is_in_swap_cache() && clean)?;
+        expect(&told, flags.has(KPF_SWAPCACHE) && clean)?;
     }
     Ok(())
 }

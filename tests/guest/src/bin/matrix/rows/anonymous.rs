@@ -15,7 +15,7 @@ use crate::rows::LOSSES;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::write;
 use farfault_guest_programs::ktap::expect;
-use farfault_guest_programs::page_flags::Frames;
+use farfault_guest_programs::page_flags::{Frames, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL};
 use farfault_guest_programs::pagemap::Pagemap;
 use nix::errno::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,7 +117,7 @@ fn has_folios_of(subject: &Subject, length: u64) -> Result<(), Failure> {
         let flags = all.flags(frame)?;
         let first = sample.at.is_multiple_of(length);
         let told = format!("a page lies in a folio of {length} bytes: {flags:x?}");
-        expect(&told, if first { flags.is_head() } else { flags.is_tail() })?;
+        expect(&told, flags.has(if first { KPF_COMPOUND_HEAD } else { KPF_COMPOUND_TAIL }))?;
     }
     Ok(())
 }
