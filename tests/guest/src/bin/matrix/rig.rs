@@ -134,7 +134,7 @@ pub fn answer(record: &Completion, value: u64) -> Result<Answer, Failure> {
     }
 }
 
-/// When a command that begins now has got stuck.
+/// By when what begins now must be over: else it has got stuck.
 pub fn deadline() -> Result<u64, Failure> {
     Ok(raw_queue::now()? + PATIENCE)
 }

@@ -5,7 +5,7 @@
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::model::STAMP;
-use crate::rig::Rig;
+use crate::rig::{Rig, deadline};
 use farfault_guest_programs::children::{Child, exit_now};
 use farfault_guest_programs::counters::{self, GAUGES};
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
@@ -24,9 +24,6 @@ pub const COLUMNS: &[Column] = &[
 pub const EXECUTED: &str = "--executed";
 /// What the process then exits with.
 pub const EXECUTED_CODE: i32 = 7;
-
-/// Nanoseconds that this may take.
-const PATIENCE: u64 = 15_000_000_000;
 
 /// So many of the gauges must go away with a process. Not its tables, and DMA mappings: this process
 /// may have some more by then, as an engine that is slow looks once more at a ring
@@ -53,7 +50,7 @@ fn ends(cell: &mut Cell<'_>, end: fn() -> Outcome) -> Outcome {
     })?;
     expect_equal("exit code", &child.wait()?, &EXECUTED_CODE)?;
     // Less than before is right as well: the fork takes pages out of our table.
-    let deadline = raw_queue::now()? + PATIENCE;
+    let deadline = deadline()?;
     while gauges()?.iter().zip(&before).any(|(now, before)| now > before) {
         if raw_queue::now()? > deadline {
             let now = gauges()?;

@@ -13,6 +13,7 @@ use crate::column::Column;
 use crate::cpu::frames;
 use crate::environment::{ONLY_SWAP, drain, drop_caches, needed};
 use crate::model::{Holds, Kind, Mapped, STAMP};
+use crate::rig::deadline;
 use crate::row::Rule::Senseless;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::page_flags::{Frames, KPF_DIRTY, KPF_SWAPCACHE, KPF_WRITEBACK};
@@ -42,9 +43,6 @@ pub const COLUMNS: &[Column] = &[
         ),
     ]),
 ];
-
-/// Nanoseconds that it may take until what was swapped out is on the disk.
-const PATIENCE: u64 = 15_000_000_000;
 
 /// Has the kernel take all pages, and looks for what was in them.
 fn reclaim(cell: &mut Cell<'_>) -> Outcome {
@@ -108,7 +106,7 @@ fn is_on_disk(cell: &Cell<'_>, before: &[u64]) -> Outcome {
         let place = pagemap.entry(sample.at)?.swap_type();
         expect_equal("device that a page was swapped to", &place, &Some(ONLY_SWAP))?;
     }
-    let (all, deadline) = (Frames::open()?, raw_queue::now()? + PATIENCE);
+    let (all, deadline) = (Frames::open()?, deadline()?);
     for frame in before {
         while all.flags(*frame)?.has(KPF_WRITEBACK) {
             expect("what is swapped out is written in time", raw_queue::now()? < deadline)?;
