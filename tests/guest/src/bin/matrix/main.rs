@@ -39,9 +39,6 @@ const USAGE: &str = "usage: matrix [--row ROW,…] [--column COLUMN,…] [--list
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.first().is_some_and(|word| word == columns::EXECUTED) {
-        return ExitCode::from(columns::EXECUTED_CODE as u8);
-    }
     if words.first().is_some_and(|word| word == "--help") {
         println!("{USAGE}");
         return ExitCode::SUCCESS;

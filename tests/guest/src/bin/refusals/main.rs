@@ -10,11 +10,7 @@ mod registrations;
 mod rig;
 mod rings;
 
-use farfault_guest_programs::ktap::{self, Test};
-use farfault_guest_programs::tests;
-use std::process::ExitCode;
-
-const TESTS: &[Test] = tests![
+farfault_guest_programs::test_program![
     addresses::never_mapped_address,
     addresses::address_beyond_user_space,
     addresses::memory_without_access,
@@ -61,10 +57,3 @@ const TESTS: &[Test] = tests![
     registrations::killed_while_registering,
     registrations::registering_by_a_forked_child,
 ];
-
-fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|word| word == processes::EXECUTED) {
-        return ExitCode::from(processes::EXECUTED_CODE);
-    }
-    ktap::main(TESTS)
-}

@@ -16,11 +16,6 @@ use nix::errno::Errno;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Argument with which this program only shows that it was executed.
-pub const EXECUTED: &str = "--executed";
-/// What it then exits with.
-pub const EXECUTED_CODE: u8 = 7;
-
 pub fn ioctls_of_a_forked_child() -> Outcome {
     let mut rig = Rig::new()?;
     rig.still_works()?;
@@ -107,12 +102,9 @@ pub fn exit_while_working() -> Outcome {
 }
 
 pub fn exec_while_working() -> Outcome {
-    let executed =
-        |child: Child| expect_equal("exit code", &child.wait()?, &i32::from(EXECUTED_CODE));
-    ends_while_working(
-        |_| Err(Command::new("/proc/self/exe").arg(EXECUTED).exec().into()),
-        executed,
-    )
+    let executed = |child: Child| expect_equal("exit code", &child.wait()?, &7);
+    let execute = |_: &Signpost| Err(Command::new("sh").args(["-c", "exit 7"]).exec().into());
+    ends_while_working(execute, executed)
 }
 
 pub fn closed_while_working() -> Outcome {

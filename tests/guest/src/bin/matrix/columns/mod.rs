@@ -12,8 +12,6 @@ mod movement;
 
 use crate::column::Column;
 
-pub use endings::{EXECUTED, EXECUTED_CODE};
-
 /// All of them, in the order in which they are printed.
 pub fn all() -> impl Iterator<Item = &'static Column> {
     [
