@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{null_mut, with_exposed_provenance_mut};
 
@@ -151,49 +150,6 @@ pub fn lock(span: Span) -> Result<()> {
 pub fn sync(span: Span) -> Result<()> {
     // SAFETY: changes no content of memory.
     Errno::result(unsafe { libc::msync(span.base(), span.bytes(), libc::MS_SYNC) }).map(drop)
-}
-
-/// Through which bytes go to and from memory, and EFAULT comes in place of a signal.
-pub struct Pipe {
-    read: PipeReader,
-    write: PipeWriter,
-}
-
-impl Pipe {
-    pub fn new() -> std::io::Result<Self> {
-        let (read, write) = std::io::pipe()?;
-        Ok(Self { read, write })
-    }
-}
-
-/// Copies `bytes` out of the memory at `address` through the kernel: a load by
-/// the CPU that answers EFAULT where a direct one would be a signal.
-pub fn load<const N: usize>(pipe: &Pipe, address: u64) -> Result<[u8; N]> {
-    let from: *const c_void = Span { start: address, length: N as u64 }.base();
-    // SAFETY: the kernel checks the address.
-    let moved = Errno::result(unsafe { libc::write(pipe.write.as_raw_fd(), from, N) })?;
-    let mut bytes = [0; N];
-    // SAFETY: reads at most N bytes into an array of N.
-    let read =
-        Errno::result(unsafe { libc::read(pipe.read.as_raw_fd(), bytes.as_mut_ptr().cast(), N) })?;
-    if moved == read && usize::try_from(read) == Ok(N) { Ok(bytes) } else { Err(Errno::EFAULT) }
-}
-
-/// The other direction: a store.
-pub fn store(pipe: &Pipe, address: u64, bytes: &[u8]) -> Result<()> {
-    let to = Span { start: address, length: bytes.len() as u64 }.base();
-    // SAFETY: reads only from `bytes`.
-    Errno::result(unsafe {
-        libc::write(pipe.write.as_raw_fd(), bytes.as_ptr().cast(), bytes.len())
-    })?;
-    // SAFETY: the kernel checks the address, and no reference leads there.
-    let stored = Errno::result(unsafe { libc::read(pipe.read.as_raw_fd(), to, bytes.len()) });
-    if stored.is_err() {
-        let mut rest = vec![0; bytes.len()];
-        // SAFETY: takes what is left out of the pipe, into a buffer of that size.
-        unsafe { libc::read(pipe.read.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) };
-    }
-    stored.map(drop)
 }
 
 /// Makes the heap longer by `length` bytes, which begin at the given address.
