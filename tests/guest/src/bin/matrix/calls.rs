@@ -7,8 +7,9 @@ use nix::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{null_mut, with_exposed_provenance_mut};
 
 pub use libc::{
@@ -55,7 +56,7 @@ impl Span {
 pub enum Source<'a> {
     Nothing,
     File(&'a File),
-    At(&'a File, u64),
+    At(BorrowedFd<'a>, u64),
 }
 
 /// Maps `length` bytes, which start at a multiple of `alignment`.
@@ -66,20 +67,8 @@ pub fn map(
     flags: c_int,
     source: Source<'_>,
 ) -> Result<Span> {
-    let (flags, fd, offset) = match source {
-        Source::Nothing => (flags | MAP_ANONYMOUS, -1, 0),
-        Source::File(file) => (flags, file.as_raw_fd(), 0),
-        Source::At(file, offset) => (flags, file.as_raw_fd(), offset as i64),
-    };
-    let wide = reserve(length + alignment)?;
-    let start = wide.start.next_multiple_of(alignment);
-    let span = Span { start, length };
-    unmap(Span { start: wide.start, length: start - wide.start })?;
-    unmap(Span { start: span.end(), length: wide.end() - span.end() })?;
-    let flags = flags | libc::MAP_FIXED;
-    // SAFETY: replaces what was reserved here a moment ago and nothing uses.
-    let base = unsafe { libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset) };
-    if let Err(error) = address(base) {
+    let span = reserve(length, alignment)?;
+    if let Err(error) = map_over(span, protection, flags, source) {
         unmap(span)?;
         return Err(error);
     }
@@ -91,28 +80,31 @@ fn address(base: *mut c_void) -> Result<u64> {
     if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(base.expose_provenance() as u64) }
 }
 
-/// Maps a part of a file over what was reserved.
-pub fn map_over(
-    span: Span,
-    protection: c_int,
-    flags: c_int,
-    file: &impl AsRawFd,
-    offset: u64,
-) -> Result<()> {
-    let (flags, fd) = (flags | libc::MAP_FIXED, file.as_raw_fd());
-    // SAFETY: replaces what was reserved and nothing uses.
-    let base = unsafe {
-        libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset as libc::off_t)
+/// Maps over what was reserved.
+pub fn map_over(span: Span, protection: c_int, flags: c_int, source: Source<'_>) -> Result<()> {
+    let (flags, fd, offset) = match source {
+        Source::Nothing => (flags | MAP_ANONYMOUS, -1, 0),
+        Source::File(file) => (flags, file.as_raw_fd(), 0),
+        Source::At(file, offset) => (flags, file.as_raw_fd(), offset as i64),
     };
+    let flags = flags | libc::MAP_FIXED;
+    // SAFETY: replaces what was reserved and nothing uses.
+    let base = unsafe { libc::mmap(span.base(), span.bytes(), protection, flags, fd, offset) };
     address(base).map(drop)
 }
 
-/// Addresses that nothing else will be mapped at, without access.
-pub fn reserve(length: u64) -> Result<Span> {
+/// Addresses that nothing else will be mapped at, without access, from a multiple of
+/// `alignment` on.
+pub fn reserve(length: u64, alignment: u64) -> Result<Span> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let wide = length + alignment;
     // SAFETY: the kernel chooses the place, so nothing in use is replaced.
-    let base = unsafe { libc::mmap(null_mut(), length as usize, PROT_NONE, flags, -1, 0) };
-    Ok(Span { start: address(base)?, length })
+    let base = unsafe { libc::mmap(null_mut(), wide as usize, PROT_NONE, flags, -1, 0) };
+    let first = address(base)?;
+    let span = Span { start: first.next_multiple_of(alignment), length };
+    unmap(Span { start: first, length: span.start - first })?;
+    unmap(Span { start: span.end(), length: first + wide - span.end() })?;
+    Ok(span)
 }
 
 pub fn unmap(span: Span) -> Result<()> {
@@ -187,11 +179,8 @@ pub fn huge_memory_file(length: u64) -> Result<File> {
 /// A ring buffer for packets that never come: pages of a driver, one block each.
 pub fn packet_ring(pages: u64) -> Result<File> {
     const PACKET_RX_RING: c_int = 5;
-    // SAFETY: makes a socket that is bound to nothing.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    let fd = Errno::result(fd)?;
-    // SAFETY: a new descriptor that nobody else has.
-    let file = unsafe { File::from_raw_fd(fd) };
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    let fd = socket.as_raw_fd();
     // struct tpacket_req: bytes and number of blocks, then of frames.
     let request = [4096_u32, pages as u32, 4096, pages as u32];
     let length = size_of_val(&request) as libc::socklen_t;
@@ -199,5 +188,5 @@ pub fn packet_ring(pages: u64) -> Result<File> {
     // SAFETY: the kernel reads the array, which is as long as said.
     let set = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, PACKET_RX_RING, request, length) };
     Errno::result(set)?;
-    Ok(file)
+    Ok(socket.into())
 }

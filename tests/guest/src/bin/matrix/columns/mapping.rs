@@ -40,10 +40,8 @@ fn remap(cell: &mut Cell<'_>, act: fn(&mut Subject, Span) -> Result<()>) -> Outc
 
 /// Moves `subject` to a new place of `length` bytes.
 fn to_new_place(subject: &Subject, length: u64, flags: i32) -> Result<Span> {
-    let wide = calls::reserve(length + subject.leaf)?;
-    let start = wide.start.next_multiple_of(subject.leaf);
-    let flags = flags | MREMAP_MAYMOVE | MREMAP_FIXED;
-    calls::remap(subject.span, length, flags, Span { start, length })
+    let place = calls::reserve(length, subject.leaf)?;
+    calls::remap(subject.span, length, flags | MREMAP_MAYMOVE | MREMAP_FIXED, place)
 }
 
 fn nothing(_: &Sample) -> Option<Holds> {

@@ -26,11 +26,12 @@ fn ring(_: &Environment, row: &Row, length: u64) -> Made {
 /// read by the CPU: that would be work for the device.
 fn doorbells(_: &Environment, row: &Row, length: u64) -> Made {
     let device = raw_queue::open()?;
-    let span = calls::reserve(length)?;
+    let span = calls::reserve(length, PAGE)?;
     for page in 0..length / PAGE {
         let queue = RawQueue::new(&device, 2)?;
         let place = Span { start: span.start + page * PAGE, length: PAGE };
-        calls::map_over(place, READ_WRITE, MAP_SHARED, &device.as_fd(), queue.doorbell_offset)?;
+        let doorbell = Source::At(device.as_fd(), queue.doorbell_offset);
+        calls::map_over(place, READ_WRITE, MAP_SHARED, doorbell)?;
         // It goes with the process.
         std::mem::forget(queue);
     }
@@ -42,7 +43,7 @@ const HOLE: u64 = 0xa_0000;
 
 fn physical(_: &Environment, row: &Row, length: u64) -> Made {
     let memory = File::options().read(true).write(true).open("/dev/mem")?;
-    let source = Source::At(&memory, HOLE);
+    let source = Source::At(memory.as_fd(), HOLE);
     let span = calls::map(length, row.leaf, PROT_READ, MAP_SHARED, source)?;
     Ok(row.at(span).kept_from_devices())
 }

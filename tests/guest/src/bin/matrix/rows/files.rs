@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rows of memory that is a file's, on a disk or not.
 
-use crate::calls::{
-    self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source, Span,
-};
+use crate::calls::{self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source};
 use crate::environment::{Environment, allow_gigantic_pages, drop_caches, needed};
 use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, offsets, stamp};
 use crate::row::Rule::{Refused, Runs, Senseless};
@@ -145,8 +143,7 @@ fn of_memfd(_: &Environment, row: &Row, length: u64) -> Made {
 }
 
 fn of_system_v(_: &Environment, row: &Row, length: u64) -> Made {
-    let wide = calls::reserve(length + row.alignment(length))?;
-    let span = Span { start: wide.start.next_multiple_of(row.alignment(length)), length };
+    let span = calls::reserve(length, row.alignment(length))?;
     calls::attach(span)?;
     written(row.at(span))
 }
