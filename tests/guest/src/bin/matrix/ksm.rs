@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Has KSM merge all pages of a subject into one.
 
-use crate::calls::{self, MADV_MERGEABLE};
 use crate::cpu::Cpu;
 use crate::model::{LINK, Mapped, Subject, stamp};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::{number, write};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
-use nix::Result as Called;
 
 const KSM: &str = "/sys/kernel/mm/ksm";
 
@@ -20,10 +18,6 @@ pub fn equalise(cpu: &Cpu, subject: &mut Subject) -> Result<(), Failure> {
         sample.written(word);
     }
     Ok(())
-}
-
-pub fn offer(subject: &Subject) -> Called<()> {
-    calls::advise(subject.span, MADV_MERGEABLE)
 }
 
 /// Returns when all of it is merged. KSM scans a page twice before, so it has to

@@ -21,15 +21,6 @@ pub enum Work {
     Add,
 }
 
-/// Where in the sample.
-fn offset(work: Work) -> u64 {
-    match work {
-        Work::Read => STAMP,
-        Work::Write => MARK,
-        Work::Add => TALLY,
-    }
-}
-
 /// What has to be allowed for it.
 pub fn access(work: Work) -> Access {
     if work == Work::Read { Access::Read } else { Access::Write }
@@ -96,11 +87,10 @@ impl Load {
 }
 
 fn command(work: Work, number: usize, at: u64, landing: Span) -> Descriptor {
-    let at = at + offset(work);
     match work {
-        Work::Read => commands::copy(at, landing.start + number as u64 * LINE, LINE),
-        Work::Write => commands::store(at, mark(number)),
-        Work::Add => commands::add(at, 1),
+        Work::Read => commands::copy(at + STAMP, landing.start + number as u64 * LINE, LINE),
+        Work::Write => commands::store(at + MARK, mark(number)),
+        Work::Add => commands::add(at + TALLY, 1),
     }
 }
 

@@ -15,13 +15,13 @@ impl Cell<'_> {
     /// refused is tried once.
     pub fn verify(&mut self) -> Outcome {
         self.device_reads("first read by the device")?;
-        self.device_reads_again("second read by the device")?;
+        self.device_reads_those("second read by the device", Sample::is_there)?;
         self.cpu_reads("read by the CPU")?;
         self.device_writes("first write by the device")?;
-        self.device_writes_again("second write by the device")?;
+        self.device_writes_those("second write by the device", |s| s.allows(Access::Write))?;
         self.cpu_reads("read by the CPU of what the device wrote")?;
         self.cpu_writes()?;
-        self.device_reads_again("read by the device of what the CPU wrote")?;
+        self.device_reads_those("read by the device of what the CPU wrote", Sample::is_there)?;
         self.whole_pages()
     }
 
@@ -44,16 +44,8 @@ impl Cell<'_> {
         self.device_reads_those(when, |_| true)
     }
 
-    pub fn device_reads_again(&mut self, when: &str) -> Outcome {
-        self.device_reads_those(when, Sample::is_there)
-    }
-
     pub fn device_writes(&mut self, when: &str) -> Outcome {
         self.device_writes_those(when, |_| true)
-    }
-
-    pub fn device_writes_again(&mut self, when: &str) -> Outcome {
-        self.device_writes_those(when, |sample| sample.allows(Access::Write))
     }
 
     fn device_reads_those(&mut self, when: &str, those: fn(&Sample) -> bool) -> Outcome {
@@ -71,13 +63,8 @@ impl Cell<'_> {
     fn device_writes_those(&mut self, when: &str, those: fn(&Sample) -> bool) -> Outcome {
         let expected = self.subject.faults(Access::Write, those);
         let words = self.next_words();
-        let mut samples: Vec<_> = self
-            .subject
-            .samples
-            .iter_mut()
-            .zip(words)
-            .filter(|(sample, _)| those(sample))
-            .collect();
+        let samples = self.subject.samples.iter_mut().zip(words);
+        let mut samples: Vec<_> = samples.filter(|(sample, _)| those(sample)).collect();
         let stores: Vec<_> = samples.iter().map(|(s, word)| (s.at + STAMP, *word)).collect();
         let batch = self.rig.store(&stores)?;
         for ((sample, word), answer) in samples.iter_mut().zip(&batch.answers) {

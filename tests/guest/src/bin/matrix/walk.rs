@@ -5,7 +5,6 @@
 use crate::calls::{self, MAP_SHARED, READ_WRITE, Source, Span};
 use crate::rig::{Answer, answer, deadline};
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::Descriptor;
 use farfault_guest_programs::memory::{PAGE, memory_file};
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::raw_queue::RawQueue;
@@ -20,7 +19,7 @@ pub struct Walk {
     block: Span,
 }
 
-/// The record of the one command of a walk.
+/// In the record of the one command of a walk.
 const FENCE: u64 = 1;
 
 impl Walk {
@@ -31,13 +30,9 @@ impl Walk {
         let page = PAGE as u64;
         let block = calls::map(page, page, READ_WRITE, MAP_SHARED, Source::File(&file))?;
         let mut queue = RawQueue::new(device, 2)?;
-        let command = Descriptor {
-            completion: queue.ring.record_address(0),
-            fence: FENCE,
-            ..commands::interrupting(commands::chase(block.start))
-        };
         // SAFETY: it only reads, and nothing refers to what it reads.
-        unsafe { queue.submit(&command) };
+        unsafe { queue.post(commands::interrupting(commands::chase(block.start))) };
+        queue.ring();
         let pagemap = Pagemap::own()?;
         while !pagemap.entry(block.start)?.is_present() {
             std::thread::yield_now();

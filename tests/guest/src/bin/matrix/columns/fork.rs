@@ -4,7 +4,6 @@
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::{Cpu, frames};
-use crate::load::UnderWay;
 use crate::model::{Access, GIGANTIC, Holds, Mapped, PAGE, STAMP, Sample};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
@@ -107,15 +106,12 @@ fn fork(cell: &mut Cell<'_>, write: fn(&mut Cell<'_>) -> Outcome) -> Outcome {
         expect_equal("words as the child sees them", &seen, &expected)
     })?;
     forked(cell);
-    let result = write(cell).and_then(|()| end(cell, commands));
+    let result =
+        write(cell).and_then(|()| commands.map_or(Ok(()), |commands| cell.end_commands(&commands)));
     written.reach()?;
     child.succeed()?;
     result?;
     cell.verify()
-}
-
-fn end(cell: &mut Cell<'_>, commands: Option<UnderWay>) -> Outcome {
-    commands.map_or(Ok(()), |commands| cell.end_commands(&commands))
 }
 
 fn child_writes(cell: &mut Cell<'_>) -> Outcome {

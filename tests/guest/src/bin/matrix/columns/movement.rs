@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Columns in which pages go elsewhere, and contents do not change.
 
-use crate::calls::{self, MADV_SOFT_OFFLINE, Span};
+use crate::calls::{self, MADV_MERGEABLE, MADV_SOFT_OFFLINE, Span};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
@@ -102,7 +102,7 @@ fn merge(cell: &mut Cell<'_>) -> Outcome {
     }
     cell.device_reads("read of pages that are all the same")?;
     let before = frames(&cell.subject)?;
-    if cell.was_done(ksm::offer(&cell.subject))? {
+    if cell.was_done(calls::advise(cell.subject.span, MADV_MERGEABLE))? {
         ksm::merge(&mut cell.subject)?;
     }
     cell.look_at_mirror(&before)?;

@@ -2,8 +2,8 @@
 //! Rows of anonymous memory, and of the states that it can be in.
 
 use crate::calls::{
-    self, MADV_GUARD_INSTALL, MADV_HUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MAP_PRIVATE, PROT_NONE,
-    READ_WRITE, Source, Span,
+    self, MADV_GUARD_INSTALL, MADV_HUGEPAGE, MADV_MERGEABLE, MADV_NORMAL, MADV_PAGEOUT,
+    MAP_PRIVATE, PROT_NONE, READ_WRITE, Source, Span,
 };
 use crate::cpu::{Cpu, frames};
 use crate::environment::{Environment, drain, needed};
@@ -164,7 +164,7 @@ fn closed(environment: &Environment, row: &Row, length: u64) -> Made {
 fn merged(environment: &Environment, row: &Row, length: u64) -> Made {
     let mut subject = small(environment, row, length)?;
     ksm::equalise(&Cpu::new()?, &mut subject)?;
-    ksm::offer(&subject)?;
+    calls::advise(subject.span, MADV_MERGEABLE)?;
     ksm::merge(&mut subject)?;
     Ok(subject)
 }
