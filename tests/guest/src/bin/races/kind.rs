@@ -56,28 +56,14 @@ impl Set {
 }
 
 /// What is run in one guest, so that a guest which is lost does not take all with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    AddressSpaces,
-    PagesAndFiles,
-}
-
-impl Group {
-    pub const ALL: [Self; 2] = [Self::AddressSpaces, Self::PagesAndFiles];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AddressSpaces => "address-spaces",
-            Self::PagesAndFiles => "pages-and-files",
-        }
-    }
-}
+pub const ADDRESS_SPACES: &str = "address-spaces";
+pub const PAGES_AND_FILES: &str = "pages-and-files";
 
 /// A kind of change. Each file of `changes` says which it has.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
-    pub group: Group,
+    pub group: &'static str,
     /// A group does it half as often as others: it has a twin that does the same to
     /// other memory, or in another way.
     pub halved: bool,
@@ -88,12 +74,12 @@ pub struct Kind {
 impl Kind {
     /// A change of what is mapped where.
     pub const fn of_addresses(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
-        Self { name, group: Group::AddressSpaces, halved: false, make }
+        Self { name, group: ADDRESS_SPACES, halved: false, make }
     }
 
     /// A change of what is there.
     pub const fn of_pages(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
-        Self { name, group: Group::PagesAndFiles, halved: false, make }
+        Self { name, group: PAGES_AND_FILES, halved: false, make }
     }
 
     pub const fn halved(self) -> Self {

@@ -22,7 +22,7 @@ use farfault_guest_programs::ktap::{self, Outcome, Trial};
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::BAD_USAGE;
 use farfault_guest_programs::{Failure, counters};
-use kind::{Group, Kind};
+use kind::{ADDRESS_SPACES, Kind};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 
@@ -40,7 +40,8 @@ const MET: u64 = 20;
 struct Plan {
     /// Names; all if there are none.
     names: Vec<String>,
-    group: Option<Group>,
+    /// All if it is empty.
+    group: String,
     changes: u64,
     seed: u64,
 }
@@ -48,7 +49,7 @@ struct Plan {
 /// Something that can be asked for.
 struct Entry {
     name: String,
-    group: Group,
+    group: &'static str,
     what: What,
 }
 
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if options.switch("--list") {
-        entries().for_each(|entry| println!("{} {}", entry.name, entry.group.name()));
+        entries().for_each(|entry| println!("{} {}", entry.name, entry.group));
         return ExitCode::SUCCESS;
     }
     let plan = match plan(&mut options) {
@@ -81,38 +82,28 @@ fn main() -> ExitCode {
 
 /// Stages come last: they load the driver anew, which puts its counters back to zero.
 fn entries() -> impl Iterator<Item = Entry> {
-    let kinds = changes::all().map(|kind| Entry {
-        name: kind.name.to_owned(),
-        group: kind.group,
-        what: What::Kind(kind),
-    });
-    let processes = |trials: &'static [processes::Trial]| {
-        trials.iter().map(|trial| Entry {
-            name: trial.name.to_owned(),
-            group: Group::AddressSpaces,
-            what: What::Processes(trial),
-        })
+    let entry = |name: &str, group, what| Entry { name: name.to_owned(), group, what };
+    let kinds = changes::all().map(move |kind| entry(kind.name, kind.group, What::Kind(kind)));
+    let processes = move |trials: &'static [processes::Trial]| {
+        trials.iter().map(move |it| entry(it.name, ADDRESS_SPACES, What::Processes(it)))
     };
-    let moved = MOVED.iter().map(|counter| Entry {
-        name: format!("{counter}_have_moved"),
-        group: Group::AddressSpaces,
-        what: What::Moved(counter),
+    let moved = MOVED.iter().map(move |counter| {
+        entry(&format!("{counter}_have_moved"), ADDRESS_SPACES, What::Moved(counter))
     });
     kinds.chain(processes(processes::TRIALS)).chain(moved).chain(processes(stages::TRIALS))
 }
 
 fn plan(options: &mut Options) -> Result<Plan, Failure> {
     let words: String = options.option("--change", String::new())?;
-    let group: String = options.option("--group", String::new())?;
     let plan = Plan {
         names: words.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
-        group: Group::ALL.into_iter().find(|one| one.name() == group),
+        group: options.option("--group", String::new())?,
         changes: within("--changes", options.option("--changes", 2000)?, 1..=1 << 30)?,
         seed: options.option("--seed", 1)?,
     };
     options.finish()?;
-    if !group.is_empty() && plan.group.is_none() {
-        return Err(format!("no group is called '{group}', see --list").into());
+    if !plan.group.is_empty() && entries().all(|entry| entry.group != plan.group) {
+        return Err(format!("no group is called '{}', see --list", plan.group).into());
     }
     match plan.names.iter().find(|name| entries().all(|entry| entry.name != **name)) {
         Some(name) => Err(format!("no change is called '{name}', see --list").into()),
@@ -122,13 +113,13 @@ fn plan(options: &mut Options) -> Result<Plan, Failure> {
 
 impl Plan {
     fn has(&self, entry: &Entry) -> bool {
-        self.group.is_none_or(|group| group == entry.group)
+        (self.group.is_empty() || self.group == entry.group)
             && (self.names.is_empty() || self.names.contains(&entry.name))
     }
 
     /// How often a kind is done.
     fn changes_of(&self, kind: &Kind) -> u64 {
-        if kind.halved && self.group.is_some() { self.changes.div_ceil(2) } else { self.changes }
+        if kind.halved && !self.group.is_empty() { self.changes.div_ceil(2) } else { self.changes }
     }
 
     /// Seconds that a test may take, on the slowest machine.
