@@ -3,12 +3,15 @@
 //! (include/uapi/linux/userfaultfd.h).
 #![allow(unsafe_code, reason = "ioctls on raw addresses")]
 
+use crate::Failure;
+use crate::ktap::Outcome;
 use crate::memory::Region;
 use nix::errno::Errno;
 use nix::libc;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::thread;
 
 /// What a handler is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,18 @@ const FEATURES: u64 = 1 << 10 | 1 << 12;
 const EVENT_PAGEFAULT: u8 = 0x12;
 const MESSAGE: usize = 32;
 const PAGE: u64 = 4096;
+
+/// Does `work` while a thread does `serve`, and gives what that has come to.
+pub fn served<T: Send>(
+    serve: impl FnOnce() -> Result<T, Failure> + Send,
+    work: impl FnOnce() -> Outcome,
+) -> Result<T, Failure> {
+    thread::scope(|scope| {
+        let handler = scope.spawn(serve);
+        work()?;
+        handler.join().map_err(|_| "the handler panicked")?
+    })
+}
 
 /// A userfaultfd of this process.
 pub struct Userfault {

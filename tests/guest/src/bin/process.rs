@@ -12,7 +12,7 @@ use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
 use farfault_guest_programs::silent_file::SilentFile;
-use farfault_guest_programs::userfault::Userfault;
+use farfault_guest_programs::userfault::{Userfault, served};
 use farfault_guest_programs::{Failure, commands, test_program};
 use nix::errno::Errno;
 use nix::libc;
@@ -76,16 +76,13 @@ fn child_that_waits(
     Child::start(|| {
         let (region, userfault) = Userfault::missing(PAGE)?;
         let device = Device::open()?;
-        thread::scope(|scope| {
-            let handler = scope.spawn(|| -> Outcome {
-                let page = userfault.next()?;
-                asked.reach()?;
-                bring.wait()?;
-                Ok(userfault.bring(page, &[7; PAGE])?)
-            });
-            work(&device, &region)?;
-            handler.join().map_err(|_| "the handler panicked")?
-        })
+        let serve = || {
+            let page = userfault.next()?;
+            asked.reach()?;
+            bring.wait()?;
+            Ok(userfault.bring(page, &[7; PAGE])?)
+        };
+        served(serve, || work(&device, &region))
     })
 }
 

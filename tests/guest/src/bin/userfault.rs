@@ -7,7 +7,7 @@ use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
 use farfault_guest_programs::counters::{self, growth};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
-use farfault_guest_programs::userfault::{Mode, Userfault};
+use farfault_guest_programs::userfault::{Mode, Userfault, served};
 use farfault_guest_programs::{Failure, device_and_queue, test_program};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -94,12 +94,9 @@ fn missing_pages_are_written() -> Outcome {
     let (mut region, userfault) = Userfault::missing(BYTES)?;
     let start = region.address();
     let mut queue = Device::open()?.queue(16)?;
-    thread::scope(|scope| {
-        let handler = scope.spawn(|| bring(&userfault, start, PAGES));
-        // All but the ends of the outer pages.
-        queue.fill(&mut region[100..BYTES - 100], 0x5a_u8)?;
-        handler.join().map_err(|_| "the handler panicked")?
-    })?;
+    // All but the ends of the outer pages.
+    let fill = || Ok(queue.fill(&mut region[100..BYTES - 100], 0x5a_u8)?);
+    served(|| bring(&userfault, start, PAGES), fill)?;
     let mut expected = all_contents();
     expected[100..BYTES - 100].fill(0x5a);
     expect("written over what came", region[..] == expected[..])
@@ -131,11 +128,8 @@ fn prefetch_of_what_is_partly_the_handlers() -> Outcome {
     let (device, mut queue) = device_and_queue()?;
     let mut destination = vec![0; BYTES];
     queue.fill(&mut destination, 0_u8)?;
-    let asked = thread::scope(|scope| {
-        let handler = scope.spawn(|| bring(&userfault, start, PAGES / 2));
-        device.prefetch(&region[..])?;
-        handler.join().map_err(|_| "the handler panicked")?
-    })?;
+    let serve = || bring(&userfault, start, PAGES / 2);
+    let asked = served(serve, || Ok(device.prefetch(&region[..])?))?;
     expect(
         "only the handler's were asked for",
         asked.iter().all(|page| page - start >= OWN as u64),
@@ -162,16 +156,8 @@ fn pages_of_a_file_are_mapped_late() -> Outcome {
     userfault.register(reader.address(), BYTES, Mode::Minor)?;
     let mut destination = vec![0; BYTES];
     let mut queue = Device::open()?.queue(16)?;
-    thread::scope(|scope| -> Outcome {
-        let handler = scope.spawn(|| -> Outcome {
-            for _ in 0..PAGES {
-                userfault.map(userfault.next()?)?;
-            }
-            Ok(())
-        });
-        queue.copy(&reader[..], &mut destination)?;
-        handler.join().map_err(|_| "the handler panicked")?
-    })?;
+    let map = || (0..PAGES).try_for_each(|_| Ok(userfault.map(userfault.next()?)?));
+    served(map, || Ok(queue.copy(&reader[..], &mut destination)?))?;
     expect("the device read the file", destination == all_contents())
 }
 
@@ -188,20 +174,17 @@ fn protected_pages_are_read_and_written() -> Outcome {
     expect("reading needs no handler", destination == all_contents())?;
 
     let written = 2 * PAGE..5 * PAGE;
-    thread::scope(|scope| -> Outcome {
-        let handler = scope.spawn(|| -> Result<Vec<u64>, Failure> {
-            let mut asked = Vec::new();
-            for _ in 0..3 {
-                let page = userfault.next()?;
-                asked.push((page - start) / PAGE as u64);
-                userfault.protect(page, PAGE, false)?;
-            }
-            Ok(asked)
-        });
-        queue.fill(&mut region[written.clone()], 0x33_u8)?;
-        let asked = handler.join().map_err(|_| "the handler panicked")??;
-        expect_equal("pages asked for", &asked, &vec![2, 3, 4])
-    })?;
+    let allow = || {
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let page = userfault.next()?;
+            asked.push((page - start) / PAGE as u64);
+            userfault.protect(page, PAGE, false)?;
+        }
+        Ok(asked)
+    };
+    let asked = served(allow, || Ok(queue.fill(&mut region[written.clone()], 0x33_u8)?))?;
+    expect_equal("pages asked for", &asked, &vec![2, 3, 4])?;
     let mut expected = all_contents();
     expected[written].fill(0x33);
     expect("written where it was allowed", region[..] == expected[..])

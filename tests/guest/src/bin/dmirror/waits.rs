@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands whose faults wait for a userfaultfd handler, for a time or for ever.
 
-use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::dmirror::{Done, Node, numbered};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
-use farfault_guest_programs::userfault::Userfault;
+use farfault_guest_programs::userfault::{Userfault, served};
 use std::thread;
 
 /// All of them are asked for in the one round that a command may take.
@@ -19,21 +18,17 @@ pub fn pages_that_come_late() -> Outcome {
     let start = region.address();
     let pages: Vec<[u8; PAGE]> =
         data.chunks_exact(PAGE).filter_map(|p| p.try_into().ok()).collect();
-    let done = thread::scope(|threads| -> Result<Done, Failure> {
-        let handler = threads.spawn(|| -> Outcome {
-            for _ in &pages {
-                let asked = userfault.next()?;
-                let index = (asked - start) as usize / PAGE;
-                let page = pages.get(index).ok_or("a page was asked for that is none")?;
-                userfault.bring(asked, page)?;
-            }
-            Ok(())
-        });
-        let done = node.read(&region, &mut back)?;
-        handler.join().map_err(|_| "the handler panicked")??;
-        Ok(done)
-    })?;
-    expect_equal("done", &done, &Done { pages: 100, faults: 1 })?;
+    let bring = || {
+        for _ in &pages {
+            let asked = userfault.next()?;
+            let index = (asked - start) as usize / PAGE;
+            let page = pages.get(index).ok_or("a page was asked for that is none")?;
+            userfault.bring(asked, page)?;
+        }
+        Ok(())
+    };
+    let once = Done { pages: 100, faults: 1 };
+    served(bring, || expect_equal("done", &node.read(&region, &mut back)?, &once))?;
     expect("what came was read", back[..] == data[..])
 }
 
