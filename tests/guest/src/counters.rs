@@ -2,6 +2,8 @@
 //! The driver's counters and gauges, as debugfs shows them.
 
 use crate::Failure;
+use crate::children::{Child, Signpost};
+use crate::ktap::Outcome;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -80,6 +82,17 @@ pub fn await_gauges(before: Gauges) -> Result<(), Failure> {
         }
         std::thread::yield_now();
     }
+}
+
+/// Kills a child that does `work` as soon as it has reached the first signpost, and sees all
+/// that was its own go away. The second one is never reached.
+pub fn killed(work: impl FnOnce(&Signpost, &Signpost) -> Outcome) -> Outcome {
+    let before = gauges()?;
+    let (reached, never) = (Signpost::new()?, Signpost::new()?);
+    let child = Child::start(|| work(&reached, &never))?;
+    reached.wait()?;
+    child.kill()?;
+    await_gauges(before)
 }
 
 fn add(sum: &mut Counters, text: &str) {

@@ -2,8 +2,11 @@
 //! Signals that are part of a test.
 #![allow(unsafe_code, reason = "a signal handler")]
 
+use crate::ktap::{Outcome, expect_equal};
 use nix::libc::c_int;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 extern "C" fn ignore(_: c_int) {}
 
@@ -14,7 +17,9 @@ pub fn survive(signal: Signal) -> nix::Result<()> {
     unsafe { sigaction(signal, &action) }.map(drop)
 }
 
-/// Survives the signal that comes with a memory failure.
-pub fn ignore_bus_errors() -> nix::Result<()> {
-    survive(Signal::SIGBUS)
+/// Stops process `id`, a child, and returns when it has stopped.
+pub fn stop(id: Pid) -> Outcome {
+    kill(id, Signal::SIGSTOP)?;
+    let stopped = waitpid(id, Some(WaitPidFlag::WUNTRACED))?;
+    expect_equal("the process", &stopped, &WaitStatus::Stopped(id, Signal::SIGSTOP))
 }

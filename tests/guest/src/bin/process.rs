@@ -11,13 +11,13 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
 use farfault_guest_programs::raw_queue::{self, RawQueue, open};
+use farfault_guest_programs::signals::stop;
 use farfault_guest_programs::silent_file::SilentFile;
 use farfault_guest_programs::userfault::{Userfault, served};
 use farfault_guest_programs::{Failure, commands, test_program};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::fd::FromRawFd;
@@ -90,13 +90,6 @@ fn copy_it(device: &Device, region: &Region) -> Outcome {
     let mut destination = vec![0; PAGE];
     device.queue(16)?.copy(&region[..], &mut destination)?;
     expect("the device read what came", destination.iter().all(|&byte| byte == 7))
-}
-
-/// Stops `id`, and returns when it has stopped.
-fn stop(id: Pid) -> Outcome {
-    kill(id, Signal::SIGSTOP)?;
-    let stopped = waitpid(id, Some(WaitPidFlag::WUNTRACED))?;
-    expect_equal("the process", &stopped, &WaitStatus::Stopped(id, Signal::SIGSTOP))
 }
 
 fn is_stopped(work: impl FnOnce(&Device, &Region) -> Outcome) -> Outcome {

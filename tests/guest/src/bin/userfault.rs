@@ -3,8 +3,8 @@
 //! handler brings. Prints KTAP.
 
 use farfault_client::{Device, Queue};
-use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
-use farfault_guest_programs::counters::{self, growth};
+use farfault_guest_programs::children::{Child, end_thread, exit_now};
+use farfault_guest_programs::counters::{self, growth, killed};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
 use farfault_guest_programs::userfault::{Mode, Userfault, served};
@@ -209,14 +209,11 @@ fn child_that_waits(then: impl FnOnce()) -> Outcome {
 }
 
 fn killed_while_it_waits() -> Outcome {
-    let asked = Signpost::new()?;
-    let child = Child::start(|| {
+    killed(|asked, _| {
         child_that_waits(|| {
             let _ = asked.reach();
         })
-    })?;
-    asked.wait()?;
-    child.kill()
+    })
 }
 
 fn exits_while_it_waits() -> Outcome {

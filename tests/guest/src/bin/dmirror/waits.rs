@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands whose faults wait for a userfaultfd handler, for a time or for ever.
 
-use farfault_guest_programs::children::{Child, Signpost};
-use farfault_guest_programs::counters::{await_gauges, gauges};
+use farfault_guest_programs::counters::killed;
 use farfault_guest_programs::dmirror::{Done, Node, numbered};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
@@ -33,9 +32,7 @@ pub fn pages_that_come_late() -> Outcome {
 }
 
 pub fn killed_while_a_fault_waits() -> Outcome {
-    let before = gauges()?;
-    let asked = Signpost::new()?;
-    let child = Child::start(|| {
+    killed(|asked, _| {
         let node = Node::open(0)?;
         let (region, userfault) = Userfault::missing(3 * PAGE)?;
         let mut back = Region::small_pages(3 * PAGE)?;
@@ -48,8 +45,5 @@ pub fn killed_while_a_fault_waits() -> Outcome {
         })?;
         Err("a page came that nobody brought".into())
     })?;
-    asked.wait()?;
-    child.kill()?;
-    await_gauges(before)?;
     Node::open(0)?.still_works()
 }

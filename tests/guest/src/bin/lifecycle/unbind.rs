@@ -10,10 +10,10 @@ use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::signals::stop;
 use farfault_guest_programs::userfault::Userfault;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -102,10 +102,7 @@ pub fn unbound_while_a_process_is_stopped() -> Outcome {
         }
     })?;
     ready.wait()?;
-    let id = Pid::from_raw(child.id());
-    kill(id, Signal::SIGSTOP)?;
-    let stopped = waitpid(id, Some(WaitPidFlag::WUNTRACED))?;
-    expect_equal("the process", &stopped, &WaitStatus::Stopped(id, Signal::SIGSTOP))?;
+    stop(Pid::from_raw(child.id()))?;
     rebind(child)?;
     await_gauges(before)
 }

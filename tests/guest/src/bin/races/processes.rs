@@ -7,7 +7,7 @@ use crate::changes::{DISCARD, FORK, MISSING, PAGE_OUT, RELOCATE, UNMAP};
 use crate::kind::Kind;
 use crate::race;
 use farfault_guest_programs::children::{Child, Signpost, exit_now};
-use farfault_guest_programs::counters::{await_gauges, gauges};
+use farfault_guest_programs::counters::{await_gauges, gauges, killed};
 use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::random::Random;
@@ -167,18 +167,13 @@ fn killed_at_the_doorbell(changes: u64, seed: u64) -> Result<String, Failure> {
 fn killed_with_queues_parked(changes: u64, _: u64) -> Result<String, Failure> {
     let times = processes(changes);
     for _ in 0..times {
-        let before = gauges()?;
-        let (asked, never) = (Signpost::new()?, Signpost::new()?);
-        let child = Child::start(|| {
+        killed(|asked, never| {
             let (memory, userfault) = Userfault::missing(PARKED * PAGE)?;
             let _queues = parked(&memory, 1)?;
             userfault.next()?;
             asked.reach()?;
             never.wait()
         })?;
-        asked.wait()?;
-        child.kill()?;
-        await_gauges(before)?;
     }
     Ok(format!("{times} processes"))
 }

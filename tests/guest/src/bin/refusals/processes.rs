@@ -8,7 +8,7 @@ use farfault_client::raw::descriptor::{self as abi, Descriptor};
 use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{Kernel, RingMemory};
 use farfault_guest_programs::children::{Child, Signpost};
-use farfault_guest_programs::counters::{await_gauges, gauges};
+use farfault_guest_programs::counters::{await_gauges, gauges, killed};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::pagemap::Pagemap;
@@ -81,19 +81,13 @@ pub fn killed_while_faulting() -> Outcome {
 
 pub fn killed_while_waiting() -> Outcome {
     let mut bystander = Rig::new()?;
-    let before = gauges()?;
-    let working = Signpost::new()?;
-    let child = Child::start(|| {
+    killed(|working, _| {
         let mut rig = Rig::new()?;
-        let ring = rig.start_endless()?;
+        let _ring = rig.start_endless()?;
         working.reach()?;
         rig.queue.wait(rig.queue.ring.record_address(0), ENDLESS, 0)?;
-        drop(ring);
         Err("an endless command ended".into())
     })?;
-    working.wait()?;
-    child.kill()?;
-    await_gauges(before)?;
     bystander.still_works()
 }
 

@@ -14,6 +14,7 @@ use farfault_guest_programs::page_flags::{Frames, KPF_COMPOUND_HEAD, KPF_COMPOUN
 use farfault_guest_programs::{Failure, signals};
 use nix::Result as Called;
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 pub const COLUMNS: &[Column] = &[
     Column::new("dontneed", "MADV_DONTNEED", dontneed)
@@ -138,7 +139,7 @@ const BAD: usize = 6;
 /// The page is gone for good if it was dirty, and read anew from its file if it
 /// was clean; pages beside it are not harmed, unless they share a hugetlb page.
 fn poison(cell: &mut Cell<'_>) -> Outcome {
-    signals::ignore_bus_errors()?;
+    signals::survive(Signal::SIGBUS)?;
     cell.map()?;
     let before = frames(&cell.subject)?;
     let commands = cell.start_commands()?;

@@ -9,12 +9,13 @@ use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, signals};
 use nix::libc;
+use nix::sys::signal::Signal;
 
 pub const KINDS: &[Kind] = &[Kind::of_pages("hwpoison", poison)];
 
 fn poison(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;
-    signals::ignore_bus_errors()?;
+    signals::survive(Signal::SIGBUS)?;
     let change = Poison { pagemap: Pagemap::own()?, _quiet: quiet()? };
     Set::small(salt, change)
 }
