@@ -18,17 +18,13 @@ enum Need {
     Nothing,
     /// Device memory, but only after a part that can be done without.
     MemoryLater,
-    /// Device memory.
-    Memory,
-    /// Pages that the CPU may not touch while the device does (`make_device_exclusive()`).
-    Exclusive,
-    /// `HMM_DMIRROR_READ_UNLOCKED`, which our nodes do not have.
-    Unlocked,
+    /// This, which our device does not have.
+    More(&'static str),
     /// Nobody has looked at what it does yet.
     Unknown,
 }
 
-use Need::{Exclusive, Memory, MemoryLater, Nothing, Unknown, Unlocked};
+use Need::{MemoryLater, More, Nothing, Unknown};
 
 /// The cases for devices with private memory whose needs are known, of any kernel.
 const KNOWN: [(Need, &str); 5] = [
@@ -40,15 +36,16 @@ const KNOWN: [(Need, &str); 5] = [
     ),
     (MemoryLater, "anon_write_child double_map"),
     (
-        Memory,
+        More("device memory"),
         "migrate migrate_file_private migrate_fault migrate_release migrate_shared \
          migrate_multiple hmm_gup_test hmm_cow_in_device migrate_anon_huge_empty \
          migrate_anon_huge_zero migrate_anon_huge_free migrate_anon_huge_fault \
          migrate_partial_unmap_fault migrate_remap_fault migrate_anon_huge_err \
          migrate_anon_huge_zero_err migrate_mixed snapshot",
     ),
-    (Exclusive, "exclusive exclusive_mprotect exclusive_cow"),
-    (Unlocked, "userfaultfd_read"),
+    // Pages that the CPU may not touch while the device does (`make_device_exclusive()`).
+    (More("exclusive access"), "exclusive exclusive_mprotect exclusive_cow"),
+    (More("HMM_DMIRROR_READ_UNLOCKED"), "userfaultfd_read"),
 ];
 
 /// Series of Linux that are claimed to be supported: there, a new case is a failure.
@@ -221,9 +218,7 @@ fn is_refusal(complaint: &Complaint, source: &str) -> bool {
 fn judge(need: Need, found: &Outcome, complaints: &[Complaint], source: &str) -> Outcome {
     let one_refusal = || matches!(complaints, [only] if is_refusal(only, source));
     match need {
-        Memory => Outcome::Skipped("needs device memory".to_owned()),
-        Exclusive => Outcome::Skipped("needs exclusive access".to_owned()),
-        Unlocked => Outcome::Skipped("needs HMM_DMIRROR_READ_UNLOCKED".to_owned()),
+        More(what) => Outcome::Skipped(format!("needs {what}")),
         MemoryLater if *found == Outcome::Failed && one_refusal() => {
             Outcome::Skipped("needs device memory; good up to there".to_owned())
         }
