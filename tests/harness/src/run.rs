@@ -227,10 +227,11 @@ pub fn section(output: &str, name: &str) -> Option<Section> {
 }
 
 /// The counter `path` (`group/name`) of the mark `name`, as the difference to the mark before.
-pub fn marked(stats: &Value, name: &str, path: &str) -> Option<u64> {
-    let marks = stats.get("marks")?.as_array()?;
-    let mark = marks.iter().find(|mark| mark.get("name").and_then(Value::as_str) == Some(name))?;
-    mark.pointer(&format!("/{path}"))?.as_u64()
+pub fn marked(stats: &Value, name: &str, path: &str) -> Result<u64, String> {
+    let mut marks = stats["marks"].as_array().into_iter().flatten();
+    let mark = marks.find(|mark| mark["name"] == name);
+    let counter = mark.and_then(|mark| mark.pointer(&format!("/{path}"))?.as_u64());
+    counter.ok_or_else(|| format!("the mark `{name}` has no {path}"))
 }
 
 #[cfg(test)]
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn a_mark_has_counters() {
         let stats = serde_json::json!({"marks": [{"name": "x", "device": {"walks": 3}}]});
-        assert_eq!(marked(&stats, "x", "device/walks"), Some(3));
-        assert_eq!(marked(&stats, "y", "device/walks"), None);
+        assert_eq!(marked(&stats, "x", "device/walks"), Ok(3));
+        assert!(marked(&stats, "y", "device/walks").is_err());
     }
 }

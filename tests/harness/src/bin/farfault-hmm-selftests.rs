@@ -3,10 +3,10 @@
 //! one in one boot, and prints what came of each case in two columns. The last
 //! line, and the exit code, are about our device. See scripts/hmm-selftests.
 
+use farfault_tests::check::{Check, LEAKS, LOG, clean_log, found, good_end};
 use farfault_tests::hmm_selftests::{self, Row};
-use farfault_tests::kernel_log;
 use farfault_tests::ktap::Outcome;
-use farfault_tests::run::{Farfault, Step, section};
+use farfault_tests::run::{Farfault, Step};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -23,35 +23,21 @@ fn main() -> ExitCode {
 fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     let farfault = Farfault::from_environment()?;
     let made = hmm_selftests::from_environment()?;
-    let gauges = Step::new("gauges", "leaks");
-    let [log, log_after] = ["log", "log-after"].map(|name| Step::new(name, "dmesg"));
-    let finished = hmm_selftests::run(&farfault, &made, &[gauges, log], &[log_after])?;
-    let output = |step: &str| {
-        section(&finished.stdout, step).map(|section| section.output).ok_or_else(|| {
-            format!(
-                "the guest ended before the step '{step}', with exit code {:?}\n{}{}",
-                finished.code, finished.stdout, finished.stderr
-            )
-        })
-    };
+    let more = [LEAKS, LOG].map(|(name, command)| Step::new(name, command));
+    let after = Step::new("log-after", "dmesg");
+    let finished = hmm_selftests::run(&farfault, &made, &more, &[after])?;
+    let output = |step: &str| found(&finished, step).map(|found| found.output);
     let rows =
         hmm_selftests::rows(&hmm_selftests::source(&made)?, &output("ours")?, &output("control")?)?;
 
-    let mut complaints = Vec::new();
-    for log in ["log", "log-after"].map(output) {
-        complaints.extend(kernel_log::complaints(&log?).into_iter().map(str::to_owned));
-    }
-    if section(&finished.stdout, "gauges").is_none_or(|gauges| gauges.code != Some(0)) {
-        complaints.push(format!("the driver has not given back all it had: {}", output("gauges")?));
-    }
+    let log_after = Check::new("log is clean at the end", clean_log(&finished, "log-after"));
+    let checks = good_end(&finished).into_iter().chain([log_after]);
+    let mut complaints: Vec<String> = checks.filter_map(Check::complaint).collect();
     let refuted = hmm_selftests::refuted(&rows);
     complaints
         .extend(refuted.iter().map(|row| format!("{} does not pass with test_hmm", row.name)));
     let new = hmm_selftests::overlooked(&rows, &farfault.kernel_release()?);
     complaints.extend(new.iter().map(|name| format!("{name} is new: say in KNOWN what it needs")));
-    if finished.code != Some(0) {
-        complaints.push(format!("the guest ended with {:?}", finished.code));
-    }
     Ok((rows, complaints))
 }
 

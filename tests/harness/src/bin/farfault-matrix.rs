@@ -2,9 +2,9 @@
 //! Runs the matrix in a guest, prints it as a table, and judges the run. See
 //! scripts/matrix.
 
-use farfault_tests::kernel_log;
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end};
 use farfault_tests::matrix::{self, Matrix};
-use farfault_tests::run::{Farfault, Section, Step, script_of, section};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use std::process::ExitCode;
 
 /// Exit code for a wrong command line; the guest's programs have one of their own.
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match run(&cells, ktap).and_then(|told| report(&told, markdown)) {
+    match run(&cells, ktap).and_then(|finished| report(&finished, markdown)) {
         Ok(code) => code,
         Err(why) => {
             eprintln!("matrix: {why}");
@@ -36,10 +36,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the guest printed, which is left in the file `ktap` as well.
-fn run(cells: &str, ktap: Option<&String>) -> Result<String, String> {
+/// What the guest printed is left in the file `ktap` as well.
+fn run(cells: &str, ktap: Option<&String>) -> Result<Finished, String> {
     let matrix = format!("matrix{cells}");
-    let steps = [("matrix", matrix.as_str()), ("gauges", "leaks"), ("log", "dmesg")];
+    let steps = [("matrix", matrix.as_str()), LEAKS, LOG];
     let steps = steps.map(|(name, command)| Step::new(name, command));
     let (options, _disks) = matrix::machine(true)?;
     let finished = Farfault::from_environment()?.script(&options, &script_of(&steps, ""))?;
@@ -47,14 +47,14 @@ fn run(cells: &str, ktap: Option<&String>) -> Result<String, String> {
         std::fs::write(file, &finished.stdout).map_err(|error| format!("{file}: {error}"))?;
     }
     match finished.code {
-        Some(0) => Ok(finished.stdout),
+        Some(0) => Ok(finished),
         code => Err(format!("the guest ended with {code:?}:\n{}", finished.stderr)),
     }
 }
 
 /// Prints the table; gives whether nothing has failed.
-fn report(told: &str, markdown: Option<&String>) -> Result<ExitCode, String> {
-    let cells = step(told, "matrix")?;
+fn report(finished: &Finished, markdown: Option<&String>) -> Result<ExitCode, String> {
+    let cells = found(finished, "matrix")?;
     if cells.code == Some(BAD_USAGE_IN_GUEST) {
         eprint!("{}", cells.output);
         return Ok(ExitCode::from(BAD_USAGE));
@@ -66,38 +66,14 @@ fn report(told: &str, markdown: Option<&String>) -> Result<ExitCode, String> {
         let page = format!("{}\nmatrix: {summary}\n", matrix.markdown());
         std::fs::write(file, page).map_err(|error| format!("{file}: {error}"))?;
     }
-    for failure in matrix.failures().into_iter().chain(complaints(told, &cells)) {
+    let code =
+        ensure(matches!(cells.code, Some(0 | 1)), || format!("{:?}, not 0 or 1", cells.code));
+    let code = Check::new("exit code of the guest's matrix", code);
+    let others = good_end(finished).into_iter().chain([code]).filter_map(Check::complaint);
+    for failure in matrix.failures().into_iter().chain(others) {
         passed = false;
         println!("FAILED {failure}");
     }
     println!("matrix: {summary}");
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What is wrong beside single cells.
-fn complaints(told: &str, cells: &Section) -> Vec<String> {
-    let mut found = Vec::new();
-    match cells.code {
-        Some(0 | 1) => {}
-        Some(code) => found.push(format!("the guest's matrix ended with exit code {code}")),
-        None => found.push("the guest ended before its matrix".to_owned()),
-    }
-    match step(told, "gauges") {
-        Ok(gauges) if gauges.code == Some(0) => {}
-        Ok(gauges) => found.push(gauges.output),
-        Err(why) => found.push(why),
-    }
-    match step(told, "log") {
-        Ok(log) if log.output.contains("Linux version") => {
-            let lines = kernel_log::complaints(&log.output);
-            found.extend(lines.iter().map(|line| format!("the kernel's log says: {line}")));
-        }
-        Ok(_) => found.push("there is no kernel log".to_owned()),
-        Err(why) => found.push(why),
-    }
-    found
-}
-
-fn step(told: &str, name: &str) -> Result<Section, String> {
-    section(told, name).ok_or_else(|| format!("the guest ended before its step '{name}'"))
 }

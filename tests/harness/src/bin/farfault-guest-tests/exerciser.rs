@@ -5,7 +5,7 @@
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a long run.
 
-use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
 
 const OPERATIONS: u64 = 1500;

@@ -3,7 +3,7 @@
 //! cells of the matrix and races, with not one DMA fault; and then a driver that
 //! gives the device physical addresses, with which no program gets through.
 
-use crate::check::{
+use farfault_tests::check::{
     Check, LEAKS, LOG, each, ensure, found, good_end, ktap, ktap_but, not_applicable, succeeded,
 };
 use farfault_tests::hmm_selftests;
@@ -72,9 +72,7 @@ fn translates(finished: &Finished) -> Result<(), String> {
 
 /// The IOMMU was asked, was told of what is unmapped, and refused nothing.
 fn faults(finished: &Finished) -> Result<(), String> {
-    let count = |path: &str| {
-        marked(&finished.stats, "good", path).ok_or_else(|| format!("there is no {path}"))
-    };
+    let count = |path: &str| marked(&finished.stats, "good", path);
     let (faults, invalidations) = (count("vmm/dma_faults")?, count("vmm/iommu_invalidations")?);
     ensure(faults == 0, || format!("{faults} DMA faults"))?;
     ensure(invalidations > 1000, || format!("{invalidations} invalidations only"))
@@ -89,7 +87,7 @@ fn refused(finished: &Finished) -> Result<(), String> {
     })?;
     let since = |path: &str| {
         let total = finished.stats.pointer(&format!("/{path}")).and_then(Value::as_u64);
-        Some(total? - marked(&finished.stats, "good", path)?)
+        Some(total? - marked(&finished.stats, "good", path).ok()?)
     };
     let counts = ["vmm/dma_faults", "device/bytes_read", "device/bytes_written"].map(since);
     ensure(matches!(counts, [Some(1..), Some(0), Some(0)]), || {

@@ -2,7 +2,7 @@
 //! Many boots under one roof: where KVM is usable, guests of every shape are
 //! booted one after another, and their ends and costs are looked at.
 
-use crate::check::{Check, SWITCHED_OFF, clean_log, ensure, found};
+use farfault_tests::check::{Check, SWITCHED_OFF, clean_log, ended, ensure, found, says};
 use farfault_tests::run::{Farfault, Finished, Ran, Step, script_of};
 use serde_json::Value;
 use std::{fs, io};
@@ -157,7 +157,7 @@ pub fn boot_all(farfault: &Farfault, boots: &[Boot], options: &[String]) -> Ran 
 /// Exit codes and words.
 pub fn ends_of(finished: &Finished, boots: &[Boot]) -> Vec<Check> {
     let end = |boot: &Boot| {
-        code(finished, boot.name, boot.code).and_then(|()| says(finished, boot.name, boot.says))
+        ended(finished, boot.name, boot.code).and_then(|()| says(finished, boot.name, boot.says))
     };
     boots.iter().map(|boot| Check::new(boot.name, end(boot))).collect()
 }
@@ -193,18 +193,6 @@ fn elf(code: &[u8]) -> Vec<u8> {
     file.resize(1024, 0);
     file.extend(code);
     file
-}
-
-fn code(finished: &Finished, name: &str, wanted: i32) -> Result<(), String> {
-    let found = found(finished, name)?;
-    ensure(found.code == Some(wanted), || {
-        format!("exit code {:?} instead of {wanted}, having printed\n{}", found.code, found.output)
-    })
-}
-
-fn says(finished: &Finished, name: &str, word: &str) -> Result<(), String> {
-    let output = found(finished, name)?.output;
-    ensure(output.contains(word), || format!("no word of '{word}' in\n{output}"))
 }
 
 fn at_most(finished: &Finished, name: &str, counter: &str, limit: u64) -> Result<(), String> {

@@ -6,7 +6,6 @@
 //! becomes a test that then passes or fails. A word on the command line selects
 //! the scenarios whose names have it in them.
 
-mod check;
 mod exerciser;
 mod iommu;
 mod lifecycle;
@@ -22,7 +21,7 @@ mod refusals;
 mod removal;
 mod selftests;
 
-use check::{Check, Verdict};
+use farfault_tests::check::{Check, Verdict};
 use farfault_tests::run::Farfault;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;

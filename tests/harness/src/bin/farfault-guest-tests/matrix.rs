@@ -8,7 +8,7 @@
 //! Behind it, the cells that look for lost data are run on drivers that have been
 //! told to lose it, and must fail for that reason.
 
-use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap_but, not_applicable};
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap_but, not_applicable};
 use farfault_tests::ktap::{self as reader, Outcome};
 use farfault_tests::matrix::{AT_REST, Matrix, machine};
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};

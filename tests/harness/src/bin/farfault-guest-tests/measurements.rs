@@ -2,7 +2,7 @@
 //! What mirrored memory costs and permits, beside pinned memory. Counts and
 //! states in the tables of the program `measure` are tests, times are not.
 
-use crate::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
+use farfault_tests::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
 use farfault_tests::markdown::Markdown;
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
 

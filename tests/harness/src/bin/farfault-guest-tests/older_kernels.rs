@@ -2,8 +2,8 @@
 //! Stock kernels of Debian releases before the image's, as far back as the archive has
 //! them: each boots, without the driver, and runs a command.
 
-use crate::check::{Check, Verdict};
 use crate::machines::{Boot, boot_all, ends_of};
+use farfault_tests::check::{Check, Verdict};
 use farfault_tests::run::Farfault;
 use std::path::PathBuf;
 use std::process::Command;

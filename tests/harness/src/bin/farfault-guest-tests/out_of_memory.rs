@@ -2,7 +2,7 @@
 //! A device that fills more memory than there is: the process that it works for
 //! is killed, and nobody else.
 
-use crate::check::{Check, LEAKS, ensure, exit_code, found, succeeded};
+use farfault_tests::check::{Check, LEAKS, ended, ensure, exit_code, found, says, succeeded};
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 
@@ -55,7 +55,7 @@ pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
 
 fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = vec![Check::new("prepare", succeeded(finished, "prepare"))];
-    checks.extend(GREEDY.iter().map(|(name, _)| Check::new(*name, killed(finished, name))));
+    checks.extend(GREEDY.iter().map(|(name, _)| Check::new(*name, ended(finished, name, KILLED))));
     checks.push(Check::new("who cannot be killed is told", told(finished)));
     checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
     checks.push(Check::new("only who asked is killed", victims(finished)));
@@ -64,19 +64,9 @@ fn checks(finished: &Finished) -> Vec<Check> {
     checks
 }
 
-fn killed(finished: &Finished, step: &str) -> Result<(), String> {
-    let found = found(finished, step)?;
-    ensure(found.code == Some(KILLED), || {
-        format!("exit code {:?} instead of {KILLED}, having printed\n{}", found.code, found.output)
-    })
-}
-
 fn told(finished: &Finished) -> Result<(), String> {
-    let found = found(finished, "firm")?;
-    let said = found.output.contains("no memory for the device's access to");
-    ensure(said && found.code == Some(FAILED), || {
-        format!("exit code {:?}, having printed\n{}", found.code, found.output)
-    })
+    says(finished, "firm", "no memory for the device's access to")?;
+    ended(finished, "firm", FAILED)
 }
 
 /// Of the processes that may be killed each was, and nobody else; then nobody was.

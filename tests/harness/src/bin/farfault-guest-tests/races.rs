@@ -8,7 +8,7 @@
 //!
 //! Behind them, drivers that have been told to go wrong: the oracle must notice.
 
-use crate::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap, succeeded};
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap, succeeded};
 use farfault_tests::ktap as reader;
 use farfault_tests::run::{Farfault, Finished, Ran, Step, how_many, script_of, seed};
 use std::collections::BTreeSet;

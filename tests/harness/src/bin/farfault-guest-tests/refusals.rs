@@ -2,7 +2,7 @@
 //! What the user can get wrong, each answered with one line and its own exit
 //! code before anything is booted.
 
-use crate::check::{Check, exit_code, one_line};
+use farfault_tests::check::{Check, exit_code, one_line};
 use farfault_tests::run::Farfault;
 
 const BAD_USAGE: i32 = 64;

@@ -2,7 +2,7 @@
 //! The PCI function is removed while programs use the device, and found again by a
 //! rescan: who used it is told, nothing is left, and it works as before.
 
-use crate::check::{Check, LEAKS, LOG, good_end, succeeded};
+use farfault_tests::check::{Check, LEAKS, LOG, good_end, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 
 /// How often it goes, each time under load of another kind.

@@ -3,7 +3,7 @@
 //! boot what that test does not try: hostile use of its nodes, and the driver
 //! going away below them.
 
-use crate::check::{
+use farfault_tests::check::{
     Check, LEAKS, LOG, Verdict, clean_log, each, ensure, found, good_end, ktap, succeeded,
 };
 use farfault_tests::hmm_selftests::{self, Row};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One thing that was looked at, and what was found.
 
-use farfault_tests::kernel_log;
-use farfault_tests::ktap::{self, Outcome};
-use farfault_tests::run::{Finished, Section, section};
+use crate::kernel_log;
+use crate::ktap::{self, Outcome};
+use crate::run::{Finished, Section, section};
 
 /// The step behind all others: it fails if the driver has not given back all that it had.
 pub const LEAKS: (&str, &str) = ("gauges", "leaks");
@@ -40,6 +40,14 @@ impl Check {
         };
         Self { name: name.into(), verdict }
     }
+
+    /// What it has found wrong, if anything.
+    pub fn complaint(self) -> Option<String> {
+        match self.verdict {
+            Verdict::Failed(why) => Some(format!("{}: {why}", self.name)),
+            Verdict::Passed | Verdict::Skipped(_) => None,
+        }
+    }
 }
 
 /// Fails with `what` unless it holds.
@@ -72,10 +80,21 @@ pub fn one_line(finished: &Finished, words: &str) -> Result<(), String> {
 
 /// The step ended with code 0.
 pub fn succeeded(finished: &Finished, step: &str) -> Result<(), String> {
-    let found = found(finished, step)?;
-    ensure(found.code == Some(0), || {
-        format!("exit code {:?}, having printed\n{}", found.code, tail(&found.output))
+    ended(finished, step, 0)
+}
+
+/// The step ended with this code.
+pub fn ended(finished: &Finished, step: &str, wanted: i32) -> Result<(), String> {
+    let Section { code, output } = found(finished, step)?;
+    ensure(code == Some(wanted), || {
+        format!("exit code {code:?} instead of {wanted}, having printed\n{}", tail(&output))
     })
+}
+
+/// The step printed these words.
+pub fn says(finished: &Finished, step: &str, words: &str) -> Result<(), String> {
+    let output = found(finished, step)?.output;
+    ensure(output.contains(words), || format!("no '{words}' in\n{}", tail(&output)))
 }
 
 /// Steps that each must succeed.
