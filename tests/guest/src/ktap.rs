@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, alarm, setpgid};
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
@@ -192,7 +191,7 @@ fn in_child(limit: u32, body: impl FnOnce() -> Outcome) -> Outcome {
     let ended = child.wait();
     // Nothing to do if nobody is left.
     let _ = killpg(group, Signal::SIGKILL);
-    let words = words_in(&told)?;
+    let words = std::io::read_to_string(&told)?;
     match (words.split_once(' '), ended) {
         (None, Ok(0)) if words == "ok" => Ok(()),
         (Some(("skip", why)), Ok(0)) => Err(Box::new(Skip(why.to_owned()))),
@@ -203,12 +202,6 @@ fn in_child(limit: u32, body: impl FnOnce() -> Outcome) -> Outcome {
         (_, Err(why)) => Err(why),
         (_, Ok(code)) => Err(format!("the test's process ended with exit code {code}").into()),
     }
-}
-
-fn words_in(file: &File) -> Result<String, Failure> {
-    let mut bytes = vec![0; file.metadata()?.len() as usize];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
