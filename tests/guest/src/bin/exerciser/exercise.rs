@@ -3,15 +3,16 @@
 
 use crate::model::Model;
 use crate::operation::{Abilities, Attempt, Operation, Sizes, Who};
-use crate::subject::Subject;
+use crate::subject;
 use crate::zeroing::no_zeroing;
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::file_mapping::{Advice, Answer, FileMapping};
 use farfault_guest_programs::kernel_files::Setting;
-use farfault_guest_programs::memory::{HUGE_PAGE, PAGE};
+use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, file_in};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use nix::fcntl::FallocateFlags;
+use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -55,9 +56,9 @@ impl Manner {
 
 /// The file, its model, and those who work on it.
 pub struct Exercise {
-    subject: Subject,
+    file: File,
     model: Model,
-    saved: Subject,
+    saved: File,
     saved_model: Model,
     mapping: FileMapping,
     queue: Option<RawQueue>,
@@ -78,18 +79,18 @@ impl Exercise {
     pub fn new(folder: &Path, manner: Manner, without: &str) -> Result<Exercise, Failure> {
         let queue =
             if manner.cpu_only { None } else { Some(RawQueue::new(&raw_queue::open()?, 16)?) };
-        let subject = Subject::new(folder)?;
-        let mapping = FileMapping::new(&subject.file, manner.most)?;
+        let file = file_in(folder, 0)?;
+        let mapping = FileMapping::new(&file, manner.most)?;
         let zeroes_wrongly = mapping.synchronous && !manner.zero_ahead;
-        let offered = Subject::abilities(folder)?;
+        let offered = subject::abilities(folder)?;
         Ok(Exercise {
             may_warn: mapping.synchronous && offered.reflink && !manner.keep_mapped,
             shares: false,
             _no_zeroing: if zeroes_wrongly { no_zeroing(folder)? } else { None },
             mapping,
-            subject,
+            file,
             model: Model::default(),
-            saved: Subject::new(folder)?,
+            saved: file_in(folder, 0)?,
             saved_model: Model::default(),
             queue,
             manner,
@@ -155,14 +156,15 @@ impl Exercise {
         match operation {
             Operation::Write(range) => {
                 let bytes = data(range.len());
-                self.subject.file.write_all_at(&bytes, range.start as u64)?;
+                self.file.write_all_at(&bytes, range.start as u64)?;
                 self.model.write(range.start, &bytes);
             }
             Operation::Read(range) => {
-                same(range.start, &self.model.expect(range.clone()), &self.subject.read(range)?)?;
+                let found = subject::read(&self.file, range.clone())?;
+                same(range.start, &self.model.expect(range), &found)?;
             }
             Operation::Truncate(length) => {
-                self.subject.file.set_len(length as u64)?;
+                self.file.set_len(length as u64)?;
                 self.model.truncate(length);
             }
             Operation::See(who, range) => self.see(who, range)?,
@@ -179,10 +181,10 @@ impl Exercise {
             }
             Operation::Beyond(attempt, offset) => self.beyond(attempt, offset)?,
             Operation::Sync(range) => self.mapping.sync(range)?,
-            Operation::Forget => self.subject.forget()?,
+            Operation::Forget => subject::forget(&self.file)?,
             Operation::Advise(range, advice) => self.mapping.advise(range, advice)?,
             Operation::Remap => {
-                self.mapping = FileMapping::new(&self.subject.file, self.manner.most)?;
+                self.mapping = FileMapping::new(&self.file, self.manner.most)?;
             }
             allocation => self.allocate(&allocation)?,
         }
@@ -192,7 +194,7 @@ impl Exercise {
     /// The operations that move a file's blocks about.
     fn allocate(&mut self, operation: &Operation) -> Result<(), Failure> {
         use FallocateFlags as Mode;
-        let call = |mode, range| self.subject.allocate(mode, range);
+        let call = |mode, range| subject::allocate(&self.file, mode, range);
         match operation {
             Operation::Allocate(range) => {
                 call(Mode::empty(), range)?;
@@ -216,15 +218,15 @@ impl Exercise {
                 self.model.insert(range.start, range.len());
             }
             Operation::Clone(range, to) => {
-                self.subject.reflink(range, &self.subject, *to)?;
+                subject::reflink(&self.file, range, &self.file, *to)?;
                 self.model.write(*to, &self.model.expect(range.clone()));
             }
             Operation::Save(range) => {
-                self.subject.reflink(range, &self.saved, range.start)?;
+                subject::reflink(&self.file, range, &self.saved, range.start)?;
                 self.saved_model.write(range.start, &self.model.expect(range.clone()));
             }
             Operation::Restore(range) => {
-                self.saved.reflink(range, &self.subject, range.start)?;
+                subject::reflink(&self.saved, range, &self.file, range.start)?;
                 self.model.write(range.start, &self.saved_model.expect(range.clone()));
             }
             other => return Err(format!("nothing moves blocks in: {other}").into()),
@@ -235,17 +237,17 @@ impl Exercise {
     /// Compares all of both files by every way there is.
     pub fn check_all(&mut self) -> Result<(), Failure> {
         let all = 0..self.model.len();
-        let length = self.subject.file.metadata()?.len();
+        let length = self.file.metadata()?.len();
         if length != all.end as u64 {
             return Err(format!("the file has {length:#x} bytes instead of {:#x}", all.end).into());
         }
-        same(0, &self.model.expect(all.clone()), &self.subject.read(all.clone())?)?;
+        same(0, &self.model.expect(all.clone()), &subject::read(&self.file, all.clone())?)?;
         if self.queue.is_some() {
             self.compare(0..all.end.next_multiple_of(PAGE))?;
         }
         self.see(Who::Cpu, all)?;
         let saved = 0..self.saved_model.len();
-        same(0, &self.saved_model.expect(saved.clone()), &self.saved.read(saved)?)
+        same(0, &self.saved_model.expect(saved.clone()), &subject::read(&self.saved, saved)?)
             .map_err(|why| format!("in the other file, {why}").into())
     }
 

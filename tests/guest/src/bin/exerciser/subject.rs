@@ -12,62 +12,47 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// A file without a name, so that nothing is left of it.
-pub struct Subject {
-    /// Its only descriptor.
-    pub file: File,
+/// read(2); all of `range` must be there.
+pub fn read(file: &File, range: Range<usize>) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; range.len()];
+    file.read_exact_at(&mut bytes, range.start as u64)?;
+    Ok(bytes)
 }
 
-impl Subject {
-    /// An empty file in `folder`.
-    pub fn new(folder: &Path) -> Result<Subject, Failure> {
-        Ok(Subject { file: file_in(folder, 0)? })
-    }
+/// fallocate(2).
+pub fn allocate(file: &File, mode: FallocateFlags, range: &Range<usize>) -> nix::Result<()> {
+    fallocate(file, mode, range.start as i64, range.len() as i64)
+}
 
-    /// read(2); all of `range` must be there.
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, Failure> {
-        let mut bytes = vec![0; range.len()];
-        self.file.read_exact_at(&mut bytes, range.start as u64)?;
-        Ok(bytes)
-    }
+/// Reflinks `range` to `to` in `target`, which may be this very file.
+pub fn reflink(file: &File, range: &Range<usize>, target: &File, to: usize) -> nix::Result<()> {
+    reflink_range(file, range.start as u64..range.end as u64, target, to as u64)
+}
 
-    /// fallocate(2).
-    pub fn allocate(&self, mode: FallocateFlags, range: &Range<usize>) -> nix::Result<()> {
-        fallocate(&self.file, mode, range.start as i64, range.len() as i64)
-    }
+/// Has the file system write all down, and then forget it.
+pub fn forget(file: &File) -> Result<(), Failure> {
+    file.sync_all()?;
+    Ok(posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
+}
 
-    /// Reflinks `range` to `to` in `target`, which may be this very file.
-    pub fn reflink(&self, range: &Range<usize>, target: &Subject, to: usize) -> nix::Result<()> {
-        let bytes = range.start as u64..range.end as u64;
-        reflink_range(&self.file, bytes, &target.file, to as u64)
-    }
-
-    /// Has the file system write all down, and then forget it.
-    pub fn forget(&self) -> Result<(), Failure> {
-        self.file.sync_all()?;
-        posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-        Ok(())
-    }
-
-    /// What of all this the file system does; tried out, for none of them says so.
-    pub fn abilities(folder: &Path) -> Result<Abilities, Failure> {
-        let (trial, other) = (Subject::new(folder)?, Subject::new(folder)?);
-        trial.file.write_all_at(&[1; 4 * PAGE], 0)?;
-        let can = |what: &str, result: nix::Result<()>| match result {
-            Ok(()) => Ok(true),
-            Err(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EINVAL) => Ok(false),
-            Err(error) => Err(Failure::from(format!("{what}: {error}"))),
-        };
-        let page = PAGE..2 * PAGE;
-        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        let mode = |mode| trial.allocate(mode, &page);
-        Ok(Abilities {
-            allocate: can("fallocate", mode(FallocateFlags::empty()))?,
-            punch: can("hole punch", mode(punch))?,
-            zero: can("zeroing", mode(FallocateFlags::FALLOC_FL_ZERO_RANGE))?,
-            collapse: can("collapse", mode(FallocateFlags::FALLOC_FL_COLLAPSE_RANGE))?,
-            insert: can("insertion", mode(FallocateFlags::FALLOC_FL_INSERT_RANGE))?,
-            reflink: can("reflink", trial.reflink(&page, &other, 0))?,
-        })
-    }
+/// What of all this the file system does; tried out, for none of them says so.
+pub fn abilities(folder: &Path) -> Result<Abilities, Failure> {
+    let (trial, other) = (file_in(folder, 0)?, file_in(folder, 0)?);
+    trial.write_all_at(&[1; 4 * PAGE], 0)?;
+    let can = |what: &str, result: nix::Result<()>| match result {
+        Ok(()) => Ok(true),
+        Err(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EINVAL) => Ok(false),
+        Err(error) => Err(Failure::from(format!("{what}: {error}"))),
+    };
+    let page = PAGE..2 * PAGE;
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let mode = |mode| allocate(&trial, mode, &page);
+    Ok(Abilities {
+        allocate: can("fallocate", mode(FallocateFlags::empty()))?,
+        punch: can("hole punch", mode(punch))?,
+        zero: can("zeroing", mode(FallocateFlags::FALLOC_FL_ZERO_RANGE))?,
+        collapse: can("collapse", mode(FallocateFlags::FALLOC_FL_COLLAPSE_RANGE))?,
+        insert: can("insertion", mode(FallocateFlags::FALLOC_FL_INSERT_RANGE))?,
+        reflink: can("reflink", reflink(&trial, &page, &other, 0))?,
+    })
 }
