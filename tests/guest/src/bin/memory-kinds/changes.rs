@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the device sees after something else came to lie at an address.
 
-use crate::kinds::queue;
+use crate::kinds::{is_read, queue};
 use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::device_and_queue;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
@@ -23,19 +23,16 @@ pub fn discarded_memory_is_zero() -> Outcome {
 
 pub fn moved_memory_is_found() -> Outcome {
     let mut region = Region::small_pages(LENGTH)?;
-    let mut copy = vec![0; LENGTH];
     let mut queue = queue()?;
     for value in 1..=8 {
         queue.fill(&mut region, value)?;
         region.relocate()?;
-        queue.copy(&region, &mut copy)?;
-        expect("what was written at the old place", copy.iter().all(|&byte| byte == value))?;
+        is_read(&mut queue, &region, "what was written at the old place", value)?;
     }
     Ok(())
 }
 
 pub fn replaced_memory_is_seen() -> Outcome {
-    let mut copy = vec![0; LENGTH];
     let mut queue = queue()?;
     let mut reused = 0;
     let mut last = 0;
@@ -44,8 +41,7 @@ pub fn replaced_memory_is_seen() -> Outcome {
         let mut region = Region::small_pages(LENGTH)?;
         reused += u32::from(region.address() == last);
         last = region.address();
-        queue.copy(&region, &mut copy)?;
-        expect("new memory is zero", copy.iter().all(|&byte| byte == 0))?;
+        is_read(&mut queue, &region, "new memory is zero", 0)?;
         queue.fill(&mut region, value)?;
         expect("the CPU sees what the device wrote", region.iter().all(|&byte| byte == value))?;
     }
@@ -55,13 +51,11 @@ pub fn replaced_memory_is_seen() -> Outcome {
 pub fn truncated_file_comes_back_empty() -> Outcome {
     let file = unnamed_file(LENGTH as u64)?;
     let mut region = Region::of_file(&file, LENGTH, Sharing::Shared, Access::Write)?;
-    let mut copy = vec![0; LENGTH];
     let mut queue = queue()?;
     queue.fill(&mut region, 1)?;
     file.set_len(0)?;
     file.set_len(LENGTH as u64)?;
-    queue.copy(&region, &mut copy)?;
-    expect("zeros where the file was cut off", copy.iter().all(|&byte| byte == 0))
+    is_read(&mut queue, &region, "zeros where the file was cut off", 0)
 }
 
 pub fn prefetched_memory_does_not_fault() -> Outcome {

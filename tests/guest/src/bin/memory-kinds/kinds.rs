@@ -18,6 +18,13 @@ pub fn queue() -> Result<Queue, Failure> {
     Ok(Device::open()?.queue(16)?)
 }
 
+/// Has the device read `memory`, which must be full of `value`.
+pub fn is_read(queue: &mut Queue, memory: &[u8], what: &str, value: u8) -> Outcome {
+    let mut copy = vec![!value; memory.len()];
+    queue.copy(memory, &mut copy)?;
+    expect(what, copy.iter().all(|&byte| byte == value))
+}
+
 /// Has the device read what the CPU wrote, write what the CPU reads, and be the
 /// first to touch the second half.
 fn exercise(buffer: &mut [u8]) -> Outcome {

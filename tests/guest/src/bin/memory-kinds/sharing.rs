@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Who sees what the device writes, and that reading shares on.
 
-use crate::kinds::queue;
+use crate::kinds::{is_read, queue};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
@@ -34,9 +34,7 @@ pub fn shared_file_is_read_back() -> Outcome {
     queue.fill(&mut region, 2)?;
     expect("read() gives what the device wrote", holds(&file, 2)?)?;
     file.write_all_at(&[3; LENGTH], 0)?;
-    let mut copy = vec![0; LENGTH];
-    queue.copy(&region, &mut copy)?;
-    expect("the device reads what write() wrote", copy.iter().all(|&byte| byte == 3))?;
+    is_read(&mut queue, &region, "the device reads what write() wrote", 3)?;
     queue.fill(&mut region, 4)?;
     drop(region);
     expect("it stays when the mapping goes", holds(&file, 4)?)
@@ -46,9 +44,7 @@ pub fn private_file_is_left_alone() -> Outcome {
     let file = file_of(1)?;
     let mut region = Region::of_file(&file, LENGTH, Sharing::Private, Access::Write)?;
     let mut queue = queue()?;
-    let mut copy = vec![0; LENGTH];
-    queue.copy(&region, &mut copy)?;
-    expect("the device reads the file", copy.iter().all(|&byte| byte == 1))?;
+    is_read(&mut queue, &region, "the device reads the file", 1)?;
     queue.fill(&mut region, 2)?;
     expect("the mapping holds what the device wrote", region.iter().all(|&byte| byte == 2))?;
     expect("the file holds what it held", holds(&file, 1)?)
@@ -71,9 +67,7 @@ pub fn a_child_sees_shared_memory() -> Outcome {
     queue.fill(&mut region, 5)?;
     written.reach()?;
     checked.wait()?;
-    let mut copy = vec![0; LENGTH];
-    queue.copy(&region, &mut copy)?;
-    expect("the device sees what the child wrote", copy.iter().all(|&byte| byte == 6))?;
+    is_read(&mut queue, &region, "the device sees what the child wrote", 6)?;
     child.succeed()
 }
 
