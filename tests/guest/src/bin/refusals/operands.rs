@@ -58,8 +58,7 @@ pub fn overlapping_operands() -> Outcome {
         rig.refuses(&format!("overlapping {what}"), descriptor, abi::STATUS_BAD_OPERAND)?;
     }
     expect("nothing was written", region.iter().all(|&byte| byte == 3))?;
-    let completion = rig.run(copy(near, near, 2 * PAGE as u64))?;
-    expect_equal("status of a copy onto itself", &completion.status, &abi::STATUS_OK)?;
+    rig.done("a copy onto itself", copy(near, near, 2 * PAGE as u64))?;
     expect("a copy onto itself changes nothing", region.iter().all(|&byte| byte == 3))
 }
 

@@ -4,7 +4,7 @@
 
 use crate::rig::{Rig, copy, fill, open};
 use farfault_client::raw::uapi::{REGISTER_WRITE, Register, Unregister};
-use farfault_client::raw::{DeviceFile, Kernel, descriptor as abi};
+use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{self, PATIENCE};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
@@ -114,8 +114,7 @@ pub fn registered_buffer_is_reached() -> Outcome {
     expect_equal("pinned", &pinned()?, &before.map(|pages| pages + 6))?;
     expect_equal("offset in 2 MiB", &(to % (2 << 20)), &((target.address() + skip) % (2 << 20)))?;
     let faults = counters::get("faults")?;
-    let completion = rig.run(copy(from, to, length))?;
-    expect_equal("status", &completion.status, &abi::STATUS_OK)?;
+    rig.done("a copy", copy(from, to, length))?;
     // At most the completion's page is asked for.
     expect("no fault", counters::get("faults")? <= faults + 1)?;
     let copied = skip as usize..(skip + length) as usize;
@@ -140,8 +139,7 @@ pub fn registered_huge_pages() -> Outcome {
     let address = register(&rig.device, all_of(&region))?;
     expect_equal("2 MiB leaves", &(counters::get("leaves_2m")? - leaves), &3)?;
     let length = region.len() as u64;
-    let completion = rig.run(fill(address, length, u64::from_le_bytes([9; 8])))?;
-    expect_equal("status", &completion.status, &abi::STATUS_OK)?;
+    rig.done("a fill", fill(address, length, u64::from_le_bytes([9; 8])))?;
     expect("the CPU sees what the device wrote", region.iter().all(|&byte| byte == 9))?;
     unregister(&rig.device, address)?;
     expect_equal("pinned afterwards", &pinned()?, &before)?;
@@ -155,8 +153,7 @@ pub fn registered_twice() -> Outcome {
     let other = register(&rig.device, all_of(&region))?;
     expect("each has an address of its own", one != other)?;
     unregister(&rig.device, one)?;
-    let completion = rig.run(fill(other, BYTES, u64::from_le_bytes([4; 8])))?;
-    expect_equal("status", &completion.status, &abi::STATUS_OK)?;
+    rig.done("a fill", fill(other, BYTES, u64::from_le_bytes([4; 8])))?;
     expect("the other one is still there", region[..PAGE].iter().all(|&byte| byte == 4))?;
     rig.faults(fill(one, 64, 1), one, 0)?;
     unregister(&rig.device, other)?;

@@ -37,6 +37,12 @@ impl Rig {
         unsafe { self.queue.run(descriptor) }
     }
 
+    /// Has it carried out, which must go well.
+    pub fn done(&mut self, what: &str, descriptor: Descriptor) -> Outcome {
+        let completion = self.run(descriptor)?;
+        expect_equal(&format!("status of {what}"), &completion.status, &abi::STATUS_OK)
+    }
+
     /// Hands over `descriptor` exactly as it is; gives its ring index.
     pub fn submit(&mut self, descriptor: &Descriptor) -> u32 {
         // SAFETY: as in run().
@@ -62,8 +68,8 @@ impl Rig {
         let mut source = Region::anonymous(2 * PAGE)?;
         let target = Region::anonymous(2 * PAGE)?;
         source.fill(0x5a);
-        let completion = self.run(copy(source.address(), target.address(), 2 * PAGE as u64))?;
-        expect_equal("status of a copy afterwards", &completion.status, &abi::STATUS_OK)?;
+        let copy = copy(source.address(), target.address(), 2 * PAGE as u64);
+        self.done("a copy afterwards", copy)?;
         expect("the copy afterwards is right", source[..] == target[..])
     }
 
