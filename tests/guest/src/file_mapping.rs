@@ -155,12 +155,7 @@ impl FileMapping {
     fn run(&self, queue: &mut RawQueue, command: Descriptor) -> Answered {
         // SAFETY: the operands are inside the mapping, into which there are no
         // references, and a buffer that the caller has borrowed until this returns.
-        let completion = unsafe { queue.run(command) }?;
-        self.answer(&completion)
-    }
-
-    fn answer(&self, completion: &Completion) -> Answered {
-        let &Completion { status, fault_address, result, done, .. } = completion;
+        let Completion { status, fault_address, result, done, .. } = unsafe { queue.run(command) }?;
         match status {
             abi::STATUS_OK => Ok(Answer::Done(result)),
             abi::STATUS_FAULT => {

@@ -28,10 +28,9 @@ pub struct Environment {
 impl Environment {
     pub fn prepare() -> Result<Self, Failure> {
         let huge = "/sys/kernel/mm/transparent_hugepage";
-        for path in ["enabled", "hugepages-64kB/enabled", "shmem_enabled"] {
-            let word = if path == "shmem_enabled" { "advise" } else { "madvise" };
-            write(&format!("{huge}/{path}"), word)?;
-        }
+        write(&format!("{huge}/enabled"), "madvise")?;
+        write(&format!("{huge}/hugepages-64kB/enabled"), "madvise")?;
+        write(&format!("{huge}/shmem_enabled"), "advise")?;
         write("/proc/sys/vm/nr_hugepages", "64")?;
         // The kernel need not log every time that drain() has it drop caches.
         write("/proc/sys/vm/drop_caches", "4")?;

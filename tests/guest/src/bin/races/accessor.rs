@@ -7,7 +7,7 @@ use crate::cells::{Mail, Sum};
 use crate::layout::{self, STAMPS, WORDS};
 use crate::oracle::{Before, Finding, Ledger, Right, Window};
 use farfault_client::raw::DeviceFile;
-use farfault_client::raw::descriptor::{self as abi, Completion, Descriptor};
+use farfault_client::raw::descriptor::{self as abi, Completion};
 use farfault_guest_programs::memory::{MADV_DONTFORK, PAGE, Region};
 use farfault_guest_programs::random::Random;
 use farfault_guest_programs::raw_queue::RawQueue;
@@ -139,7 +139,9 @@ impl<'a> Accessor<'a> {
     /// Has the device copy whole pages of `template` into the arena.
     pub fn put(&mut self, template: &Region, pages: Range<usize>) -> Result<(), Failure> {
         let (target, length) = (self.arena.address(0, pages.start), (pages.len() * PAGE) as u64);
-        let completion = self.run(commands::copy(template.address(), target, length))?;
+        // SAFETY: as in post().
+        let completion =
+            unsafe { self.queue.run(commands::copy(template.address(), target, length)) }?;
         if completion.status == abi::STATUS_OK {
             return Ok(());
         }
@@ -336,10 +338,5 @@ impl<'a> Accessor<'a> {
         }
         self.sums[page].seen(page, window, words[layout::sum(self.number)])?;
         self.mails[page].seen(page, window, words[layout::mail(self.number)])
-    }
-
-    fn run(&mut self, descriptor: Descriptor) -> Result<Completion, Failure> {
-        // SAFETY: as in post().
-        Ok(unsafe { self.queue.run(descriptor) }?)
     }
 }
