@@ -31,9 +31,9 @@ impl Entry {
         (self.0 >> 62 & 1 == 1).then_some(self.0 & 0x1f)
     }
 
-    /// Page frame number; 0 unless privileged.
+    /// Page frame number; 0 where no page is there, or unless privileged.
     pub fn frame(self) -> u64 {
-        self.0 & ((1 << 55) - 1)
+        if self.is_present() { self.0 & ((1 << 55) - 1) } else { 0 }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Memory as the CPU sees it.
 #![allow(unsafe_code, reason = "loads and stores on bare addresses")]
 
-use crate::model::{Sample, Subject};
+use crate::model::Subject;
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, memory};
 use nix::Result as Called;
@@ -65,9 +65,5 @@ impl Cpu {
 /// The frames behind the samples, 0 where there is none.
 pub fn frames(subject: &Subject) -> Result<Vec<u64>, Failure> {
     let pagemap = Pagemap::own()?;
-    let frame = |sample: &Sample| {
-        let entry = pagemap.entry(sample.at)?;
-        Ok(if entry.is_present() { entry.frame() } else { 0 })
-    };
-    subject.samples.iter().map(frame).collect()
+    subject.samples.iter().map(|sample| Ok(pagemap.entry(sample.at)?.frame())).collect()
 }

@@ -183,8 +183,7 @@ impl Scene {
 
     /// The frame of each page; 0 where none is present.
     fn frames(&mut self) -> Result<Vec<u64>, Failure> {
-        let entries = self.entries()?.into_iter();
-        Ok(entries.map(|entry| if entry.is_present() { entry.frame() } else { 0 }).collect())
+        Ok(self.entries()?.into_iter().map(Entry::frame).collect())
     }
 
     /// The first byte, as the device sees it; none if it is refused.
