@@ -106,7 +106,7 @@
 #define FF_REG_PASID_BITS		0x01c
 
 /* 32-bit, read only: most pages one fault group asks for. */
-#define FF_REG_LOOKAHEAD			0x020
+#define FF_REG_LOOKAHEAD		0x020
 
 /* 32-bit, read only: number of MSI-X vectors. */
 #define FF_REG_VECTORS			0x024
