@@ -28,6 +28,12 @@ pub fn number_of(name: &str, text: &str) -> Result<u64, Failure> {
     Ok(value.parse()?)
 }
 
+/// Has pages that were just made, or given a new place, put where reclaim finds them: each CPU
+/// keeps some of them to itself.
+pub fn drain() -> Result<(), Failure> {
+    write("/proc/sys/vm/drop_caches", "1")
+}
+
 /// A file that says something else for as long as this is there.
 pub struct Setting {
     path: String,

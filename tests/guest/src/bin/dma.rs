@@ -6,6 +6,7 @@
 use farfault_client::{Advice, Device};
 use farfault_guest_programs::counters::{self, await_gauges, gauges};
 use farfault_guest_programs::huge_page::huge_page;
+use farfault_guest_programs::kernel_files::drain;
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{self, HUGE_PAGE, MADV_DONTNEED, PAGE, Region};
 use farfault_guest_programs::{Failure, test_program};
@@ -113,9 +114,11 @@ fn a_huge_page_goes_as_a_whole() -> Outcome {
 fn what_was_written_is_kept() -> Outcome {
     let (device, mut region) = (device()?, small(1)?);
     let mut queue = device.queue(16)?;
+    drain()?;
     region.advise(MADV_FREE)?;
     let dirtied = counters::get("pages_dirtied")?;
     queue.fill(&mut region[..], 4_u8)?;
+    drain()?;
     region.advise(MADV_PAGEOUT)?;
     let dirtied = counters::get("pages_dirtied")? - dirtied;
     expect("each page was marked dirty", dirtied >= PAGES as u64)?;

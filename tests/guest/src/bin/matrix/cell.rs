@@ -4,12 +4,13 @@
 
 use crate::calls::{self, MADV_PAGEOUT, Span};
 use crate::cpu::{Cpu, frames};
-use crate::environment::{Environment, drain};
+use crate::environment::Environment;
 use crate::load::UnderWay;
 use crate::model::{Access, Holds, Kind, Mapped, PAGE, Sample, Subject, stamp};
 use crate::rig::Rig;
 use crate::row::{Part, Row, Rule};
 use farfault_guest_programs::Failure;
+use farfault_guest_programs::kernel_files::drain;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use nix::Result as Called;
 use nix::errno::Errno;

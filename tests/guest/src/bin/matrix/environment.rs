@@ -133,8 +133,3 @@ pub fn drop_caches() -> Result<(), Failure> {
     nix::unistd::sync();
     write("/proc/sys/vm/drop_caches", "3")
 }
-
-/// Has pages that were just made put where reclaim finds them.
-pub fn drain() -> Result<(), Failure> {
-    write("/proc/sys/vm/drop_caches", "1")
-}

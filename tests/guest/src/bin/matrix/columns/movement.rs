@@ -5,11 +5,10 @@ use crate::calls::{self, MADV_MERGEABLE, MADV_SOFT_OFFLINE, Span};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
-use crate::environment::drain;
 use crate::ksm;
 use crate::model::{Access, Kind, PAGE};
 use crate::row::Rule::{Refused, Senseless};
-use farfault_guest_programs::kernel_files::write;
+use farfault_guest_programs::kernel_files::{drain, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect};
 use nix::errno::Errno;
 

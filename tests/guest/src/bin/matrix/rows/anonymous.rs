@@ -6,14 +6,14 @@ use crate::calls::{
     MAP_PRIVATE, PROT_NONE, READ_WRITE, Source, Span,
 };
 use crate::cpu::{Cpu, frames};
-use crate::environment::{Environment, drain, needed};
+use crate::environment::{Environment, needed};
 use crate::ksm;
 use crate::model::{Access, HUGE, Holds, Kind, LINK, Mapped, PAGE, Sample, Subject};
 use crate::row::Rule::{Refused, Senseless};
 use crate::row::{Made, Row};
 use crate::rows::LOSSES;
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::kernel_files::write;
+use farfault_guest_programs::kernel_files::{drain, write};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::page_flags::{Frames, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL};
 use farfault_guest_programs::pagemap::Pagemap;
