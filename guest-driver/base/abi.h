@@ -342,8 +342,6 @@ struct ff_context {
 };
 
 _Static_assert(sizeof(struct ff_context) == 16, "size");
-_Static_assert(__builtin_offsetof(struct ff_context, root) == 0, "root");
-_Static_assert(__builtin_offsetof(struct ff_context, reserved) == 8, "reserved");
 
 /* === Page-table entries === */
 
@@ -448,13 +446,6 @@ struct ff_command {
 };
 
 _Static_assert(sizeof(struct ff_command) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_command, opcode) == 0, "opcode");
-_Static_assert(__builtin_offsetof(struct ff_command, flags) == 1, "flags");
-_Static_assert(__builtin_offsetof(struct ff_command, queue) == 2, "queue");
-_Static_assert(__builtin_offsetof(struct ff_command, pasid) == 4, "pasid");
-_Static_assert(__builtin_offsetof(struct ff_command, address) == 8, "address");
-_Static_assert(__builtin_offsetof(struct ff_command, value) == 16, "value");
-_Static_assert(__builtin_offsetof(struct ff_command, extra) == 24, "extra");
 
 /* === Fault queue === */
 
@@ -515,17 +506,5 @@ struct ff_fault {
 };
 
 _Static_assert(sizeof(struct ff_fault) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_fault, address) == 0, "address");
-_Static_assert(__builtin_offsetof(struct ff_fault, pasid) == 8, "pasid");
-_Static_assert(__builtin_offsetof(struct ff_fault, queue) == 12, "queue");
-_Static_assert(__builtin_offsetof(struct ff_fault, kind) == 14, "kind");
-_Static_assert(__builtin_offsetof(struct ff_fault, access) == 15, "access");
-_Static_assert(__builtin_offsetof(struct ff_fault, group) == 16, "group");
-_Static_assert(__builtin_offsetof(struct ff_fault, flags) == 20, "flags");
-_Static_assert(__builtin_offsetof(struct ff_fault, reason) == 21, "reason");
-_Static_assert(__builtin_offsetof(struct ff_fault, level) == 22, "level");
-_Static_assert(__builtin_offsetof(struct ff_fault, reserved0) == 23, "reserved0");
-_Static_assert(__builtin_offsetof(struct ff_fault, extent) == 24, "extent");
-_Static_assert(__builtin_offsetof(struct ff_fault, reserved1) == 28, "reserved1");
 
 #endif /* FF_ABI_H */

@@ -48,12 +48,6 @@ struct ff_ring_header {
 };
 
 _Static_assert(sizeof(struct ff_ring_header) == 128, "size");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, tail) == 0, "tail");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, overflows) == 4, "overflows");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, reserved0) == 8, "reserved0");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, head) == 64, "head");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, halted) == 68, "halted");
-_Static_assert(__builtin_offsetof(struct ff_ring_header, reserved1) == 72, "reserved1");
 
 /* === Why an access was refused, or a queue has halted === */
 
@@ -205,17 +199,6 @@ struct ff_descriptor {
 };
 
 _Static_assert(sizeof(struct ff_descriptor) == 64, "size");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, opcode) == 0, "opcode");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, flags) == 1, "flags");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, reserved0) == 2, "reserved0");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, reserved1) == 4, "reserved1");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, source) == 8, "source");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, destination) == 16, "destination");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, length) == 24, "length");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, operand) == 32, "operand");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, operand2) == 40, "operand2");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, completion) == 48, "completion");
-_Static_assert(__builtin_offsetof(struct ff_descriptor, fence) == 56, "fence");
 
 /**
  * struct ff_completion - How a command ended. The device writes fence last.
@@ -238,13 +221,6 @@ struct ff_completion {
 };
 
 _Static_assert(sizeof(struct ff_completion) == 64, "size");
-_Static_assert(__builtin_offsetof(struct ff_completion, fence) == 0, "fence");
-_Static_assert(__builtin_offsetof(struct ff_completion, status) == 8, "status");
-_Static_assert(__builtin_offsetof(struct ff_completion, reserved0) == 12, "reserved0");
-_Static_assert(__builtin_offsetof(struct ff_completion, fault_address) == 16, "fault_address");
-_Static_assert(__builtin_offsetof(struct ff_completion, result) == 24, "result");
-_Static_assert(__builtin_offsetof(struct ff_completion, done) == 32, "done");
-_Static_assert(__builtin_offsetof(struct ff_completion, reserved1) == 40, "reserved1");
 
 /* === ioctls === */
 
@@ -386,12 +362,6 @@ struct ff_info {
 };
 
 _Static_assert(sizeof(struct ff_info) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_info, version) == 0, "version");
-_Static_assert(__builtin_offsetof(struct ff_info, pasid) == 4, "pasid");
-_Static_assert(__builtin_offsetof(struct ff_info, queues) == 8, "queues");
-_Static_assert(__builtin_offsetof(struct ff_info, engines) == 12, "engines");
-_Static_assert(__builtin_offsetof(struct ff_info, lookahead) == 16, "lookahead");
-_Static_assert(__builtin_offsetof(struct ff_info, reserved) == 20, "reserved");
 
 /**
  * struct ff_queue_create - A queue to be.
@@ -412,12 +382,6 @@ struct ff_queue_create {
 };
 
 _Static_assert(sizeof(struct ff_queue_create) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, ring) == 0, "ring");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, entries) == 8, "entries");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, flags) == 12, "flags");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, queue) == 16, "queue");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, reserved) == 20, "reserved");
-_Static_assert(__builtin_offsetof(struct ff_queue_create, doorbell) == 24, "doorbell");
 
 /**
  * struct ff_queue_destroy - A queue no more.
@@ -430,8 +394,6 @@ struct ff_queue_destroy {
 };
 
 _Static_assert(sizeof(struct ff_queue_destroy) == 8, "size");
-_Static_assert(__builtin_offsetof(struct ff_queue_destroy, queue) == 0, "queue");
-_Static_assert(__builtin_offsetof(struct ff_queue_destroy, flags) == 4, "flags");
 
 /**
  * struct ff_wait - What to wait for.
@@ -451,11 +413,6 @@ struct ff_wait {
 };
 
 _Static_assert(sizeof(struct ff_wait) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_wait, queue) == 0, "queue");
-_Static_assert(__builtin_offsetof(struct ff_wait, flags) == 4, "flags");
-_Static_assert(__builtin_offsetof(struct ff_wait, address) == 8, "address");
-_Static_assert(__builtin_offsetof(struct ff_wait, value) == 16, "value");
-_Static_assert(__builtin_offsetof(struct ff_wait, deadline) == 24, "deadline");
 
 /**
  * struct ff_prefetch - What to make present.
@@ -472,10 +429,6 @@ struct ff_prefetch {
 };
 
 _Static_assert(sizeof(struct ff_prefetch) == 24, "size");
-_Static_assert(__builtin_offsetof(struct ff_prefetch, address) == 0, "address");
-_Static_assert(__builtin_offsetof(struct ff_prefetch, length) == 8, "length");
-_Static_assert(__builtin_offsetof(struct ff_prefetch, flags) == 16, "flags");
-_Static_assert(__builtin_offsetof(struct ff_prefetch, reserved) == 20, "reserved");
 
 /**
  * struct ff_snapshot - What to look at.
@@ -493,10 +446,6 @@ struct ff_snapshot {
 };
 
 _Static_assert(sizeof(struct ff_snapshot) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_snapshot, address) == 0, "address");
-_Static_assert(__builtin_offsetof(struct ff_snapshot, length) == 8, "length");
-_Static_assert(__builtin_offsetof(struct ff_snapshot, pages) == 16, "pages");
-_Static_assert(__builtin_offsetof(struct ff_snapshot, reserved) == 24, "reserved");
 
 /**
  * struct ff_advise - What to expect.
@@ -513,10 +462,6 @@ struct ff_advise {
 };
 
 _Static_assert(sizeof(struct ff_advise) == 24, "size");
-_Static_assert(__builtin_offsetof(struct ff_advise, address) == 0, "address");
-_Static_assert(__builtin_offsetof(struct ff_advise, length) == 8, "length");
-_Static_assert(__builtin_offsetof(struct ff_advise, advice) == 16, "advice");
-_Static_assert(__builtin_offsetof(struct ff_advise, reserved) == 20, "reserved");
 
 /**
  * struct ff_register - What to pin.
@@ -535,11 +480,6 @@ struct ff_register {
 };
 
 _Static_assert(sizeof(struct ff_register) == 32, "size");
-_Static_assert(__builtin_offsetof(struct ff_register, address) == 0, "address");
-_Static_assert(__builtin_offsetof(struct ff_register, length) == 8, "length");
-_Static_assert(__builtin_offsetof(struct ff_register, flags) == 16, "flags");
-_Static_assert(__builtin_offsetof(struct ff_register, reserved) == 20, "reserved");
-_Static_assert(__builtin_offsetof(struct ff_register, device_address) == 24, "device_address");
 
 /**
  * struct ff_unregister - What to unpin.
@@ -552,7 +492,5 @@ struct ff_unregister {
 };
 
 _Static_assert(sizeof(struct ff_unregister) == 16, "size");
-_Static_assert(__builtin_offsetof(struct ff_unregister, device_address) == 0, "device_address");
-_Static_assert(__builtin_offsetof(struct ff_unregister, reserved) == 8, "reserved");
 
 #endif /* _UAPI_FARFAULT_H */

@@ -103,15 +103,6 @@ fn write_structure(out: &mut String, structure: &Structure, little_endian: bool)
     for field in structure.fields {
         let _ = writeln!(out, "\t{};", declaration(field, little_endian));
     }
-    let _ = writeln!(out, "}};\n");
-    let name = structure.name;
-    let size = structure.size;
-    let _ = writeln!(out, "_Static_assert(sizeof(struct {name}) == {size}, \"size\");");
-    for field in structure.fields {
-        let _ = writeln!(
-            out,
-            "_Static_assert(__builtin_offsetof(struct {name}, {}) == {}, \"{}\");",
-            field.name, field.offset, field.name
-        );
-    }
+    let (name, size) = (structure.name, structure.size);
+    let _ = writeln!(out, "}};\n\n_Static_assert(sizeof(struct {name}) == {size}, \"size\");");
 }
