@@ -85,7 +85,7 @@ impl Drop for Mapping {
     }
 }
 
-/// Bytes of a page, as a snapshot counts them.
+/// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
 /// `/dev/farfault0`, opened.

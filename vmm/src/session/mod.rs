@@ -273,7 +273,8 @@ impl RunningGuest<'_> {
         self.tell_window_size();
         let input = session.stdio.input.try_clone()?;
         session.spawn("standard input", move |tell| {
-            if streams::copy_input(input, guest, raw) {
+            let escaped = streams::copy_input(input, guest, raw);
+            if escaped {
                 tell(GuestEvent::Escaped);
             }
         })

@@ -114,6 +114,7 @@ fn a_huge_page_goes_as_a_whole() -> Outcome {
 fn what_was_written_is_kept() -> Outcome {
     let (device, mut region) = (device()?, small(1)?);
     let mut queue = device.queue(16)?;
+    // Reclaim finds no page that a CPU still keeps to itself.
     drain()?;
     region.advise(MADV_FREE)?;
     let dirtied = counters::get("pages_dirtied")?;

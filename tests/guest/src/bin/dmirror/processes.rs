@@ -3,8 +3,8 @@
 #![allow(unsafe_code, reason = "closes a file that another thread uses")]
 
 use farfault_guest_programs::Failure;
-use farfault_guest_programs::children::Child;
-use farfault_guest_programs::counters::{await_gauges, gauges, killed};
+use farfault_guest_programs::children::{Child, Signpost};
+use farfault_guest_programs::counters::{await_gauges, gauges};
 use farfault_guest_programs::dmirror::{Node, READ, SNAPSHOT, WRITE, numbered, pages};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{MADV_DONTNEED, PAGE, Region, allow_huge_pages};
@@ -74,10 +74,16 @@ fn work(node: &Node, begun: impl FnOnce() -> Outcome) -> Outcome {
     }
 }
 
+/// Each begins while what was its predecessor's may still be going away.
 pub fn killed_in_a_command() -> Outcome {
+    let before = gauges()?;
     for _ in 0..5 {
-        killed(|working, _| work(&Node::open(0)?, || working.reach()))?;
+        let working = Signpost::new()?;
+        let child = Child::start(|| work(&Node::open(0)?, || working.reach()))?;
+        working.wait()?;
+        child.kill()?;
     }
+    await_gauges(before)?;
     Node::open(0)?.still_works()
 }
 

@@ -43,5 +43,6 @@ fn is_merged(subject: &Subject) -> Result<bool, Failure> {
     let there = subject.samples.iter().filter(|sample| sample.is_there());
     let frames = there.map(|sample| Ok(pagemap.entry(sample.at)?.frame()));
     let frames = frames.collect::<Result<Vec<_>, Failure>>()?;
-    Ok(frames.iter().all(|frame| *frame == frames[0]))
+    // Those that are swapped out have none.
+    Ok(frames.iter().all(|frame| *frame != 0 && *frame == frames[0]))
 }

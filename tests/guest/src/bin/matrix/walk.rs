@@ -19,7 +19,7 @@ pub struct Walk {
     block: Span,
 }
 
-/// In the record of the one command of a walk.
+/// What `RawQueue::post` has the first command of a queue leave in its record.
 const FENCE: u64 = 1;
 
 impl Walk {

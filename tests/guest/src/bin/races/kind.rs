@@ -55,8 +55,11 @@ impl Set {
     }
 }
 
-/// What is run in one guest, so that a guest which is lost does not take all with it.
+// What is run in one guest, so that a guest which is lost does not take all with it.
+
+/// What is done to address spaces and processes.
 pub const ADDRESS_SPACES: &str = "address-spaces";
+/// What is done to pages, wherever they are mapped, and to files.
 pub const PAGES_AND_FILES: &str = "pages-and-files";
 
 /// A kind of change. Each file of `changes` says which it has.
