@@ -26,12 +26,13 @@
  * this thread, too, and so do exit_group() and exec. But if all threads of the
  * program call plain exit(), nobody tells this one, and its mm has the doorbell
  * mapped, which keeps the file open. What such a program does do is to close its
- * file descriptors: ff_service_flush() looks there. If it has closed the device's
- * before, while a doorbell was still mapped, nothing tells: see the limits in
- * README.md.
+ * file descriptors: ff_service_flush() looks there, and tells it to leave. If it has
+ * closed the device's before, while a doorbell was still mapped, nothing tells: see
+ * the limits in README.md.
  *
- * Nobody waits for this thread who does not hold its process. When the file is
- * closed it is told, and sets the end of the context going when it next runs.
+ * Nobody waits for this thread who does not hold its process: it may be waiting for a
+ * page. When the file is closed, or the process ends, it is told, and sets the end of
+ * the context, or its own, going when it next runs.
  *
  * Faults that come without a process (the file can outlive it in another one,
  * or across exec) are refused by a work item.
@@ -78,16 +79,19 @@ static void ff_service_end(struct ff_service *service)
 static bool ff_service_work(void *arg)
 {
 	struct ff_service *service = arg;
-	bool closed, waiting;
+	bool closed, leaving, waiting;
 
 	scoped_guard(spinlock, &service->ff->queue_lock) {
 		service->task = current;
 		closed = service->closed;
+		leaving = service->leaving;
 		waiting = !list_empty(&service->ready);
 	}
 	if (closed)
 		ff_service_end(service);
-	if (closed || !waiting)
+	else if (leaving)
+		schedule_work(&service->retire);
+	if (closed || leaving || !waiting)
 		return false;
 	__set_current_state(TASK_RUNNING);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_READY);
@@ -231,6 +235,9 @@ static bool ff_process_ends(void)
  */
 void ff_service_flush(struct ff_service *service)
 {
-	if (task_tgid(current) == service->process && ff_process_ends())
-		ff_service_retire(service);
+	if (task_tgid(current) != service->process || !ff_process_ends())
+		return;
+	scoped_guard(spinlock, &service->ff->queue_lock)
+		service->leaving = true;
+	ff_service_interrupt(service);
 }

@@ -30,6 +30,7 @@ struct vhost_task;
  * @retire: stops @thread and refuses what comes from then on
  * @task: @thread itself, once it has run; under &struct ff_device.queue_lock
  * @closed: the file is; under &struct ff_device.queue_lock
+ * @leaving: the program's last thread has ended; under &struct ff_device.queue_lock
  * @ending: bit 0 says that @end was set going
  * @end: what is to be done when @thread serves no more and the file is closed
  * @ends: where
@@ -53,6 +54,7 @@ struct ff_service {
 	struct work_struct retire;
 	struct task_struct *task;
 	bool closed;
+	bool leaving;
 	unsigned long ending;
 	struct work_struct end;
 	struct workqueue_struct *ends;

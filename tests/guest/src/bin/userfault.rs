@@ -3,12 +3,13 @@
 //! handler brings. Prints KTAP.
 
 use farfault_client::{Device, Queue};
-use farfault_guest_programs::children::{Child, end_thread, exit_now};
+use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
 use farfault_guest_programs::counters::{self, growth, killed};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{self, Access, PAGE, Region, Sharing};
 use farfault_guest_programs::userfault::{Mode, Userfault, served};
 use farfault_guest_programs::{Failure, device_and_queue, test_program};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -24,6 +25,7 @@ test_program![
     killed_while_it_waits,
     exits_while_it_waits,
     last_thread_exits_while_it_waits,
+    last_thread_exits_though_the_handler_stays,
 ];
 
 /// Pages that a test has its device go through.
@@ -194,6 +196,10 @@ fn protected_pages_are_read_and_written() -> Outcome {
 /// once the handler has been asked.
 fn child_that_waits(then: impl FnOnce()) -> Outcome {
     let (region, userfault) = Userfault::missing(PAGE)?;
+    wait_for(&region, &userfault, then)
+}
+
+fn wait_for(region: &Region, userfault: &Userfault, then: impl FnOnce()) -> Outcome {
     let mut queue = Device::open()?.queue(16)?;
     let word = AtomicU64::new(0);
     let mut destination = vec![0; PAGE];
@@ -224,4 +230,18 @@ fn exits_while_it_waits() -> Outcome {
 /// the process to end. But descriptors are closed, that of the handler among them.
 fn last_thread_exits_while_it_waits() -> Outcome {
     Child::start(|| child_that_waits(|| end_thread(0)))?.succeed()
+}
+
+/// Here another process has the handler, too, which thus does not end: it is the driver
+/// that has to give the page up.
+fn last_thread_exits_though_the_handler_stays() -> Outcome {
+    let over = Signpost::new()?;
+    Child::start(|| {
+        let (region, userfault) = Userfault::missing(PAGE)?;
+        // Forked before the device is opened, it keeps nothing else.
+        mem::forget(Child::start(|| over.wait())?);
+        wait_for(&region, &userfault, || end_thread(0))
+    })?
+    .succeed()?;
+    over.reach()
 }
