@@ -183,6 +183,8 @@ static int ff_start(struct ff_device *ff)
 		return ret;
 	}
 	WRITE_ONCE(ff->lost, false);
+	/* What was posted meanwhile was rung for when the device did not look. */
+	ff_command_ring(ff);
 	return 0;
 }
 
