@@ -189,7 +189,7 @@ static u64 ff_command_push_wait(struct ff_device *ff, u8 flags, bool may_sleep)
 
 /*
  * Has the device carry out any command but WAIT, and returns the fence that is passed
- * when it is done. Who may not sleep has asked ff_command_reserved() before.
+ * when it is done. Who may not sleep has called ff_command_reserve() before.
  */
 u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 		      bool may_sleep)
@@ -203,14 +203,27 @@ u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 }
 
 /*
- * Whether a command can be submitted without sleeping. The OOM reaper is one thread,
- * and nobody else takes of the reserve, so room that is there now is there when it
- * posts.
+ * Takes the reserve of the queue, so that a command can be submitted without sleeping;
+ * false if there is no room, or somebody has it. Nobody else takes of it, so room that
+ * is there now is there when the command is posted.
  */
-bool ff_command_reserved(struct ff_device *ff)
+bool ff_command_reserve(struct ff_device *ff)
 {
-	guard(spinlock)(&ff->commands.lock);
-	return ff_command_room(&ff->commands, 2);
+	struct ff_commands *commands = &ff->commands;
+	bool room;
+
+	if (test_and_set_bit_lock(0, &commands->reserved))
+		return false;
+	scoped_guard(spinlock, &commands->lock)
+		room = ff_command_room(commands, 2);
+	if (!room)
+		ff_command_unreserve(ff);
+	return room;
+}
+
+void ff_command_unreserve(struct ff_device *ff)
+{
+	clear_bit_unlock(0, &ff->commands.reserved);
 }
 
 /* Makes the device look at what was posted. */

@@ -24,6 +24,7 @@ struct ff_device;
  * @tail: next entry to write
  * @fence: value of the last WAIT posted
  * @wait: woken when a WAIT with interrupt has been carried out
+ * @reserved: bit 0 says that somebody who may not sleep has the last entries
  * @gone: the device has stopped: it reaches no memory and answers no command,
  *	so every fence counts as passed, until it is started again
  */
@@ -38,6 +39,7 @@ struct ff_commands {
 	u32 tail;
 	u64 fence;
 	wait_queue_head_t wait;
+	unsigned long reserved;
 	bool gone;
 };
 
@@ -49,7 +51,8 @@ u64 ff_command_post(struct ff_device *ff, const struct ff_command *command,
 		    bool may_sleep);
 u64 ff_command_submit(struct ff_device *ff, const struct ff_command *command,
 		      bool may_sleep);
-bool ff_command_reserved(struct ff_device *ff);
+bool ff_command_reserve(struct ff_device *ff);
+void ff_command_unreserve(struct ff_device *ff);
 void ff_command_ring(struct ff_device *ff);
 
 bool ff_command_passed(struct ff_device *ff, u64 fence);

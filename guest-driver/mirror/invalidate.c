@@ -21,7 +21,9 @@
  *
  * Behind an IOMMU the second pass takes the lock again, to undo the DMA mappings
  * of what the first one took out (pgtable/dma.c). That waits for the IOMMU, so a
- * page is never freed while the IOMMU still lets the device reach it.
+ * page is not freed while the IOMMU still lets the device reach it. Where DMA
+ * addresses in a row were not to be had, an IOMMU in lazy mode may let it for some
+ * time yet, and the device's own flush is what keeps it away.
  */
 
 /**
@@ -156,11 +158,11 @@ static void ff_invalidate_told(struct ff_mirror *mirror,
 }
 
 /*
- * For the OOM reaper, which must not sleep and tries again a little later if it is
- * told that it would have to: if somebody holds the lock, if the command queue is
- * full, or if the device does not answer at once. What has been taken out by then
- * stays out, and tables stay until the mirror is detached, for to free one may sleep.
- * Of a device that does not answer at all the others take care.
+ * For the OOM reaper and process_mrelease(2), which must not sleep, and try again a
+ * little later if they are told that they would have to: if somebody holds the lock,
+ * if the command queue is full, or if the device does not answer at once. What has
+ * been taken out by then stays out, and tables stay until the mirror is detached, for
+ * to free one may sleep. Of a device that does not answer at all the others take care.
  */
 static bool ff_invalidate_at_once(struct ff_interval *interval,
 				  const struct mmu_notifier_range *range,
@@ -174,7 +176,9 @@ static bool ff_invalidate_at_once(struct ff_interval *interval,
 
 	guard(srcu)(&ff->unplug);
 	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE, 1);
-	if (ff_command_reserved(ff) && mutex_trylock(&mirror->lock)) {
+	if (!ff_command_reserve(ff))
+		goto exit;
+	if (mutex_trylock(&mirror->lock)) {
 		mmu_interval_set_seq(&interval->notifier, seq);
 		ff_interval_zap(interval, range->start, range->end, &gather);
 		fence = ff_interval_flush(interval, &gather, false);
@@ -189,6 +193,8 @@ static bool ff_invalidate_at_once(struct ff_interval *interval,
 				    &mirror->unlinked);
 		mutex_unlock(&mirror->lock);
 	}
+	ff_command_unreserve(ff);
+exit:
 	ff_count(&ff->counters, FF_COUNT_NONBLOCKABLE_REFUSED, !passed);
 	return passed;
 }
