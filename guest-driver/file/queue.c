@@ -26,36 +26,22 @@ static bool ff_ring_valid(const struct ff_queue_create *create)
 	       access_ok(u64_to_user_ptr(create->ring), size);
 }
 
-/**
- * ff_queue_start() - Bind a ring to a free queue
- * @ctx: context in whose address space the ring is
- * @ring: device address of the ring's header
- * @entries: entries of the ring
- *
- * Return: queue with a reference for the caller, or ERR_PTR(-ENOSPC) if all
- * are taken, or as ff_quota_queue(), ERR_PTR(-EIO) if the device is lost, ERR_PTR(-ENOMEM).
- */
-struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
+/* Gives a queue a number, and tells the device of it. */
+static int ff_queue_begin(struct ff_ctx *ctx, struct ff_queue *queue, u64 ring,
+			  u32 entries)
 {
 	struct ff_device *ff = ctx->ff;
-	struct ff_queue *queue;
 	struct ff_command command;
 	int ret;
 
-	queue = ff_queue_alloc(&ctx->service);
-	if (!queue)
-		return ERR_PTR(-ENOMEM);
-
-	guard(mutex)(&ctx->service.lock);
+	lockdep_assert_held(&ctx->service.lock);
 	ret = READ_ONCE(ff->lost) ? -EIO : ff_queue_number(queue);
-	if (!ret) {
-		ret = ff_quota_queue(ctx);
-		if (ret)
-			ff_queue_forget(queue);
-	}
+	if (ret)
+		return ret;
+	ret = ff_quota_queue(ctx);
 	if (ret) {
-		ff_queue_put(queue);
-		return ERR_PTR(ret);
+		ff_queue_forget(queue);
+		return ret;
 	}
 	ff_count(&ff->counters, FF_COUNT_QUEUES, 1);
 
@@ -69,6 +55,35 @@ struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
 				     queue->id % ff->nr_completions),
 	};
 	ff_command_run(ff, &command);
+	return 0;
+}
+
+/**
+ * ff_queue_start() - Bind a ring to a free queue
+ * @ctx: context in whose address space the ring is
+ * @ring: device address of the ring's header
+ * @entries: entries of the ring
+ *
+ * Return: queue with a reference for the caller, or ERR_PTR(-ENOSPC) if all
+ * are taken, or as ff_quota_queue(), ERR_PTR(-EIO) if the device is lost, ERR_PTR(-ENOMEM),
+ * ERR_PTR(-EINTR) if the caller was killed.
+ */
+struct ff_queue *ff_queue_start(struct ff_ctx *ctx, u64 ring, u32 entries)
+{
+	struct ff_queue *queue = ff_queue_alloc(&ctx->service);
+	int ret;
+
+	if (!queue)
+		return ERR_PTR(-ENOMEM);
+	ret = mutex_lock_killable(&ctx->service.lock);
+	if (!ret) {
+		ret = ff_queue_begin(ctx, queue, ring, entries);
+		mutex_unlock(&ctx->service.lock);
+	}
+	if (ret) {
+		ff_queue_put(queue);
+		return ERR_PTR(ret);
+	}
 	return queue;
 }
 
@@ -129,16 +144,21 @@ void ff_queue_stop(struct ff_ctx *ctx, struct ff_queue *queue)
 int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg)
 {
 	struct ff_queue_destroy *destroy = arg;
+	struct ff_queue *queue;
+	int ret;
 
 	if (destroy->flags)
 		return -EINVAL;
-	guard(mutex)(&ctx->service.lock);
-	struct ff_queue *queue __free(ff_queue) =
-		ff_queue_get(&ctx->service, destroy->queue);
-	if (!queue)
-		return -ENOENT;
-	ff_queue_end(ctx, queue);
-	return 0;
+	ret = mutex_lock_killable(&ctx->service.lock);
+	if (ret)
+		return ret;
+	queue = ff_queue_get(&ctx->service, destroy->queue);
+	if (queue) {
+		ff_queue_end(ctx, queue);
+		ff_queue_put(queue);
+	}
+	mutex_unlock(&ctx->service.lock);
+	return queue ? 0 : -ENOENT;
 }
 
 void ff_queues_destroy(struct ff_ctx *ctx)
@@ -276,7 +296,10 @@ static vm_fault_t ff_doorbell_fault(struct vm_fault *vmf)
 
 	if (!ff_device_enter(ff, &section))
 		return ret;
-	mutex_lock(&ctx->service.lock);
+	if (mutex_lock_killable(&ctx->service.lock)) {
+		ret = VM_FAULT_NOPAGE;
+		goto exit;
+	}
 	queue = ff_queue_get(&ctx->service, vmf->pgoff);
 	if (queue) {
 		ret = vmf_insert_pfn(vma, vmf->address,
@@ -284,6 +307,7 @@ static vm_fault_t ff_doorbell_fault(struct vm_fault *vmf)
 		ff_queue_put(queue);
 	}
 	mutex_unlock(&ctx->service.lock);
+exit:
 	ff_device_exit(ff, section);
 	return ret;
 }
