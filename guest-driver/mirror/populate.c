@@ -239,8 +239,12 @@ static int ff_populate_try(struct ff_interval *interval,
 	if (span->prefetch) {
 		range.default_flags = span->request;
 	} else {
-		/* Anew for each try: the last one has left its results here. */
-		range.pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+		/*
+		 * Anew for each try: the last one has left its results here. And
+		 * HMM, which begins anew by itself as well, takes a page that it
+		 * found writable for one to be written, but for this mask.
+		 */
+		range.pfn_flags_mask = span->request;
 		for (i = 0; i < pages; i++)
 			scratch->pfns[i] = span->request;
 	}
