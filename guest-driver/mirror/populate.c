@@ -51,6 +51,22 @@ static unsigned int ff_leaf_level(const struct ff_interval *interval,
 }
 
 /*
+ * Whether a frame is of memfd_secret(2), which pinning refuses and HMM does not.
+ * The file keeps its superblock as long as the page is mapped. No test that the
+ * kernel has for it is exported. Such memory is of small folios.
+ */
+static bool ff_frame_is_secret(unsigned long frame)
+{
+	struct folio *folio = page_folio(pfn_to_page(frame));
+	struct address_space *mapping;
+
+	if (folio_test_large(folio) || folio_test_anon(folio))
+		return false;
+	mapping = READ_ONCE(folio->mapping);
+	return mapping && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+/*
  * Whether the frames of a whole span lie one behind the other, although the CPU
  * may map them page by page: then one leaf will do. Not where leaves are DMA
  * mappings, which are not split again (pgtable/dma.c).
@@ -67,25 +83,10 @@ static bool ff_span_is_together(const struct ff_pgtable *pgt,
 	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
 		return false;
 	for (i = 1; i < FF_SPAN_PAGES; i++)
-		if ((scratch->pfns[i] & bits) != first + i)
+		if ((scratch->pfns[i] & bits) != first + i ||
+		    ff_frame_is_secret(scratch->pfns[i] & ~HMM_PFN_FLAGS))
 			return false;
 	return true;
-}
-
-/*
- * Whether a frame is of memfd_secret(2), which pinning refuses and HMM does not.
- * The file keeps its superblock as long as the page is mapped. No test that the
- * kernel has for it is exported. Such memory is of small folios.
- */
-static bool ff_frame_is_secret(unsigned long frame)
-{
-	struct folio *folio = page_folio(pfn_to_page(frame));
-	struct address_space *mapping;
-
-	if (folio_test_large(folio) || folio_test_anon(folio))
-		return false;
-	mapping = READ_ONCE(folio->mapping);
-	return mapping && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 
 /*
