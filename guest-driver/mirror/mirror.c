@@ -264,16 +264,20 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 	scoped_guard(mutex, &mirror->lock)
 		fence = ff_mirror_flush(mirror, 0, 0, true);
 	ff_command_wait(mirror->ff, fence);
-	mutex_lock(&mirror->lock);
 	/* What an invalidation has taken out that has not come to this yet. */
 	mt_for_each(&mirror->intervals, interval, index, ULONG_MAX) {
-		ff_dma_reap(&mirror->pgt, &interval->dma, ff_interval_start(interval),
-			    ff_interval_end(interval), &tables);
-		ff_dma_space_free(&mirror->pgt, &interval->dma);
+		scoped_guard(mutex, &mirror->lock) {
+			ff_dma_reap(&mirror->pgt, &interval->dma,
+				    ff_interval_start(interval),
+				    ff_interval_end(interval), &tables);
+			ff_dma_space_free(&mirror->pgt, &interval->dma);
+		}
+		cond_resched();
 	}
-	list_splice_init(&mirror->unlinked, &tables);
-	list_splice_init(&mirror->spares, &tables);
-	mutex_unlock(&mirror->lock);
+	scoped_guard(mutex, &mirror->lock) {
+		list_splice_init(&mirror->unlinked, &tables);
+		list_splice_init(&mirror->spares, &tables);
+	}
 	ff_tables_free(&mirror->pgt, &tables);
 	ff_pgtable_fini(&mirror->pgt);
 }
