@@ -95,7 +95,7 @@ static bool ff_interval_exists(struct ff_mirror *mirror, unsigned long address,
 
 /*
  * The interval that covers an address, made if there is none. -EFAULT if nothing is
- * mapped there, -ENOMEM.
+ * mapped there, -EINTR if the caller was killed, -ENOMEM.
  */
 struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
 				    unsigned long address)
@@ -107,6 +107,8 @@ struct ff_interval *ff_interval_get(struct ff_mirror *mirror,
 		return interval;
 
 	size = ff_interval_size(mirror->mm, address);
+	if (!size && fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
 	if (!size)
 		return ERR_PTR(-EFAULT);
 
