@@ -6,11 +6,12 @@
 #if !defined(FF_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define FF_TRACE_H
 
+#include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/tracepoint.h>
 
 #include "base/abi.h"
-#include "mirror/populate.h"
+#include "base/span.h"
 
 TRACE_EVENT(ff_fault,
 	TP_PROTO(const struct ff_fault *fault),
