@@ -49,7 +49,8 @@ struct ff_vector {
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @dmirror: nodes for the kernel's HMM selftest, or NULL
- * @unplug: read side is held by all that uses the hardware; see ff_device_enter()
+ * @unplug: read side is held by all that uses the hardware, but for the end of a
+ *	context, for which unbinding waits; see ff_device_enter()
  * @unplugged: the driver is being unbound, and the device has stopped
  * @lost: the device has lost its state or does not answer, and was not started anew
  * @context_table: where the device finds page tables

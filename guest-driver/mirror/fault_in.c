@@ -6,7 +6,8 @@
  * handler, and before 7.3 its wait for a file system cannot be killed. From 7.3
  * on it can, but a thread that waits for a handler there can be neither stopped
  * nor frozen. Such pages are therefore faulted in first, as the CPU would do it:
- * with mmap_lock given up, and until a signal comes. Then HMM finds them.
+ * with mmap_lock given up, and until a signal comes. Then HMM finds them, but for a
+ * region that a handler takes charge of in between.
  *
  * Such a fault is one in the kernel, so a userfaultfd that was opened with
  * UFFD_USER_MODE_ONLY does not hear of it and the access fails.

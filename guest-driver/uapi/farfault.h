@@ -309,8 +309,8 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
 #define FF_IOC_ADVISE			_IOW(0xfa, 7, struct ff_advise)
 
 /*
- * Advice: will read it; what can be had without waiting for anybody is
- * made present.
+ * Advice: will read it; what can be had without asking a userfaultfd
+ * handler is made present.
  */
 #define FF_ADVISE_WILL_READ		1
 

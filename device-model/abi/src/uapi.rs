@@ -53,7 +53,7 @@ constants! { CONSTANTS;
     SNAPSHOT_MIRRORED: u32 = 1 << 7;
     /// Tells what the device will do with a range. Nothing fails for what cannot be had.
     IOC_ADVISE: u32 = ioctl(1, 7, 24);
-    /// Advice: will read it; what can be had without waiting for anybody is made present.
+    /// Advice: will read it; what can be had without asking a userfaultfd handler is made present.
     ADVISE_WILL_READ: u32 = 1;
     /// Advice: will write it; likewise.
     ADVISE_WILL_WRITE: u32 = 2;
