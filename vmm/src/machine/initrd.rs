@@ -18,7 +18,7 @@ const PAGE: u64 = 4096;
 /// Kernels lie from here on, and use what is below like any other memory.
 const KERNEL: u64 = 16 << 20;
 /// What a kernel allocates for itself until its init runs, beside 64 bytes for a page.
-const KERNEL_NEEDS: u64 = 16 << 20;
+const KERNEL_NEEDS: u64 = 20 << 20;
 const PAGES_PER_PAGE_STRUCTS: u64 = PAGE / 64;
 
 /// Places the archives one after the other as high as kernels accept them,

@@ -226,7 +226,7 @@ fn an_initrd_that_fits_only_packed_says_how_much_it_needs() {
     assert_eq!(
         error.to_string(),
         "128 MiB of memory are too little: this kernel with its initrd and files, unpacked \
-         needs 139 MiB (--memory 140M)"
+         needs 143 MiB (--memory 144M)"
     );
 }
 

@@ -41,7 +41,8 @@ const BOOTS: [Boot; 19] = [
         "--cpus=4 --memory=4G",
         "test $(nproc) = 4 && saxpy 10000",
     ),
-    boot("smallest", "--memory=128M", "saxpy 10000"),
+    // The image takes nearly all of 128 MiB; how much, depends on the compiler.
+    boot("smallest", "--memory=144M", "saxpy 10000"),
     boot("fpu-storm", "--cpus=2", "fpu-storm"),
     // A file of the user's leaves what is there, loopback is up, and words are no panic.
     boot(
