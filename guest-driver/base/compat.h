@@ -28,8 +28,8 @@ static inline int ff_range_fault_locked(struct hmm_range *range)
 
 /*
  * From 7.3 on HMM gives mmap_lock up while it waits for a page, and can be killed.
- * Its retries are bounded by time, ours by number: a jiffy leaves them to us. If an
- * invalidation was waited for longer than that, nothing was tried.
+ * Its retries are bounded by time, ours by number: a jiffy leaves them to us. The wait
+ * for an invalidation counts, too: if it takes longer, HMM gives up before it has tried.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
 #define FF_HMM_GIVES_WAY	true

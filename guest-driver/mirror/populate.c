@@ -241,9 +241,9 @@ static int ff_populate_try(struct ff_interval *interval,
 		range.default_flags = span->request;
 	} else {
 		/*
-		 * Anew for each try: the last one has left its results here. And
-		 * HMM, which begins anew by itself as well, takes a page that it
-		 * found writable for one to be written, but for this mask.
+		 * Anew for each try: the last one has left its results here. HMM
+		 * retries by itself, too, over its own results. The mask keeps it
+		 * from reading "writable" there as "to be written".
 		 */
 		range.pfn_flags_mask = span->request;
 		for (i = 0; i < pages; i++)
