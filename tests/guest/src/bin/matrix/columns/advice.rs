@@ -155,9 +155,21 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
         }
         _ => Span { start, length: PAGE },
     };
-    let done = cell.insist(|_| calls::advise(Span { start, length: PAGE }, MADV_HWPOISON));
+    let (mut asked, mut stays) = (false, false);
+    let done = cell.insist(|_| match calls::advise(Span { start, length: PAGE }, MADV_HWPOISON) {
+        // It was poisoned when the kernel declined, for somebody held it, and stays in its file.
+        Err(Errno::EFAULT) if asked => {
+            stays = true;
+            Ok(())
+        }
+        answer => {
+            asked = true;
+            answer
+        }
+    });
     if cell.was_done(done)? {
         let clean = match cell.row.kind {
+            _ if stays => false,
             Kind::Disk => cell.row.touch == Access::Read,
             // Only the process is told; the medium itself is not bad.
             Kind::Dax => cell.row.shared,
