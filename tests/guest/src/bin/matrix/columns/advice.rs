@@ -157,7 +157,8 @@ fn poison(cell: &mut Cell<'_>) -> Outcome {
     };
     let (mut asked, mut stays) = (false, false);
     let done = cell.insist(|_| match calls::advise(Span { start, length: PAGE }, MADV_HWPOISON) {
-        // It was poisoned when the kernel declined, for somebody held it, and stays in its file.
+        // The first call has poisoned the page all the same. It stays in its file, and
+        // nobody can reach it there.
         Err(Errno::EFAULT) if asked => {
             stays = true;
             Ok(())
