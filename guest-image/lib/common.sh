@@ -14,10 +14,13 @@ usage_error() { say "$*"; exit 64; }
 lacking() { say "$*"; exit 69; }
 
 # What a script says of itself at its top.
-usage() { sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+usage() { (cd "$called_from" && sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"); }
 
 # need_value "$@": an option's value follows it.
 need_value() { [ -n "${2:-}" ] || usage_error "$1 needs a value; see --help"; }
+
+# Relative paths are the caller's, whatever folder a script goes to.
+called_from=$PWD
 
 HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
 [ -n "$HOME" ] || lacking "HOME is not set, and this user has no home: set HOME"
