@@ -29,7 +29,8 @@ make_image() {
 	done
 	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
 	ln "$kernel/usr/lib/modules/$release/vmlinuz" "$kernel/vmlinux" "$part/"
-	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/vmlinu* >"$part/manifest.json"
+	ln "$kernel/vmlinux" "$part/l1-vmlinux"
+	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/*vmlinu* >"$part/manifest.json"
 	rm -rf "$part/build"
 	finish "$part" "$1"
 }

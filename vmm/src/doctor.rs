@@ -26,7 +26,8 @@ pub fn examine(image: Option<&Path>, qemu: Option<&Path>) -> Examination {
     let image = Image::find(image);
     let (parts, tools) = match &image {
         Ok(image) => {
-            let parts = image.kernel().and(image.initrd()).and(image.first_initrd());
+            let first = image.first_kernel().and(image.first_initrd());
+            let parts = image.kernel().and(image.initrd()).and(first);
             (parts.map(drop), image.manifest.tools.clone())
         }
         Err(_) => (Ok(()), None),

@@ -106,6 +106,11 @@ impl Image {
         self.part("initrd")
     }
 
+    /// The kernel of the first guest in nested mode: a stock one, whatever is under test.
+    pub fn first_kernel(&self) -> Result<PathBuf, ImageError> {
+        self.part("l1-vmlinux")
+    }
+
     /// The initrd of the first guest in nested mode.
     pub fn first_initrd(&self) -> Result<PathBuf, ImageError> {
         self.part("l1-initrd")

@@ -22,6 +22,7 @@ impl Image {
         let manifest = format!(r#"{{"device_version":{version}}}"#);
         image.write("vmlinux", &kernel());
         image.write("initrd", b"initrd");
+        image.write("l1-vmlinux", b"l1-vmlinux");
         image.write("l1-initrd", b"l1-initrd");
         image.write("manifest.json", manifest.as_bytes());
         image

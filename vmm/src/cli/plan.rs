@@ -157,7 +157,7 @@ impl Plan {
         Ok(FirstGuest {
             qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
                 .map_err(Failure::host_lacks)?,
-            kernel: image.kernel().map_err(Failure::host_lacks)?,
+            kernel: image.first_kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
             inner: InnerGuest {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// A kernel and an initrd that are there, which is all that a plan looks at.
 fn image() -> TempDir {
     let image = tempfile::tempdir().expect("a scratch directory");
-    for part in ["vmlinux", "initrd", "l1-initrd"] {
+    for part in ["vmlinux", "initrd", "l1-vmlinux", "l1-initrd"] {
         fs::write(image.path().join(part), part).expect("written");
     }
     let version = farfault_abi::regs::VERSION >> 16;
