@@ -110,19 +110,5 @@ finish() {
 # The tools tree depends on its recipe only.
 tools_path() { printf '%s/tools-%s\n' "$cache" "$(digest guest-image/tools)"; }
 
-# The kernel that is wanted: a series or a version, or several, the best first.
-kernel_wanted() { printf '%s\n' "${FARFAULT_KERNEL:-$(grep -v '^#' "$repo/guest-image/kernel/series" | paste -sd ,)}"; }
-
-# Where its tree is: a link that is made when the archive is asked for it, to the
-# tree of the exact version.
-kernel_path() { kernel_tree "$(kernel_wanted)"; }
-kernel_tree() { printf '%s/kernel-%s-%s\n' "$cache" "$1" "$(digest guest-image/kernel/make-tree)"; }
-
-# take_kernel --kernel WHAT: a name of a folder is made of it.
-take_kernel() {
-	need_value "$@"
-	export FARFAULT_KERNEL=$2
-	[[ $2 =~ ^[0-9]+(\.[0-9]+)+(,[0-9]+(\.[0-9]+)+)*$ ]] ||
-		usage_error "'$2' is no kernel: name a series or a version of the archive, like 7.3 or 7.3.4"
-}
-[ -z "${FARFAULT_KERNEL:-}" ] || take_kernel FARFAULT_KERNEL "$FARFAULT_KERNEL"
+# shellcheck source=guest-image/lib/wish.sh
+. "$repo/guest-image/lib/wish.sh"

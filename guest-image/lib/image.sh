@@ -13,13 +13,14 @@ image_path() {
 	inputs=$(digest Cargo.toml Cargo.lock .cargo guest-driver \
 		guest-image/build guest-image/lib guest-image/programs $(folders '[a-z]*'))
 	printf '%s/image-%s\n' "$cache" \
-		"$(printf '%s\n' "$(tools_path)" "$(cat "$(kernel_path)/version" 2>/dev/null)" "$(compiler)" "$inputs" | hash_stdin)"
+		"$(printf '%s\n' "$(tools_path)" "$(kernel_name)" "$(for_first_guest kernel_name)" "$(compiler)" "$inputs" | hash_stdin)"
 }
 
 # make_image IMAGE: all of it, or nothing.
 make_image() {
-	local part=$1.part kernel release how
+	local part=$1.part kernel first release how
 	kernel=$(kernel_path)
+	first=$(for_first_guest kernel_path)
 	release=$(cat "$kernel/release")
 	mkdir "$part" "$part/build"
 	step "building the guest driver for Linux $release" build_driver "$part/build/driver"
@@ -27,9 +28,11 @@ make_image() {
 		# shellcheck disable=SC2046 # packages, one a word
 		step "building the guest's programs ($how)" build_programs "$part/build/$how" $(packages "$how")
 	done
-	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" "$part" "$release"
+	step "packing the initramfs" "$here/in-tools" "$here/lib/pack" guest "$part" "$release"
+	for_first_guest step "packing the first guest's initramfs" \
+		"$here/in-tools" "$here/lib/pack" first_guest "$part" "$(cat "$first/release")"
 	ln "$kernel/usr/lib/modules/$release/vmlinuz" "$kernel/vmlinux" "$part/"
-	ln "$kernel/vmlinux" "$part/l1-vmlinux"
+	ln "$first/vmlinux" "$part/l1-vmlinux"
 	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/*vmlinu* >"$part/manifest.json"
 	rm -rf "$part/build"
 	finish "$part" "$1"
@@ -66,12 +69,14 @@ write_manifest() {
 }
 
 # Removes all but the newest images, and trees of tools and kernels that none of
-# them needs and nobody, also in another checkout, has used for a week.
+# them needs and nobody, also in another checkout, has used for a week. Kernels that users
+# build are many, and go with their images.
 forget_old() {
 	local path
 	keep_newest $kept_images "$cache"/image-*
 	keep_newest $kept_targets "$cache"/target*
-	find "$cache" -maxdepth 1 -type d \( -name 'tools-*' -o -name 'kernel-*' \) -mtime +7 | while read -r path; do
+	find "$cache" -maxdepth 1 -type d \( \( -name 'tools-*' -o -name 'kernel-*' \) -mtime +7 \
+		-o -name 'kernel-folder-*' -o -name 'kernel-debs-*' \) | while read -r path; do
 		grep -qF "\"$path\"" "$cache"/image-*/manifest.json || discard "$path"
 	done
 	find "$cache" -maxdepth 1 -xtype l -name 'kernel-*' -delete
