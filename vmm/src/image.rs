@@ -135,7 +135,8 @@ fn set(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn cache() -> PathBuf {
+/// Where images and states are.
+pub fn cache() -> PathBuf {
     set("XDG_CACHE_HOME")
         .unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(".cache"))
         .join("farfault")

@@ -17,6 +17,7 @@ mod pmem;
 mod probe;
 mod rate_limit;
 mod session;
+mod states;
 mod stats;
 
 use std::panic;

@@ -6,6 +6,7 @@ mod options;
 mod plan;
 mod request;
 mod run;
+mod states;
 mod stats_file;
 mod values;
 
@@ -47,6 +48,7 @@ fn act(action: Action) -> Result<u8, Failure> {
         Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
         Action::Inner { request } => run::run(&Request::read(&request)?),
+        Action::States(args) => states::states(&args).map(|()| 0),
         Action::Doctor(args) => {
             let examination = doctor::examine(args.image.as_deref(), args.qemu.as_deref());
             print(&examination.to_string())?;

@@ -33,6 +33,9 @@ pub enum Action {
     /// Give a terminal in a guest (Ctrl-] ends it)
     #[command(after_help = exit::HELP)]
     Shell(VmArgs),
+    /// List the kept states of machines, the one that was used last first, or remove some
+    #[command(after_help = exit::HELP)]
+    States(StatesArgs),
     /// Say what this host offers, and what to do about what is missing
     Doctor(DoctorArgs),
     /// Run what a request says, in the first guest of nested mode
@@ -170,6 +173,17 @@ pub enum Accel {
     Kvm,
     /// A first guest under QEMU's TCG, and KVM inside it
     Nested,
+}
+
+/// `farfault states`.
+#[derive(Debug, Args)]
+pub struct StatesArgs {
+    /// Remove the state of this name (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub remove: Vec<String>,
+    /// Remove all states
+    #[arg(long)]
+    pub remove_all: bool,
 }
 
 /// `farfault doctor`.
