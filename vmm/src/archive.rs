@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The extra cpio archive that follows the image's initrd: the command that
-//! init is to run, and the user's files. The kernel unpacks concatenated
-//! archives in order, so a member here also replaces one of the image.
+//! The cpio archives that init gets from us: one behind the image's initrd, which says how
+//! the guest is to be prepared, and one with its orders, the command and the user's files.
+//! The kernel unpacks concatenated archives in order, so a member of the first also
+//! replaces one of the image.
 
 use cpio::NewcBuilder;
 use cpio::newc::{self, ModeFileType};
@@ -13,21 +14,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where init looks for its orders.
+/// Where init looks for what comes before the command.
+const PREPARATION_PATH: &str = "farfault/preparation";
+/// Where init looks for what it is to run.
 const COMMAND_PATH: &str = "farfault/command";
 /// Where init finds the user's files, which it puts in their places: the kernel, which has
 /// no mercy on what is there, would make a folder of a link.
 const FILES_PATH: &str = "farfault/files";
 
-/// What init does once it is up.
+/// What init does before it is ready for a command.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GuestCommand {
-    pub argv: Vec<String>,
-    /// Variables added to its environment.
-    pub env: BTreeMap<String, String>,
-    pub cwd: String,
-    /// Whether it gets a terminal of its own.
-    pub tty: bool,
+pub struct Preparation {
     pub role: Role,
     /// Whether the guest driver is loaded.
     pub driver: bool,
@@ -37,7 +34,20 @@ pub struct GuestCommand {
     pub mark_ack: bool,
 }
 
-/// What a guest is for; init loads the modules that this needs.
+/// What init runs then.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuestCommand {
+    pub argv: Vec<String>,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+    pub cwd: String,
+    /// Whether it gets a terminal of its own.
+    pub tty: bool,
+    /// Whether it gets the ports themselves, and not pipes.
+    pub direct: bool,
+}
+
+/// What a guest is for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -45,8 +55,6 @@ pub enum Role {
     Guest,
     /// The first guest of nested mode: runs this program on its own KVM.
     L1,
-    /// Gives the user a terminal.
-    Shell,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +86,19 @@ impl<W: Write> Archive<W> {
         Archive { out, inode: 0, directories: BTreeSet::new() }
     }
 
+    /// Adds how the guest is to be prepared.
+    pub fn preparation(&mut self, preparation: &Preparation) -> Result<(), ArchiveError> {
+        self.json(PREPARATION_PATH, preparation)
+    }
+
     /// Adds what init is to run.
     pub fn command(&mut self, command: &GuestCommand) -> Result<(), ArchiveError> {
-        let json = serde_json::to_vec(command).map_err(io::Error::from)?;
-        self.bytes(COMMAND_PATH, 0o644, &json)
+        self.json(COMMAND_PATH, command)
+    }
+
+    fn json(&mut self, path: &str, value: &impl Serialize) -> Result<(), ArchiveError> {
+        let json = serde_json::to_vec(value).map_err(io::Error::from)?;
+        self.bytes(path, 0o644, &json)
     }
 
     /// Adds a file made of `data`.

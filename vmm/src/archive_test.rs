@@ -30,23 +30,27 @@ fn the_command_is_json_in_its_place() {
         env: BTreeMap::from([("K".into(), "V".into())]),
         cwd: "/".into(),
         tty: false,
-        role: Role::Guest,
-        driver: true,
-        driver_params: String::new(),
-        mark_ack: true,
+        direct: true,
     };
+    let preparation =
+        Preparation { role: Role::L1, driver: true, driver_params: "a=1".into(), mark_ack: true };
     let mut archive = Archive::new(Vec::new());
     archive.command(&command).expect("written");
+    archive.preparation(&preparation).expect("written");
     let found = members(&archive.finish().expect("finished"));
     let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names, ["farfault", "farfault/command"]);
-    assert_eq!(
-        serde_json::from_slice::<serde_json::Value>(&found[1].2).expect("JSON"),
-        serde_json::json!({
-            "argv": ["saxpy", "1000"], "env": {"K": "V"}, "cwd": "/", "tty": false,
-            "role": "guest", "driver": true, "driver_params": "", "mark_ack": true
-        })
-    );
+    assert_eq!(names, ["farfault", "farfault/command", "farfault/preparation"]);
+    let json = |index: usize| -> serde_json::Value {
+        serde_json::from_slice(&found[index].2).expect("JSON")
+    };
+    let command = serde_json::json!({
+        "argv": ["saxpy", "1000"], "env": {"K": "V"}, "cwd": "/", "tty": false, "direct": true
+    });
+    assert_eq!(json(1), command);
+    let preparation = serde_json::json!({
+        "role": "l1", "driver": true, "driver_params": "a=1", "mark_ack": true
+    });
+    assert_eq!(json(2), preparation);
 }
 
 #[test]

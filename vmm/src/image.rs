@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// Of what init and the host say to each other, which a change of the other side needs, too.
+const INIT_VERSION: u32 = 1;
 /// Written last by the recipe, so it tells that an image is complete.
 const MANIFEST: &str = "manifest.json";
 
@@ -19,6 +21,9 @@ pub enum ImageError {
     Missing(PathBuf),
     #[error("{} is no guest image (it has no {MANIFEST}); run guest-image/build", .0.display())]
     NotAnImage(PathBuf),
+    #[error("the init of the guest image in {} is of another version; run guest-image/build",
+            .0.display())]
+    OtherInit(PathBuf),
     #[error("cannot read {}", .0.display())]
     Manifest(PathBuf, #[source] io::Error),
     #[error("the guest image in {} is for another version of the device; run guest-image/build",
@@ -36,6 +41,8 @@ pub struct Manifest {
     pub kernel_release: String,
     /// Major version of the device that its driver is for.
     pub device_version: u32,
+    /// What its init understands.
+    pub init_version: u32,
     /// The tools tree that the image was made with.
     pub tools: Option<PathBuf>,
     /// How many bytes its parts have, by name.
@@ -77,6 +84,9 @@ impl Image {
             .map_err(|error| ImageError::Manifest(path, error.into()))?;
         if manifest.device_version != VERSION >> 16 {
             return Err(ImageError::OtherDevice(directory.to_owned()));
+        }
+        if manifest.init_version != INIT_VERSION {
+            return Err(ImageError::OtherInit(directory.to_owned()));
         }
         Ok(Image { directory: directory.to_owned(), manifest })
     }
@@ -155,6 +165,7 @@ mod tests {
         fs::create_dir(&image).expect("an image");
         let manifest = serde_json::json!({
             "kernel_release": "7.2", "device_version": VERSION >> 16, "extra": [],
+            "init_version": INIT_VERSION,
             "sizes": {"vmlinux": 5},
         });
         fs::write(image.join(MANIFEST), manifest.to_string()).expect("written");
@@ -210,10 +221,16 @@ mod tests {
     fn an_image_of_before_is_refused_with_one_line() {
         let scratch = tempdir().expect("a scratch directory");
         let cache = scratch.path();
-        fs::write(cache.join(MANIFEST), br#"{"kernel_release":"7.2"}"#).expect("written");
-        let error = Image::find(Some(cache)).expect_err("another device");
-        let expected = "is for another version of the device; run guest-image/build";
-        assert!(chain(&error).ends_with(expected), "{error}");
+        let device = VERSION >> 16;
+        let cases = [
+            (r#"{"kernel_release":"7.2"}"#.to_owned(), "is for another version of the device"),
+            (format!(r#"{{"device_version":{device}}}"#), "is of another version"),
+        ];
+        for (manifest, words) in cases {
+            fs::write(cache.join(MANIFEST), manifest).expect("written");
+            let error = Image::find(Some(cache)).expect_err("another version");
+            assert!(chain(&error).ends_with(&format!("{words}; run guest-image/build")), "{error}");
+        }
     }
 
     #[test]

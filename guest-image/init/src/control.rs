@@ -5,6 +5,7 @@ use crate::console;
 use crate::counters::Counters;
 use crate::failure::{Doing, Failure};
 use crate::ports::{self, Ports};
+use crate::wake::Wake;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -16,15 +17,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub enum Message<'a> {
     /// Init is up.
     Started { started: bool },
+    /// All is prepared, and orders may come.
+    Ready { ready: bool },
     /// The workload has come to a point that it names.
     Mark { mark: &'a str, driver: Counters },
     /// The command has ended.
-    Exit {
-        exit: i32,
-        driver: Counters,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        stats: Option<serde_json::Value>,
-    },
+    Exit { exit: i32, driver: Counters },
     /// Init cannot go on.
     Error { error: String },
 }
@@ -32,6 +30,13 @@ pub enum Message<'a> {
 /// What the host asks of init; one of them a line.
 #[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Request {
+    /// So many bytes follow the line: an archive with the command and its files.
+    pub orders: Option<u64>,
+    /// Whether there are more to come after these.
+    #[serde(default)]
+    pub prepares: bool,
+    /// What time it is, and chance: the guest may have been asleep.
+    pub wake: Option<Wake>,
     /// The terminal's new rows and columns.
     pub winsize: Option<[u16; 2]>,
     /// A signal for the command.
@@ -59,9 +64,9 @@ impl Control {
         lock(&self.port).write_all(&line).doing("write to the control port")
     }
 
-    /// A second handle for [`listen`].
-    pub fn reader(&self) -> Result<File, Failure> {
-        lock(&self.port).try_clone().doing("read the control port")
+    /// The other direction.
+    pub fn requests(&self) -> Result<Requests, Failure> {
+        lock(&self.port).try_clone().map(BufReader::new).doing("read the control port")
     }
 
     /// Notes that the host has answered the mark `name`.
@@ -83,12 +88,22 @@ impl Control {
     }
 }
 
-/// Hands every request of the host to `serve`, until the host is gone.
-pub fn listen(reader: File, mut serve: impl FnMut(Request)) {
-    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+/// What the host says.
+pub type Requests = BufReader<File>;
+
+/// The next request of the host, or nothing when the host is gone.
+pub fn next(requests: &mut Requests) -> Option<Request> {
+    loop {
+        let mut line = String::new();
+        match requests.read_line(&mut line) {
+            Ok(1..) => {}
+            _ => return None,
+        }
         match serde_json::from_str(&line) {
-            Ok(request) => serve(request),
-            Err(error) => console::say(&format!("control line '{line}' ignored: {error}")),
+            Ok(request) => return Some(request),
+            Err(error) => {
+                console::say(&format!("control line '{}' ignored: {error}", line.trim_end()));
+            }
         }
     }
 }
@@ -110,12 +125,11 @@ mod tests {
     fn messages_look_as_agreed() {
         let driver = || Counters::from([("faults".to_owned(), 3)]);
         assert_eq!(line(&Message::Started { started: true }), r#"{"started":true}"#);
+        assert_eq!(line(&Message::Ready { ready: true }), r#"{"ready":true}"#);
         let mark = Message::Mark { mark: "warm", driver: driver() };
         assert_eq!(line(&mark), r#"{"mark":"warm","driver":{"faults":3}}"#);
-        let exit = |stats| Message::Exit { exit: 3, driver: driver(), stats };
-        assert_eq!(line(&exit(None)), r#"{"exit":3,"driver":{"faults":3}}"#);
-        let stats = Some(serde_json::json!({"exit": 3}));
-        assert_eq!(line(&exit(stats)), r#"{"exit":3,"driver":{"faults":3},"stats":{"exit":3}}"#);
+        let exit = Message::Exit { exit: 3, driver: driver() };
+        assert_eq!(line(&exit), r#"{"exit":3,"driver":{"faults":3}}"#);
         let error = Message::Error { error: "two\nlines".into() };
         assert_eq!(line(&error), r#"{"error":"two\nlines"}"#);
     }
@@ -127,6 +141,8 @@ mod tests {
         assert_eq!(parse(r#"{"winsize":[24,80]}"#).unwrap(), winsize);
         let signal = Request { signal: Some(15), ..Request::default() };
         assert_eq!(parse(r#"{"signal":15,"later":1}"#).unwrap(), signal);
+        let orders = parse(r#"{"orders":512,"wake":{"realtime":7,"seed":"ab"}}"#).unwrap();
+        assert_eq!((orders.orders, orders.wake.unwrap().realtime), (Some(512), 7));
         for line in
             ["", "[]", r#"{"winsize":[24]}"#, r#"{"winsize":[70000,1]}"#, r#"{"signal":"TERM"}"#]
         {

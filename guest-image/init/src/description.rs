@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The command description: what the host wants done, left in the initramfs.
+//! What the host leaves in files: how the guest is to be prepared, and the command
+//! that it is to run then.
 
 use crate::failure::{self, Failure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Where the host leaves it.
-pub const PATH: &str = "/farfault/command";
-
-/// What to run, and how.
+/// What init does before it is ready for a command, left in the initramfs.
 #[derive(Debug, Deserialize, PartialEq)]
-pub struct Description {
-    pub argv: Vec<String>,
-    /// Variables added to the usual ones.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    #[serde(default = "root")]
-    pub cwd: String,
-    #[serde(default)]
-    pub tty: bool,
+pub struct Preparation {
     pub role: Role,
     #[serde(default = "yes")]
     pub driver: bool,
@@ -31,14 +22,28 @@ pub struct Description {
     pub mark_ack: bool,
 }
 
+/// What to run, and how: a file of the orders.
+#[derive(Debug, Deserialize, PartialEq)]
+pub struct Description {
+    pub argv: Vec<String>,
+    /// Variables added to the usual ones.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default = "root")]
+    pub cwd: String,
+    #[serde(default)]
+    pub tty: bool,
+    /// Whether the ports themselves are its standard streams: it is one that opens none.
+    #[serde(default)]
+    pub direct: bool,
+}
+
 /// What a guest is for.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs a command with the device.
     Guest,
-    /// Gives a user a shell, with the device.
-    Shell,
     /// Runs a guest of its own.
     L1,
 }
@@ -51,19 +56,29 @@ fn yes() -> bool {
     true
 }
 
-impl Description {
-    /// Reads the description at `path`.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, Failure> {
-        let path = path.as_ref();
+impl Preparation {
+    pub const PATH: &str = "/farfault/preparation";
+
+    /// Reads the one that the host has left.
+    pub fn read() -> Result<Self, Failure> {
+        let path = Path::new(Self::PATH);
         if !path.exists() {
             return Err(Failure::Incomplete);
         }
-        Self::parse(&failure::read(path)?, path)
+        parse(&failure::read(path)?, path)
+    }
+}
+
+impl Description {
+    pub const PATH: &str = "/farfault/command";
+
+    /// Reads the one that came with the orders.
+    pub fn read() -> Result<Self, Failure> {
+        Self::parse(&failure::read(Self::PATH)?)
     }
 
-    fn parse(json: &[u8], path: &Path) -> Result<Self, Failure> {
-        let description: Self = serde_json::from_slice(json)
-            .map_err(|error| Failure::Description { path: path.to_owned(), error })?;
+    fn parse(json: &[u8]) -> Result<Self, Failure> {
+        let description: Self = parse(json, Path::new(Self::PATH))?;
         match description.argv.first().map(String::as_str) {
             None | Some("") => Err(Failure::EmptyCommand),
             Some(_) => Ok(description),
@@ -71,55 +86,69 @@ impl Description {
     }
 }
 
+fn parse<T: DeserializeOwned>(json: &[u8], path: &Path) -> Result<T, Failure> {
+    serde_json::from_slice(json)
+        .map_err(|error| Failure::Description { path: path.to_owned(), error })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> Result<Description, String> {
-        Description::parse(json.as_bytes(), Path::new(PATH)).map_err(|error| error.to_string())
+    fn command(json: &str) -> Result<Description, String> {
+        Description::parse(json.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn preparation(json: &str) -> Result<Preparation, String> {
+        parse(json.as_bytes(), Path::new(Preparation::PATH))
+            .map_err(|error: Failure| error.to_string())
     }
 
     #[test]
-    fn a_full_description_is_read() {
+    fn full_descriptions_are_read() {
         let json = r#"{"argv":["saxpy","1000"],"env":{"K":"V"},"cwd":"/tmp","tty":true,
-            "role":"l1","driver":false,"driver_params":"lookahead=8","mark_ack":true,"later":[1]}"#;
+            "direct":true,"later":[1]}"#;
         let expected = Description {
             argv: vec!["saxpy".into(), "1000".into()],
             env: [("K".to_owned(), "V".to_owned())].into(),
             cwd: "/tmp".into(),
             tty: true,
+            direct: true,
+        };
+        assert_eq!(command(json), Ok(expected));
+        let json = r#"{"role":"l1","driver":false,"driver_params":"lookahead=8","mark_ack":true}"#;
+        let expected = Preparation {
             role: Role::L1,
             driver: false,
             driver_params: "lookahead=8".into(),
             mark_ack: true,
         };
-        assert_eq!(parse(json), Ok(expected));
+        assert_eq!(preparation(json), Ok(expected));
     }
 
     #[test]
     fn what_is_left_out_has_a_default() {
-        let read = parse(r#"{"argv":["true"],"role":"guest"}"#);
-        assert_eq!(read.as_ref().map(|d| d.cwd.as_str()), Ok("/"));
-        assert_eq!(
-            read.as_ref().map(|d| (d.tty, d.mark_ack, d.driver, d.role)),
-            Ok((false, false, true, Role::Guest))
-        );
+        let read = command(r#"{"argv":["true"]}"#).unwrap();
+        assert_eq!((read.cwd.as_str(), read.tty), ("/", false));
+        let read = preparation(r#"{"role":"guest"}"#).unwrap();
+        assert_eq!((read.role, read.driver, read.driver_params.as_str()), (Role::Guest, true, ""));
+        assert!(!read.mark_ack);
     }
 
     #[test]
     fn what_is_no_description_is_refused_by_name() {
-        let refusals =
-            ["", "{}", r#"{"argv":"sh","role":"guest"}"#, r#"{"argv":["sh"],"role":"host"}"#];
-        for json in refusals {
-            let error = parse(json).unwrap_err();
-            assert!(error.starts_with("/farfault/command is no command description: "), "{error}");
+        for json in ["", "{}", r#"{"argv":"sh"}"#] {
+            let error = command(json).unwrap_err();
+            assert!(error.starts_with("/farfault/command is no description: "), "{error}");
         }
+        let error = preparation(r#"{"role":"host"}"#).unwrap_err();
+        assert!(error.starts_with("/farfault/preparation is no description: "), "{error}");
     }
 
     #[test]
     fn a_description_names_a_program() {
         for argv in ["[]", r#"[""]"#] {
-            let error = parse(&format!(r#"{{"argv":{argv},"role":"guest"}}"#)).unwrap_err();
+            let error = command(&format!(r#"{{"argv":{argv}}}"#)).unwrap_err();
             assert_eq!(error, "the command description names no program");
         }
     }

@@ -15,13 +15,16 @@ pub enum Failure {
     Mount { kind: &'static str, target: &'static str, errno: Errno },
     #[error("cannot {action} {path}: {error}")]
     File { action: &'static str, path: PathBuf, error: io::Error },
-    #[error("{path} is no command description: {error}")]
+    #[error("{path} is no description: {error}")]
     Description { path: PathBuf, error: serde_json::Error },
     /// What comes last in the initramfs has not been unpacked.
     #[error("the initramfs is not complete: the guest has too little memory for it")]
     Incomplete,
     #[error("the command description names no program")]
     EmptyCommand,
+    /// The host has closed the control port before it gave a command.
+    #[error("the host has gone without giving a command")]
+    NoOrders,
     #[error("cannot load {path} with parameters '{params}': {errno} (the kernel log says why)")]
     Module { path: PathBuf, params: String, errno: Errno },
     #[error("farfault.ko has no parameter '{name}' (--driver-params); it has {known}")]

@@ -10,7 +10,7 @@ use std::path::Path;
 
 const FOLDER: &str = "/farfault/files";
 
-/// Puts all of them in place.
+/// Puts those that have come in place.
 pub fn place() -> Result<(), Failure> {
     match fs::exists(FOLDER) {
         Ok(true) => merge(Path::new(FOLDER), Path::new("/")),

@@ -17,6 +17,7 @@ mod loopback;
 mod marks;
 mod modules;
 mod mounts;
+mod orders;
 mod pmem;
 mod ports;
 mod reaper;
@@ -25,6 +26,7 @@ mod session;
 mod streams;
 mod terminal;
 mod uevents;
+mod wake;
 
 use control::{Control, Message};
 use failure::{Doing, Failure};
@@ -38,15 +40,8 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         end(std::panic::catch_unwind(work));
     }
-    let lossy = |argument: std::ffi::OsString| argument.to_string_lossy().into_owned();
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(lossy).collect();
-    match arguments.as_slice() {
-        [name, program, rest @ ..] if name == session::NAME => session::enter(program, rest).into(),
-        _ => {
-            eprintln!("farfault-init: only the kernel of a Farfault guest runs this, as process 1");
-            ExitCode::from(64)
-        }
-    }
+    eprintln!("farfault-init: only the kernel of a Farfault guest runs this, as process 1");
+    ExitCode::from(64)
 }
 
 /// The guest's whole life but its end; how that shall be.

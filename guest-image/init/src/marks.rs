@@ -5,8 +5,8 @@
 //! A port can be opened once only, and init has it. So a program that has come
 //! to such a point connects to the stream socket `/run/farfault/control`, sends
 //! the name and a newline, and reads one line: `ok`, or `error: ` and why. When
-//! `ok` comes the mark has been written to the control port and, if the command
-//! description says `"mark_ack":true`, the host has answered `{"marked":NAME}`:
+//! `ok` comes the mark has been written to the control port and, if the
+//! preparation says `"mark_ack":true`, the host has answered `{"marked":NAME}`:
 //! nothing that the program does next is in that snapshot.
 
 use crate::control::{Control, Message};

@@ -16,11 +16,13 @@ const RESOURCE: &str = ": Persistent Memory (legacy)";
 const MAP: &str = "/proc/iomem";
 const APPEAR: Duration = Duration::from_secs(20);
 
+/// Whether there is some.
+pub fn exists() -> bool {
+    Path::new(PLATFORM_DEVICE).exists()
+}
+
 /// Waits until each piece has its device node.
 pub fn load() -> Result<(), Failure> {
-    if !Path::new(PLATFORM_DEVICE).exists() {
-        return Ok(());
-    }
     let nodes = nodes(&String::from_utf8_lossy(&failure::read(MAP)?));
     let uevents = Uevents::subscribe()?;
     modprobe(&["nd_pmem", "nd_e820"])?;

@@ -7,22 +7,28 @@
 
 use crate::failure::{Doing, Failure};
 use crate::ports::{self, Ports};
+use crate::session;
 use crate::terminal::Terminal;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 /// What a user types to end the input of a terminal.
 const END_OF_FILE: u8 = 4;
 
-/// The streams of a command that has not started yet.
+/// The ports that are the host's standard streams.
 pub struct Streams {
     stdin: File,
     stdout: File,
     stderr: File,
-    terminal: Option<(Terminal, OwnedFd)>,
+}
+
+/// What came of starting a command.
+pub enum Started {
+    Running(Child, Joined),
+    /// It could not be started, and has this exit code.
+    Refused(u8),
 }
 
 /// The streams of a command that runs.
@@ -33,43 +39,93 @@ pub struct Joined {
 }
 
 impl Streams {
-    /// Opens the ports, and a terminal if the command wants one.
-    pub fn open(ports: &Ports, tty: bool) -> Result<Self, Failure> {
+    pub fn open(ports: &Ports) -> Result<Self, Failure> {
         let output = |name| ports.open(name, OpenOptions::new().write(true));
         Ok(Self {
             stdin: ports.open(ports::STDIN, OpenOptions::new().read(true))?,
             stdout: output(ports::STDOUT)?,
             stderr: output(ports::STDERR)?,
-            terminal: if tty { Some(Terminal::open()?) } else { None },
         })
     }
 
-    /// Starts `command` with them.
-    pub fn start(self, mut command: Command) -> Result<(Child, Joined), Failure> {
-        match self.terminal {
-            None => {
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-                let mut child = command.spawn().doing("start the command")?;
-                if let Some(pipe) = child.stdin.take() {
-                    feed(self.stdin, pipe, &[]);
-                }
-                let stdout = child.stdout.take().map(|pipe| copy(pipe, self.stdout));
-                let stderr = child.stderr.take().map(|pipe| copy(pipe, self.stderr));
-                let copies = stdout.into_iter().chain(stderr).collect();
-                Ok((child, Joined { terminal: None, copies }))
-            }
-            Some((terminal, slave)) => {
-                let share = || slave.try_clone().map(Stdio::from).doing("share the terminal");
-                command.stdin(share()?).stdout(share()?).stderr(share()?);
-                let child = command.spawn().doing("start the command")?;
-                // Only the command may hold its end, or the copy would not end.
-                drop((command, slave));
-                feed(self.stdin, terminal.handle()?, &[END_OF_FILE]);
-                let copies = vec![copy(terminal.handle()?, self.stdout)];
-                Ok((child, Joined { terminal: Some(terminal), copies }))
-            }
+    /// The same ports for one command more.
+    pub fn again(&self) -> Result<Self, Failure> {
+        let share = |port: &File| port.try_clone().doing("share a port");
+        Ok(Self {
+            stdin: share(&self.stdin)?,
+            stdout: share(&self.stdout)?,
+            stderr: share(&self.stderr)?,
+        })
+    }
+
+    /// Starts `command` with them: through pipes, or a terminal if it wants one.
+    pub fn start(self, mut command: Command, tty: bool) -> Result<Started, Failure> {
+        if tty {
+            self.start_in_terminal(command)
+        } else {
+            self.start_with_pipes(command.stdin(Stdio::piped()))
         }
     }
+
+    /// Starts `command` with the ports themselves, which it must not open once more.
+    pub fn start_directly(self, mut command: Command) -> Result<Started, Failure> {
+        let complaints = self.stderr.try_clone().doing("share a port")?;
+        command.stdin(self.stdin).stdout(self.stdout).stderr(self.stderr);
+        session::lead(&mut command, false);
+        match command.spawn() {
+            Ok(child) => Ok(Started::Running(child, Joined { terminal: None, copies: Vec::new() })),
+            Err(error) => refuse(complaints, &command, &error, "\n"),
+        }
+    }
+
+    /// Starts `command` with the outputs only.
+    pub fn start_without_input(self, command: &mut Command) -> Result<Started, Failure> {
+        self.start_with_pipes(command.stdin(Stdio::null()))
+    }
+
+    fn start_with_pipes(self, command: &mut Command) -> Result<Started, Failure> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        session::lead(command, false);
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return refuse(self.stderr, command, &error, "\n"),
+        };
+        if let Some(pipe) = child.stdin.take() {
+            feed(self.stdin, pipe, &[]);
+        }
+        let stdout = child.stdout.take().map(|pipe| copy(pipe, self.stdout));
+        let stderr = child.stderr.take().map(|pipe| copy(pipe, self.stderr));
+        let copies = stdout.into_iter().chain(stderr).collect();
+        Ok(Started::Running(child, Joined { terminal: None, copies }))
+    }
+
+    fn start_in_terminal(self, mut command: Command) -> Result<Started, Failure> {
+        let (terminal, slave) = Terminal::open()?;
+        let share = || slave.try_clone().map(Stdio::from).doing("share the terminal");
+        command.stdin(share()?).stdout(share()?).stderr(share()?);
+        session::lead(&mut command, true);
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return refuse(self.stdout, &command, &error, "\r\n"),
+        };
+        // Only the command may hold its end, or the copy would not end.
+        drop((command, slave));
+        feed(self.stdin, terminal.handle()?, &[END_OF_FILE]);
+        let copies = vec![copy(terminal.handle()?, self.stdout)];
+        Ok(Started::Running(child, Joined { terminal: Some(terminal), copies }))
+    }
+}
+
+/// Tells the user why the command could not be started.
+fn refuse(
+    mut port: File,
+    command: &Command,
+    error: &io::Error,
+    end: &str,
+) -> Result<Started, Failure> {
+    let (code, reason) = session::explain(command, error);
+    write!(port, "{reason}{end}").doing("say why the command does not start")?;
+    Ok(Started::Refused(code))
 }
 
 impl Joined {

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 pub fn machine(spec: &MachineSpec) -> String {
     let piece = |piece: &Initrd| match piece {
         Initrd::File(path) => path.display().to_string(),
-        Initrd::Bytes(bytes) => format!("{} bytes with the command and files", bytes.len()),
+        Initrd::Bytes(bytes) => format!("{} bytes with what init needs", bytes.len()),
     };
     let initrd: Vec<String> = spec.initrd.iter().map(piece).collect();
     let mut rows = vec![
@@ -35,7 +35,8 @@ fn described(pmem: &Pmem) -> String {
 
 /// A first guest, and what runs in it.
 pub fn nested(first: &FirstGuest) -> String {
-    let (qemu, inside) = (quoted(&first.words()), quoted(&first.inner.words()));
+    let inside = first.inner.words().map_or("the command".to_owned(), |words| quoted(&words));
+    let qemu = quoted(&first.words());
     let request = first.inner.request.as_deref().unwrap_or("none");
     format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\nrequest  {request}\n")
 }

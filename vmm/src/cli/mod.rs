@@ -47,7 +47,7 @@ fn act(action: Action) -> Result<u8, Failure> {
     match action {
         Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
-        Action::Inner { request } => run::run(&Request::read(&request)?),
+        Action::Inner { request } => run::run_inside(&Request::read(&request)?),
         Action::States(args) => states::states(&args).map(|()| 0),
         Action::Doctor(args) => {
             let examination = doctor::examine(args.image.as_deref(), args.qemu.as_deref());

@@ -115,6 +115,13 @@ pub struct VmArgs {
     /// What emulates the CPU; auto tries KVM and falls back to nested
     #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
     pub accel: Accel,
+    /// Boot, and take up no kept state
+    #[arg(long, help_heading = "Machine")]
+    pub fresh: bool,
+    /// Have a shell in the guest run COMMAND first. Where states are kept that is done once, and
+    /// later runs go on behind it
+    #[arg(long, value_name = "COMMAND", help_heading = "Command", allow_hyphen_values = true)]
+    pub prepare: Option<String>,
     /// QEMU for nested mode [default: the image's tools tree, else the host's]
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub qemu: Option<PathBuf>,

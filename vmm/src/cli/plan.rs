@@ -4,20 +4,21 @@
 
 use super::options::{Accel, VmArgs};
 use super::request::Request;
-use super::values;
-use crate::archive::{self, Archive, GuestCommand, Role};
+use super::values::{self, UserFile};
+use crate::archive::{Archive, ArchiveError, GuestCommand, Preparation, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
-use crate::nested::{
-    FirstGuest, INNER_INITRD, INNER_KERNEL, INNER_STATS, InnerGuest, PmemBars, Qemu,
-};
+use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, PmemBars, Qemu};
 use crate::pmem::Pmem;
+use crate::session::{Orders, Terms};
+use crate::states::Store;
 use farfault_device_model::DeviceConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Pieces of persistent memory of a guest: as many as always find a place in the first guest.
 const MAX_PMEM: usize = 8;
@@ -25,6 +26,11 @@ const MAX_PMEM: usize = 8;
 /// What a kernel is told that shall use its IOMMU, and be done with a mapping when
 /// it is unmapped: it would wait a while otherwise, and invalidate many at once.
 const IOMMU_WORDS: &str = "intel_iommu=on iommu.strict=1";
+
+/// Where the kernel's modules are: init needs these before there is a command.
+const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
+/// Files that take longer to bring to a running guest than a boot with them.
+const LARGE: usize = 32 << 20;
 
 /// Finds a part of an image.
 type Part = fn(&Image) -> Result<PathBuf, ImageError>;
@@ -34,6 +40,7 @@ type Part = fn(&Image) -> Result<PathBuf, ImageError>;
 pub struct Plan {
     request: Request,
     command: GuestCommand,
+    preparation: Preparation,
     kernel: PathBuf,
     initrd: PathBuf,
     image: Option<Image>,
@@ -46,16 +53,15 @@ impl Plan {
     pub fn new(request: &Request) -> Result<Plan, Failure> {
         let args = &request.vm;
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let (role, argv) = match &request.command {
-            Some(argv) => (Role::Guest, argv.clone()),
+        let shell = request.command.is_none();
+        let argv = match &request.command {
+            Some(argv) => argv.clone(),
             // The command leads a session that has no terminal, so that the first one it opens
             // becomes its own.
-            None if args.console => {
-                (Role::Shell, words(&["sh", "-c", "exec sh -l <>/dev/ttyS0 >&0 2>&1"]))
-            }
-            None => (Role::Shell, words(&["sh", "-l"])),
+            None if args.console => words(&["sh", "-c", "exec sh -l <>/dev/ttyS0 >&0 2>&1"]),
+            None => words(&["sh", "-l"]),
         };
-        let takes_terminal = (args.console || role == Role::Shell) && !args.no_input;
+        let takes_terminal = (args.console || shell) && !args.no_input;
         let raw = takes_terminal && io::stdin().is_terminal();
         let image = match (&args.kernel, &args.initrd) {
             (Some(_), Some(_)) => Image::find(args.image.as_deref()).ok(),
@@ -77,8 +83,11 @@ impl Plan {
                 argv,
                 env,
                 cwd: args.cwd.clone(),
-                tty: raw && role == Role::Shell && !args.console,
-                role,
+                tty: raw && shell && !args.console,
+                direct: false,
+            },
+            preparation: Preparation {
+                role: Role::Guest,
                 driver: !args.no_driver,
                 driver_params: args.driver_params.clone().unwrap_or_default(),
                 mark_ack: true,
@@ -89,8 +98,26 @@ impl Plan {
         })
     }
 
-    /// The machine, for KVM.
-    pub fn machine(&self) -> Result<MachineSpec, Failure> {
+    /// The machine, for KVM, and what its guest is to do.
+    pub fn machine(&self) -> Result<(MachineSpec, Orders), Failure> {
+        let (early, late) = self.files()?;
+        let mut spec = self.machine_with(early)?;
+        spec.orders = late.len() as u64;
+        let prepare = self
+            .preparing_command()
+            .map(|command| archive_of(&[], |archive| archive.command(&command)).map(Arc::from));
+        let orders =
+            Orders { prepare: prepare.transpose()?, archive: late.into(), terms: self.terms() };
+        Ok((spec, orders))
+    }
+
+    /// The machine, for a command that is not known yet.
+    pub fn machine_without_orders(&self) -> Result<MachineSpec, Failure> {
+        let (early, _) = self.files()?;
+        self.machine_with(early)
+    }
+
+    fn machine_with(&self, extra: Vec<u8>) -> Result<MachineSpec, Failure> {
         let mut cmdline: Vec<&str> = Vec::new();
         if !self.request.vm.console && self.request.vm.verbose < 2 {
             cmdline.push("quiet");
@@ -104,7 +131,8 @@ impl Plan {
         device.validate().map_err(|error| wrong(error.to_string()))?;
         Ok(MachineSpec {
             kernel: self.kernel.clone(),
-            initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(self.extra()?)],
+            initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(extra)],
+            orders: 0,
             cmdline: cmdline.join(" "),
             memory: self.request.vm.memory,
             pmem: self.pmem()?,
@@ -112,6 +140,22 @@ impl Plan {
             device,
             iommu: self.request.vm.iommu,
         })
+    }
+
+    /// What is to run before the command.
+    fn preparing_command(&self) -> Option<GuestCommand> {
+        self.request.vm.prepare.as_ref().map(|script| GuestCommand {
+            argv: ["sh", "-c", script].map(str::to_owned).into(),
+            env: BTreeMap::new(),
+            cwd: "/".to_owned(),
+            tty: false,
+            direct: false,
+        })
+    }
+
+    /// What a session in a first guest has to know of the run.
+    fn terms(&self) -> Terms {
+        Terms { run_limit: self.request.vm.timeout, verbose: self.request.vm.verbose }
     }
 
     /// Persistent memory, in the order in which the user names it.
@@ -126,58 +170,84 @@ impl Plan {
         Ok(found)
     }
 
-    /// The archive with the command and the user's files.
-    fn extra(&self) -> Result<Vec<u8>, Failure> {
-        let mut archive = Archive::new(Vec::new());
-        for (host, guest) in self.files_of(false) {
-            archive.user_file(&host, &guest).map_err(Failure::usage)?;
+    /// The archive that init finds in the initramfs, and the one with its orders.
+    fn files(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let all = if self.request.vm.in_first_guest { &[][..] } else { &self.request.vm.files };
+        let (modules, others): (Vec<&UserFile>, _) = all.iter().partition(|file| is_module(file));
+        let early = archive_of(&modules, |archive| archive.preparation(&self.preparation))?;
+        let late = archive_of(&others, |archive| archive.command(&self.command))?;
+        // What runs first may be among them.
+        if late.len() <= LARGE && self.request.vm.prepare.is_none() {
+            return Ok((early, late));
         }
-        archive.command(&self.command).map_err(Failure::vmm)?;
-        archive.finish().map_err(Failure::vmm)
+        let everything: Vec<&UserFile> = all.iter().collect();
+        let early = archive_of(&everything, |archive| archive.preparation(&self.preparation))?;
+        Ok((early, archive_of(&[], |archive| archive.command(&self.command))?))
     }
 
-    /// The user's files, if they are for the first guest, or for the second.
-    fn files_of(&self, first: bool) -> Vec<(PathBuf, String)> {
-        let files =
-            self.request.vm.files.iter().filter(|_| self.request.vm.in_first_guest == first);
-        files.map(|file| (file.host.clone(), file.guest.clone())).collect()
+    /// Whether all that the guest's first steps depend on is worth keeping.
+    fn may_be_kept(&self, spec: &MachineSpec) -> bool {
+        let args = &self.request.vm;
+        let carries_much = |piece: &Initrd| matches!(piece, Initrd::Bytes(b) if b.len() > LARGE);
+        // Who wants to see a boot shall see one.
+        let shows_boot = args.console || args.verbose > 1;
+        !(args.fresh || args.in_first_guest || shows_boot || spec.initrd.iter().any(carries_much))
     }
 
     /// The first guest, for nested mode.
     pub fn first_guest(&self) -> Result<FirstGuest, Failure> {
         // Whatever is wrong with the inner machine shows here, and not after a boot.
-        let spec = self.machine()?;
+        let (spec, orders) = self.machine()?;
         Machine::check(&spec).map_err(machine_failure)?;
+        let states = self.may_be_kept(&spec).then(Store::of_user);
         let image = match &self.image {
             Some(image) => image,
             None => &Image::find(self.request.vm.image.as_deref()).map_err(Failure::host_lacks)?,
         };
         let tools = image.manifest.tools.as_deref();
         let bars = PmemBars::new(spec.pmem);
+        let files = if self.request.vm.in_first_guest { &self.request.vm.files[..] } else { &[] };
         Ok(FirstGuest {
             qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
                 .map_err(Failure::host_lacks)?,
+            image: image.directory.clone(),
             kernel: image.first_kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
+            about: self.about(&image.manifest.kernel_release),
             inner: InnerGuest {
                 kernel: spec.kernel,
-                initrd: concatenate(&spec.initrd)?,
+                initrd: spec.initrd,
                 request: self.inner_request(&bars)?,
-                command: self.command.argv.clone(),
-                tty: self.raw,
-                files: self.files_of(true),
+                files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
             },
             bars,
+            orders,
+            states,
+            verbose: self.request.vm.verbose > 0,
         })
     }
 
-    /// What this program is asked for in the first guest: all that was asked for here, but
-    /// that the user's files are in the initrd already, and what concerns only this side.
+    /// The machine in a few words.
+    fn about(&self, release: &str) -> String {
+        let args = &self.request.vm;
+        let mut words =
+            vec![format!("Linux {release}, {} MiB, {} CPUs", args.memory >> 20, args.cpus)];
+        words.extend(args.iommu.then(|| "IOMMU".to_owned()));
+        words.extend(Some(&args.device).filter(|device| !device.is_empty()).cloned());
+        words.extend(args.driver_params.clone());
+        words.extend(args.cmdline_append.clone());
+        words.extend(args.prepare.as_ref().map(|script| format!("after '{script}'")));
+        words.join(", ")
+    }
+
+    /// What this program is asked for in the first guest: the machine that was asked for here.
+    /// The command comes later, and with it what concerns only the run.
     fn inner_request(&self, bars: &PmemBars) -> Result<Option<String>, Failure> {
         if self.request.vm.in_first_guest {
             return Ok(None);
         }
+        let verbose = self.request.vm.verbose;
         let vm = VmArgs {
             accel: Accel::Kvm,
             kernel: Some(INNER_KERNEL.into()),
@@ -187,15 +257,38 @@ impl Plan {
             files: Vec::new(),
             pmem: Vec::new(),
             pmem_parts: bars.inner_parts(),
-            env: self.command.env.clone().into_iter().collect(),
+            env: Vec::new(),
+            cwd: "/".to_owned(),
+            prepare: None,
+            no_input: false,
+            timeout: None,
             stats: false,
-            stats_json: Some(INNER_STATS.into()),
-            quiet: self.request.vm.verbose == 0,
+            stats_json: None,
+            // Twice shows the boot, and such a machine is not kept.
+            verbose: if verbose > 1 { verbose } else { 0 },
+            quiet: true,
             ..self.request.vm.clone()
         };
-        let request = Request { vm, command: self.request.command.clone() };
-        serde_json::to_string(&request).map(Some).map_err(Failure::vmm)
+        serde_json::to_string(&Request { vm, command: None }).map(Some).map_err(Failure::vmm)
     }
+}
+
+fn is_module(file: &UserFile) -> bool {
+    let path: Vec<&str> = file.guest.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    MODULES.iter().any(|folder| path.join("/").starts_with(folder))
+}
+
+/// An archive with the user's files and one of our own.
+fn archive_of(
+    files: &[&UserFile],
+    own: impl FnOnce(&mut Archive<Vec<u8>>) -> Result<(), ArchiveError>,
+) -> Result<Vec<u8>, Failure> {
+    let mut archive = Archive::new(Vec::new());
+    for UserFile { host, guest } in files {
+        archive.user_file(host, guest).map_err(Failure::usage)?;
+    }
+    own(&mut archive).map_err(Failure::vmm)?;
+    archive.finish().map_err(Failure::vmm)
 }
 
 /// Gives a machine's error the exit code of the one to blame.
@@ -214,25 +307,6 @@ fn readable(path: &Path) -> Result<(), Failure> {
         Ok(_) => Err(Failure::usage(format!("{} is not a file", path.display()))),
         Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
     }
-}
-
-/// All pieces of an initrd, each where the kernel looks for it.
-fn concatenate(pieces: &[Initrd]) -> Result<Vec<u8>, Failure> {
-    let mut whole = Vec::new();
-    for piece in pieces {
-        let len = whole.len() as u64;
-        archive::align(&mut whole, len).map_err(Failure::vmm)?;
-        match piece {
-            Initrd::Bytes(bytes) => whole.extend_from_slice(bytes),
-            Initrd::File(path) => {
-                let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut whole));
-                copied.map_err(|error| {
-                    Failure::usage(format!("cannot read {}: {error}", path.display()))
-                })?;
-            }
-        }
-    }
-    Ok(whole)
 }
 
 #[cfg(test)]

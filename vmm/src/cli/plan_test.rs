@@ -15,7 +15,7 @@ fn image() -> TempDir {
         fs::write(image.path().join(part), part).expect("written");
     }
     let version = farfault_abi::regs::VERSION >> 16;
-    let manifest = format!(r#"{{"device_version":{version}}}"#);
+    let manifest = format!(r#"{{"device_version":{version},"init_version":1}}"#);
     fs::write(image.path().join("manifest.json"), manifest).expect("written");
     image
 }
@@ -39,16 +39,16 @@ fn a_machine_is_what_was_asked_for() {
     let image = image();
     let line = "farfault run --image IMAGE --memory 1G --cpus 3 --device engines=3,lookahead=8 \
                 --cmdline-append nosmp -- true";
-    let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
+    let (spec, _) = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
     assert_eq!((spec.memory, spec.vcpus), (1 << 30, 3));
     assert_eq!((spec.device.engines, spec.device.lookahead), (3, 8));
     assert_eq!(spec.cmdline, "quiet nosmp");
     assert_eq!(spec.kernel, image.path().join("vmlinux"));
     let console = plan(&image, "farfault run --image IMAGE --console -- true").expect("a plan");
-    assert_eq!(console.machine().expect("a machine").cmdline, "");
+    assert_eq!(console.machine().expect("a machine").0.cmdline, "");
     assert!(!spec.iommu);
     let line = "farfault run --image IMAGE --iommu --cmdline-append intel_iommu=off -- true";
-    let spec = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
+    let (spec, _) = plan(&image, line).and_then(|plan| plan.machine()).expect("a machine");
     assert!(spec.iommu);
     // The user has the last word.
     assert_eq!(spec.cmdline, "quiet intel_iommu=on iommu.strict=1 intel_iommu=off");
@@ -77,17 +77,20 @@ fn bad_wishes_get_one_line_and_the_right_code() {
     }
 }
 
+fn inner(asked: &Request, bars: &PmemBars) -> Request {
+    let inner = Plan::new(asked).and_then(|plan| plan.inner_request(bars));
+    let inner = inner.expect("a plan").expect("a request");
+    serde_json::from_str(&inner).expect("JSON")
+}
+
 #[test]
-fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
+fn the_first_guest_is_asked_for_the_machine_that_was_asked_for_here() {
     let image = image();
     let line = "farfault run --image IMAGE --memory 1G --cpus 2 --device lookahead=8 --env A=b=c -n \
                 --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu \
                 --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
     let asked = request(&image, line);
     let bars = PmemBars::new(vec![Pmem { parts: vec![("f".into(), 16 << 20)] }]);
-    let inner = Plan::new(&asked).and_then(|plan| plan.inner_request(&bars));
-    let inner = inner.expect("a plan").expect("a request");
-    let inner: Request = serde_json::from_str(&inner).expect("JSON");
     // What is different there; all else must be as it is here.
     let vm = VmArgs {
         accel: Accel::Kvm,
@@ -96,20 +99,46 @@ fn the_first_guest_is_asked_for_all_that_was_asked_for_here() {
         image: None,
         files: Vec::new(),
         pmem_parts: bars.inner_parts(),
+        env: Vec::new(),
+        cwd: "/".into(),
+        no_input: false,
+        timeout: None,
         stats: false,
-        stats_json: Some(INNER_STATS.into()),
-        ..asked.vm
+        stats_json: None,
+        verbose: 0,
+        quiet: true,
+        ..asked.vm.clone()
     };
-    assert_eq!(inner, Request { vm, command: asked.command });
+    assert_eq!(inner(&asked, &bars), Request { vm, command: None });
+    // Runs of the same machine ask for the same.
+    let other = "farfault run --image IMAGE --memory 1G --cpus 2 --device lookahead=8 \
+                 --driver-params x=1 --boot-timeout 0.5 --iommu --cmdline-append nosmp -- true";
+    assert_eq!(inner(&request(&image, other), &bars), inner(&asked, &bars));
 }
 
 #[test]
-fn pieces_of_an_initrd_begin_where_the_kernel_looks() {
+fn modules_come_before_the_command_and_much_comes_with_the_boot() {
     let image = image();
-    let pieces = [
-        Initrd::Bytes(b"12345".to_vec()),
-        Initrd::File(image.path().join("vmlinux")),
-        Initrd::Bytes(b"next".to_vec()),
-    ];
-    assert_eq!(concatenate(&pieces).expect("whole"), b"12345\0\0\0vmlinux\0next");
+    let large = image.path().join("large");
+    File::create(&large).and_then(|file| file.set_len(LARGE as u64 + 1)).expect("made");
+    let line = |files: &str| format!("farfault run --image IMAGE {files} -- true");
+    let sizes = |files: &str| {
+        let plan = plan(&image, &line(files)).expect("a plan");
+        let (spec, orders) = plan.machine().expect("a machine");
+        let Some(Initrd::Bytes(early)) = spec.initrd.get(1) else { panic!("no archive") };
+        assert_eq!(spec.orders, orders.archive.len() as u64);
+        (early.len(), orders.archive.len(), plan.may_be_kept(&spec))
+    };
+    let (bare, command, kept) = sizes("");
+    assert!(kept);
+    let module = "IMAGE/vmlinux:/usr//lib/./modules/x.ko";
+    assert!(matches!(sizes(&format!("--file {module}")), (early, late, true)
+        if early > bare && late == command));
+    assert!(matches!(sizes("--file IMAGE/vmlinux:/lib/x"), (early, late, true)
+        if early == bare && late > command));
+    assert!(matches!(sizes("--file IMAGE/large"), (early, late, false)
+        if early > LARGE && late == command));
+    for shown in ["--fresh", "--console", "-vv"] {
+        assert!(!sizes(shown).2, "{shown}");
+    }
 }

@@ -7,16 +7,21 @@ use super::plan::{Plan, machine_failure};
 use super::request::Request;
 use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS, chain};
-use crate::machine::{Handle, Machine};
+use crate::machine::{Handle, Machine, MachineSpec};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
-use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, connect};
+use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, Task, connect};
 use crate::stats::{self, Counters, Recorder, Report, Sample};
 use serde::Serialize;
-use std::io::{self, IsTerminal};
+use serde_json::json;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
+/// Where orders for a guest in this guest come from.
+const ORDERS_PORT: &str = "farfault.inner";
 /// So many kinds of exits are shown by one `-v`, the most frequent first.
 const FREQUENT_EXITS: usize = 20;
 
@@ -27,28 +32,65 @@ pub fn run(request: &Request) -> Result<u8, Failure> {
     if nested(args) { run_nested(args, &plan, stats) } else { run_on_kvm(args, &plan, stats) }
 }
 
+/// Starts the guest that a request describes in the first guest of nested mode; its orders
+/// come over a port.
+pub fn run_inside(request: &Request) -> Result<u8, Failure> {
+    let (args, plan) = (&request.vm, Plan::new(request)?);
+    let port = virtio_port(ORDERS_PORT)?;
+    let mut outside = port.try_clone().map_err(Failure::vmm)?;
+    let spec = plan.machine_without_orders()?;
+    let (code, report) = run_machine(args, &plan, &spec, Task::FromOutside(port), None)?;
+    // All output is there: nobody need wait until the machine has been taken apart.
+    writeln!(outside, "{}", json!({ "exit": code, "stats": report })).map_err(Failure::vmm)?;
+    Ok(code)
+}
+
 fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
-    let spec = plan.machine()?;
+    let (spec, orders) = plan.machine()?;
     if args.dry_run {
         Machine::check(&spec).map_err(machine_failure)?;
         return print(&dry::machine(&spec)).map(|()| 0);
     }
+    run_machine(args, plan, &spec, Task::Direct(orders), stats).map(|(code, _)| code)
+}
+
+fn run_machine(
+    args: &VmArgs,
+    plan: &Plan,
+    spec: &MachineSpec,
+    task: Task,
+    stats: Option<StatsFile>,
+) -> Result<(u8, Report), Failure> {
     let mut session = session(args, plan, false)?;
     let (ends, ports) = connect().map_err(Failure::vmm)?;
-    let machine = Machine::build(&spec, ports).map_err(machine_failure)?;
-    drop(spec);
+    let machine = Machine::build(spec, ports).map_err(machine_failure)?;
     let guest = machine.handle();
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
-    let result = session.attend(ends, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+    let result = session.attend(ends, task, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
     drop(session);
-    if args.verbose > 0 {
+    let verbose = args.verbose.max(result.terms.verbose);
+    if verbose > 0 {
         let histogram = guest.histogram();
-        let rows = if args.verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
+        let rows = if verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
         histogram.lines().take(rows).for_each(tell);
     }
     let report = recorder.report(Guest::counters(&guest));
-    finish(args, &result, &report, stats, "")
+    let code = finish(args, &result, &report, stats, "")?;
+    Ok((code, report))
+}
+
+/// The virtio port of this name, which only one process can have.
+fn virtio_port(name: &str) -> Result<File, Failure> {
+    let ports = fs::read_dir("/sys/class/virtio-ports").map_err(Failure::host_lacks)?;
+    let is_it = |port: &DirEntry| {
+        fs::read_to_string(port.path().join("name")).is_ok_and(|found| found.trim() == name)
+    };
+    let port = ports.flatten().find(is_it);
+    let port = port.ok_or_else(|| Failure::host_lacks(format!("there is no port {name}")))?;
+    let open =
+        File::options().read(true).write(true).open(Path::new("/dev").join(port.file_name()));
+    open.map_err(Failure::host_lacks)
 }
 
 fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
@@ -95,7 +137,6 @@ fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Fai
         raw: plan.raw,
         console: args.console && !first_guest,
         no_input: args.no_input,
-        first_guest,
         serial: args.verbose > 1,
         boot_limit: args.boot_timeout,
         run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
@@ -110,6 +151,10 @@ impl Guest for Handle {
 
     fn mark_started(&self) {
         self.mark_started();
+    }
+
+    fn switch_off(&self) {
+        self.switch_off();
     }
 
     fn counters(&self) -> Sample {

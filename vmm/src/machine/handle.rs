@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A hold on a running machine from any thread.
 
-use super::end::EndLatch;
+use super::end::{EndLatch, MachineEnd};
 use super::exits::Exits;
 use super::footprint;
 use crate::accelerator::Accelerator;
@@ -50,6 +50,11 @@ impl Handle {
     /// output is flushed after an end of the guest's own, it cuts that short.
     pub fn stop(&self) {
         self.end.stop();
+    }
+
+    /// Ends the machine as if it had switched itself off: what it has written still arrives.
+    pub fn switch_off(&self) {
+        self.end.report(Ok(MachineEnd::PowerOff));
     }
 
     /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.

@@ -36,7 +36,7 @@ pub fn load(
     }
     let top = spec.memory.min(layout::LOW_RAM_END).min(INITRD_MAX + 1);
     let placed = kernel_end.saturating_add(size).saturating_add(PAGE);
-    let need = placed.max(room(kernel_end, size, unpacked));
+    let need = placed.max(room(kernel_end, size, unpacked.saturating_add(spec.orders)));
     let start = top.checked_sub(size).map(|start| start & !(PAGE - 1));
     let fits = |start: &u64| *start >= kernel_end && need <= spec.memory;
     let start = start.filter(fits).ok_or(MachineError::TooSmall {

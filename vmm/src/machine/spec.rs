@@ -32,6 +32,8 @@ pub struct MachineSpec {
     pub kernel: PathBuf,
     /// Archives that make up the initial RAM disk, in this order.
     pub initrd: Vec<Initrd>,
+    /// Bytes that the guest's init is going to unpack beside it.
+    pub orders: u64,
     /// What to add to the kernel command line. The machine puts its own words
     /// (console, reboot, what this machine lacks) in front.
     pub cmdline: String,

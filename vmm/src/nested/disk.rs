@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The first guest's initrd: the image's, then an archive with this program,
-//! the second guest's kernel and initrd, and the command. It lives in memory
-//! and goes away with the process.
+//! The first guest's initrd: the image's, then an archive with this program and the second
+//! guest's kernel and initrd. It lives in memory and goes away with the process.
 
-use crate::archive::{self, Archive, ArchiveError, GuestCommand, Role};
+use crate::archive::{self, Archive, ArchiveError, GuestCommand, Preparation, Role};
+use crate::machine::Initrd;
+use crate::session::{Orders, Terms};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Where the run inside the first guest leaves what it counted; the first
-/// guest's init adds it to its last line.
-pub const INNER_STATS: &str = "/run/stats.json";
 /// The second guest's kernel, in the first.
 pub const INNER_KERNEL: &str = "/farfault/kernel";
 /// The second guest's initrd, in the first.
@@ -36,24 +34,34 @@ pub enum PackError {
 pub struct InnerGuest {
     /// The second guest's kernel.
     pub kernel: PathBuf,
-    /// The second guest's initrd, complete.
-    pub initrd: Vec<u8>,
-    /// What this program is asked for in the first guest.
+    /// The pieces of its initrd.
+    pub initrd: Vec<Initrd>,
+    /// What this program is asked for in the first guest; nothing if the command is to run
+    /// in the first guest itself.
     pub request: Option<String>,
-    /// What the first guest runs if not this program.
-    pub command: Vec<String>,
-    /// Whether that gets a terminal.
-    pub tty: bool,
     /// Files for the first guest itself: where they are, and where they shall be.
     pub files: Vec<(PathBuf, String)>,
 }
 
 impl InnerGuest {
-    /// The first guest's command.
-    pub fn words(&self) -> Vec<String> {
-        let inner =
-            |_: &String| [INNER_PROGRAM, "inner", INNER_REQUEST].map(str::to_owned).to_vec();
-        self.request.as_ref().map_or_else(|| self.command.clone(), inner)
+    /// The first guest's own command, if it runs this program.
+    pub fn words(&self) -> Option<[&'static str; 3]> {
+        self.request.as_ref().map(|_| [INNER_PROGRAM, "inner", INNER_REQUEST])
+    }
+
+    /// The orders for the first guest's init, if it is to run this program.
+    pub fn launch(&self) -> Result<Option<Orders>, ArchiveError> {
+        let Some(words) = self.words() else { return Ok(None) };
+        let mut archive = Archive::new(Vec::new());
+        archive.command(&GuestCommand {
+            argv: words.map(str::to_owned).into(),
+            env: BTreeMap::new(),
+            cwd: "/".to_owned(),
+            tty: false,
+            direct: true,
+        })?;
+        let archive = archive.finish()?.into();
+        Ok(Some(Orders { prepare: None, archive, terms: Terms::default() }))
     }
 }
 
@@ -69,18 +77,14 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     let mut archive = Archive::new(out);
     archive.path(Path::new("/proc/self/exe"), INNER_PROGRAM)?;
     archive.path(&inner.kernel, INNER_KERNEL)?;
-    archive.bytes(INNER_INITRD, 0o644, &inner.initrd)?;
+    archive.bytes(INNER_INITRD, 0o644, &concatenate(&inner.initrd)?)?;
     for (host, guest) in &inner.files {
         archive.user_file(host, guest)?;
     }
     if let Some(request) = &inner.request {
         archive.bytes(INNER_REQUEST, 0o600, request.as_bytes())?;
     }
-    archive.command(&GuestCommand {
-        argv: inner.words(),
-        env: BTreeMap::new(),
-        cwd: "/".to_owned(),
-        tty: inner.tty,
+    archive.preparation(&Preparation {
         role: Role::L1,
         driver: false,
         driver_params: String::new(),
@@ -88,4 +92,36 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     })?;
     let out = archive.finish()?;
     Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?)
+}
+
+/// All pieces of an initrd, each where the kernel looks for it.
+fn concatenate(pieces: &[Initrd]) -> Result<Vec<u8>, PackError> {
+    let mut whole = Vec::new();
+    for piece in pieces {
+        let len = whole.len() as u64;
+        archive::align(&mut whole, len)?;
+        match piece {
+            Initrd::Bytes(bytes) => whole.extend_from_slice(bytes),
+            Initrd::File(path) => {
+                let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut whole));
+                copied.map_err(|error| PackError::Read(path.clone(), error))?;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_an_initrd_begin_where_the_kernel_looks() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let file = scratch.path().join("vmlinux");
+        std::fs::write(&file, "vmlinux").expect("written");
+        let pieces =
+            [Initrd::Bytes(b"12345".to_vec()), Initrd::File(file), Initrd::Bytes(b"next".to_vec())];
+        assert_eq!(concatenate(&pieces).expect("whole"), b"12345\0\0\0vmlinux\0next");
+    }
 }

@@ -4,44 +4,40 @@
 
 mod child;
 mod disk;
+mod keep;
+mod monitor;
 mod pmem_bars;
 mod qemu;
+mod shape;
+mod words;
 
+use crate::archive::ArchiveError;
+use crate::exit::chain;
 use crate::machine::GuestStreams;
+use crate::output::tell;
 use crate::pmem::PmemError;
-use crate::session::{RunEnd, Session, SessionResult, connect};
+use crate::session::{Orders, RunEnd, Session, SessionResult, Task, connect};
+use crate::states::{State, Store};
 use crate::stats::Recorder;
 use child::Child;
 use disk::PackError;
-pub use disk::{INNER_INITRD, INNER_KERNEL, INNER_STATS, InnerGuest};
+pub use disk::{INNER_INITRD, INNER_KERNEL, InnerGuest};
+use keep::{Booting, Keeper};
 pub use pmem_bars::PmemBars;
 pub use qemu::{Qemu, QemuError};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use words::{Inherited, Ram};
 
-/// What the first guest needs beside the memory of its own guest: its kernel,
-/// this program, and the second guest's kernel and initrd, twice while they
-/// are unpacked.
-const FIRST_GUEST_MEMORY: u64 = 1536 << 20;
-/// The kernel's words in the first guest. It is thrown away after one use and
-/// every instruction of it is emulated, so it spends none on hardening.
-///
-/// Programs, and so the second guest's vCPUs, keep off CPU 0. QEMU (11.1, and all
-/// that has IGNNE) clears a bit of the first CPU's `hflags2` with a plain
-/// read-modify-write whenever any CPU executes FXRSTOR or XRSTOR
-/// (`cpu_clear_ignne()`). That may undo what the first CPU changes there itself,
-/// and VMRUN and #VMEXIT change much: nested paging that stays on makes a triple
-/// fault, a global interrupt flag that stays clear makes a CPU hear nothing more.
-/// `fpu-storm` brings it about within seconds.
-const CMDLINE: &str = "console=ttyS0 quiet panic=-1 reboot=t mitigations=off init_on_alloc=0 \
-                       transparent_hugepage=always nowatchdog isolcpus=0";
 #[derive(Debug, thiserror::Error)]
 pub enum NestedError {
     #[error(transparent)]
     Pack(#[from] PackError),
+    #[error("cannot write the first guest's orders")]
+    Orders(#[from] ArchiveError),
     #[error(transparent)]
     Pmem(#[from] PmemError),
     #[error("cannot start {}", .0.display())]
@@ -54,6 +50,8 @@ pub enum NestedError {
 #[derive(Debug)]
 pub struct FirstGuest {
     pub qemu: Qemu,
+    /// The folder of the image.
+    pub image: PathBuf,
     pub kernel: PathBuf,
     pub initrd: PathBuf,
     /// What it carries for the second guest.
@@ -62,10 +60,25 @@ pub struct FirstGuest {
     pub guest_memory: u64,
     /// Its persistent memory.
     pub bars: PmemBars,
+    /// What the guest that is meant is to run.
+    pub orders: Orders,
+    /// Where its state is kept, unless it shall be booted.
+    pub states: Option<Store>,
+    /// The machine, for people.
+    pub about: String,
+    pub verbose: bool,
+}
+
+/// How a first guest begins.
+enum Start<'a> {
+    Boot(&'a File),
+    /// As before, and its state is kept when it is ready.
+    BootAndKeep(&'a File, &'a Store, String),
+    TakeUp(State),
 }
 
 impl FirstGuest {
-    /// Boots it, and holds the session with it. A first guest that panics
+    /// Takes up its state or boots it, and holds the session with it. A first guest that panics
     /// before its init is up is an accident of the emulation and is tried
     /// once more; nothing after that is.
     pub fn run(
@@ -73,84 +86,162 @@ impl FirstGuest {
         session: &mut Session,
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
-        let disk = disk::pack(&self.initrd, &self.inner)?;
         let pmem = self.bars.open()?;
-        let first = self.attempt(&disk, &pmem, session, recorder)?;
+        let kept = self.states.as_ref().zip(self.name()?);
+        if let Some((store, name)) = &kept
+            && let Some(result) = self.take_up(store, name, &pmem, session, recorder)?
+        {
+            return Ok(result);
+        }
+        let disk = disk::pack(&self.initrd, &self.inner)?;
+        let start = || match &kept {
+            Some((store, name)) => Start::BootAndKeep(&disk, store, name.clone()),
+            None => Start::Boot(&disk),
+        };
+        let first = self.attempt(start(), &pmem, session, recorder)?;
         if first.started || !matches!(first.end, RunEnd::Lost(_)) {
             return Ok(first);
         }
         recorder.retried();
-        self.attempt(&disk, &pmem, session, recorder)
+        self.attempt(start(), &pmem, session, recorder)
+    }
+
+    /// The name of its state, if it may have one.
+    fn name(&self) -> io::Result<Option<String>> {
+        self.states.as_ref().map(|_| self.shape()).transpose()
+    }
+
+    /// Takes up the state of this name. Nothing if there is none, or none that is good for
+    /// anything: then it is removed.
+    fn take_up(
+        &self,
+        store: &Store,
+        name: &str,
+        pmem: &[File],
+        session: &mut Session,
+        recorder: &mut Recorder,
+    ) -> Result<Option<SessionResult>, NestedError> {
+        let why = match store.open(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(state)) => {
+                self.say(&format!("taking up the state {name}"));
+                let result = self.attempt(Start::TakeUp(state), pmem, session, recorder)?;
+                let failed = |end: &RunEnd| {
+                    matches!(end, RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::Failed(_))
+                };
+                if result.started || !failed(&result.end) {
+                    return Ok(Some(result));
+                }
+                result.end.to_string()
+            }
+            Err(error) => chain(&error),
+        };
+        self.say(&format!("the state {name} cannot be taken up: {why}"));
+        if let Err(error) = store.remove(name) {
+            self.say(&chain(&error));
+        }
+        Ok(None)
     }
 
     fn attempt(
         &self,
-        disk: &File,
+        start: Start,
         pmem: &[File],
         session: &mut Session,
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
         let (ends, ports) = connect()?;
+        let (link, inner) = UnixStream::pair()?;
         let GuestStreams { serial, stdin, stdout, stderr, control } = ports;
-        let streams: [OwnedFd; 5] =
-            [serial.into(), stdin.into(), stdout.into(), stderr.into(), control.into()];
-        let fds = streams.each_ref().map(|fd| fd.as_raw_fd().to_string());
-        let mut inherited = Vec::from(streams);
-        let mut open = |file: &File| {
-            let file = file.try_clone()?;
-            let name = format!("/dev/fd/{}", file.as_raw_fd());
-            inherited.push(file.into());
-            Ok::<_, io::Error>(name)
+        let mut bag = Bag::default();
+        let mut inherited = Inherited {
+            serial: bag.socket(serial),
+            ports: [stdin, stdout, stderr, control, inner].map(|port| bag.socket(port)).into(),
+            ..Inherited::default()
         };
-        let memory = pmem.iter().map(&mut open).collect::<Result<Vec<_>, _>>()?;
-        let disk = open(disk)?;
+        inherited.pmem = pmem.iter().map(|file| bag.file(file)).collect::<Result<_, _>>()?;
+        let takes_up = matches!(start, Start::TakeUp(_));
+        let keeper = self.provide(start, &mut inherited, &mut bag)?;
         let mut command = self.qemu.command();
-        command.args(self.arguments(&fds, &disk, &memory));
+        command.args(self.arguments(&inherited));
         // The streams end with QEMU: ours are closed.
-        let child = Child::start(command, inherited)
+        let child = Child::start(command, bag.0)
             .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
-        Ok(session.attend(ends, &child, child.runner(), recorder)?)
+        let runner = child.runner();
+        let guest = Booting::new(&child, keeper);
+        Ok(session.attend(ends, self.task(link, takes_up)?, &guest, runner, recorder)?)
     }
 
-    /// What QEMU would be started as.
-    pub fn words(&self) -> Vec<OsString> {
-        let fds = ["SERIAL", "STDIN", "STDOUT", "STDERR", "CONTROL"].map(str::to_owned);
-        let mut words = self.qemu.words();
-        words.extend(self.arguments(&fds, "INITRD", &self.bars.names()));
-        words
+    /// What QEMU needs for this start; who keeps the state if that is to be.
+    fn provide(
+        &self,
+        start: Start,
+        inherited: &mut Inherited,
+        bag: &mut Bag,
+    ) -> io::Result<Option<Keeper>> {
+        match start {
+            Start::Boot(disk) => inherited.disk = Some(bag.file(disk)?),
+            Start::BootAndKeep(disk, store, name) => {
+                let (monitor, its) = UnixStream::pair()?;
+                let ram = keep::memory(self.memory())?;
+                inherited.disk = Some(bag.file(disk)?);
+                inherited.ram = Some(Ram { path: bag.file(&ram)?, shared: true });
+                inherited.monitor = Some(bag.socket(its));
+                let (store, about) = (store.clone(), self.about.clone());
+                return Ok(Some(Keeper {
+                    store,
+                    name,
+                    about,
+                    ram,
+                    monitor,
+                    verbose: self.verbose,
+                }));
+            }
+            Start::TakeUp(state) => {
+                inherited.ram = Some(Ram { path: bag.file(&state.ram)?, shared: false });
+                inherited.state = Some(bag.file(&state.machine)?);
+            }
+        }
+        Ok(None)
     }
 
-    /// QEMU's arguments. Devices are few: each is probed by an emulated CPU.
-    fn arguments(&self, fds: &[String; 5], disk: &str, pmem: &[String]) -> Vec<OsString> {
-        let [serial, ports @ ..] = fds;
-        let mib = (self.guest_memory + FIRST_GUEST_MEMORY) >> 20;
-        let mut words: Vec<OsString> = [
-            "-nodefaults -no-user-config -display none -no-reboot",
-            "-device pvpanic -action panic=exit-failure",
-            "-machine q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off",
-            "-accel tcg,thread=multi -cpu EPYC-Rome -smp 3",
-        ]
-        .iter()
-        .flat_map(|line| line.split(' '))
-        .map(OsString::from)
-        .collect();
-        let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
-        add("-m", format!("{mib}M").into());
-        add("-kernel", self.kernel.clone().into());
-        add("-initrd", disk.into());
-        add("-append", CMDLINE.into());
-        add("-chardev", format!("socket,id=serial,fd={serial}").into());
-        add("-serial", "chardev:serial".into());
-        add("-device", "virtio-serial-pci,max_ports=5".into());
-        for (name, fd) in ["stdin", "stdout", "stderr", "control"].iter().zip(ports) {
-            add("-chardev", format!("socket,id={name},fd={fd}").into());
-            add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
+    /// What is to be run, and where.
+    fn task(&self, link: UnixStream, launched: bool) -> Result<Task, NestedError> {
+        let orders = self.orders.clone();
+        Ok(match self.inner.launch()? {
+            None => Task::Direct(orders),
+            Some(launch) => {
+                let launch = if launched { None } else { Some(launch) };
+                Task::InSecond { launch, orders, link }
+            }
+        })
+    }
+
+    fn say(&self, line: &str) {
+        if self.verbose {
+            tell(&format!("farfault: {line}"));
         }
-        for (object, device) in self.bars.arguments(pmem) {
-            add("-object", object.into());
-            add("-device", device.into());
-        }
-        words
+    }
+}
+
+/// What a child inherits.
+#[derive(Default)]
+struct Bag(Vec<OwnedFd>);
+
+impl Bag {
+    /// Its descriptor's number.
+    fn socket(&mut self, socket: UnixStream) -> String {
+        let number = socket.as_raw_fd().to_string();
+        self.0.push(socket.into());
+        number
+    }
+
+    /// A path to it.
+    fn file(&mut self, file: &File) -> io::Result<String> {
+        let file = file.try_clone()?;
+        let name = format!("/dev/fd/{}", file.as_raw_fd());
+        self.0.push(file.into());
+        Ok(name)
     }
 }
 

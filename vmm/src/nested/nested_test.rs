@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::machine::MachineEnd;
-use crate::session::{SessionOptions, Stdio};
+use crate::session::{SessionOptions, Stdio, Terms};
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -31,11 +31,14 @@ fn run(kernel: &str) -> Seen {
         inner: InnerGuest {
             kernel: dir.join(kernel),
             initrd: Vec::new(),
-            request: None,
-            command: vec!["true".into()],
-            tty: false,
+            request: Some("{}".into()),
             files: Vec::new(),
         },
+        image: dir.to_owned(),
+        orders: Orders { prepare: None, archive: [].into(), terms: Terms::default() },
+        states: None,
+        about: String::new(),
+        verbose: false,
         guest_memory: 512 << 20,
         bars: PmemBars::new(Vec::new()),
     };
@@ -44,7 +47,7 @@ fn run(kernel: &str) -> Seen {
     let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
     let stdio = Stdio { input: null(), output: file(output), error: null() };
     let boot_limit = Duration::from_secs(60);
-    let options = SessionOptions { first_guest: true, boot_limit, ..SessionOptions::default() };
+    let options = SessionOptions { boot_limit, ..SessionOptions::default() };
     let mut session = Session::new(options, stdio);
     let mut recorder = Recorder::new("nested");
     let result = first.run(&mut session, &mut recorder).expect("result");

@@ -10,7 +10,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest line of a guest: as long as [`MAX_COUNTERS`] take.
 const MAX_LINE: u64 = 64 << 10;
-/// The longest line of a first guest: its last has all marks of a run, with room to spare.
+/// The longest line of a session in a first guest: its last has all marks of a run, with room to
+/// spare.
 const MAX_LAST_LINE: u64 = 8 << 20;
 /// More counters than any driver has.
 const MAX_COUNTERS: usize = 256;
@@ -25,6 +26,10 @@ const MAX_TEXT: usize = 1000;
 pub enum ControlMessage {
     /// Init is up.
     Started,
+    /// All is prepared, and orders may come.
+    Ready,
+    /// The orders have arrived in the second guest.
+    Begun,
     /// A named point in the workload, with the driver's counters there.
     Mark { name: String, driver: Counters },
     /// The command has ended.
@@ -36,6 +41,8 @@ pub enum ControlMessage {
 #[derive(Deserialize)]
 struct Line {
     started: Option<bool>,
+    ready: Option<bool>,
+    begun: Option<bool>,
     mark: Option<String>,
     exit: Option<u8>,
     error: Option<String>,
@@ -48,14 +55,14 @@ struct LastLine {
     stats: Option<Box<Report>>,
 }
 
-fn parse(line: &[u8], first_guest: bool) -> Result<ControlMessage, String> {
+fn parse(line: &[u8], reports: bool) -> Result<ControlMessage, String> {
     let wrong = |error: serde_json::Error| text(&error.to_string());
-    let Line { started, mark, exit, error, driver } =
+    let Line { started, ready, begun, mark, exit, error, driver } =
         serde_json::from_slice(line).map_err(wrong)?;
     let named = |(name, _): &(String, u64)| name.len() <= MAX_NAME;
     let driver = driver.into_iter().filter(named).take(MAX_COUNTERS).collect();
-    match (exit, mark, error, started) {
-        (Some(code), ..) if first_guest => {
+    match (exit, mark, error) {
+        (Some(code), ..) if reports => {
             let inner = serde_json::from_slice(line).ok().and_then(|LastLine { stats }| stats);
             Ok(ControlMessage::Exit { code, driver, inner })
         }
@@ -64,21 +71,23 @@ fn parse(line: &[u8], first_guest: bool) -> Result<ControlMessage, String> {
             Err("the name of a mark is too long".to_owned())
         }
         (_, Some(name), ..) => Ok(ControlMessage::Mark { name, driver }),
-        (_, _, Some(error), _) => Ok(ControlMessage::Error(text(&error))),
-        (.., Some(true)) => Ok(ControlMessage::Started),
-        _ => Err("none of started, mark, exit and error".to_owned()),
+        (.., Some(error)) => Ok(ControlMessage::Error(text(&error))),
+        _ if started == Some(true) => Ok(ControlMessage::Started),
+        _ if ready == Some(true) => Ok(ControlMessage::Ready),
+        _ if begun == Some(true) => Ok(ControlMessage::Begun),
+        _ => Err("none of started, ready, mark, exit and error".to_owned()),
     }
 }
 
 /// Reads lines until the stream ends, handing each to `deliver`. What comes after
-/// the command's end is no message any more. Only the first guest of nested mode
-/// has a report of a run inside it.
+/// the command's end is no message any more. Only a session in a first guest `reports` what it
+/// has counted.
 pub fn read_lines(
     stream: impl Read,
-    first_guest: bool,
+    reports: bool,
     mut deliver: impl FnMut(Result<ControlMessage, String>),
 ) {
-    let longest = if first_guest { MAX_LAST_LINE } else { MAX_LINE };
+    let longest = if reports { MAX_LAST_LINE } else { MAX_LINE };
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     while let Ok(1..) = (&mut reader).take(longest + 1).read_until(b'\n', &mut line) {
@@ -89,7 +98,7 @@ pub fn read_lines(
             }
             deliver(Err(format!("longer than {longest} bytes")));
         } else if !line.is_empty() {
-            let message = parse(&line, first_guest);
+            let message = parse(&line, reports);
             let ended = matches!(message, Ok(ControlMessage::Exit { .. }));
             deliver(message);
             if ended {
@@ -177,9 +186,9 @@ mod tests {
     fn what_is_no_report_is_not_kept() {
         let wild = [b"{\"exit\":0,\"stats\":[", &b"{\"\":0},".repeat(6000)[..], b"0]}\n"].concat();
         let expected = ControlMessage::Exit { code: 0, driver: Counters::new(), inner: None };
-        for first_guest in [false, true] {
+        for reports in [false, true] {
             let mut found = Vec::new();
-            read_lines(&wild[..], first_guest, |message| found.push(message));
+            read_lines(&wild[..], reports, |message| found.push(message));
             assert_eq!(found, [Ok(expected.clone())]);
         }
     }

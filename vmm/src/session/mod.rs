@@ -3,6 +3,9 @@
 //! limits and its end. It cannot tell which hosting carries the guest.
 
 mod control;
+mod orders;
+mod relay;
+mod sender;
 mod serial;
 mod signals;
 mod streams;
@@ -14,7 +17,9 @@ use crate::output;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
 use nix::sys::signal::Signal;
+pub use orders::{Orders, Terms};
 use parking_lot::Mutex;
+use sender::{Sender, Waiting};
 use serial::SerialLog;
 use signals::{Blocked, Signals};
 use std::fs::File;
@@ -37,6 +42,11 @@ pub trait Guest: Send + Sync {
     fn stop(&self);
     /// Its init is up.
     fn mark_started(&self) {}
+    /// It has done what it was for, and all that it wrote to a disk is there: how it would
+    /// switch itself off is of no interest.
+    fn switch_off(&self) {}
+    /// The guest in it is prepared, and waits for orders.
+    fn ready(&self) {}
     fn counters(&self) -> Sample {
         Sample::default()
     }
@@ -44,6 +54,17 @@ pub trait Guest: Send + Sync {
 
 /// Runs a guest on the calling thread until it ends.
 pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;
+
+/// Where a guest's orders come from, and how they reach it.
+pub enum Task {
+    /// They are for its init.
+    Direct(Orders),
+    /// It is a first guest: `launch` is for its own init, unless that runs already what it is
+    /// to run, and `orders` go over `link` to the second guest's.
+    InSecond { launch: Option<Orders>, orders: Orders, link: UnixStream },
+    /// This is a first guest: they come from the session outside.
+    FromOutside(File),
+}
 
 /// How a session is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,8 +75,6 @@ pub struct SessionOptions {
     pub console: bool,
     /// There is no input.
     pub no_input: bool,
-    /// The guest is the first one of nested mode.
-    pub first_guest: bool,
     /// The serial log is shown as it comes.
     pub serial: bool,
     /// How long init may take to come up.
@@ -110,6 +129,7 @@ impl Session {
     pub fn attend(
         &mut self,
         ends: GuestStreams,
+        task: Task,
         guest: &dyn Guest,
         runner: Runner,
         recorder: &mut Recorder,
@@ -117,9 +137,7 @@ impl Session {
         self.attempt += 1;
         let log = Arc::new(Mutex::new(SerialLog::default()));
         let GuestStreams { serial, stdin, stdout, stderr, control } = ends;
-        let winsize = control.try_clone()?;
-        // An init that does not read must not hold us up.
-        winsize.set_write_timeout(Some(Duration::from_secs(1)))?;
+        let to_control = self.sender(control.try_clone()?)?;
         let typed = if self.options.console { serial.try_clone()? } else { stdin.try_clone()? };
         if self.options.console {
             stdin.shutdown(Shutdown::Write)?;
@@ -127,15 +145,24 @@ impl Session {
         self.copy_out("standard output", stdout, &self.stdio.output)?;
         self.copy_out("standard error", stderr, &self.stdio.error)?;
         self.keep_log(serial, &log)?;
-        let first_guest = self.options.first_guest;
         self.spawn("control port", move |tell| {
-            control::read_lines(control, first_guest, |message| tell(GuestEvent::Control(message)));
+            control::read_lines(control, false, |message| tell(GuestEvent::Control(message)));
             tell(GuestEvent::Closed);
         })?;
         self.spawn("machine", move |tell| tell(GuestEvent::Ended(runner())))?;
 
-        let mut running =
-            RunningGuest { guest, recorder, winsize, typed: Some(typed), terminal: None };
+        let init = self.begin(&task, &to_control)?;
+        let mut running = RunningGuest {
+            guest,
+            recorder,
+            task,
+            control: to_control,
+            init,
+            prepared: false,
+            exited: false,
+            typed: Some(typed),
+            terminal: None,
+        };
         let mut verdict =
             Verdict::new(Instant::now(), self.options.boot_limit, self.options.run_limit);
         if self.options.console {
@@ -191,6 +218,45 @@ impl Session {
         thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
     }
 
+    /// Says what can be said before the guest runs; the way to the init that gets the command.
+    fn begin(&self, task: &Task, control: &Sender) -> io::Result<Sender> {
+        match task {
+            Task::Direct(orders) => {
+                control.prepare(orders)?;
+                control.orders(orders)?;
+            }
+            Task::InSecond { launch, orders, link } => {
+                let init = self.sender(link.try_clone()?)?;
+                match launch {
+                    Some(launch) => control.orders(launch)?,
+                    None => {
+                        control.line(&orders::wake()?);
+                        init.orders(orders)?;
+                    }
+                }
+                let link = link.try_clone()?;
+                self.spawn("link to the second guest", move |tell| {
+                    control::read_lines(link, true, |line| tell(GuestEvent::Link(line)));
+                })?;
+                return Ok(init);
+            }
+            Task::FromOutside(port) => {
+                let (port, init) = (port.try_clone()?, control.clone());
+                self.spawn("relay", move |tell| {
+                    relay::pass_on(&port, &init, |terms| tell(GuestEvent::Ordered(terms)));
+                })?;
+            }
+        }
+        Ok(control.clone())
+    }
+
+    /// A thread that writes to the guest, and the way to it.
+    fn sender(&self, stream: UnixStream) -> io::Result<Sender> {
+        let (sender, waiting): (Sender, Waiting) = sender::channel();
+        self.spawn("sender", move |_| waiting.write_to(stream))?;
+        Ok(sender)
+    }
+
     fn copy_out(&self, name: &'static str, stream: UnixStream, output: &File) -> io::Result<()> {
         let output = output.try_clone()?;
         self.spawn(name, move |tell| {
@@ -222,7 +288,15 @@ impl Session {
 struct RunningGuest<'a> {
     guest: &'a dyn Guest,
     recorder: &'a mut Recorder,
-    winsize: UnixStream,
+    task: Task,
+    /// The guest's init.
+    control: Sender,
+    /// The init that gets the command.
+    init: Sender,
+    /// Whether that has been told what to do before.
+    prepared: bool,
+    /// Whether the command has ended.
+    exited: bool,
     /// Where the user's input goes; taken when it begins to.
     typed: Option<UnixStream>,
     terminal: Option<RawTerminal>,
@@ -235,9 +309,36 @@ impl RunningGuest<'_> {
             GuestEvent::Control(Ok(ControlMessage::Started)) => {
                 self.guest.mark_started();
                 self.recorder.started(self.guest.counters());
+                if matches!(self.task, Task::Direct(_)) {
+                    self.open(session)?;
+                }
+            }
+            GuestEvent::Control(Ok(ControlMessage::Ready)) => {
+                if let Task::FromOutside(port) = &mut self.task {
+                    port.write_all(b"{\"ready\":true}\n")?;
+                }
+            }
+            GuestEvent::Link(Ok(ControlMessage::Ready)) => {
+                if let Task::InSecond { orders, .. } = &self.task {
+                    let prepares = !self.prepared && self.init.prepare(orders)?;
+                    self.prepared = true;
+                    if !prepares {
+                        self.guest.ready();
+                        self.init.orders(orders)?;
+                    }
+                }
+            }
+            GuestEvent::Link(Ok(ControlMessage::Begun)) | GuestEvent::Ordered(_) => {
                 self.open(session)?;
             }
-            GuestEvent::Control(Ok(ControlMessage::Exit { .. })) => self.terminal = None,
+            GuestEvent::Control(Ok(ControlMessage::Exit { .. }))
+            | GuestEvent::Link(Ok(ControlMessage::Exit { .. })) => {
+                self.terminal = None;
+                // Who sees its log shall see it to the end.
+                if !session.options.console && !session.options.serial {
+                    self.guest.switch_off();
+                }
+            }
             GuestEvent::Ended(_) => self.terminal = None,
             _ => {}
         }
@@ -253,9 +354,13 @@ impl RunningGuest<'_> {
                 self.recorder.mark(name, counters(driver));
                 // Init may wait for this, so that what follows a mark is
                 // never counted before it.
-                self.send(&answer);
+                self.control.line(&answer);
             }
-            GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, inner })) => {
+            GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, inner }))
+            | GuestEvent::Link(Ok(ControlMessage::Exit { code, driver, inner }))
+                if !self.exited =>
+            {
+                self.exited = true;
                 self.recorder.exit(code, counters(driver), inner.map(|inner| *inner));
             }
             _ => {}
@@ -282,13 +387,8 @@ impl RunningGuest<'_> {
 
     fn tell_window_size(&self) {
         if let Some((rows, columns)) = terminal::window_size() {
-            self.send(&serde_json::json!({ "winsize": [rows, columns] }));
+            self.init.line(&serde_json::json!({ "winsize": [rows, columns] }));
         }
-    }
-
-    fn send(&self, line: &serde_json::Value) {
-        // A guest that has gone, or never reads, misses only its own news.
-        let _ = (&self.winsize).write_all(format!("{line}\n").as_bytes());
     }
 }
 

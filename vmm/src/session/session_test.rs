@@ -13,6 +13,10 @@ fn options() -> SessionOptions {
     SessionOptions { boot_limit: Duration::from_secs(60), ..SessionOptions::default() }
 }
 
+fn orders(archive: &[u8]) -> Orders {
+    Orders { prepare: None, archive: archive.into(), terms: Terms::default() }
+}
+
 /// A guest that can only be stopped.
 struct Fake(Sender<()>);
 
@@ -62,7 +66,8 @@ fn session(
     let runner: Runner = Box::new(move || Ok(machine(&ports, &stopped)));
     let mut recorder = Recorder::new("kvm");
     let fake = Fake(stop);
-    let result = session.attend(ends, &fake, runner, &mut recorder).expect("result");
+    let task = Task::Direct(orders(b""));
+    let result = session.attend(ends, task, &fake, runner, &mut recorder).expect("result");
     drop(session);
     let report = |recorder: Recorder| {
         serde_json::to_value(recorder.report(Sample::default())).expect("JSON")
@@ -210,6 +215,52 @@ fn a_thread_that_dies_ends_the_run() {
     assert_eq!(seen.result.end.code(), exit::VMM_FAILED);
 }
 
+/// A guest that notes that its state could be kept.
+struct Kept(Arc<Mutex<bool>>);
+
+impl Guest for Kept {
+    fn stop(&self) {}
+
+    fn ready(&self) {
+        *self.0.lock() = true;
+    }
+}
+
+#[test]
+fn a_state_is_kept_behind_the_preparation_and_before_the_command() {
+    let null = || File::options().read(true).write(true).open("/dev/null").expect("null");
+    let stdio = Stdio { input: null(), output: null(), error: null() };
+    let (ends, ports) = connect().expect("sockets");
+    let (link, second) = UnixStream::pair().expect("a link");
+    let orders = Orders { prepare: Some((*b"prepare").into()), ..orders(b"command") };
+    let task = Task::InSecond { launch: Some(self::orders(b"launch")), orders, link };
+    let kept = Arc::new(Mutex::new(false));
+    let guest = Kept(Arc::clone(&kept));
+    let runner: Runner = Box::new(move || {
+        // All of them end with the machine.
+        let ports = ports;
+        let mut reader = BufReader::new(&second);
+        let mut next = || {
+            let (mut line, mut archive) = (String::new(), [0; 7]);
+            reader.read_line(&mut line).expect("a line");
+            reader.read_exact(&mut archive).expect("an archive");
+            let header: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            (archive, header["prepares"] == true, *kept.lock())
+        };
+        say(&ports.control, "{\"started\":true}\n");
+        say(&second, "{\"ready\":true}\n");
+        assert_eq!(next(), (*b"prepare", true, false));
+        say(&second, "{\"ready\":true}\n");
+        assert_eq!(next(), (*b"command", false, true));
+        say(&ports.control, "{\"exit\":5}\n");
+        Ok(MachineEnd::PowerOff)
+    });
+    let mut session = Session::new(options(), stdio);
+    let mut recorder = Recorder::new("nested");
+    let result = session.attend(ends, task, &guest, runner, &mut recorder).expect("result");
+    assert_eq!(result.end, RunEnd::Exit(5));
+}
+
 #[test]
 fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let (stdio_end, _keep) = UnixStream::pair().expect("stdio");
@@ -222,7 +273,9 @@ fn a_boot_that_is_tried_again_hears_nothing_of_the_first() {
     let mut attempt = |end: fn(&GuestStreams) -> MachineEnd| {
         let (ends, ports) = connect().expect("sockets");
         let runner: Runner = Box::new(move || Ok(end(&ports)));
-        session.attend(ends, &fake, runner, &mut recorder).expect("result")
+        session
+            .attend(ends, Task::Direct(orders(b"")), &fake, runner, &mut recorder)
+            .expect("result")
     };
     let first = attempt(|_| MachineEnd::Panic);
     assert_eq!((first.end, first.started), (RunEnd::Lost(MachineEnd::Panic), false));

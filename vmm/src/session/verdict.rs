@@ -3,6 +3,7 @@
 //! weighs them, without clocks or threads of its own.
 
 use super::control::ControlMessage;
+use super::orders::Terms;
 use crate::exit;
 use crate::machine::MachineEnd;
 use nix::sys::signal::Signal;
@@ -24,6 +25,10 @@ const MAX_COMPLAINTS: usize = 5;
 pub enum GuestEvent {
     /// A line on the control port.
     Control(Result<ControlMessage, String>),
+    /// A line from this program in a first guest.
+    Link(Result<ControlMessage, String>),
+    /// Orders have come from the session outside.
+    Ordered(Terms),
     /// A thread of ours has panicked.
     ThreadDied(&'static str),
     /// One of its output streams ended.
@@ -120,6 +125,8 @@ pub struct SessionResult {
     pub serial_tail: Vec<String>,
     /// Lines on the control port that were no messages.
     pub complaints: Vec<String>,
+    /// What the session outside wanted, if there was one.
+    pub terms: Terms,
 }
 
 /// What the deadline means when it comes.
@@ -145,6 +152,7 @@ pub struct Verdict {
     stop: bool,
     given_up: bool,
     complaints: Vec<String>,
+    terms: Terms,
 }
 
 impl Verdict {
@@ -166,17 +174,26 @@ impl Verdict {
             stop: false,
             given_up: false,
             complaints: Vec::new(),
+            terms: Terms::default(),
         }
     }
 
     /// Weighs something that happened.
     pub fn note(&mut self, event: &GuestEvent, now: Instant) {
         match event {
-            GuestEvent::Control(Ok(message)) => self.message(message, now),
-            GuestEvent::Control(Err(why)) if self.complaints.len() < MAX_COMPLAINTS => {
+            GuestEvent::Control(Ok(message))
+            | GuestEvent::Link(Ok(message @ ControlMessage::Exit { .. })) => {
+                self.message(message, now);
+            }
+            GuestEvent::Link(Ok(ControlMessage::Begun)) => self.came_up(),
+            GuestEvent::Link(Ok(_)) => {}
+            GuestEvent::Ordered(terms) => self.ordered(*terms, now),
+            GuestEvent::Control(Err(why)) | GuestEvent::Link(Err(why))
+                if self.complaints.len() < MAX_COMPLAINTS =>
+            {
                 self.complaints.push(why.clone());
             }
-            GuestEvent::Control(Err(_)) => {}
+            GuestEvent::Control(Err(_)) | GuestEvent::Link(Err(_)) => {}
             GuestEvent::ThreadDied(name) => {
                 // What it held up will not come.
                 self.end =
@@ -242,20 +259,37 @@ impl Verdict {
             (None, Some(Err(why))) => RunEnd::Failed(why),
             (None, None) => RunEnd::Failed("the machine does not stop".to_owned()),
         };
-        SessionResult { end, started: self.started, serial_tail, complaints: self.complaints }
+        SessionResult {
+            end,
+            started: self.started,
+            serial_tail,
+            complaints: self.complaints,
+            terms: self.terms,
+        }
     }
 
     fn message(&mut self, message: &ControlMessage, now: Instant) {
         match message {
-            ControlMessage::Started => {
-                self.started = true;
-                if matches!(self.limit, Some((_, Limit::Boot))) {
-                    self.limit = self.run_limit.map(|run| (self.began + run, Limit::Run));
-                }
-            }
-            ControlMessage::Mark { .. } => {}
+            ControlMessage::Started => self.came_up(),
+            ControlMessage::Ready | ControlMessage::Begun | ControlMessage::Mark { .. } => {}
             ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), now),
             ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why.clone()), now),
+        }
+    }
+
+    fn came_up(&mut self) {
+        self.started = true;
+        if matches!(self.limit, Some((_, Limit::Boot))) {
+            self.limit = self.run_limit.map(|run| (self.began + run, Limit::Run));
+        }
+    }
+
+    /// The guest may have waited for long before its time began.
+    fn ordered(&mut self, terms: Terms, now: Instant) {
+        self.terms = terms;
+        self.run_limit = terms.run_limit;
+        if self.end.is_none() && self.ended.is_none() {
+            self.limit = terms.run_limit.map(|run| (now + run, Limit::Run));
         }
     }
 

@@ -2,16 +2,13 @@
 //! States of machines that are ready for a command, kept between runs: each in a folder of
 //! its own, named by all that shapes the machine.
 
-// Until runs keep them.
-#![cfg_attr(not(test), expect(dead_code))]
-
 mod content;
 mod manifest;
 mod store;
 
 use std::io;
 use std::path::{Path, PathBuf};
-pub use store::{Entry, Store};
+pub use store::{Draft, Entry, State, Store};
 
 /// Why a state cannot be taken up or kept.
 #[derive(Debug, thiserror::Error)]

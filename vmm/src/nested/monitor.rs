@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What we tell QEMU while it runs, over its QMP socket (docs/interop/qmp-spec.rst).
+
+use serde_json::{Value, json};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// Far longer than QEMU takes for anything that we ask for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(2);
+/// How often a guest may be found at work that should wait: what it still has to do takes
+/// seconds on a host that is busy.
+const TRIES: u32 = 5000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    #[error("QEMU's monitor does not answer")]
+    Silent(#[from] io::Error),
+    #[error("QEMU's monitor says what is no QMP")]
+    Strange(#[from] serde_json::Error),
+    #[error("the guest finds no rest")]
+    Busy,
+    #[error("QEMU refuses '{command}': {why}")]
+    Refused { command: String, why: String },
+}
+
+/// A QEMU that listens.
+pub struct Monitor(BufReader<UnixStream>);
+
+impl Monitor {
+    /// Greets it.
+    pub fn open(socket: UnixStream) -> Result<Monitor, MonitorError> {
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut monitor = Monitor(BufReader::new(socket));
+        monitor.execute("qmp_capabilities", &json!({}))?;
+        Ok(monitor)
+    }
+
+    /// Stops all CPUs and devices at a moment when every CPU waits for an interrupt. QEMU (11.1,
+    /// and all that has nested SVM) writes the state of a CPU that runs a guest of its own,
+    /// but does not take it up: `cpu_post_load()` of target/i386/machine.c wants KVM's nested
+    /// state beside it, also under TCG.
+    ///
+    /// A CPU that is at work is not to be stopped even for a moment: VMRUN leaves the vector
+    /// that it has injected in `exception_index` (`helper_vmrun()`), and a CPU that is told to
+    /// leave its loop before the next exception takes that interrupt once more, though
+    /// interrupts may be off. The second guest then waits for ever for a lock that it has.
+    pub fn stop_at_rest(&mut self) -> Result<(), MonitorError> {
+        for _ in 0..TRIES {
+            if self.rests()? {
+                self.execute("stop", &json!({}))?;
+                if self.rests()? {
+                    return Ok(());
+                }
+                self.go_on()?;
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(MonitorError::Busy)
+    }
+
+    /// Whether all CPUs wait for an interrupt.
+    fn rests(&mut self) -> Result<bool, MonitorError> {
+        let ask = json!({ "command-line": "info registers -a" });
+        let registers = self.execute("human-monitor-command", &ask)?;
+        Ok(!registers.as_str().unwrap_or_default().contains("HLT=0"))
+    }
+
+    /// Lets the machine go on.
+    pub fn go_on(&mut self) -> Result<(), MonitorError> {
+        self.execute("cont", &json!({})).map(drop)
+    }
+
+    /// Writes the state of the machine, which stands still, to a file.
+    pub fn save(&mut self, path: &Path) -> Result<(), MonitorError> {
+        let file = json!({ "transport": "file", "filename": path, "offset": 0 });
+        let channel = json!({ "channel-type": "main", "addr": file });
+        self.execute("migrate", &json!({ "channels": [channel] }))?;
+        loop {
+            let state = self.execute("query-migrate", &json!({}))?;
+            match state["status"].as_str().unwrap_or_default() {
+                "completed" => return Ok(()),
+                "failed" | "cancelled" => {
+                    let why = state["error-desc"].as_str().unwrap_or("no reason is given");
+                    return Err(MonitorError::Refused {
+                        command: "migrate".into(),
+                        why: why.into(),
+                    });
+                }
+                _ => thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, MonitorError> {
+        let line = json!({ "execute": command, "arguments": arguments });
+        self.0.get_ref().write_all(format!("{line}\n").as_bytes())?;
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            let mut answer: Value = serde_json::from_str(&line)?;
+            if let Some(value) = answer.get_mut("return") {
+                return Ok(value.take());
+            }
+            // Anything else is its greeting, or news.
+            if let Some(error) = answer.get("error") {
+                let why = error["desc"].as_str().unwrap_or_default().to_owned();
+                return Err(MonitorError::Refused { command: command.to_owned(), why });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A QEMU that gives these answers, whatever it is asked.
+    fn monitor(answers: &str) -> Result<Monitor, MonitorError> {
+        let (ours, mut its) = UnixStream::pair().expect("sockets");
+        its.write_all(answers.as_bytes()).expect("written");
+        its.shutdown(std::net::Shutdown::Write).expect("ended");
+        // What it is asked waits in its socket.
+        std::mem::forget(its);
+        Monitor::open(ours)
+    }
+
+    const GREETING: &str = "{\"QMP\":{\"version\":{}}}\n{\"return\":{}}\n";
+
+    #[test]
+    fn answers_are_found_among_news() {
+        // At work; at rest, but not any more when it stands still; at rest.
+        let news = "{\"event\":\"RESET\"}\n{\"return\":\"HLT=1 HLT=0\"}\n\
+                    {\"return\":\"HLT=1 HLT=1\"}\n{\"event\":\"STOP\"}\n{\"return\":{}}\n\
+                    {\"return\":\"HLT=0 HLT=1\"}\n{\"return\":{}}\n\
+                    {\"return\":\"HLT=1 HLT=1\"}\n{\"return\":{}}\n\
+                    {\"return\":\"HLT=1 HLT=1\"}\n\
+                    {\"return\":{}}\n\
+                    {\"return\":{\"status\":\"active\"}}\n{\"event\":\"MIGRATION\"}\n\
+                    {\"return\":{\"status\":\"completed\"}}\n";
+        let mut monitor = monitor(&format!("{GREETING}{news}")).expect("greeted");
+        monitor.stop_at_rest().expect("stopped");
+        monitor.save(Path::new("/nowhere")).expect("saved");
+        assert!(matches!(monitor.go_on(), Err(MonitorError::Silent(_))));
+    }
+
+    #[test]
+    fn refusals_have_a_reason() {
+        let refusal = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"not now\"}}\n";
+        let mut first = monitor(&format!("{GREETING}{refusal}")).expect("greeted");
+        let error = first.stop_at_rest().expect_err("refused");
+        assert_eq!(error.to_string(), "QEMU refuses 'human-monitor-command': not now");
+        let failed =
+            "{\"return\":{}}\n{\"return\":{\"status\":\"failed\",\"error-desc\":\"full\"}}\n";
+        let mut second = monitor(&format!("{GREETING}{failed}")).expect("greeted");
+        let error = second.save(Path::new("/nowhere")).expect_err("failed");
+        assert_eq!(error.to_string(), "QEMU refuses 'migrate': full");
+        assert!(matches!(monitor("hello\n"), Err(MonitorError::Strange(_))));
+    }
+}
