@@ -31,6 +31,8 @@ pub struct Farfault {
     program: PathBuf,
     /// The image directory.
     pub image: PathBuf,
+    /// Where states are kept, if not where they usually are.
+    cache: Option<PathBuf>,
 }
 
 impl Farfault {
@@ -43,7 +45,20 @@ impl Farfault {
         if !program.is_file() {
             return Err(format!("{} is missing; run guest-image/build", program.display()));
         }
-        Ok(Self { program, image })
+        Ok(Self { program, image, cache: None })
+    }
+
+    /// The same with states of its own, kept below this folder.
+    pub fn with_cache(&self, folder: &Path) -> Self {
+        Self { cache: Some(folder.to_owned()), ..self.clone() }
+    }
+
+    /// A command that runs the program.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("FARFAULT_IMAGE", &self.image).stdin(Stdio::null());
+        command.envs(self.cache.iter().map(|folder| ("XDG_CACHE_HOME", folder)));
+        command
     }
 
     /// The release of the kernel that guests run, as the image says.
@@ -55,10 +70,9 @@ impl Farfault {
 
     /// Runs `farfault` with `words`, nothing on its standard input.
     pub fn run(&self, words: &[&str]) -> Ran {
-        let output = Command::new(&self.program)
-            .env("FARFAULT_IMAGE", &self.image)
+        let output = self
+            .command()
             .args(words)
-            .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
         Ok(Finished {
@@ -89,12 +103,11 @@ impl Farfault {
     /// guest does.
     pub fn killed_at(&self, options: &[String], script: &str, last: &str) -> Ran {
         let failed = |error| format!("cannot run {}: {error}", self.program.display());
-        let mut child = Command::new(&self.program)
-            .env("FARFAULT_IMAGE", &self.image)
+        let mut child = self
+            .command()
             .arg("run")
             .args(options)
             .args(["--", "sh", "-c", script])
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;

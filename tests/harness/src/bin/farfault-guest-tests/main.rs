@@ -8,6 +8,7 @@
 
 mod exerciser;
 mod iommu;
+mod kept_states;
 mod lifecycle;
 mod machines;
 mod matrix;
@@ -33,6 +34,7 @@ type Scenario = fn(&Farfault) -> Result<Vec<Check>, String>;
 /// What there is to choose from by name. One at a time: on two CPUs, two emulated guests side
 /// by side take longer than one after the other.
 const SCENARIOS: &[(&str, Scenario)] = &[
+    ("kept-states", kept_states::run),
     ("refusals", refusals::run),
     ("programs", programs::run),
     ("selftests", selftests::run),

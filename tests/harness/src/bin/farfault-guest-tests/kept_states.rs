@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A machine's state that is kept when it is ready for a command, and taken up by later runs:
+//! these can tell nothing from a boot but the time that it takes.
+
+use farfault_tests::check::{Check, ensure, exit_code};
+use farfault_tests::run::{Farfault, Finished, Ran, how_many};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+const KEPT: &str = "farfault: kept the state ";
+const TAKEN: &str = "farfault: taking up the state ";
+/// What a guest knows of chance and time.
+const CHANCE: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
+                      date +%s; cut -d . -f 1 /proc/uptime";
+/// QEMU with a CPU that has no random numbers of its own, so that the guests' have none.
+const WITHOUT_CHANCE: &str = "#!/bin/sh
+for word; do
+	shift
+	[ \"$word\" != EPYC-Rome ] || word=EPYC-Rome,-rdrand,-rdseed
+	set -- \"$@\" \"$word\"
+done
+lib=TREE/usr/lib/x86_64-linux-gnu
+export QEMU_MODULE_DIR=$lib/qemu
+exec TREE/lib64/ld-linux-x86-64.so.2 --library-path $lib TREE/usr/bin/qemu-system-x86_64 \\
+	-L TREE/usr/share/qemu -L TREE/usr/share/seabios \"$@\"
+";
+
+pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    // Beside the image, where there is room for it.
+    let place = farfault.image.parent().unwrap_or(Path::new("/"));
+    let cache = tempfile::Builder::new().prefix("test-states-").tempdir_in(place);
+    let cache = cache.map_err(|error| format!("no folder in {}: {error}", place.display()))?;
+    let own = Own { farfault: farfault.with_cache(cache.path()), cache: cache.path().to_owned() };
+    let in_turn = how_many("FARFAULT_STARTS", 8, 200)?;
+    let killed = how_many("FARFAULT_KILLED", 3, 50)?;
+    let first = own.first();
+    let boot = own.compare()?;
+    let checks: [(&str, Result<(), String>); 9] = [
+        ("the first boot leaves a state behind", first),
+        ("a run counts from zero", own.counts()),
+        ("files, input and exit code are the run's own", own.streams()),
+        ("what comes before the command is done once", own.prepared()),
+        ("a changed byte means a boot", own.damaged()),
+        ("runs in turn and at the same time", own.many(in_turn)),
+        ("a run that is killed harms no other", own.killed(killed, Duration::from_millis(600))),
+        ("clock and chance are the run's own", own.chance()),
+        ("a maker that is killed harms no other", own.killed_makers(killed.div_ceil(3), boot)),
+    ];
+    Ok(checks.map(|(name, result)| Check::new(name, result)).into())
+}
+
+/// A program with states of its own.
+struct Own {
+    farfault: Farfault,
+    cache: PathBuf,
+}
+
+impl Own {
+    fn run(&self, words: &[&str]) -> Ran {
+        self.farfault.run(&[&["run", "-v"], words].concat())
+    }
+
+    /// Runs `true`, and wants this said.
+    fn expect(&self, words: &str) -> Result<(), String> {
+        let finished = self.run(&["--", "true"])?;
+        exit_code(&finished, 0)?;
+        ensure(finished.stderr.contains(words), || format!("no '{words}' in\n{}", finished.stderr))
+    }
+
+    fn first(&self) -> Result<(), String> {
+        self.expect(KEPT)?;
+        self.expect(TAKEN)
+    }
+
+    /// What is counted is the run's: twice from one state, and after a boot.
+    fn counts(&self) -> Result<(), String> {
+        let run = |options: &[&str], script: &str| {
+            let finished = self.farfault.script(options, script)?;
+            exit_code(&finished, 0)?;
+            Ok::<_, String>(counted(&finished.stats))
+        };
+        let script = "saxpy 1000";
+        let all = [run(&[], script)?, run(&[], script)?, run(&["--fresh"], script)?];
+        // How many faults there are is a matter of time.
+        let exact = |(name, _): &&(String, u64)| name == "descriptors" || name == "bytes_written";
+        let all = all.each_ref().map(|all| all.iter().filter(exact).collect::<Vec<_>>());
+        let [one, two, booted] = &all;
+        let something = booted.len() == 2 && booted.iter().all(|(_, count)| *count > 0);
+        ensure(something && one == booted && two == booted, || format!("{all:?}"))
+    }
+
+    fn streams(&self) -> Result<(), String> {
+        let file = self.cache.join("mine");
+        fs::write(&file, "mine").map_err(|error| error.to_string())?;
+        let files = format!("--file={}:/opt/mine", file.display());
+        let script = "cat /opt/mine; cat; echo $K $PWD >&2; exit 7";
+        let options = ["run", "-v", &files, "--env=K=V", "--cwd=/opt", "--", "sh", "-c", script];
+        let mut child = self.farfault.command();
+        child.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().map_err(|error| error.to_string())?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let typed = vec![b'x'; 300_000];
+            std::io::Write::write_all(&mut stdin, &typed).map_err(|error| error.to_string())?;
+        }
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        ensure(output.status.code() == Some(7), || format!("{:?}: {stderr}", output.status))?;
+        ensure(stdout == format!("mine{}", "x".repeat(300_000)), || {
+            format!("{} bytes of output", stdout.len())
+        })?;
+        ensure(stderr.contains(TAKEN) && stderr.contains("V /opt\n"), || stderr.clone())
+    }
+
+    fn prepared(&self) -> Result<(), String> {
+        let script = "echo prepared; tee -a /run/when </proc/sys/kernel/random/uuid";
+        let run = || self.run(&["--prepare", script, "--", "cat", "/run/when"]);
+        let (one, two) = (run()?, run()?);
+        let when = one.stdout.lines().last().unwrap_or_default();
+        let said = format!("prepared\n{when}\n{when}\n");
+        ensure(one.stdout == said && one.stderr.contains(KEPT), || format!("{one:?}"))?;
+        let again = two.stdout == format!("{when}\n") && two.stderr.contains(TAKEN);
+        ensure(again, || format!("{two:?} after {one:?}"))?;
+        exit_code(&self.run(&["--prepare", "exit 3", "--", "true"])?, 3)
+    }
+
+    fn damaged(&self) -> Result<(), String> {
+        let states = self.cache.join("farfault/states");
+        let _ = fs::remove_dir_all(&states);
+        self.expect(KEPT)?;
+        let state = fs::read_dir(&states).ok().and_then(|mut all| all.next()?.ok());
+        let path = state.ok_or("no state is kept")?.path().join("ram");
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| error.to_string())?;
+        let middle = file.metadata().map_err(|error| error.to_string())?.len() / 2;
+        let mut byte = [0];
+        let flip = file
+            .read_exact_at(&mut byte, middle)
+            .and_then(|()| file.write_all_at(&byte.map(|byte| byte ^ 1), middle));
+        flip.map_err(|error| error.to_string())?;
+        self.expect("is not as it was left")?;
+        self.expect(TAKEN)
+    }
+
+    /// So many in turn, then four at a time.
+    fn many(&self, number: u64) -> Result<(), String> {
+        for _ in 0..number {
+            self.expect(TAKEN)?;
+        }
+        for _ in 0..number.div_ceil(4) {
+            thread::scope(|scope| {
+                let runs = [(); 4].map(|()| scope.spawn(|| self.expect(TAKEN)));
+                let ended = runs.map(|run| run.join().unwrap_or(Err("a thread died".to_owned())));
+                ended.into_iter().collect::<Result<(), String>>()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs that are killed at moments up to `longest` after their start.
+    fn killed(&self, number: u64, longest: Duration) -> Result<(), String> {
+        for turn in 1..=number {
+            let mut child = self.farfault.command();
+            child.args(["run", "-v", "--", "sleep", "1000"]).stderr(Stdio::null());
+            let mut child = child.spawn().map_err(|error| error.to_string())?;
+            thread::sleep(longest * turn as u32 / number as u32);
+            child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+            self.expect("state ")?;
+        }
+        self.expect(TAKEN)
+    }
+
+    /// The same with nothing kept, so that the boot or the keeping is cut short.
+    fn killed_makers(&self, number: u64, boot: Duration) -> Result<(), String> {
+        let states = self.cache.join("farfault/states");
+        for turn in 1..=number {
+            fs::remove_dir_all(&states).map_err(|error| error.to_string())?;
+            // The last moments are those in which the state is written.
+            let moment = boot * (number + turn) as u32 / (2 * number) as u32;
+            self.killed(1, moment)?;
+        }
+        Ok(())
+    }
+
+    /// Two runs from one state, and the host between them.
+    fn chance(&self) -> Result<(), String> {
+        let manifest = fs::read_to_string(self.farfault.image.join("manifest.json"));
+        let manifest: Value =
+            serde_json::from_str(&manifest.unwrap_or_default()).unwrap_or_default();
+        let tools = manifest["tools"].as_str().ok_or("the image names no tools tree")?;
+        let qemu = self.cache.join("qemu");
+        fs::write(&qemu, WITHOUT_CHANCE.replace("TREE", tools))
+            .and_then(|()| fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)))
+            .map_err(|error| error.to_string())?;
+        let qemu = format!("--qemu={}", qemu.display());
+        let run = || self.run(&[&qemu, "--", "sh", "-c", CHANCE]);
+        run()?;
+        let [one, two] = [run()?, run()?].map(|finished| known(&finished));
+        let (one, two) = (one?, two?);
+        ensure(one.uuid != two.uuid, || format!("the same number twice: {}", one.uuid))
+    }
+
+    /// How long a run takes.
+    fn time(&self, options: &[&str]) -> Result<Duration, String> {
+        let start = Instant::now();
+        exit_code(&self.run(&[options, &["--", "true"]].concat())?, 0)?;
+        Ok(start.elapsed())
+    }
+
+    /// Says how much longer a boot takes, the median of some in turn; how long the last took.
+    fn compare(&self) -> Result<Duration, String> {
+        let (mut ratios, mut boot) = (Vec::new(), Duration::ZERO);
+        for _ in 0..how_many("FARFAULT_RATIOS", 1, 10)? {
+            boot = self.time(&["--fresh"])?;
+            ratios.push(boot.as_secs_f64() / self.time(&[])?.as_secs_f64());
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "note: a boot takes {:.1} times as long as a kept state",
+            ratios[ratios.len() / 2]
+        );
+        Ok(boot)
+    }
+}
+
+/// What the device and the driver have counted.
+fn counted(stats: &Value) -> Vec<(String, u64)> {
+    let groups = ["device", "driver"].into_iter().filter_map(|group| stats[group].as_object());
+    let counters =
+        groups.flatten().map(|(name, value)| (name.clone(), value.as_u64().unwrap_or(0)));
+    counters.collect()
+}
+
+struct Known {
+    uuid: String,
+}
+
+/// What a guest said of chance and time, both being as they must.
+fn known(finished: &Finished) -> Result<Known, String> {
+    exit_code(finished, 1).or_else(|_| exit_code(finished, 0))?;
+    ensure(finished.stderr.contains(TAKEN), || finished.stderr.clone())?;
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    let [chance, uuid, date, uptime] = lines[..] else { return Err(finished.stdout.clone()) };
+    ensure(chance == "0", || "the guest has random numbers of its CPU".to_owned())?;
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let date: u64 = date.parse().map_err(|_| format!("no date: {date}"))?;
+    ensure(now.abs_diff(date) <= 30, || format!("the guest's date is {date}, not {now}"))?;
+    let uptime: u64 = uptime.parse().map_err(|_| format!("no time: {uptime}"))?;
+    ensure(uptime < 600, || format!("the guest has been up for {uptime} s"))?;
+    Ok(Known { uuid: uuid.to_owned() })
+}
