@@ -143,10 +143,22 @@ mod tests {
                     {\"return\":{}}\n\
                     {\"return\":{\"status\":\"active\"}}\n{\"event\":\"MIGRATION\"}\n\
                     {\"return\":{\"status\":\"completed\"}}\n";
-        let mut monitor = monitor(&format!("{GREETING}{news}")).expect("greeted");
+        let (ours, mut its) = UnixStream::pair().expect("sockets");
+        its.write_all(format!("{GREETING}{news}").as_bytes()).expect("written");
+        its.shutdown(std::net::Shutdown::Write).expect("ended");
+        let mut monitor = Monitor::open(ours).expect("greeted");
         monitor.stop_at_rest().expect("stopped");
         monitor.save(Path::new("/nowhere")).expect("saved");
         assert!(matches!(monitor.go_on(), Err(MonitorError::Silent(_))));
+        drop(monitor);
+        let asked = BufReader::new(its).lines().map_while(Result::ok).map(|line| {
+            let asked: Value = serde_json::from_str(&line).expect("JSON");
+            asked["execute"].as_str().unwrap_or_default().to_owned()
+        });
+        let look = "human-monitor-command";
+        let rest = ["qmp_capabilities", look, look, "stop", look, "cont", look, "stop", look];
+        let save = ["migrate", "query-migrate", "query-migrate", "cont"];
+        assert_eq!(asked.collect::<Vec<_>>(), [&rest[..], &save[..]].concat());
     }
 
     #[test]
