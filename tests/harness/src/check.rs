@@ -29,6 +29,8 @@ pub struct Check {
     pub name: String,
     /// How it came out.
     pub verdict: Verdict,
+    /// How long it took, if that is known.
+    pub seconds: Option<f64>,
 }
 
 impl Check {
@@ -38,7 +40,21 @@ impl Check {
             Ok(()) => Verdict::Passed,
             Err(why) => Verdict::Failed(why),
         };
-        Self { name: name.into(), verdict }
+        Self { name: name.into(), verdict, seconds: None }
+    }
+
+    /// Not looked at, for this reason.
+    pub fn skipped(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Skipped(why.into()), seconds: None }
+    }
+
+    /// The same, named without the `part` that its unit is called by already.
+    #[must_use]
+    pub fn within(self, part: &str) -> Self {
+        let rest = self.name.strip_prefix(part);
+        let rest = rest.and_then(|rest| rest.strip_prefix("::").or(rest.strip_prefix('/')));
+        let name = rest.unwrap_or(&self.name).to_owned();
+        Self { name, ..self }
     }
 
     /// What it has found wrong, if anything.
@@ -126,12 +142,13 @@ pub fn not_applicable(why: &str) -> bool {
 
 /// As [`ktap`], but cases may be skipped for a reason that is `expected`.
 pub fn ktap_but(finished: &Finished, step: &str, expected: fn(&str) -> bool) -> Vec<Check> {
-    let mut checks = vec![Check::new(format!("{step}::exit code"), succeeded(finished, step))];
+    let mut checks = vec![Check::new(format!("{step} ends well"), succeeded(finished, step))];
     let cases = found(finished, step).and_then(|found| ktap::parse(&found.output));
     match cases {
         Err(why) => checks.push(Check::new(format!("{step}::plan"), Err(why))),
         Ok(cases) => checks.extend(cases.into_iter().map(|case| Check {
             name: format!("{step}::{}", case.name),
+            seconds: case.seconds(),
             verdict: match case.outcome {
                 Outcome::Passed => Verdict::Passed,
                 Outcome::Failed => Verdict::Failed(case.diagnostics.join("\n")),

@@ -141,15 +141,19 @@ pub fn run(farfault: &Farfault, made: &Path, more: &[Step], after: &[Step]) -> R
         format!("unload && insmod {MODULE} && hmm-tests {NO_COHERENT} -T {BENCHMARK}"),
     ));
     steps.extend_from_slice(after);
-    let options = [
-        "--cpus=2",
-        "--memory=2G",
-        "--timeout=600",
-        "--driver-params=dmirror=1",
-        &format!("--file={}:/bin/hmm-tests", made.join("hmm-tests").display()),
-        &module(made),
-    ];
-    farfault.script(&options, &script_of(&steps, ""))
+    farfault.script(&options(made), &script_of(&steps, ""))
+}
+
+/// A machine for the selftest, which is in there with the kernel's module.
+pub fn options(made: &Path) -> [String; 6] {
+    [
+        "--cpus=2".to_owned(),
+        "--memory=2G".to_owned(),
+        "--timeout=600".to_owned(),
+        "--driver-params=dmirror=1".to_owned(),
+        format!("--file={}:/bin/hmm-tests", made.join("hmm-tests").display()),
+        module(made),
+    ]
 }
 
 /// Cases that our device is to pass, which is worth something only if the kernel's passes

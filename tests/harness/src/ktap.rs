@@ -31,6 +31,12 @@ pub struct Case {
 }
 
 impl Case {
+    /// How long it took, if its diagnostics say so, as those of our programs do: `N ms`.
+    pub fn seconds(&self) -> Option<f64> {
+        let time = self.diagnostics.iter().rev().find_map(|line| line.strip_suffix(" ms"));
+        Some(time?.parse::<f64>().ok()? / 1000.0)
+    }
+
     fn fails(&mut self, why: String) {
         self.outcome = Outcome::Failed;
         self.diagnostics.push(why);
@@ -111,6 +117,13 @@ mod tests {
         assert_eq!(cases[1].outcome, Outcome::Failed);
         assert_eq!(cases[1].diagnostics, ["why"]);
         assert_eq!(cases[2].outcome, Outcome::Skipped("no x".to_owned()));
+    }
+
+    #[test]
+    fn a_result_has_the_time_that_its_program_has_taken() {
+        let cases = parse("1..2\n# 1250 ms\n# why\nnot ok 1 a\nok 2 b\n").expect("a plan");
+        assert_eq!(cases[0].seconds(), Some(1.25));
+        assert_eq!(cases[1].seconds(), None);
     }
 
     #[test]

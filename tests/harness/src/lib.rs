@@ -3,10 +3,17 @@
 //! guest's kernel log, and checking the shape of the source tree.
 
 pub mod check;
+pub mod costs;
 pub mod hmm_selftests;
 pub mod imports;
+pub mod keep;
 pub mod kernel_log;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;
+pub mod results;
 pub mod run;
+pub mod script;
+pub mod select;
+pub mod shard;
+pub mod unit;

@@ -37,11 +37,14 @@ how many far faults that takes, and that no write or addition is lost;
 `tests/guest/src/bin/matrix` has them. `scripts/matrix --row ROW --column COLUMN` runs one.
 ";
 
-/// How a guest is booted for the matrix, and the disks of its persistent memory. For all
-/// rows it has room for pages of 1 GiB.
-pub fn machine(all_rows: bool) -> Result<(Vec<String>, [NamedTempFile; 2]), String> {
+/// The row whose pages are of 1 GiB.
+const GIGANTIC: &str = "hugetlb-1g";
+
+/// The machine for `rows`, with commas between, or for all if there is none; and the disks
+/// of its persistent memory.
+pub fn machine(rows: &str) -> Result<(Vec<String>, [NamedTempFile; 2]), String> {
     let disks = [host_file()?, host_file()?];
-    let size: &[&str] = match all_rows {
+    let size: &[&str] = match rows.is_empty() || rows.split(',').any(|row| row == GIGANTIC) {
         true => &["--memory=8G", "--cmdline-append=hugepagesz=1G hugepages=5"],
         false => &["--memory=2G"],
     };
@@ -226,6 +229,11 @@ fn listed<'l>(list: &'l str, title: &str) -> BTreeSet<&'l str> {
     lines.map_while(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect()
 }
 
+/// The names of the rows of a page that [`Matrix::markdown`] has made.
+pub fn row_names(page: &str) -> Vec<String> {
+    rows_of(page).into_iter().map(|(name, _)| name).collect()
+}
+
 /// The rows of a page: name, and signs.
 fn rows_of(page: &str) -> Vec<(String, Vec<String>)> {
     let row = |line: &str| {
@@ -292,6 +300,7 @@ mod tests {
             columns:\n  munmap all\n  free  MADV_FREE\n";
         let page = matrix.markdown();
         assert!(matrix.outdated(&page, list).is_empty(), "{:?}", matrix.outdated(&page, list));
+        assert_eq!(super::row_names(&page), ["thp", "heap", "stack"]);
         let other = page.replace("| `heap` | - |", "| `heap` | ok |");
         assert_eq!(matrix.outdated(&other, list), ["heap/munmap: -, the page says ok"]);
         let more = list.replace("columns:", "  new   row\ncolumns:");

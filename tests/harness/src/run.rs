@@ -2,25 +2,15 @@
 //! Runs the `farfault` program as a user would, and guest programs one after
 //! another in one boot.
 
+use crate::keep::Keep;
+pub use crate::script::{Finished, Section, Step, counted, marked, script_of, section};
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use tempfile::NamedTempFile;
-
-/// What a run of `farfault` left behind.
-#[derive(Debug)]
-pub struct Finished {
-    /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// Its standard output, which is the guest command's.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-    /// What it counted, if it came to an end of its own.
-    pub stats: Value,
-}
 
 /// A run, or why it could not be started.
 pub type Ran = Result<Finished, String>;
@@ -33,6 +23,8 @@ pub struct Farfault {
     pub image: PathBuf,
     /// Where states are kept, if not where they usually are.
     cache: Option<PathBuf>,
+    /// Where what runs leave behind is kept, if it is.
+    keep: Option<Arc<Keep>>,
 }
 
 impl Farfault {
@@ -40,17 +32,22 @@ impl Farfault {
     pub fn from_environment() -> Result<Self, String> {
         let image = std::env::var_os("FARFAULT_IMAGE")
             .map(PathBuf::from)
-            .ok_or("FARFAULT_IMAGE is not set; run scripts/test --only guest")?;
+            .ok_or("FARFAULT_IMAGE is not set; run scripts/test guest")?;
         let program = image.join("farfault");
         if !program.is_file() {
             return Err(format!("{} is missing; run guest-image/build", program.display()));
         }
-        Ok(Self { program, image, cache: None })
+        Ok(Self { program, image, cache: None, keep: None })
     }
 
     /// The same with states of its own, kept below this folder.
     pub fn with_cache(&self, folder: &Path) -> Self {
         Self { cache: Some(folder.to_owned()), ..self.clone() }
+    }
+
+    /// The same with what each run leaves behind kept in this folder.
+    pub fn keeping_in(&self, folder: &Path) -> Self {
+        Self { keep: Some(Arc::new(Keep::new(folder))), ..self.clone() }
     }
 
     /// A command that runs the program.
@@ -95,6 +92,13 @@ impl Farfault {
         if finished.stats.pointer("/boots/retried_before_pid1").is_some_and(|count| *count != 0) {
             eprintln!("note: a boot died before process 1 and was repeated once");
         }
+        self.keep(finished)
+    }
+
+    fn keep(&self, finished: Finished) -> Ran {
+        if let Some(keep) = &self.keep {
+            keep.take(&finished)?;
+        }
         Ok(finished)
     }
 
@@ -115,7 +119,7 @@ impl Farfault {
         // SIGKILL; it may have ended by itself.
         let _ = child.kill();
         let status = child.wait().map_err(failed)?;
-        Ok(Finished {
+        self.keep(Finished {
             code: status.code(),
             stdout: stdout.unwrap_or_default(),
             stderr: String::new(),
@@ -136,6 +140,9 @@ fn read_until(stdout: impl Read, wanted: &str) -> String {
     }
     text
 }
+
+/// The machine of most tests. One of another shape has to boot before it can be taken up.
+pub const USUAL: [&str; 3] = ["--cpus=2", "--memory=1G", "--timeout=600"];
 
 /// An empty file of the host that goes away with its test.
 pub fn host_file() -> Result<NamedTempFile, String> {
@@ -171,100 +178,4 @@ pub fn seed() -> Result<u64, String> {
 fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or(Value::Null)
-}
-
-/// A command in a script, and where its output is found again.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// One word; also the name of the mark that is set after it.
-    pub name: String,
-    /// Shell words.
-    pub command: String,
-}
-
-impl Step {
-    /// The step `name`, which is `command`.
-    pub fn new(name: impl Into<String>, command: impl Into<String>) -> Self {
-        Self { name: name.into(), command: command.into() }
-    }
-
-    /// The same in a subshell, so that its `exit` ends only the step.
-    pub fn apart(name: &str, command: &str) -> Self {
-        Self::new(name, format!("( {command}\n)"))
-    }
-}
-
-/// What a step printed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Section {
-    /// Both its output streams.
-    pub output: String,
-    /// Its exit code; none if the guest ended first.
-    pub code: Option<i32>,
-}
-
-/// What all scripts can say. A context ends a moment after its program, and the driver
-/// cannot go before.
-const FUNCTIONS: &str = "\
-unload() {
-	for _ in $(seq 500); do rmmod farfault 2>/dev/null && return; sleep 0.01; done
-	rmmod farfault
-}
-";
-
-/// A shell script that runs `steps`, `after` being run behind each of them.
-pub fn script_of(steps: &[Step], after: &str) -> String {
-    let line = |Step { name, command }: &Step| {
-        let after = after.replace("NAME", name);
-        format!("echo '@@ begin {name}'\n{{ {command}\n}} 2>&1\necho '@@ end {name}' $?\n{after}\n")
-    };
-    FUNCTIONS.to_owned() + &steps.iter().map(line).collect::<String>()
-}
-
-/// Finds what the step `name` printed.
-pub fn section(output: &str, name: &str) -> Option<Section> {
-    let begin = format!("@@ begin {name}");
-    let end = format!("@@ end {name} ");
-    let mut section = Section::default();
-    for line in output.lines().skip_while(|line| *line != begin).skip(1) {
-        // A program may end without a newline.
-        if let Some((last, code)) = line.split_once(&end) {
-            section.output.push_str(last);
-            section.code = code.trim().parse().ok();
-            return Some(section);
-        }
-        section.output.push_str(line);
-        section.output.push('\n');
-    }
-    output.contains(&begin).then_some(section)
-}
-
-/// The counter `path` (`group/name`) of the mark `name`, as the difference to the mark before.
-pub fn marked(stats: &Value, name: &str, path: &str) -> Result<u64, String> {
-    let mut marks = stats["marks"].as_array().into_iter().flatten();
-    let mark = marks.find(|mark| mark["name"] == name);
-    let counter = mark.and_then(|mark| mark.pointer(&format!("/{path}"))?.as_u64());
-    counter.ok_or_else(|| format!("the mark `{name}` has no {path}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sections_are_found_again() {
-        let output = "@@ begin a\none\ntwo@@ end a 0\n@@ begin b\nthree\n";
-        let a = section(output, "a").expect("a section");
-        assert_eq!((a.output.as_str(), a.code), ("one\ntwo", Some(0)));
-        let b = section(output, "b").expect("a section");
-        assert_eq!((b.output.as_str(), b.code), ("three\n", None));
-        assert_eq!(section(output, "c"), None);
-    }
-
-    #[test]
-    fn a_mark_has_counters() {
-        let stats = serde_json::json!({"marks": [{"name": "x", "device": {"walks": 3}}]});
-        assert_eq!(marked(&stats, "x", "device/walks"), Ok(3));
-        assert!(marked(&stats, "y", "device/walks").is_err());
-    }
 }

@@ -14,12 +14,14 @@ const BAD_USAGE_IN_GUEST: i32 = 2;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (mut markdown, mut ktap, mut cells) = (None, None, String::new());
+    let mut rows = "";
     for pair in words.chunks(2) {
         match pair {
             [option, file] if option == "--markdown" => markdown = Some(file),
             [option, file] if option == "--ktap" => ktap = Some(file),
             [option, name] if option == "--row" || option == "--column" => {
                 cells.push_str(&format!(" {option} {name}"));
+                rows = if option == "--row" { name } else { rows };
             }
             _ => {
                 eprintln!("matrix: '{}': see --help", pair.join(" "));
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match run(&cells, ktap).and_then(|finished| report(&finished, markdown)) {
+    match run(&cells, rows, ktap).and_then(|finished| report(&finished, markdown)) {
         Ok(code) => code,
         Err(why) => {
             eprintln!("matrix: {why}");
@@ -37,11 +39,11 @@ fn main() -> ExitCode {
 }
 
 /// What the guest printed is left in the file `ktap` as well.
-fn run(cells: &str, ktap: Option<&String>) -> Result<Finished, String> {
+fn run(cells: &str, rows: &str, ktap: Option<&String>) -> Result<Finished, String> {
     let matrix = format!("matrix{cells}");
     let steps = [("matrix", matrix.as_str()), LEAKS, LOG];
     let steps = steps.map(|(name, command)| Step::new(name, command));
-    let (options, _disks) = matrix::machine(true)?;
+    let (options, _disks) = matrix::machine(rows)?;
     let finished = Farfault::from_environment()?.script(&options, &script_of(&steps, ""))?;
     if let Some(file) = ktap {
         std::fs::write(file, &finished.stdout).map_err(|error| format!("{file}: {error}"))?;

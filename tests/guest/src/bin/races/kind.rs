@@ -55,18 +55,10 @@ impl Set {
     }
 }
 
-// What is run in one guest, so that a guest which is lost does not take all with it.
-
-/// What is done to address spaces and processes.
-pub const ADDRESS_SPACES: &str = "address-spaces";
-/// What is done to pages, wherever they are mapped, and to files.
-pub const PAGES_AND_FILES: &str = "pages-and-files";
-
 /// A kind of change. Each file of `changes` says which it has.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
-    pub group: &'static str,
     /// A group does it half as often as others: it has a twin that does the same to
     /// other memory, or in another way.
     pub halved: bool,
@@ -75,14 +67,8 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// A change of what is mapped where.
-    pub const fn of_addresses(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
-        Self { name, group: ADDRESS_SPACES, halved: false, make }
-    }
-
-    /// A change of what is there.
-    pub const fn of_pages(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
-        Self { name, group: PAGES_AND_FILES, halved: false, make }
+    pub const fn new(name: &'static str, make: fn(u64) -> Result<Set, Failure>) -> Self {
+        Self { name, halved: false, make }
     }
 
     pub const fn halved(self) -> Self {

@@ -22,7 +22,7 @@ use farfault_guest_programs::ktap::{self, Outcome, Trial};
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::BAD_USAGE;
 use farfault_guest_programs::{Failure, counters};
-use kind::{ADDRESS_SPACES, Kind};
+use kind::Kind;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 
@@ -32,7 +32,7 @@ usage: races [--group GROUP | --change NAME,…] [--changes N] [--seed S] [--lis
              half of that of those that have a twin; else N of each
   --list     names, each with its group";
 
-/// The driver's counters that a whole run must move.
+/// The driver's counters that a whole group must move.
 const MOVED: &[&str] = &["retries", "coalesced", "stale_faults"];
 /// One command for so many changes must overlap one, at least.
 const MET: u64 = 20;
@@ -83,14 +83,15 @@ fn main() -> ExitCode {
 /// Stages come last: they load the driver anew, which puts its counters back to zero.
 fn entries() -> impl Iterator<Item = Entry> {
     let entry = |name: &str, group, what| Entry { name: name.to_owned(), group, what };
-    let kinds = changes::all().map(move |kind| entry(kind.name, kind.group, What::Kind(kind)));
-    let processes = move |trials: &'static [processes::Trial]| {
-        trials.iter().map(move |it| entry(it.name, ADDRESS_SPACES, What::Processes(it)))
+    let kinds = changes::all().map(move |(group, kind)| entry(kind.name, group, What::Kind(kind)));
+    let trials = move |group, trials: &'static [processes::Trial]| {
+        trials.iter().map(move |it| entry(it.name, group, What::Processes(it)))
     };
     let moved = MOVED.iter().map(move |counter| {
-        entry(&format!("{counter}_have_moved"), ADDRESS_SPACES, What::Moved(counter))
+        entry(&format!("{counter}_have_moved"), changes::MAPPINGS, What::Moved(counter))
     });
-    kinds.chain(processes(processes::TRIALS)).chain(moved).chain(processes(stages::TRIALS))
+    let processes = trials("processes", processes::TRIALS);
+    kinds.chain(processes).chain(moved).chain(trials("stages", stages::TRIALS))
 }
 
 fn plan(options: &mut Options) -> Result<Plan, Failure> {

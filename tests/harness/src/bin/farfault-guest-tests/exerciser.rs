@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One boot in which the exerciser works on every kind of file system: with DAX,
-//! with a page cache above a block device, and in memory.
+//! The exerciser works on every kind of file system: with DAX, with a page cache above a
+//! block device, and in memory.
 //!
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a long run.
 
 use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
+use farfault_tests::unit::Unit;
 
 const OPERATIONS: u64 = 1500;
 const OPERATIONS_LONG: u64 = 100_000;
@@ -48,11 +49,11 @@ const LARGE: Run = Run {
 const MAPPED: Run = Run { suffix: "", options: "--without reflink", share: 2, reflink: false };
 const SHARED: Run = Run { suffix: "-reflink", options: "", share: 2, reflink: true };
 
-const FILE_SYSTEMS: [FileSystem; 5] = [
+static FILE_SYSTEMS: [FileSystem; 5] = [
     FileSystem { name: "ext4-dax", disk: "/dev/pmem0", runs: &[whole(false), LARGE] },
-    FileSystem { name: "xfs-dax", disk: "/dev/pmem1", runs: &[MAPPED, SHARED, LARGE] },
+    FileSystem { name: "xfs-dax", disk: "/dev/pmem0", runs: &[MAPPED, SHARED, LARGE] },
     FileSystem { name: "ext4", disk: "/dev/ram0", runs: &[whole(false)] },
-    FileSystem { name: "xfs", disk: "/dev/ram1", runs: &[whole(true)] },
+    FileSystem { name: "xfs", disk: "/dev/ram0", runs: &[whole(true)] },
     FileSystem { name: "tmpfs", disk: "tmpfs", runs: &[whole(false)] },
 ];
 
@@ -61,7 +62,7 @@ impl FileSystem {
         self.disk.starts_with("/dev/pmem")
     }
 
-    /// Each run with its step, and the number of its operations.
+    /// Each run with the name of its step, and the number of its operations.
     fn steps(&self, operations: u64) -> impl Iterator<Item = (&Run, String, u64)> {
         self.runs.iter().map(move |run| {
             (run, format!("{}{}", self.name, run.suffix), operations.div_ceil(run.share))
@@ -69,53 +70,60 @@ impl FileSystem {
     }
 }
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
-    let (first, second) = (host_file()?, host_file()?);
-    let options = [
-        "--cpus=2",
-        "--memory=1G",
-        &format!("--timeout={}", 240 + operations * SECONDS_FOR_1000 / 1000),
-        &format!("--pmem={},size=352M", first.path().display()),
-        &format!("--pmem={},size=352M", second.path().display()),
-    ];
-    let finished = farfault.script(&options, &script_of(&steps(operations, seed()?), ""))?;
-    Ok(checks(&finished, operations))
+pub fn units() -> Vec<Unit> {
+    let unit = |system: &'static FileSystem| {
+        Unit::new(format!("exerciser::{}", system.name), |farfault| run(farfault, system))
+    };
+    FILE_SYSTEMS.iter().map(unit).collect()
 }
 
-fn steps(operations: u64, seed: u64) -> Vec<Step> {
-    let mut steps = vec![Step::new("disks", "prepare disks")];
-    for system in &FILE_SYSTEMS {
-        let FileSystem { name, disk, .. } = system;
-        steps.push(Step::new(format!("{name}-made"), format!("prepare {name} {disk} /{name}")));
-        for (run, called, operations) in system.steps(operations) {
-            let options = run.options;
-            let command =
-                format!("exerciser /{name} {options} --operations {operations} --seed {seed}");
-            steps.push(Step::new(called, command));
-        }
-        steps.push(Step::new(format!("{name}-end"), format!("umount /{name}")));
+fn run(farfault: &Farfault, system: &FileSystem) -> Result<Vec<Check>, String> {
+    let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
+    let disk = host_file()?;
+    let mut options = vec![
+        "--cpus=2".to_owned(),
+        "--memory=1G".to_owned(),
+        format!("--timeout={}", 240 + operations * SECONDS_FOR_1000 / 1000),
+    ];
+    if system.is_dax() {
+        options.push(format!("--pmem={},size=352M", disk.path().display()));
     }
-    steps.extend([LEAKS, LOG].map(|(name, command)| Step::new(name, command)));
+    let script = script_of(&steps(system, operations, seed()?), "");
+    Ok(checks(&farfault.script(&options, &script)?, system, operations))
+}
+
+fn steps(system: &FileSystem, operations: u64, seed: u64) -> Vec<Step> {
+    let FileSystem { name, disk, .. } = system;
+    let mut steps = vec![
+        Step::new("disks", "prepare disks"),
+        Step::new("made", format!("prepare {name} {disk} /{name}")),
+    ];
+    for (run, called, operations) in system.steps(operations) {
+        let options = run.options;
+        let command =
+            format!("exerciser /{name} {options} --operations {operations} --seed {seed}");
+        steps.push(Step::new(called, command));
+    }
+    let end = format!("umount /{name}");
+    steps.extend(
+        [("end", end.as_str()), LEAKS, LOG].map(|(name, command)| Step::new(name, command)),
+    );
     steps
 }
 
-fn checks(finished: &Finished, operations: u64) -> Vec<Check> {
-    let mut checks = vec![Check::new("disks", succeeded(finished, "disks"))];
-    for system in &FILE_SYSTEMS {
-        let name = system.name;
-        let made = succeeded(finished, &format!("{name}-made"));
-        checks.push(Check::new(format!("{name}::is made"), made));
-        for (run, step, operations) in system.steps(operations) {
-            let result = exercised(finished, system, run, &step, operations);
-            checks.push(Check::new(&step, result));
-            if run.suffix == LARGE.suffix {
-                checks.push(Check::new(format!("{step}::by huge pages"), huge(finished, &step)));
-            }
+fn checks(finished: &Finished, system: &FileSystem, operations: u64) -> Vec<Check> {
+    let mut checks = vec![
+        Check::new("disks", succeeded(finished, "disks")),
+        Check::new("is made", succeeded(finished, "made")),
+    ];
+    for (run, step, operations) in system.steps(operations) {
+        let result = exercised(finished, system, run, &step, operations);
+        checks.push(Check::new(&step, result));
+        if run.suffix == LARGE.suffix {
+            checks.push(Check::new(format!("{step}::by huge pages"), huge(finished, &step)));
         }
-        let end = succeeded(finished, &format!("{name}-end"));
-        checks.push(Check::new(format!("{name}::can be unmounted"), end));
     }
+    checks.push(Check::new("can be unmounted", succeeded(finished, "end")));
     checks.extend(good_end(finished));
     checks
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One boot in which the accelerator stands behind a translating IOMMU: workloads,
-//! cells of the matrix and races, with not one DMA fault; and then a driver that
-//! gives the device physical addresses, with which no program gets through.
+//! The accelerator stands behind a translating IOMMU: workloads, cells of the matrix and
+//! races, with not one DMA fault; and a driver that gives the device physical addresses,
+//! with which no program gets through.
 
 use farfault_tests::check::{
     Check, LEAKS, LOG, each, ensure, found, good_end, ktap, ktap_but, not_applicable, succeeded,
 };
 use farfault_tests::hmm_selftests;
-use farfault_tests::run::{Farfault, Finished, Step, marked, script_of, seed};
-use serde_json::Value;
+use farfault_tests::run::{Farfault, Finished, Ran, Step, USUAL, counted, script_of, seed};
+use farfault_tests::unit::Unit;
 
 const KTAP: [(&str, &str); 4] = [
     ("dma", "dma"),
@@ -31,21 +31,42 @@ const PLAIN: [(&str, &str); 5] = [
     LOG,
 ];
 
-/// Behind the mark: the driver that does not go by the DMA API.
-const BROKEN: [(&str, &str); 2] = [
-    ("break", "unload && mark good && insmod /lib/modules/farfault.ko break_dma=1"),
+/// The driver that does not go by the DMA API.
+const BROKEN: [(&str, &str); 4] = [
+    ("break", "unload && insmod /lib/modules/farfault.ko break_dma=1"),
     ("broken", "saxpy 10000"),
+    LEAKS,
+    LOG,
 ];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![
+        Unit::new("iommu::translated", translated),
+        Unit::new("iommu::physical-addresses", physical),
+    ]
+}
+
+fn translated(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let seed = seed()?.to_string();
     let step = |(name, command): &(&str, &str)| Step::new(*name, command.replace("SEED", &seed));
-    let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).chain(&BROKEN).map(step).collect();
-    let made = hmm_selftests::from_environment()?;
-    let module = hmm_selftests::module(&made);
-    let options = ["--iommu", "--cpus=2", "--memory=1G", "--timeout=600", &module];
-    let finished = farfault.script(&options, &script_of(&steps, ""))?;
-    Ok(checks(&finished))
+    let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).map(step).collect();
+    let module = hmm_selftests::module(&hmm_selftests::from_environment()?);
+    Ok(checks(&behind(farfault, &[&module], &steps)?))
+}
+
+fn physical(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let steps = BROKEN.map(|(name, command)| Step::new(name, command));
+    let finished = behind(farfault, &[], &steps)?;
+    let mut checks = vec![
+        Check::new("break", succeeded(&finished, "break")),
+        Check::new("physical addresses are refused", refused(&finished)),
+    ];
+    checks.extend(good_end(&finished));
+    Ok(checks)
+}
+
+fn behind(farfault: &Farfault, options: &[&str], steps: &[Step]) -> Ran {
+    farfault.script(&[&USUAL[..], &["--iommu"], options].concat(), &script_of(steps, ""))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {
@@ -59,8 +80,6 @@ fn checks(finished: &Finished) -> Vec<Check> {
     checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
     checks.push(Check::new("the IOMMU translates", translates(finished)));
     checks.push(Check::new("no DMA fault", faults(finished)));
-    checks.push(Check::new("break", succeeded(finished, "break")));
-    checks.push(Check::new("physical addresses are refused", refused(finished)));
     checks.extend(good_end(finished));
     checks
 }
@@ -72,7 +91,7 @@ fn translates(finished: &Finished) -> Result<(), String> {
 
 /// The IOMMU was asked, was told of what is unmapped, and refused nothing.
 fn faults(finished: &Finished) -> Result<(), String> {
-    let count = |path: &str| marked(&finished.stats, "good", path);
+    let count = |path: &str| counted(&finished.stats, path);
     let (faults, invalidations) = (count("vmm/dma_faults")?, count("vmm/iommu_invalidations")?);
     ensure(faults == 0, || format!("{faults} DMA faults"))?;
     ensure(invalidations > 1000, || format!("{invalidations} invalidations only"))
@@ -85,12 +104,9 @@ fn refused(finished: &Finished) -> Result<(), String> {
     ensure(section.code.is_some_and(|code| code != 0), || {
         format!("the program went well:\n{}", section.output)
     })?;
-    let since = |path: &str| {
-        let total = finished.stats.pointer(&format!("/{path}")).and_then(Value::as_u64);
-        Some(total? - marked(&finished.stats, "good", path).ok()?)
-    };
-    let counts = ["vmm/dma_faults", "device/bytes_read", "device/bytes_written"].map(since);
-    ensure(matches!(counts, [Some(1..), Some(0), Some(0)]), || {
+    let counts = ["vmm/dma_faults", "device/bytes_read", "device/bytes_written"]
+        .map(|path| counted(&finished.stats, path));
+    ensure(matches!(counts, [Ok(1..), Ok(0), Ok(0)]), || {
         format!("DMA faults, bytes read, bytes written: {counts:?}")
     })
 }

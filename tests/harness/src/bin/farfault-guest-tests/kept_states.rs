@@ -4,6 +4,7 @@
 
 use farfault_tests::check::{Check, ensure, exit_code};
 use farfault_tests::run::{Farfault, Finished, Ran, how_many};
+use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -30,7 +31,11 @@ exec TREE/lib64/ld-linux-x86-64.so.2 --library-path $lib TREE/usr/bin/qemu-syste
 	-L TREE/usr/share/qemu -L TREE/usr/share/seabios \"$@\"
 ";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("kept-states", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     // Beside the image, where there is room for it.
     let place = farfault.image.parent().unwrap_or(Path::new("/"));
     let cache = tempfile::Builder::new().prefix("test-states-").tempdir_in(place);

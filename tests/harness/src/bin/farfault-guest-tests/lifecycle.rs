@@ -4,6 +4,7 @@
 
 use farfault_tests::check::{Check, LEAKS, LOG, clean_log, exit_code, ktap, says, succeeded};
 use farfault_tests::run::{Farfault, Step, host_file, script_of};
+use farfault_tests::unit::Unit;
 
 const STEPS: [(&str, &str); 4] =
     [("swap", "mkswap /dev/pmem0 && swapon /dev/pmem0"), ("lifecycle", "lifecycle"), LEAKS, LOG];
@@ -11,7 +12,11 @@ const STEPS: [(&str, &str); 4] =
 /// What the driver says of a device that was taken off the bus.
 const LOST: &str = "commands are not carried out";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("lifecycle", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let swap = host_file()?;
     let pmem = format!("--pmem={},size=512M", swap.path().display());
     let steps = STEPS.map(|(name, command)| Step::new(name, command));

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Many boots under one roof: where KVM is usable, guests of every shape are
-//! booted one after another, and their ends and costs are looked at.
+//! Many boots under one roof: in a first guest, where KVM is usable, guests of every shape
+//! are booted one after another, and their ends and costs are looked at.
 
 use farfault_tests::check::{Check, SWITCHED_OFF, clean_log, ended, ensure, found, says};
 use farfault_tests::run::{Farfault, Finished, Ran, Step, script_of};
+use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::{fs, io};
 use tempfile::TempDir;
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 const BOOT_EXITS: u64 = 600;
 /// Private memory of the VMM outside guest RAM.
 const PRIVATE_KIB: u64 = 8 << 10;
+/// The boots that must keep within these.
+const MEASURED: [&str; 2] = ["elf", "bzimage-and-own-exit-code"];
 
 /// A boot of a guest inside the first one.
 pub struct Boot<'a> {
@@ -33,7 +36,8 @@ const fn ends<'a>(name: &'a str, script: &'a str, code: i32, says: &'a str) -> B
     Boot { name, options: "", script, code, says }
 }
 
-const BOOTS: [Boot; 19] = [
+/// Machines of every shape.
+static SHAPES: [Boot; 4] = [
     boot("elf", "--kernel=/farfault/kernel", "true"),
     Boot { code: 37, ..boot("bzimage-and-own-exit-code", "--kernel=/vmlinuz", "(exit 37)") },
     boot(
@@ -43,6 +47,9 @@ const BOOTS: [Boot; 19] = [
     ),
     // The image takes nearly all of 128 MiB; how much, depends on the compiler.
     boot("smallest", "--memory=144M", "saxpy 10000"),
+];
+/// What a guest finds.
+static WITHIN: [Boot; 2] = [
     boot("fpu-storm", "--cpus=2", "fpu-storm"),
     // A file of the user's leaves what is there, loopback is up, and words are no panic.
     boot(
@@ -51,11 +58,17 @@ const BOOTS: [Boot; 19] = [
         "env true && test -L /usr/bin && ping -c 1 127.0.0.1 >/dev/null && \
          echo Kernel panic - not syncing >/dev/ttyS0",
     ),
+];
+/// Guests that end otherwise than with their command.
+static ENDS: [Boot; 5] = [
     ends("panic", "echo c > /proc/sysrq-trigger", GUEST_DIED, "the guest panicked"),
     ends("restart-at-once", "echo b > /proc/sysrq-trigger", SWITCHED_OFF, "restarted before"),
     ends("reboot", "reboot; sleep 1000", SWITCHED_OFF, "restarted before its command"),
     ends("poweroff", "poweroff; sleep 1000", SWITCHED_OFF, "switched itself off before"),
     ends("halt", "halt; sleep 1000", SWITCHED_OFF, "switched itself off before"),
+];
+/// Guests that never come to their command, or not to its end.
+static FAILURES: [Boot; 8] = [
     ends("runs-where-nothing-is", "true", GUEST_DIED, "at 0x38000000 that cannot be run"),
     ends("runs-into-a-bar", "true", GUEST_DIED, "cannot be run: there is no memory"),
     ends("reads-a-port-four-times", "true", GUEST_DIED, "switched itself off"),
@@ -116,18 +129,29 @@ const BAD_USAGE: i32 = 64;
 const GUEST_DIED: i32 = 120;
 const TIMED_OUT: i32 = 124;
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    let unit =
+        |name: &str, boots: &'static [Boot]| Unit::new(name, |farfault| run(farfault, boots));
+    vec![
+        unit("machines::shapes", &SHAPES),
+        unit("machines::within", &WITHIN),
+        unit("machines::ends", &ENDS),
+        unit("machines::failures", &FAILURES),
+    ]
+}
+
+fn run(farfault: &Farfault, boots: &[Boot]) -> Result<Vec<Check>, String> {
     let bare = bare_kernels().map_err(|error| format!("cannot write kernels: {error}"))?;
     let files = [
         format!("--file={}:/vmlinuz", farfault.image.join("vmlinuz").display()),
         format!("--file={}:/bare", bare.path().display()),
     ];
-    let finished = boot_all(farfault, &BOOTS, &files)?;
-    let mut checks = ends_of(&finished, &BOOTS);
-    for Boot { name, .. } in BOOTS.iter().filter(|boot| boot.code == 0 || boot.code == 37) {
+    let finished = boot_all(farfault, boots, &files)?;
+    let mut checks = ends_of(&finished, boots);
+    for Boot { name, .. } in boots.iter().filter(|boot| boot.code == 0 || boot.code == 37) {
         checks.push(Check::new(format!("{name}::log is clean"), clean_log(&finished, name)));
     }
-    for name in ["elf", "bzimage-and-own-exit-code"] {
+    for Boot { name, .. } in boots.iter().filter(|boot| MEASURED.contains(&boot.name)) {
         let limits = [("boot_exits", BOOT_EXITS), ("private_kib", PRIVATE_KIB)];
         for (counter, limit) in limits {
             let result = at_most(&finished, name, counter, limit);

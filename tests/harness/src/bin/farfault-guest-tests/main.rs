@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Boots headless virtual machines and turns what they print into named tests.
+//! Runs tests in headless virtual machines.
 //!
-//! Boots are dear where KVM is nested, so each scenario does much in one: it
-//! runs first, and every KTAP line, exit code, count and kernel log of it
-//! becomes a test that then passes or fails. A word on the command line selects
-//! the scenarios whose names have it in them.
+//! The suite is made of units, which `--list` names without a boot. A unit starts machines of
+//! its own; every KTAP line, exit code, count and kernel log that comes of it becomes a test,
+//! which then passes or fails.
 
+mod arguments;
 mod exerciser;
 mod iommu;
 mod kept_states;
@@ -22,76 +22,104 @@ mod refusals;
 mod removal;
 mod selftests;
 
+use arguments::Arguments;
 use farfault_tests::check::{Check, Verdict};
-use farfault_tests::run::Farfault;
-use libtest_mimic::{Arguments, Trial};
+use farfault_tests::costs::Costs;
+use farfault_tests::keep::Keep;
+use farfault_tests::results::UnitResult;
+use farfault_tests::run::{Farfault, is_long};
+use farfault_tests::select::select;
+use farfault_tests::unit::{GUEST, Unit};
+use libtest_mimic::Trial;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Boots, and says what came of it, or why it could not be begun.
-type Scenario = fn(&Farfault) -> Result<Vec<Check>, String>;
-
-/// What there is to choose from by name. One at a time: on two CPUs, two emulated guests side
-/// by side take longer than one after the other.
-const SCENARIOS: &[(&str, Scenario)] = &[
-    ("kept-states", kept_states::run),
-    ("refusals", refusals::run),
-    ("programs", programs::run),
-    ("selftests", selftests::run),
-    ("out-of-memory", out_of_memory::run),
-    ("measurements", measurements::run),
-    ("iommu", iommu::run),
-    ("lifecycle", lifecycle::run),
-    ("exerciser", exerciser::run),
-    ("pmem", pmem::run),
-    ("matrix", matrix::run),
-    ("machines", machines::run),
-    ("older-kernels", older_kernels::run),
-    ("races", races::run),
-    ("removal", removal::run),
+/// What there is. One at a time: on two CPUs, two emulated guests side by side take longer than
+/// one after the other.
+const SCENARIOS: [fn() -> Vec<Unit>; 15] = [
+    kept_states::units,
+    refusals::units,
+    programs::units,
+    selftests::units,
+    out_of_memory::units,
+    measurements::units,
+    iommu::units,
+    lifecycle::units,
+    exerciser::units,
+    pmem::units,
+    matrix::units,
+    machines::units,
+    older_kernels::units,
+    races::units,
+    removal::units,
 ];
 
+/// How long each has taken.
+const COSTS: &str = include_str!("../../../costs");
 /// Exit code for a wrong command line.
 const BAD_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // The scenarios have been run by then; what is left is to report.
-    arguments.test_threads = Some(1);
-    let wanted = arguments.filter.take().unwrap_or_default();
-    let farfault = match Farfault::from_environment() {
-        Ok(farfault) => farfault,
-        Err(why) => {
-            eprintln!("farfault-guest-tests: {why}");
-            return ExitCode::FAILURE;
-        }
+    let fails = |why: &str, code| {
+        eprintln!("farfault-guest-tests: {why}");
+        code
     };
-    let chosen: Vec<_> = SCENARIOS.iter().filter(|(name, _)| name.contains(&wanted)).collect();
-    if chosen.is_empty() {
-        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-        let known = known.join(", ");
-        eprintln!("farfault-guest-tests: no scenario is called '{wanted}'; there are: {known}");
-        return ExitCode::from(BAD_USAGE);
+    let units: Vec<Unit> = SCENARIOS.iter().flat_map(|units| units()).collect();
+    let understood = Arguments::read().and_then(|arguments| {
+        let chosen = select(&units, &arguments.names, is_long())?;
+        Ok((arguments, chosen))
+    });
+    match understood {
+        Err(why) => fails(&why, ExitCode::from(BAD_USAGE)),
+        Ok((arguments, chosen)) => {
+            let done =
+                if arguments.list { list(&arguments, &chosen) } else { run(&arguments, &chosen) };
+            done.unwrap_or_else(|why| fails(&why, ExitCode::FAILURE))
+        }
     }
-    let trials = chosen
-        .into_iter()
-        .flat_map(|(name, run)| {
-            checks(&farfault, name, *run).into_iter().map(move |check| trial(name, check))
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn checks(farfault: &Farfault, name: &str, run: Scenario) -> Vec<Check> {
-    eprintln!("farfault-guest-tests: {name}");
-    let start = Instant::now();
-    let checks = run(farfault).unwrap_or_else(|why| vec![Check::new("can be begun", Err(why))]);
-    eprintln!("farfault-guest-tests: {name} took {} s", start.elapsed().as_secs());
-    checks
+/// Names what would be run, each as scripts/test takes it.
+fn list(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
+    let names = arguments.suites.iter().flat_map(|suite| match suite.as_str() {
+        GUEST => chosen.iter().map(|unit| format!("{GUEST} {}", unit.name)).collect(),
+        other => vec![other.to_owned()],
+    });
+    let costs = Costs::read(COSTS)?;
+    let names = match arguments.shard {
+        Some(shard) => shard.of(names.collect(), |name| costs.of(name)),
+        None => names.collect(),
+    };
+    names.iter().for_each(|name| println!("{name}"));
+    Ok(ExitCode::SUCCESS)
 }
 
-fn trial(scenario: &str, check: Check) -> Trial {
-    let name = format!("{scenario}::{}", check.name);
+fn run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
+    let farfault = Farfault::from_environment()?;
+    let mut results = arguments.results_file()?;
+    let mut trials = Vec::new();
+    for unit in chosen {
+        let farfault = match &arguments.keep {
+            Some(folder) => farfault.keeping_in(&Keep::folder_of(folder, &unit.name)),
+            None => farfault.clone(),
+        };
+        eprintln!("farfault-guest-tests: {}", unit.name);
+        let start = Instant::now();
+        let checks = unit.run(&farfault);
+        let seconds = start.elapsed().as_secs_f64();
+        eprintln!("farfault-guest-tests: {} took {seconds:.0} s", unit.name);
+        if let Some(file) = &mut results {
+            UnitResult::new(&unit.name, seconds, &checks).append(file)?;
+        }
+        trials.extend(checks.into_iter().map(|check| trial(&unit.name, check)));
+    }
+    // All has been done by now; what is left is to report.
+    let arguments = libtest_mimic::Arguments { test_threads: Some(1), ..Default::default() };
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn trial(unit: &str, check: Check) -> Trial {
+    let name = format!("{unit}::{}", check.name);
     if let Verdict::Skipped(why) = &check.verdict {
         println!("skipped: {name}: {why}");
     }
@@ -101,4 +129,40 @@ fn trial(scenario: &str, check: Check) -> Trial {
         Verdict::Failed(why) => Err(why.into()),
     })
     .with_ignored_flag(skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn names() -> Vec<String> {
+        SCENARIOS.iter().flat_map(|units| units()).map(|unit| unit.name).collect()
+    }
+
+    #[test]
+    fn no_two_units_have_one_name() {
+        let names = names();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn units_are_called_by_names_that_are_folders_too() {
+        let word = |part: &str| {
+            part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && !part.starts_with('-')
+        };
+        for name in names() {
+            assert!(name.split("::").all(|part| !part.is_empty() && word(part)), "{name}");
+        }
+    }
+
+    #[test]
+    fn costs_are_of_units_that_there_are() {
+        let costs = Costs::read(COSTS).expect("costs");
+        let names: BTreeSet<_> = names().into_iter().collect();
+        let gone =
+            |name: &&str| name.strip_prefix("guest ").is_some_and(|unit| !names.contains(unit));
+        let gone: Vec<_> = costs.names().filter(gone).collect();
+        assert!(gone.is_empty(), "take these out of tests/harness/costs: {gone:?}");
+    }
 }

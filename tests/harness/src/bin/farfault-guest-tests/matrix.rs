@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Every kind of memory under every change, in one boot: each cell of the matrix
-//! becomes a test. A cell that makes no sense is counted as skipped, with why.
+//! Every kind of memory under every change: each cell of the matrix becomes a test, and
+//! each row has a machine. A cell that makes no sense is counted as skipped, with why.
 //!
 //! All of it takes a quarter of an hour where KVM is nested, so it is part of a
 //! long run; otherwise these are the rows that differ most.
 //!
-//! Behind it, the cells that look for lost data are run on drivers that have been
-//! told to lose it, and must fail for that reason.
+//! The cells that look for lost data are run on drivers, too, that have been told to lose
+//! it, and must fail for that reason.
 
 use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap_but, not_applicable};
 use farfault_tests::ktap::{self as reader, Outcome};
-use farfault_tests::matrix::{AT_REST, Matrix, machine};
-use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::matrix::{AT_REST, Matrix, machine, row_names};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::unit::Unit;
+
+/// What is known of each cell. A test sees to it that it is what the guest's `matrix` does.
+const PAGE: &str = include_str!("../../../../../guest-driver/matrix.md");
 
 /// The rows of a run that is not long.
-const ROWS: &str = "anonymous,thp,private-file,file-ext4,memfd,uffd-missing";
+const ROWS: [&str; 6] = ["anonymous", "thp", "private-file", "file-ext4", "memfd", "uffd-missing"];
 
 /// A driver that was told to lose data, the cell that must find out, and what it must say.
 struct Loss {
@@ -59,24 +63,39 @@ impl Loss {
     }
 }
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    let rows = if is_long() { String::new() } else { format!(" --row {ROWS}") };
-    let matrix = format!("matrix{rows}");
-    let first = [("list", "matrix --list"), ("matrix", &matrix), LEAKS];
-    let mut steps = first.map(|(name, command)| Step::new(name, command)).to_vec();
-    steps.extend(LOSSES.iter().map(|loss| Step::new(loss.name(), loss.command())));
-    steps.push(Step::new(LOG.0, LOG.1));
-    let (options, _disks) = machine(is_long())?;
-    let finished = farfault.script(&options, &script_of(&steps, ""))?;
-    Ok(checks(&finished))
+pub fn units() -> Vec<Unit> {
+    let row = |name: String| {
+        let long = !ROWS.contains(&name.as_str());
+        Unit::new(format!("matrix::{name}"), move |farfault| row(farfault, &name))
+            .only_if_long(long)
+    };
+    let losses = Unit::new("matrix::losses", losses);
+    row_names(PAGE).into_iter().map(row).chain([losses]).collect()
 }
 
-fn checks(finished: &Finished) -> Vec<Check> {
-    let mut checks = ktap_but(finished, "matrix", not_applicable);
-    checks.push(Check::new("guest-driver/matrix.md is current", current(finished)));
-    checks.extend(LOSSES.iter().map(|loss| Check::new(loss.name(), is_noticed(finished, loss))));
-    checks.extend(good_end(finished));
-    checks
+fn row(farfault: &Farfault, row: &str) -> Result<Vec<Check>, String> {
+    let matrix = format!("matrix --row {row}");
+    let steps = [("list", "matrix --list"), ("matrix", &matrix), LEAKS, LOG];
+    let steps = steps.map(|(name, command)| Step::new(name, command));
+    let (options, _disks) = machine(row)?;
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
+    let cells = ktap_but(&finished, "matrix", not_applicable);
+    let mut checks: Vec<Check> =
+        cells.into_iter().map(|cell| cell.within("matrix").within(row)).collect();
+    checks.push(Check::new("guest-driver/matrix.md is current", current(&finished)));
+    checks.extend(good_end(&finished));
+    Ok(checks)
+}
+
+fn losses(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let mut steps: Vec<Step> =
+        LOSSES.iter().map(|loss| Step::new(loss.name(), loss.command())).collect();
+    steps.extend([LEAKS, LOG].map(|(name, command)| Step::new(name, command)));
+    let rows = LOSSES.map(|loss| loss.row).join(",");
+    let (options, _disks) = machine(&rows)?;
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
+    let noticed = |loss: &Loss| Check::new(loss.name(), is_noticed(&finished, loss));
+    Ok(LOSSES.iter().map(noticed).chain(good_end(&finished)).collect())
 }
 
 /// The page says of each cell what was found here, and has all that there is.
@@ -85,8 +104,7 @@ fn current(finished: &Finished) -> Result<(), String> {
     for told in matrix.told(AT_REST) {
         println!("note: matrix: at rest only: {told}");
     }
-    let page = include_str!("../../../../../guest-driver/matrix.md");
-    let outdated = matrix.outdated(page, &found(finished, "list")?.output);
+    let outdated = matrix.outdated(PAGE, &found(finished, "list")?.output);
     ensure(outdated.is_empty(), || format!("run scripts/matrix: {}", outdated.join("\n")))
 }
 

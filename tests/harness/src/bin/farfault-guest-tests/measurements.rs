@@ -5,6 +5,7 @@
 use farfault_tests::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
 use farfault_tests::markdown::Markdown;
 use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::unit::Unit;
 
 /// What takes a moment, and is part of every run.
 const STEPS: [(&str, &str); 6] = [
@@ -25,7 +26,11 @@ const BACKINGS: [&str; 2] = ["4 KiB", "2 MiB"];
 /// Bytes of tables per GiB: of 2 MiB pages, and of 4 KiB pages.
 const SIZES: [(&str, u64); 2] = [("2 MiB", 8 << 10), ("4 KiB", (21 << 20) / 10)];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("measurements", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let all: Vec<_> =
         if is_long() { LONG.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
     let steps: Vec<Step> =

@@ -3,8 +3,9 @@
 //! them: each boots, without the driver, and runs a command.
 
 use crate::machines::{Boot, boot_all, ends_of};
-use farfault_tests::check::{Check, Verdict};
+use farfault_tests::check::Check;
 use farfault_tests::run::Farfault;
+use farfault_tests::unit::Unit;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,16 +20,17 @@ struct Kernel {
     options: String,
 }
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("older-kernels", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut checks = Vec::new();
     let mut kernels = Vec::new();
     for release in RELEASES {
         match fetch(release) {
             Ok(kernel) => kernels.push(kernel),
-            Err(why) => {
-                let verdict = Verdict::Skipped(why);
-                checks.push(Check { name: release.to_owned(), verdict });
-            }
+            Err(why) => checks.push(Check::skipped(release, why)),
         }
     }
     if kernels.is_empty() {

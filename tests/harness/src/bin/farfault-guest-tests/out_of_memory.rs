@@ -5,6 +5,7 @@
 use farfault_tests::check::{Check, LEAKS, ended, ensure, exit_code, found, says, succeeded};
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::unit::Unit;
 
 /// Exit code of a program that was ended by SIGKILL.
 const KILLED: i32 = 137;
@@ -38,7 +39,11 @@ done
 echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("out-of-memory", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps = vec![Step::new("prepare", PREPARE)];
     steps.extend(
         GREEDY.iter().map(|(name, command)| Step::new(*name, format!("sh -c '{command}'"))),

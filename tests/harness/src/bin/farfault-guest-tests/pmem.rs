@@ -7,6 +7,7 @@ use farfault_tests::check::{
     Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, number, says, succeeded,
 };
 use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
+use farfault_tests::unit::Unit;
 use std::fs::File;
 use std::path::Path;
 use tempfile::NamedTempFile;
@@ -39,7 +40,11 @@ const FILE_SYSTEMS: [FileSystem; 2] = [
 /// A reset without a sync or an unmount before it.
 const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("pmem", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let files = [host_file()?, host_file()?];
     let as_they_are: Vec<String> = files.iter().map(pmem).collect();
     let sized: Vec<String> = as_they_are

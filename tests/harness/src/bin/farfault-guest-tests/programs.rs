@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One boot in which the guest's programs run one after another: workloads,
-//! test programs, counts, the module's life, and the kernel log at the end.
+//! The guest's programs: those that test, each in a machine of its own, workloads with
+//! their counts, and the module's life.
 
 use farfault_tests::check::{Check, LEAKS, LOG, each, ensure, good_end, ktap, says};
-use farfault_tests::run::{Farfault, Finished, Step, host_file, marked, script_of, seed};
+use farfault_tests::run::{Farfault, Finished, Step, USUAL, host_file, marked, script_of, seed};
+use farfault_tests::unit::Unit;
 use serde_json::Value;
 
 /// What prints KTAP.
@@ -19,18 +20,18 @@ const KTAP: [(&str, &str); 9] = [
     ("selfcheck", "cat /sys/kernel/debug/farfault/*/selfcheck"),
 ];
 
-/// What else is run, in this order, behind those.
-const PLAIN: [(&str, &str); 9] = [
+const WORKLOADS: [(&str, &str); 7] = [
     ("saxpy", "saxpy 1000000"),
     ("wordcount", "wordcount /text"),
     ("chase", "chase 20000"),
     ("stress", "stress --processes 3 --queues 2 --commands 150 --seed SEED"),
     ("touch", "first-touch --mib 64 --mark"),
-    ("module", MODULE),
     LEAKS,
     LOG,
-    ("broken", BROKEN),
 ];
+
+/// The driver comes and goes.
+const LIFE: [(&str, &str); 4] = [("module", MODULE), LEAKS, LOG, ("broken", BROKEN)];
 
 /// Refused while a context is open, and clean right after; then it works again.
 const MODULE: &str = "\
@@ -53,35 +54,53 @@ saxpy 1000 || exit 1
 dmesg | grep 'queue 0 halted: its faults make no sense'
 cat /sys/kernel/debug/farfault/*/counters";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    let program = |(name, command): (&'static str, &'static str)| {
+        Unit::new(format!("programs::{name}"), move |farfault| program(farfault, name, command))
+    };
+    let mut units: Vec<Unit> = KTAP.into_iter().map(program).collect();
+    units.push(Unit::new("programs::workloads", workloads));
+    units.push(Unit::new("programs::module", module));
+    units
+}
+
+/// Each test of a program, by its own name; what the program must have cost.
+fn program(farfault: &Farfault, name: &str, command: &str) -> Result<Vec<Check>, String> {
+    let steps = [(name, command), LEAKS, LOG].map(|(name, command)| Step::apart(name, command));
+    let finished = farfault.script(&USUAL, &script_of(&steps, "mark NAME"))?;
+    let mut checks: Vec<Check> =
+        ktap(&finished, name).into_iter().map(|check| check.within(name)).collect();
+    if name == "submission" {
+        checks.push(Check::new("submission costs no exit", submission(&finished.stats)));
+    }
+    checks.extend(good_end(&finished));
+    Ok(checks)
+}
+
+fn module(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let steps = LIFE.map(|(name, command)| Step::apart(name, command));
+    let finished = farfault.script(&USUAL, &script_of(&steps, ""))?;
+    let mut checks = each(&finished, LIFE.map(|(name, _)| name));
+    checks.extend(good_end(&finished));
+    checks.push(Check::new("a broken device costs a queue", broken(&finished)));
+    Ok(checks)
+}
+
+fn workloads(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let seed = seed()?.to_string();
-    let steps: Vec<Step> = KTAP
-        .iter()
-        .chain(&PLAIN)
-        .map(|(name, command)| Step::apart(name, &command.replace("SEED", &seed)))
-        .collect();
+    let step = |(name, command): (&str, &str)| Step::apart(name, &command.replace("SEED", &seed));
+    let steps = WORKLOADS.map(step);
     // A text that is surely there: this program's own source, many times over.
     let text = host_file()?;
     std::fs::write(&text, include_str!("programs.rs").repeat(300))
         .map_err(|error| format!("cannot write a text: {error}"))?;
-    let options = [
-        "--cpus=2",
-        "--memory=1G",
-        "--timeout=600",
-        &format!("--file={}:/text", text.path().display()),
-    ];
-    let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
-    Ok(checks(&finished))
-}
-
-fn checks(finished: &Finished) -> Vec<Check> {
-    let mut checks: Vec<Check> = KTAP.iter().flat_map(|(name, _)| ktap(finished, name)).collect();
-    checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
-    checks.extend(good_end(finished));
-    checks.push(Check::new("a broken device costs a queue", broken(finished)));
+    let file = format!("--file={}:/text", text.path().display());
+    let finished = farfault
+        .script(&[&USUAL, &[file.as_str()][..]].concat(), &script_of(&steps, "mark NAME"))?;
+    let mut checks = each(&finished, WORKLOADS.map(|(name, _)| name));
+    checks.extend(good_end(&finished));
     checks.extend(fault_counts(&finished.stats));
-    checks.push(Check::new("submission costs no exit", submission(&finished.stats)));
-    checks
+    Ok(checks)
 }
 
 /// Who waits for a queue that nobody can answer is told.

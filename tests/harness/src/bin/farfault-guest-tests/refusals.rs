@@ -4,6 +4,7 @@
 
 use farfault_tests::check::{Check, exit_code, one_line};
 use farfault_tests::run::Farfault;
+use farfault_tests::unit::Unit;
 
 const BAD_USAGE: i32 = 64;
 const HOST_LACKS: i32 = 69;
@@ -34,7 +35,11 @@ const CASES: [(&str, &str, i32, &str); 12] = [
     ("a missing image", "--image=/nonexistent", HOST_LACKS, "guest-image/build"),
 ];
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("refusals", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let check = |name: &str, words: &[&str], code, complaint| {
         let finished = farfault.run(words)?;
         let refused = exit_code(&finished, code).and_then(|()| one_line(&finished, complaint));

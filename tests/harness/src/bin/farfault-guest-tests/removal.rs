@@ -3,7 +3,8 @@
 //! rescan: who used it is told, nothing is left, and it works as before.
 
 use farfault_tests::check::{Check, LEAKS, LOG, good_end, succeeded};
-use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, USUAL, script_of};
+use farfault_tests::unit::Unit;
 
 /// How often it goes, each time under load of another kind.
 const LOADS: [(&str, &str); 3] = [
@@ -26,12 +27,15 @@ echo 1 >/sys/bus/pci/rescan || exit 1
 until test -e /dev/farfault0; do :; done
 saxpy 10000";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("removal", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps =
         LOADS.map(|(name, load)| Step::apart(name, &REMOVE.replace("LOAD", load))).to_vec();
     steps.extend([LEAKS, LOG].map(|(name, command)| Step::new(name, command)));
-    let options = ["--cpus=2", "--memory=1G", "--timeout=600"];
-    Ok(checks(&farfault.script(&options, &script_of(&steps, ""))?))
+    Ok(checks(&farfault.script(&USUAL, &script_of(&steps, ""))?))
 }
 
 fn checks(finished: &Finished) -> Vec<Check> {

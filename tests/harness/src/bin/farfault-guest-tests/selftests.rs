@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The kernel's HMM selftest on our device and on the control, and in the same
-//! boot what that test does not try: hostile use of its nodes, and the driver
-//! going away below them.
+//! The kernel's HMM selftest on our device and on the control, and what that test does not
+//! try: hostile use of its nodes, and the driver going away below them.
 
 use farfault_tests::check::{
     Check, LEAKS, LOG, Verdict, clean_log, each, ensure, found, good_end, ktap, succeeded,
 };
 use farfault_tests::hmm_selftests::{self, Row};
 use farfault_tests::ktap::Outcome;
-use farfault_tests::run::{Farfault, Finished, Step};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::unit::Unit;
 
-/// Our own test program, run between the two.
+/// Our own test program for such nodes.
 const PROGRAM: &str = "dmirror";
 
-/// What else is run there.
+/// What else is run behind it.
 const PLAIN: [(&str, &str); 4] = [("module", MODULE), ("unbind", UNBIND), LEAKS, LOG];
 
 /// When the kernel's module is there in place of our nodes: our device beside that one.
@@ -50,19 +50,31 @@ for round in 1 2 3; do
 done
 hmm-tests -V hmm_device_coherent -t anon_write";
 
-pub fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("selftests::hmm-tests", both), Unit::new("selftests::dmirror", ours)]
+}
+
+fn ours(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut steps = vec![Step::new(PROGRAM, PROGRAM)];
     steps.extend(PLAIN.map(|(name, command)| Step::apart(name, command)));
+    let made = hmm_selftests::from_environment()?;
+    let finished = farfault.script(&hmm_selftests::options(&made), &script_of(&steps, ""))?;
+    let mut checks = ktap(&finished, PROGRAM);
+    checks.extend(each(&finished, PLAIN.map(|(name, _)| name)));
+    checks.extend(good_end(&finished));
+    Ok(checks)
+}
+
+fn both(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let between = [LEAKS, LOG].map(|(name, command)| Step::new(name, command));
     let after = AFTER.map(|(name, command)| Step::apart(name, command));
     let made = hmm_selftests::from_environment()?;
-    let finished = hmm_selftests::run(farfault, &made, &steps, &after)?;
+    let finished = hmm_selftests::run(farfault, &made, &between, &after)?;
     Ok(checks(&finished, &farfault.kernel_release()?))
 }
 
 fn checks(finished: &Finished, release: &str) -> Vec<Check> {
-    let mut checks = ktap(finished, PROGRAM);
-    checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
-    checks.extend(good_end(finished));
+    let mut checks = Vec::from(good_end(finished));
     checks.extend(ktap(finished, "device-private"));
     let gauges = succeeded(finished, "gauges-after");
     checks.push(Check::new("gauges are back at zero beside the control", gauges));
@@ -73,7 +85,7 @@ fn checks(finished: &Finished, release: &str) -> Vec<Check> {
             checks.push(Check::new("every case is known", known(&rows, release)));
             checks.extend(rows.into_iter().map(case));
         }
-        Err(why) => checks.push(Check::new("hmm-tests", Err(why))),
+        Err(why) => checks.push(Check::new("results", Err(why))),
     }
     checks
 }
@@ -90,7 +102,7 @@ fn case(row: Row) -> Check {
         Outcome::Skipped(why) => Verdict::Skipped(why),
         Outcome::Failed => Verdict::Failed(format!("{:#?}", row.complaints)),
     };
-    Check { name: format!("hmm-tests::{}", row.name), verdict }
+    Check { name: row.name, verdict, seconds: None }
 }
 
 /// Each was run, if only to see; what it needs is to be written down.

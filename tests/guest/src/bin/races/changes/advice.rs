@@ -11,15 +11,15 @@ use nix::errno::Errno;
 use nix::libc;
 
 /// Those that processes do, too.
-pub const DISCARD: Kind = Kind::of_pages("dontneed", |salt| Set::small(salt, discard)).halved();
-pub const PAGE_OUT: Kind = Kind::of_pages("pageout", |salt| swapped(salt, page_out)).halved();
+pub const DISCARD: Kind = Kind::new("dontneed", |salt| Set::small(salt, discard)).halved();
+pub const PAGE_OUT: Kind = Kind::new("pageout", |salt| swapped(salt, page_out)).halved();
 
 pub const KINDS: &[Kind] = &[
     DISCARD,
-    Kind::of_pages("free", |salt| Set::small(salt, free)),
+    Kind::new("free", |salt| Set::small(salt, free)),
     PAGE_OUT,
-    Kind::of_pages("swap_in", |salt| swapped(salt, swap_in)).halved(),
-    Kind::of_pages("collapse_split", collapse_and_split),
+    Kind::new("swap_in", |salt| swapped(salt, swap_in)).halved(),
+    Kind::new("collapse_split", collapse_and_split),
 ];
 
 fn swapped(salt: u64, change: impl Change + 'static) -> Result<Set, Failure> {

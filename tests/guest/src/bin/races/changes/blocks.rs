@@ -17,7 +17,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 pub const KINDS: &[Kind] =
-    &[Kind::of_pages("collapse_range_ext4", on_ext4), Kind::of_pages("reflink_xfs", on_xfs)];
+    &[Kind::new("collapse_range_ext4", on_ext4), Kind::new("reflink_xfs", on_xfs)];
 
 /// Bytes of a file; the last page is not mapped, as a collapse must end before the end.
 const LENGTH: u64 = ((SMALL + 1) * PAGE) as u64;

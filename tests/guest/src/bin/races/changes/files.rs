@@ -18,13 +18,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 pub const KINDS: &[Kind] = &[
-    Kind::of_pages("private_file", |salt| in_memory(salt, libc::MAP_PRIVATE, private)).halved(),
-    Kind::of_addresses("map_over_file", replace).halved(),
-    Kind::of_pages("truncate", |salt| in_memory(salt, libc::MAP_SHARED, truncate)).halved(),
-    Kind::of_pages("punch_hole", |salt| in_memory(salt, libc::MAP_SHARED, punch)).halved(),
-    Kind::of_pages("truncate_ext4", |salt| on_ext4(salt, truncate)).halved(),
-    Kind::of_pages("punch_hole_ext4", |salt| on_ext4(salt, punch)).halved(),
-    Kind::of_pages("writeback", |salt| on_ext4(salt, writeback)),
+    Kind::new("private_file", |salt| in_memory(salt, libc::MAP_PRIVATE, private)).halved(),
+    Kind::new("map_over_file", replace).halved(),
+    Kind::new("truncate", |salt| in_memory(salt, libc::MAP_SHARED, truncate)).halved(),
+    Kind::new("punch_hole", |salt| in_memory(salt, libc::MAP_SHARED, punch)).halved(),
+    Kind::new("truncate_ext4", |salt| on_ext4(salt, truncate)).halved(),
+    Kind::new("punch_hole_ext4", |salt| on_ext4(salt, punch)).halved(),
+    Kind::new("writeback", |salt| on_ext4(salt, writeback)),
 ];
 
 const LENGTH: u64 = (SMALL * PAGE) as u64;

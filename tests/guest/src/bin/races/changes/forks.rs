@@ -15,7 +15,7 @@ use farfault_guest_programs::ktap::Outcome;
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 
 /// Those that processes do, too.
-pub const FORK: Kind = Kind::of_addresses("fork", |salt| Set::small(salt, fork));
+pub const FORK: Kind = Kind::new("fork", |salt| Set::small(salt, fork));
 
 pub const KINDS: &[Kind] = &[FORK];
 

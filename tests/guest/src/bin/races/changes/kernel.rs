@@ -17,9 +17,9 @@ use std::fs;
 use std::ops::Range;
 
 pub const KINDS: &[Kind] = &[
-    Kind::of_pages("migration", migrate).halved(),
-    Kind::of_pages("compaction", compact).halved(),
-    Kind::of_pages("ksm", merge),
+    Kind::new("migration", migrate).halved(),
+    Kind::new("compaction", compact).halved(),
+    Kind::new("ksm", merge),
 ];
 
 /// Pages between which compaction finds room, and has something to move: several blocks of

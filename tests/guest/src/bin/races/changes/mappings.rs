@@ -12,18 +12,18 @@ use farfault_guest_programs::memory::Access;
 use std::ops::Range;
 
 /// Those that processes do, too.
-pub const UNMAP: Kind = Kind::of_addresses("munmap", |salt| Set::small(salt, unmap)).halved();
-pub const RELOCATE: Kind = Kind::of_addresses("mremap", relocate);
+pub const UNMAP: Kind = Kind::new("munmap", |salt| Set::small(salt, unmap)).halved();
+pub const RELOCATE: Kind = Kind::new("mremap", relocate);
 
 pub const KINDS: &[Kind] = &[
     UNMAP,
-    Kind::of_addresses("munmap_hugetlb", unmap_huge).halved(),
-    Kind::of_addresses("map_over", |salt| Set::small(salt, map_over)).halved(),
+    Kind::new("munmap_hugetlb", unmap_huge).halved(),
+    Kind::new("map_over", |salt| Set::small(salt, map_over)).halved(),
     RELOCATE,
-    Kind::of_addresses("mremap_resize", |salt| Set::small(salt, resize)),
-    Kind::of_addresses("mremap_dontunmap", |salt| Set::small(salt, keep)),
-    Kind::of_addresses("mprotect_read", |salt| Set::small(salt, Protect(Access::Read))).halved(),
-    Kind::of_addresses("mprotect_none", |salt| Set::small(salt, Protect(Access::None))).halved(),
+    Kind::new("mremap_resize", |salt| Set::small(salt, resize)),
+    Kind::new("mremap_dontunmap", |salt| Set::small(salt, keep)),
+    Kind::new("mprotect_read", |salt| Set::small(salt, Protect(Access::Read))).halved(),
+    Kind::new("mprotect_none", |salt| Set::small(salt, Protect(Access::None))).halved(),
 ];
 
 /// Pages that move together: no more than one mapping.

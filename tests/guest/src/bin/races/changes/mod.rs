@@ -20,21 +20,25 @@ pub use forks::FORK;
 pub use mappings::{RELOCATE, UNMAP};
 pub use userfaults::MISSING;
 
-/// In the order in which they are done.
-pub fn all() -> impl Iterator<Item = &'static Kind> {
-    [
-        mappings::KINDS,
-        forks::KINDS,
-        advice::KINDS,
-        poison::KINDS,
-        files::KINDS,
-        blocks::KINDS,
-        kernel::KINDS,
-        userfaults::KINDS,
-        swapoff::KINDS,
-        remote::KINDS,
-        moves::KINDS,
-    ]
-    .into_iter()
-    .flatten()
+/// What is run in one guest: so much that its start is worth while, and no more, so that a
+/// guest which is lost does not take all with it.
+const GROUPS: &[(&str, &[&[Kind]])] = &[
+    (MAPPINGS, &[mappings::KINDS]),
+    ("forks", &[forks::KINDS]),
+    ("advice", &[advice::KINDS, swapoff::KINDS]),
+    ("poison", &[poison::KINDS]),
+    ("files", &[files::KINDS]),
+    ("blocks", &[blocks::KINDS]),
+    ("kernel", &[kernel::KINDS]),
+    ("userfaults", &[userfaults::KINDS, moves::KINDS]),
+    ("remote", &[remote::KINDS]),
+];
+/// The group with most kinds, which make for all sorts of meetings.
+pub const MAPPINGS: &str = "mappings";
+
+/// Each with its group, in the order in which they are done.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Kind)> {
+    GROUPS
+        .iter()
+        .flat_map(|(group, files)| files.iter().copied().flatten().map(move |kind| (*group, kind)))
 }

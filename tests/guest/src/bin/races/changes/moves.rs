@@ -11,7 +11,7 @@ use farfault_guest_programs::userfault::{Mode, Userfault};
 use farfault_guest_programs::{Failure, views};
 use nix::errno::Errno;
 
-pub const KINDS: &[Kind] = &[Kind::of_pages("userfault_move", exchange)];
+pub const KINDS: &[Kind] = &[Kind::new("userfault_move", exchange)];
 
 /// How often a page is asked to move that somebody has in hand.
 const TRIES: usize = 100_000;

@@ -11,7 +11,7 @@ use farfault_guest_programs::{Failure, signals};
 use nix::libc;
 use nix::sys::signal::Signal;
 
-pub const KINDS: &[Kind] = &[Kind::of_pages("hwpoison", poison)];
+pub const KINDS: &[Kind] = &[Kind::new("hwpoison", poison)];
 
 fn poison(salt: u64) -> Result<Set, Failure> {
     offer_unpoison()?;

@@ -14,7 +14,7 @@ use nix::libc::{self, c_void, iovec};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::ptr::with_exposed_provenance_mut;
 
-pub const KINDS: &[Kind] = &[Kind::of_pages("remote_write", write)];
+pub const KINDS: &[Kind] = &[Kind::new("remote_write", write)];
 
 fn write(salt: u64) -> Result<Set, Failure> {
     let ((orders, order), (answer, answers)) = (pipe()?, pipe()?);

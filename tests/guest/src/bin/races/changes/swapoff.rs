@@ -7,7 +7,7 @@ use farfault_guest_programs::Failure;
 use farfault_guest_programs::setup::{self, ZRAM};
 use nix::libc;
 
-pub const KINDS: &[Kind] = &[Kind::of_pages("swapoff", swap_off).halved()];
+pub const KINDS: &[Kind] = &[Kind::new("swapoff", swap_off).halved()];
 
 fn swap_off(salt: u64) -> Result<Set, Failure> {
     setup::swap()?;

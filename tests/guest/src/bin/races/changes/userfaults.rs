@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// Those that processes do, too.
-pub const MISSING: Kind = Kind::of_pages("userfault", missing);
+pub const MISSING: Kind = Kind::new("userfault", missing);
 
 pub const KINDS: &[Kind] = &[MISSING];
 

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the guest's suite is made of: a unit can be listed before anything is booted, and is
+//! run by itself, in machines of its own.
+
+use crate::check::Check;
+use crate::run::Farfault;
+
+/// What the units make up, as a suite of scripts/test.
+pub const GUEST: &str = "guest";
+
+/// Starts machines, and says what came of it, or why that could not be begun.
+type Run = dyn Fn(&Farfault) -> Result<Vec<Check>, String>;
+
+/// A part of the suite.
+pub struct Unit {
+    /// The scenario, and behind `::` which part of it, if it has several.
+    pub name: String,
+    /// Whether only a long run has it.
+    pub long: bool,
+    run: Box<Run>,
+}
+
+impl Unit {
+    /// The unit `name`, which is part of every run.
+    pub fn new(
+        name: impl Into<String>,
+        run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + 'static,
+    ) -> Self {
+        Self { name: name.into(), long: false, run: Box::new(run) }
+    }
+
+    /// The same for long runs only, if `long`.
+    #[must_use]
+    pub fn only_if_long(self, long: bool) -> Self {
+        Self { long, ..self }
+    }
+
+    /// The scenario that it belongs to.
+    pub fn scenario(&self) -> &str {
+        self.name.split("::").next().unwrap_or_default()
+    }
+
+    /// Runs it.
+    pub fn run(&self, farfault: &Farfault) -> Vec<Check> {
+        (self.run)(farfault).unwrap_or_else(|why| vec![Check::new("can be begun", Err(why))])
+    }
+}
