@@ -6,6 +6,7 @@ pub mod check;
 pub mod costs;
 pub mod hmm_selftests;
 pub mod imports;
+pub mod junit;
 pub mod keep;
 pub mod kernel_log;
 pub mod ktap;
