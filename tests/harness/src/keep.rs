@@ -61,7 +61,7 @@ fn files(finished: &Finished) -> Vec<(String, String)> {
         }
     }
     files.push(("output.log".to_owned(), finished.stdout.clone()));
-    files.push(("messages.log".to_owned(), finished.stderr.clone()));
+    files.push(("serial.log".to_owned(), finished.stderr.clone()));
     files.push(("kernel.log".to_owned(), kernel));
     files.push(("stats.json".to_owned(), format!("{:#}\n", finished.stats)));
     files
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(read("a_b_c.ktap"), "KTAP version 1\n1..1\nok 1 x\n");
         assert_eq!(read("kernel.log"), "[    0.0] Linux version 7\n");
         assert_eq!(
-            (read("output.log"), read("messages.log")),
+            (read("output.log"), read("serial.log")),
             (STDOUT.to_owned(), "words".to_owned())
         );
         assert!(read("stats.json").contains("\"walks\": 3"));

@@ -85,6 +85,7 @@ impl Farfault {
         let stats = host_file()?;
         let stats_json = format!("--stats-json={}", stats.path().display());
         let mut words = vec!["run", &stats_json];
+        words.extend(self.keep.as_ref().map(|_| "--serial"));
         words.extend(options.iter().map(AsRef::as_ref));
         words.extend(["--", "sh", "-c", script]);
         let mut finished = self.run(&words)?;

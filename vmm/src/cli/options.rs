@@ -148,6 +148,9 @@ pub struct VmArgs {
     /// Attach this terminal to the guest's serial console, and let the kernel talk
     #[arg(long, help_heading = "Output")]
     pub console: bool,
+    /// Show on standard error what the guest writes to its serial console
+    #[arg(long, help_heading = "Output")]
+    pub serial: bool,
     /// Print what was counted, as a table on standard error
     #[arg(long, help_heading = "Output")]
     pub stats: bool,

@@ -155,7 +155,8 @@ impl Plan {
 
     /// What a session in a first guest has to know of the run.
     fn terms(&self) -> Terms {
-        Terms { run_limit: self.request.vm.timeout, verbose: self.request.vm.verbose }
+        let args = &self.request.vm;
+        Terms { run_limit: args.timeout, verbose: args.verbose, serial: args.serial }
     }
 
     /// Persistent memory, in the order in which the user names it.
@@ -262,6 +263,7 @@ impl Plan {
             prepare: None,
             no_input: false,
             timeout: None,
+            serial: false,
             stats: false,
             stats_json: None,
             // Twice shows the boot, and such a machine is not kept.

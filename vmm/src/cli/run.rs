@@ -137,7 +137,7 @@ fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Fai
         raw: plan.raw,
         console: args.console && !first_guest,
         no_input: args.no_input,
-        serial: args.verbose > 1,
+        serial: args.verbose > 1 || (args.serial && !first_guest),
         boot_limit: args.boot_timeout,
         run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
     };

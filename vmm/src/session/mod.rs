@@ -13,7 +13,6 @@ mod terminal;
 mod verdict;
 
 use crate::machine::{GuestStreams, MachineEnd};
-use crate::output;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
 use nix::sys::signal::Signal;
@@ -156,6 +155,7 @@ impl Session {
             guest,
             recorder,
             task,
+            log: Arc::clone(&log),
             control: to_control,
             init,
             prepared: false,
@@ -269,16 +269,11 @@ impl Session {
 
     fn keep_log(&self, mut serial: UnixStream, log: &Arc<Mutex<SerialLog>>) -> io::Result<()> {
         let log = Arc::clone(log);
-        let shown = self.options.console || self.options.serial;
-        let output = shown.then(|| self.stdio.error.try_clone()).transpose()?;
+        if self.options.console || self.options.serial {
+            log.lock().show_on(self.stdio.error.try_clone()?);
+        }
         self.spawn("serial log", move |tell| {
-            streams::read_all(&mut serial, |bytes| {
-                log.lock().push(bytes);
-                if let Some(output) = &output {
-                    // A lost copy of the log is no reason to lose the run.
-                    let _ = output::write_all(output, bytes);
-                }
-            });
+            streams::read_all(&mut serial, |bytes| log.lock().push(bytes));
             tell(GuestEvent::Closed);
         })
     }
@@ -289,6 +284,7 @@ struct RunningGuest<'a> {
     guest: &'a dyn Guest,
     recorder: &'a mut Recorder,
     task: Task,
+    log: Arc<Mutex<SerialLog>>,
     /// The guest's init.
     control: Sender,
     /// The init that gets the command.
@@ -328,14 +324,18 @@ impl RunningGuest<'_> {
                     }
                 }
             }
-            GuestEvent::Link(Ok(ControlMessage::Begun)) | GuestEvent::Ordered(_) => {
+            GuestEvent::Link(Ok(ControlMessage::Begun)) => self.open(session)?,
+            GuestEvent::Ordered(terms) => {
+                if terms.serial {
+                    self.log.lock().show_on(session.stdio.error.try_clone()?);
+                }
                 self.open(session)?;
             }
             GuestEvent::Control(Ok(ControlMessage::Exit { .. }))
             | GuestEvent::Link(Ok(ControlMessage::Exit { .. })) => {
                 self.terminal = None;
                 // Who sees its log shall see it to the end.
-                if !session.options.console && !session.options.serial {
+                if !self.log.lock().is_shown() {
                     self.guest.switch_off();
                 }
             }

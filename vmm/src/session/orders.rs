@@ -24,6 +24,8 @@ pub struct Terms {
     /// How long the run may take.
     pub run_limit: Option<Duration>,
     pub verbose: u8,
+    /// Whether the serial log is shown.
+    pub serial: bool,
 }
 
 /// The line before the archive.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The end of the guest's serial log, kept to be shown when things go wrong.
+//! The end of the guest's serial log, kept to be shown when things go wrong, or when somebody
+//! asks for it.
 
-use crate::output::printable;
+use crate::output::{printable, write_all};
 use std::collections::VecDeque;
+use std::fs::File;
 
 const KEPT: usize = 256 << 10;
 /// How the kernel announces its end: where to begin to read, and no more than that.
@@ -15,13 +17,29 @@ const CAUSE_LINES: usize = 200;
 #[derive(Default)]
 pub struct SerialLog {
     bytes: VecDeque<u8>,
+    shown_on: Option<File>,
 }
 
 impl SerialLog {
     pub fn push(&mut self, output: &[u8]) {
+        if let Some(file) = &self.shown_on {
+            // A lost copy of the log is no reason to lose the run.
+            let _ = write_all(file, output);
+        }
         self.bytes.extend(output);
         let surplus = self.bytes.len().saturating_sub(KEPT);
         self.bytes.drain(..surplus);
+    }
+
+    /// Shows what there is, and what comes, on `file`.
+    pub fn show_on(&mut self, file: File) {
+        let _ = write_all(&file, self.bytes.make_contiguous());
+        self.shown_on = Some(file);
+    }
+
+    /// Whether somebody sees it as it comes.
+    pub fn is_shown(&self) -> bool {
+        self.shown_on.is_some()
     }
 
     /// The last lines, or, if they tell of a panic, those from what led to it, or from shortly
@@ -49,6 +67,7 @@ impl SerialLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn the_tail_begins_shortly_before_a_panic() {
@@ -74,6 +93,18 @@ mod tests {
         log.push(b"Kernel panic - not syncing: oh\nend\n");
         let tail = log.tail(4);
         assert_eq!(tail.first().zip(tail.last()), Some((&"BUG: oh".to_owned(), &"end".to_owned())));
+    }
+
+    #[test]
+    fn what_came_before_is_shown_too() {
+        let mut log = SerialLog::default();
+        log.push(b"one\n");
+        let file = tempfile::tempfile().expect("a file");
+        log.show_on(file.try_clone().expect("the same file"));
+        log.push(b"two\n");
+        let mut seen = [0; 16];
+        let length = file.read_at(&mut seen, 0).expect("read");
+        assert_eq!(&seen[..length], b"one\ntwo\n");
     }
 
     #[test]
