@@ -113,7 +113,7 @@ fn broken(farfault: &Farfault) -> Result<Vec<Check>, String> {
         ]
     };
     let mut checks: Vec<Check> = BROKEN.iter().flat_map(check).collect();
-    checks.push(Check::new("exit code", exit_code(&finished, 1)));
+    checks.push(Check::new("exit code", exit_code(&finished, 0)));
     Ok(checks)
 }
 
