@@ -85,7 +85,9 @@ mod tests {
         results.iter().for_each(|result| result.append(&mut file).unwrap());
         let text = String::from_utf8(file).unwrap();
         assert_eq!(UnitResult::read(&text).unwrap(), results);
-        assert_eq!(results[0].tests[2].seconds, Some(0.5));
+        let skipped = &results[0].tests[2];
+        assert_eq!(skipped.outcome, TestOutcome::Skipped("no disk".to_owned()));
+        assert_eq!(skipped.seconds, Some(0.5));
         assert!(UnitResult::read("{\"unit\":\"x\"").is_err(), "cut off");
     }
 }

@@ -47,6 +47,7 @@ mod tests {
             unit("matrix::thp"),
             unit("matrix::thp-split").only_if_long(true),
             unit("matrix::dax-ext4").only_if_long(true),
+            unit("iommu::races"),
             unit("races::thp"),
         ];
         let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
@@ -56,15 +57,15 @@ mod tests {
 
     #[test]
     fn a_run_has_all_but_what_only_long_ones_have() {
-        assert_eq!(names(&[], true).unwrap().len(), 6);
-        let usual = ["programs::refusals", "refusals", "matrix::thp", "races::thp"];
+        assert_eq!(names(&[], true).unwrap().len(), 7);
+        let usual = ["programs::refusals", "refusals", "matrix::thp", "iommu::races", "races::thp"];
         assert_eq!(names(&[], false).unwrap(), usual);
     }
 
     #[test]
     fn a_whole_name_goes_before_a_scenario_and_that_before_a_part() {
         assert_eq!(names(&["refusals"], false).unwrap(), ["refusals"]);
-        assert_eq!(names(&["programs"], false).unwrap(), ["programs::refusals"]);
+        assert_eq!(names(&["races"], false).unwrap(), ["races::thp"]);
         assert_eq!(names(&["::ref"], false).unwrap(), ["programs::refusals"]);
         assert_eq!(names(&["thp"], false).unwrap(), ["matrix::thp", "races::thp"]);
         assert_eq!(names(&["matrix::thp"], true).unwrap(), ["matrix::thp"]);
@@ -80,8 +81,8 @@ mod tests {
 
     #[test]
     fn names_are_alternatives_and_order_is_the_suite_s() {
-        let chosen = names(&["races", "refusals", "race"], false).unwrap();
-        assert_eq!(chosen, ["refusals", "races::thp"]);
+        let chosen = names(&["races", "refusals", "iommu"], false).unwrap();
+        assert_eq!(chosen, ["refusals", "iommu::races", "races::thp"]);
     }
 
     #[test]
