@@ -83,9 +83,9 @@ forget_old() {
 	find "$cache" -maxdepth 1 -xtype l -name 'kernel-*' -delete
 }
 
-# keep_newest NUMBER PATH...
+# keep_newest NUMBER PATH...: of those that there are.
 keep_newest() {
 	local path
 	# shellcheck disable=SC2012 # the names are ours, and are sorted by age
-	ls -dt "${@:2}" 2>/dev/null | tail -n "+$(($1 + 1))" | while read -r path; do discard "$path"; done
+	{ ls -dt "${@:2}" 2>/dev/null || true; } | tail -n "+$(($1 + 1))" | while read -r path; do discard "$path"; done
 }
