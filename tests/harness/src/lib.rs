@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the project's tests share: checks, reading KTAP, running `farfault`, judging a
-//! guest's kernel log, and checking the shape of the source tree.
+//! guest's kernel log, comparing kernels, and checking the shape of the source tree.
 
 pub mod check;
 pub mod costs;
@@ -12,6 +12,7 @@ pub mod kernel_log;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;
+pub mod radar;
 pub mod results;
 pub mod run;
 pub mod script;
