@@ -21,9 +21,14 @@ compiler() {
 	if host_rust; then (cd "$repo" && rustc --version); else echo tools; fi
 }
 
-# Runs a command where cargo is.
+# Runs a command where cargo is: on a new machine without Rust, nowhere yet.
 with_rust() {
-	if host_rust; then "$@"; else "$repo/guest-image/in-tools" "$@"; fi
+	if host_rust; then
+		"$@"
+	else
+		[ -d "$(tools_path)" ] || "$repo/guest-image/build" --tools >/dev/null || return
+		"$repo/guest-image/in-tools" "$@"
+	fi
 }
 
 # The folder where cargo puts programs.
