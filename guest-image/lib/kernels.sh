@@ -139,11 +139,12 @@ ensure_source() {
 }
 
 # The kernel's own checks of sources, where make finds them: the header packages
-# leave them out.
+# leave them out. Of a user's packages, which may come without the source, none are made.
 ensure_checkpatch() {
 	local scripts
 	scripts=$(kernel_path)/usr/src/linux/scripts
 	[ ! -e "$scripts/checkpatch.pl" ] || return 0
+	[ -e "$(kernel_path)/usr/src/linux-source.tar.xz" ] || [ "$(kernel_kind)" = archive ] || return 0
 	ensure_source
 	mkdir "$cache/checkpatch.part"
 	step "unpacking checkpatch" "$here/in-tools" tar -xJf /usr/src/linux-source.tar.xz -C "$cache/checkpatch.part" \

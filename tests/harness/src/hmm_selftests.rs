@@ -108,8 +108,9 @@ fn case_name(line: &str) -> Option<&str> {
 /// The directory that guest-image/hmm-tests made.
 pub fn from_environment() -> Result<PathBuf, String> {
     let made = std::env::var_os("FARFAULT_HMM_TESTS")
+        .filter(|made| !made.is_empty())
         .map(PathBuf::from)
-        .ok_or("FARFAULT_HMM_TESTS is not set; run scripts/hmm-selftests")?;
+        .ok_or("FARFAULT_HMM_TESTS is not set; see what guest-image/hmm-tests says")?;
     for name in ["hmm-tests", "hmm-tests.c", "test_hmm.ko"] {
         if !made.join(name).is_file() {
             return Err(format!("{} has no {name}; run guest-image/hmm-tests", made.display()));
