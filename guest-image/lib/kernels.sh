@@ -124,6 +124,18 @@ unpack_debs() {
 
 ensure_made() { die "make it anew from what it was made of"; }
 
+ensure_debug() {
+	for_first_guest ensure_source
+	need_room 6000
+	make_kernel "$1" "building the debug kernel (minutes)" build_debug "$cache/debug.part"
+}
+
+build_debug() {
+	"$here/in-tools" "$here/kernel/from-source" "$1" "$(for_first_guest kernel_path)/usr/src/linux-source.tar.xz" &&
+		"$here/kernel/from-folder" "$cache/kernel.part" "$1" &&
+		discard "$1" "$1.config"
+}
+
 # The kernel's source, which only tests need. All but the archive's have theirs already.
 ensure_source() {
 	local source
