@@ -33,6 +33,7 @@ make_image() {
 		"$here/in-tools" "$here/lib/pack" first_guest "$part" "$(cat "$first/release")"
 	ln "$kernel/usr/lib/modules/$release/vmlinuz" "$kernel/vmlinux" "$part/"
 	ln "$first/vmlinux" "$part/l1-vmlinux"
+	cp "$kernel/usr/src/linux/.config" "$part/config"
 	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/*vmlinu* >"$part/manifest.json"
 	rm -rf "$part/build"
 	finish "$part" "$1"

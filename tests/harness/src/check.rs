@@ -8,8 +8,8 @@ use crate::run::{Finished, Section, section};
 /// The step behind all others: it fails if the driver has not given back all that it had.
 pub const LEAKS: (&str, &str) = ("gauges", "leaks");
 
-/// The step that shows the kernel's log.
-pub const LOG: (&str, &str) = ("log", "dmesg");
+/// The step that shows the kernel's log, and what memory was lost if the kernel can tell.
+pub const LOG: (&str, &str) = ("log", "find_leaks && dmesg");
 
 /// How a check came out.
 #[derive(Debug)]

@@ -17,13 +17,21 @@ const COMPLAINTS: &[&str] = &[
     "possible recursive locking",
     "inconsistent lock state",
     "suspicious RCU usage",
+    // kmemleak, and what puts it, or lockdep, or the check of the DMA API, out of work.
     "unreferenced object",
+    "suspected memory leaks",
+    "Kernel memory leak detector disabled",
+    "turning off the locking correctness validator",
+    "trying to register non-static key",
+    "dma-debug disabled",
+    "debugging out of memory",
     "Objects remaining",
     "refcount_t:",
     "list_add corruption",
     "list_del corruption",
     "Bad page state",
     "Bad rss-counter",
+    "page dumped because",
     "Call Trace:",
     "farfault: leaked",
     // File systems, swap and disks.
@@ -58,6 +66,24 @@ mod tests {
         let log = "[    1.0] farfault: loading\n[    2.0] WARNING: mm/hmm.c:12 at foo\n";
         assert_eq!(complaints(log), ["[    2.0] WARNING: mm/hmm.c:12 at foo"]);
         assert!(complaints("[    1.0] x86/mm: fine\n").is_empty());
+    }
+
+    #[test]
+    fn what_checkers_report_is_found() {
+        let log = "BUG: KASAN: slab-use-after-free in ff_queue_end+0x1/0x2\n\
+            WARNING: possible circular locking dependency detected\n\
+            BUG: sleeping function called from invalid context at mm/x.c:1\n\
+            kernel BUG at mm/page_table_check.c:120!\n\
+            INFO: trying to register non-static key.\n\
+            kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n\
+            unreferenced object 0xffff888004f5c000 (size 64):\n\
+            WARNING: kernel/dma/debug.c:1 at check_unmap+0x1/0x2, CPU#0: saxpy/1\n\
+            DMA-API: cacheline tracking ENOMEM, dma-debug disabled\n";
+        assert_eq!(complaints(log).len(), log.lines().count());
+        let fine = "kmemleak: Kernel memory leak detector initialized (mem pool available: 15)\n\
+            DMA-API: debugging enabled by kernel config\nLock dependency validator: a (c) b\n\
+            page_owner is disabled\nFAULT_INJECTION: forcing a failure.\n";
+        assert!(complaints(fine).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod hmm_selftests;
 pub mod imports;
 pub mod junit;
 pub mod keep;
+pub mod kernel_config;
 pub mod kernel_log;
 pub mod ktap;
 pub mod markdown;

@@ -3,6 +3,7 @@
 //! another in one boot.
 
 use crate::keep::Keep;
+use crate::kernel_config::KernelConfig;
 pub use crate::script::{Finished, Section, Step, counted, marked, script_of, section};
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -21,6 +22,8 @@ pub struct Farfault {
     program: PathBuf,
     /// The image directory.
     pub image: PathBuf,
+    /// The configuration of the kernel that guests run.
+    pub kernel: KernelConfig,
     /// Where states are kept, if not where they usually are.
     cache: Option<PathBuf>,
     /// Where what runs leave behind is kept, if it is.
@@ -37,7 +40,8 @@ impl Farfault {
         if !program.is_file() {
             return Err(format!("{} is missing; run guest-image/build", program.display()));
         }
-        Ok(Self { program, image, cache: None, keep: None })
+        let kernel = KernelConfig::of(&image)?;
+        Ok(Self { program, image, kernel, cache: None, keep: None })
     }
 
     /// The same with states of its own, kept below this folder.
@@ -84,10 +88,12 @@ impl Farfault {
     pub fn script<S: AsRef<str>>(&self, options: &[S], script: &str) -> Ran {
         let stats = host_file()?;
         let stats_json = format!("--stats-json={}", stats.path().display());
+        let options: Vec<String> = options.iter().map(|one| self.in_time(one.as_ref())).collect();
         let mut words = vec!["run", &stats_json];
         words.extend(self.keep.as_ref().map(|_| "--serial"));
-        words.extend(options.iter().map(AsRef::as_ref));
-        words.extend(["--", "sh", "-c", script]);
+        words.extend(options.iter().map(String::as_str));
+        let script = self.told_the_time(script);
+        words.extend(["--", "sh", "-c", &script]);
         let mut finished = self.run(&words)?;
         finished.stats = read_json(stats.path());
         if finished.stats.pointer("/boots/retried_before_pid1").is_some_and(|count| *count != 0) {
@@ -111,8 +117,8 @@ impl Farfault {
         let mut child = self
             .command()
             .arg("run")
-            .args(options)
-            .args(["--", "sh", "-c", script])
+            .args(options.iter().map(|option| self.in_time(option)))
+            .args(["--", "sh", "-c", &self.told_the_time(script)])
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
@@ -126,6 +132,22 @@ impl Farfault {
             stderr: String::new(),
             stats: Value::Null,
         })
+    }
+}
+
+impl Farfault {
+    /// An option, if it is a time limit one that the kernel keeps.
+    fn in_time(&self, option: &str) -> String {
+        let seconds = option.strip_prefix("--timeout=").and_then(|text| text.parse::<u64>().ok());
+        match seconds {
+            Some(seconds) => format!("--timeout={}", seconds * self.kernel.slowness()),
+            None => option.to_owned(),
+        }
+    }
+
+    /// The same for the limits of guest programs.
+    fn told_the_time(&self, script: &str) -> String {
+        format!("export FARFAULT_SLOWNESS={}\n{script}", self.kernel.slowness())
     }
 }
 

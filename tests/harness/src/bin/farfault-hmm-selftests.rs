@@ -24,7 +24,7 @@ fn run() -> Result<(Vec<Row>, Vec<String>), String> {
     let farfault = Farfault::from_environment()?;
     let made = hmm_selftests::from_environment()?;
     let more = [LEAKS, LOG].map(|(name, command)| Step::new(name, command));
-    let after = Step::new("log-after", "dmesg");
+    let after = Step::new("log-after", LOG.1);
     let finished = hmm_selftests::run(&farfault, &made, &more, &[after])?;
     let output = |step: &str| found(&finished, step).map(|found| found.output);
     let rows =

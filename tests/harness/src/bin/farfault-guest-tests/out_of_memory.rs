@@ -2,7 +2,7 @@
 //! A device that fills more memory than there is: the process that it works for
 //! is killed, and nobody else.
 
-use farfault_tests::check::{Check, LEAKS, ended, ensure, exit_code, found, says, succeeded};
+use farfault_tests::check::{Check, LEAKS, LOG, ended, ensure, exit_code, found, says, succeeded};
 use farfault_tests::kernel_log;
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
 use farfault_tests::unit::Unit;
@@ -51,7 +51,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     // The log is full of what the next step has the kernel say.
     steps.push(Step::new("log", "dmesg -c"));
     steps.push(Step::apart("firm", FIRM));
-    let last = [("work afterwards", "saxpy 100000"), LEAKS, ("log-firm", "dmesg")];
+    let last = [("work afterwards", "saxpy 100000"), LEAKS, ("log-firm", LOG.1)];
     steps.extend(last.map(|(name, command)| Step::new(name, command)));
     let options = ["--cpus=2", "--memory=512M", "--timeout=400"];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;

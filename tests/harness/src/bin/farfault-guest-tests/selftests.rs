@@ -20,7 +20,7 @@ const PLAIN: [(&str, &str); 4] = [("module", MODULE), ("unbind", UNBIND), LEAKS,
 const AFTER: [(&str, &str); 3] = [
     ("device-private", "insmod /lib/modules/farfault.ko && device-private"),
     ("gauges-after", "leaks"),
-    ("log-after", "dmesg"),
+    ("log-after", LOG.1),
 ];
 
 /// Refused while a node is open; then it goes, and comes again.
