@@ -22,6 +22,7 @@ pub mod reflink;
 pub mod setup;
 pub mod signals;
 pub mod silent_file;
+pub mod sysfs;
 pub mod userfault;
 
 /// The device, and a queue of it that is long enough for most.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How many queues and contexts one opener can have.
 
-use crate::sysfs::set_parameter;
 use farfault_client::Device;
 use farfault_client::raw::{DeviceFile, Kernel};
 use farfault_guest_programs::children::Child;
 use farfault_guest_programs::ktap::{Outcome, expect_equal};
 use farfault_guest_programs::raw_queue::RawQueue;
+use farfault_guest_programs::sysfs::set_parameter;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::stat::{Mode, fchmod, stat};

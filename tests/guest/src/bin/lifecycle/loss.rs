@@ -2,12 +2,12 @@
 //! The device loses all that it knows: queues are lost, and their owners told; what is in
 //! memory, and contexts opened afterwards, go on.
 
-use crate::sysfs::{self, forbid_bus_mastering, set_parameter};
 use farfault_client::raw::{DeviceFile, descriptor as abi};
 use farfault_guest_programs::kernel_files::{read, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
+use farfault_guest_programs::sysfs::{self, forbid_bus_mastering, set_parameter};
 use farfault_guest_programs::{Failure, commands};
 use nix::errno::Errno;
 use std::sync::Arc;

@@ -6,7 +6,6 @@
 
 mod limits;
 mod loss;
-mod sysfs;
 mod unbind;
 
 farfault_guest_programs::test_program![

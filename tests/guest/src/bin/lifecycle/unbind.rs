@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Unbinding the driver waits for nobody's process.
 
-use crate::sysfs::{bind, device};
 use farfault_client::Device;
 use farfault_client::raw::DeviceFile;
 use farfault_guest_programs::Failure;
@@ -11,6 +10,7 @@ use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{PAGE, Region};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
 use farfault_guest_programs::signals::stop;
+use farfault_guest_programs::sysfs::{bind, device};
 use farfault_guest_programs::userfault::Userfault;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};

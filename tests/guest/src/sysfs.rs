@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The device and its driver in sysfs.
 
-use farfault_guest_programs::Failure;
-use farfault_guest_programs::kernel_files::{Setting, write};
-use farfault_guest_programs::ktap::Outcome;
+use crate::Failure;
+use crate::kernel_files::{Setting, write};
+use crate::ktap::Outcome;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
