@@ -35,7 +35,7 @@ pub struct Request {
     /// Whether there are more to come after these.
     #[serde(default)]
     pub prepares: bool,
-    /// What time it is, and chance: the guest may have been asleep.
+    /// What time it is, and a seed: the guest may have been asleep.
     pub wake: Option<Wake>,
     /// The terminal's new rows and columns.
     pub winsize: Option<[u16; 2]>,

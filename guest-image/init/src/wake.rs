@@ -16,7 +16,7 @@ use std::io;
 pub struct Wake {
     /// The time, in nanoseconds since 1970.
     pub realtime: u64,
-    /// Chance of the host's, in hexadecimal digits.
+    /// Entropy of the host's, in hexadecimal digits.
     pub seed: String,
 }
 
@@ -50,7 +50,7 @@ struct Entropy {
 }
 
 /// What is added is only mixed in: what programs are given changes when that is drawn from
-/// anew. Where the CPU has no random numbers, this may be the first chance there is.
+/// anew. Where the CPU has no RDRAND, this may be the first entropy there is.
 fn reseed(seed: &[u8]) -> io::Result<()> {
     let digits = *seed.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
     let random = File::open("/dev/urandom")?;

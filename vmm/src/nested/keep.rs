@@ -92,7 +92,7 @@ impl Keeper {
 
 /// Fills the draft with the state of a machine, which stands still then.
 fn save(monitor: &mut Monitor, draft: Draft, ram: &File, about: &str) -> Result<(), KeepError> {
-    monitor.stop_at_rest()?;
+    monitor.stop_when_idle()?;
     monitor.save(&draft.machine())?;
     Ok(draft.finish(ram, about)?)
 }

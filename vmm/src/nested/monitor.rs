@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Far longer than QEMU takes for anything that we ask for.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(2);
-/// How often a guest may be found at work that should wait: what it still has to do takes
+/// How often a guest may be found busy that should wait: what it still has to do takes
 /// seconds on a host that is busy.
 const TRIES: u32 = 5000;
 
@@ -21,7 +21,7 @@ pub enum MonitorError {
     Silent(#[from] io::Error),
     #[error("QEMU's monitor says what is no QMP")]
     Strange(#[from] serde_json::Error),
-    #[error("the guest finds no rest")]
+    #[error("the guest does not become idle")]
     Busy,
     #[error("QEMU refuses '{command}': {why}")]
     Refused { command: String, why: String },
@@ -44,15 +44,15 @@ impl Monitor {
     /// but does not take it up: `cpu_post_load()` of target/i386/machine.c wants KVM's nested
     /// state beside it, also under TCG.
     ///
-    /// A CPU that is at work is not to be stopped even for a moment: VMRUN leaves the vector
+    /// A busy CPU must not be stopped even for a moment: VMRUN leaves the vector
     /// that it has injected in `exception_index` (`helper_vmrun()`), and a CPU that is told to
     /// leave its loop before the next exception takes that interrupt once more, though
     /// interrupts may be off. The second guest then waits for ever for a lock that it has.
-    pub fn stop_at_rest(&mut self) -> Result<(), MonitorError> {
+    pub fn stop_when_idle(&mut self) -> Result<(), MonitorError> {
         for _ in 0..TRIES {
-            if self.rests()? {
+            if self.is_idle()? {
                 self.execute("stop", &json!({}))?;
-                if self.rests()? {
+                if self.is_idle()? {
                     return Ok(());
                 }
                 self.go_on()?;
@@ -63,7 +63,7 @@ impl Monitor {
     }
 
     /// Whether all CPUs wait for an interrupt.
-    fn rests(&mut self) -> Result<bool, MonitorError> {
+    fn is_idle(&mut self) -> Result<bool, MonitorError> {
         let ask = json!({ "command-line": "info registers -a" });
         let registers = self.execute("human-monitor-command", &ask)?;
         Ok(!registers.as_str().unwrap_or_default().contains("HLT=0"))
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn answers_are_found_among_news() {
-        // At work; at rest, but not any more when it stands still; at rest.
+        // Busy; idle, but no longer when it is stopped; idle.
         let news = "{\"event\":\"RESET\"}\n{\"return\":\"HLT=1 HLT=0\"}\n\
                     {\"return\":\"HLT=1 HLT=1\"}\n{\"event\":\"STOP\"}\n{\"return\":{}}\n\
                     {\"return\":\"HLT=0 HLT=1\"}\n{\"return\":{}}\n\
@@ -147,7 +147,7 @@ mod tests {
         its.write_all(format!("{GREETING}{news}").as_bytes()).expect("written");
         its.shutdown(std::net::Shutdown::Write).expect("ended");
         let mut monitor = Monitor::open(ours).expect("greeted");
-        monitor.stop_at_rest().expect("stopped");
+        monitor.stop_when_idle().expect("stopped");
         monitor.save(Path::new("/nowhere")).expect("saved");
         assert!(matches!(monitor.go_on(), Err(MonitorError::Silent(_))));
         drop(monitor);
@@ -156,16 +156,16 @@ mod tests {
             asked["execute"].as_str().unwrap_or_default().to_owned()
         });
         let look = "human-monitor-command";
-        let rest = ["qmp_capabilities", look, look, "stop", look, "cont", look, "stop", look];
+        let stop = ["qmp_capabilities", look, look, "stop", look, "cont", look, "stop", look];
         let save = ["migrate", "query-migrate", "query-migrate", "cont"];
-        assert_eq!(asked.collect::<Vec<_>>(), [&rest[..], &save[..]].concat());
+        assert_eq!(asked.collect::<Vec<_>>(), [&stop[..], &save[..]].concat());
     }
 
     #[test]
     fn refusals_have_a_reason() {
         let refusal = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"not now\"}}\n";
         let mut first = monitor(&format!("{GREETING}{refusal}")).expect("greeted");
-        let error = first.stop_at_rest().expect_err("refused");
+        let error = first.stop_when_idle().expect_err("refused");
         assert_eq!(error.to_string(), "QEMU refuses 'human-monitor-command': not now");
         let failed =
             "{\"return\":{}}\n{\"return\":{\"status\":\"failed\",\"error-desc\":\"full\"}}\n";

@@ -41,7 +41,7 @@ pub struct Header {
     wake: Wake,
 }
 
-/// What a guest that has been asleep needs: the time, and chance of its own.
+/// What a guest that has been asleep needs: the time, and entropy of its own.
 #[derive(Debug, Deserialize, Serialize)]
 struct Wake {
     /// Nanoseconds since 1970.

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 const KEPT: &str = "farfault: kept the state ";
 const TAKEN: &str = "farfault: taking up the state ";
-/// What a guest knows of chance and time.
-const CHANCE: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
+/// What a guest knows of entropy and time.
+const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
 /// QEMU with a CPU that has no random numbers of its own, so that the guests' have none.
-const WITHOUT_CHANCE: &str = "#!/bin/sh
+const WITHOUT_RDRAND: &str = "#!/bin/sh
 for word; do
 	shift
 	[ \"$word\" != EPYC-Rome ] || word=EPYC-Rome,-rdrand,-rdseed
@@ -53,7 +53,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         ("a changed byte means a boot", own.damaged()),
         ("runs in turn and at the same time", own.many(in_turn)),
         ("a run that is killed harms no other", own.killed(killed, Duration::from_millis(600))),
-        ("clock and chance are the run's own", own.chance()),
+        ("clock and entropy are the run's own", own.entropy()),
         ("a maker that is killed harms no other", own.killed_makers(killed.div_ceil(3), boot)),
     ];
     Ok(checks.map(|(name, result)| Check::new(name, result)).into())
@@ -193,17 +193,17 @@ impl Own {
     }
 
     /// Two runs from one state, and the host between them.
-    fn chance(&self) -> Result<(), String> {
+    fn entropy(&self) -> Result<(), String> {
         let manifest = fs::read_to_string(self.farfault.image.join("manifest.json"));
         let manifest: Value =
             serde_json::from_str(&manifest.unwrap_or_default()).unwrap_or_default();
         let tools = manifest["tools"].as_str().ok_or("the image names no tools tree")?;
         let qemu = self.cache.join("qemu");
-        fs::write(&qemu, WITHOUT_CHANCE.replace("TREE", tools))
+        fs::write(&qemu, WITHOUT_RDRAND.replace("TREE", tools))
             .and_then(|()| fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)))
             .map_err(|error| error.to_string())?;
         let qemu = format!("--qemu={}", qemu.display());
-        let run = || self.run(&[&qemu, "--", "sh", "-c", CHANCE]);
+        let run = || self.run(&[&qemu, "--", "sh", "-c", ENTROPY]);
         run()?;
         let [one, two] = [run()?, run()?].map(|finished| known(&finished));
         let (one, two) = (one?, two?);
@@ -245,13 +245,13 @@ struct Known {
     uuid: String,
 }
 
-/// What a guest said of chance and time, both being as they must.
+/// What a guest said of entropy and time, both being as they must.
 fn known(finished: &Finished) -> Result<Known, String> {
     exit_code(finished, 1).or_else(|_| exit_code(finished, 0))?;
     ensure(finished.stderr.contains(TAKEN), || finished.stderr.clone())?;
     let lines: Vec<&str> = finished.stdout.lines().collect();
-    let [chance, uuid, date, uptime] = lines[..] else { return Err(finished.stdout.clone()) };
-    ensure(chance == "0", || "the guest has random numbers of its CPU".to_owned())?;
+    let [rdrand, uuid, date, uptime] = lines[..] else { return Err(finished.stdout.clone()) };
+    ensure(rdrand == "0", || "the guest has random numbers of its CPU".to_owned())?;
     let now =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let date: u64 = date.parse().map_err(|_| format!("no date: {date}"))?;
