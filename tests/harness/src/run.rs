@@ -64,9 +64,18 @@ impl Farfault {
 
     /// The release of the kernel that guests run, as the image says.
     pub fn kernel_release(&self) -> Result<String, String> {
+        self.named_in_manifest("kernel_release")
+    }
+
+    /// The folder of the tools tree with which the image was made.
+    pub fn tools(&self) -> Result<String, String> {
+        self.named_in_manifest("tools")
+    }
+
+    fn named_in_manifest(&self, what: &str) -> Result<String, String> {
         let manifest = self.image.join("manifest.json");
-        let release = read_json(&manifest)["kernel_release"].as_str().map(str::to_owned);
-        release.ok_or_else(|| format!("{} names no kernel_release", manifest.display()))
+        let value = read_json(&manifest)[what].as_str().map(str::to_owned);
+        value.ok_or_else(|| format!("{} names no {what}", manifest.display()))
     }
 
     /// Runs `farfault` with `words`, nothing on its standard input.
