@@ -183,22 +183,22 @@ pub fn host_file() -> Result<NamedTempFile, String> {
     })
 }
 
-/// Whether this is a long run: scenarios that go by numbers then do as many as a
-/// release wants, not as many as fit into minutes.
-pub fn is_long() -> bool {
-    std::env::var_os("FARFAULT_LONG").is_some_and(|value| value == "1")
+/// Whether this is a nightly run: scenarios that go by numbers then do as many as
+/// fit into hours, not into minutes.
+pub fn is_nightly() -> bool {
+    std::env::var_os("FARFAULT_NIGHTLY").is_some_and(|value| value == "1")
 }
 
-/// A number that the environment `variable` may set; else `usual`, or `long` in a long run.
-pub fn how_many(variable: &str, usual: u64, long: u64) -> Result<u64, String> {
+/// A number that the environment `variable` may set; else `usual`, or `nightly` in a nightly run.
+pub fn how_many(variable: &str, usual: u64, nightly: u64) -> Result<u64, String> {
     match std::env::var(variable) {
         Ok(text) => text.parse().map_err(|error| format!("{variable}={text}: {error}")),
-        Err(_) if is_long() => Ok(long),
+        Err(_) if is_nightly() => Ok(nightly),
         Err(_) => Ok(usual),
     }
 }
 
-/// What random choices follow from: `FARFAULT_SEED` if it is set, a fresh number in a long
+/// What random choices follow from: `FARFAULT_SEED` if it is set, a fresh number in a nightly
 /// run, else always the same.
 pub fn seed() -> Result<u64, String> {
     let fresh = RandomState::new().build_hasher().finish() >> 32;

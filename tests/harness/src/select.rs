@@ -4,23 +4,23 @@
 use crate::unit::Unit;
 
 /// Those of `units` that any of `names` means, in their own order; without a name, all that
-/// are part of a run. `long`: whether it is a long one.
+/// are part of a run. `nightly`: whether it is a nightly one.
 pub fn select<'u>(
     units: &'u [Unit],
     names: &[String],
-    long: bool,
+    nightly: bool,
 ) -> Result<Vec<&'u Unit>, String> {
     if names.is_empty() {
-        return Ok(units.iter().filter(|unit| long || !unit.long).collect());
+        return Ok(units.iter().filter(|unit| nightly || !unit.nightly).collect());
     }
     let meant: Vec<Vec<&str>> =
-        names.iter().map(|name| meant(units, name, long)).collect::<Result<_, _>>()?;
+        names.iter().map(|name| meant(units, name, nightly)).collect::<Result<_, _>>()?;
     Ok(units.iter().filter(|unit| meant.iter().flatten().any(|name| *name == unit.name)).collect())
 }
 
 /// The unit called `name`; else those of the scenario called so; else those in whose names it
-/// is. What only long runs have is left out if something else is left.
-fn meant<'u>(units: &'u [Unit], name: &str, long: bool) -> Result<Vec<&'u str>, String> {
+/// is. What only nightly runs have is left out if something else is left.
+fn meant<'u>(units: &'u [Unit], name: &str, nightly: bool) -> Result<Vec<&'u str>, String> {
     let ways: [fn(&Unit, &str) -> bool; 3] = [
         |unit, name| unit.name == name,
         |unit, name| unit.scenario() == name,
@@ -30,7 +30,7 @@ fn meant<'u>(units: &'u [Unit], name: &str, long: bool) -> Result<Vec<&'u str>, 
     let found = found.map(Iterator::collect::<Vec<_>>).find(|found| !found.is_empty());
     let found =
         found.ok_or_else(|| format!("no test of the guest is called '{name}'; see --list"))?;
-    let usual = found.iter().copied().filter(|unit| long || !unit.long).collect::<Vec<_>>();
+    let usual = found.iter().copied().filter(|unit| nightly || !unit.nightly).collect::<Vec<_>>();
     let chosen = if usual.is_empty() { found } else { usual };
     Ok(chosen.into_iter().map(|unit| unit.name.as_str()).collect())
 }
@@ -39,19 +39,19 @@ fn meant<'u>(units: &'u [Unit], name: &str, long: bool) -> Result<Vec<&'u str>, 
 mod tests {
     use super::*;
 
-    fn names(wanted: &[&str], long: bool) -> Result<Vec<String>, String> {
+    fn names(wanted: &[&str], nightly: bool) -> Result<Vec<String>, String> {
         let unit = |name: &str| Unit::new(name, |_| Ok(Vec::new()));
         let units = [
             unit("programs::refusals"),
             unit("refusals"),
             unit("matrix::thp"),
-            unit("matrix::thp-split").only_if_long(true),
-            unit("matrix::dax-ext4").only_if_long(true),
+            unit("matrix::thp-split").only_if_nightly(true),
+            unit("matrix::dax-ext4").only_if_nightly(true),
             unit("iommu::races"),
             unit("races::thp"),
         ];
         let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        let chosen = select(&units, &wanted, long)?;
+        let chosen = select(&units, &wanted, nightly)?;
         Ok(chosen.into_iter().map(|unit| unit.name.clone()).collect())
     }
 

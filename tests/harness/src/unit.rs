@@ -15,8 +15,8 @@ type Run = dyn Fn(&Farfault) -> Result<Vec<Check>, String>;
 pub struct Unit {
     /// The scenario, and behind `::` which part of it, if it has several.
     pub name: String,
-    /// Whether only a long run has it.
-    pub long: bool,
+    /// Whether only a nightly run has it.
+    pub nightly: bool,
     run: Box<Run>,
 }
 
@@ -26,13 +26,13 @@ impl Unit {
         name: impl Into<String>,
         run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + 'static,
     ) -> Self {
-        Self { name: name.into(), long: false, run: Box::new(run) }
+        Self { name: name.into(), nightly: false, run: Box::new(run) }
     }
 
-    /// The same for long runs only, if `long`.
+    /// The same for nightly runs only, if `nightly`.
     #[must_use]
-    pub fn only_if_long(self, long: bool) -> Self {
-        Self { long, ..self }
+    pub fn only_if_nightly(self, nightly: bool) -> Self {
+        Self { nightly, ..self }
     }
 
     /// The scenario that it belongs to.

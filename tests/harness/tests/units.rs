@@ -8,7 +8,7 @@ fn tests(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_farfault-guest-tests"))
         .args(words)
         .env_remove("FARFAULT_IMAGE")
-        .env_remove("FARFAULT_LONG")
+        .env_remove("FARFAULT_NIGHTLY")
         .output()
         .expect("the program runs")
 }

@@ -3,14 +3,14 @@
 //! block device, and in memory.
 //!
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
-//! as usual in a long run.
+//! as usual in a nightly run.
 
 use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
 use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
 use farfault_tests::unit::Unit;
 
 const OPERATIONS: u64 = 1500;
-const OPERATIONS_LONG: u64 = 100_000;
+const OPERATIONS_NIGHTLY: u64 = 10_000;
 /// How long a guest may take for so many operations on each, on the slowest machine.
 const SECONDS_FOR_1000: u64 = 240;
 
@@ -78,7 +78,7 @@ pub fn units() -> Vec<Unit> {
 }
 
 fn run(farfault: &Farfault, system: &FileSystem) -> Result<Vec<Check>, String> {
-    let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_LONG)?;
+    let operations = how_many("FARFAULT_EXERCISER", OPERATIONS, OPERATIONS_NIGHTLY)?;
     let disk = host_file()?;
     let mut options = vec![
         "--cpus=2".to_owned(),

@@ -27,7 +27,7 @@ use farfault_tests::check::{Check, Verdict};
 use farfault_tests::costs::Costs;
 use farfault_tests::keep::Keep;
 use farfault_tests::results::UnitResult;
-use farfault_tests::run::{Farfault, is_long};
+use farfault_tests::run::{Farfault, is_nightly};
 use farfault_tests::select::select;
 use farfault_tests::unit::{GUEST, Unit};
 use libtest_mimic::Trial;
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     };
     let units: Vec<Unit> = SCENARIOS.iter().flat_map(|units| units()).collect();
     let understood = Arguments::read().and_then(|arguments| {
-        let chosen = select(&units, &arguments.names, is_long())?;
+        let chosen = select(&units, &arguments.names, is_nightly())?;
         Ok((arguments, chosen))
     });
     match understood {

@@ -3,7 +3,7 @@
 //! each row has a machine. A cell that makes no sense is counted as skipped, with why.
 //!
 //! All of it takes a quarter of an hour where KVM is nested, so it is part of a
-//! long run; otherwise these are the rows that differ most.
+//! nightly run; otherwise these are the rows that differ most.
 //!
 //! The cells that look for lost data are run on drivers, too, that have been told to lose
 //! it, and must fail for that reason.
@@ -17,7 +17,7 @@ use farfault_tests::unit::Unit;
 /// What is known of each cell. A test sees to it that it is what the guest's `matrix` does.
 const PAGE: &str = include_str!("../../../../../guest-driver/matrix.md");
 
-/// The rows of a run that is not long.
+/// The rows of a run that is not nightly.
 const ROWS: [&str; 6] = ["anonymous", "thp", "private-file", "file-ext4", "memfd", "uffd-missing"];
 
 /// A driver that was told to lose data, the cell that must find out, and what it must say.
@@ -65,9 +65,9 @@ impl Loss {
 
 pub fn units() -> Vec<Unit> {
     let row = |name: String| {
-        let long = !ROWS.contains(&name.as_str());
+        let nightly = !ROWS.contains(&name.as_str());
         Unit::new(format!("matrix::{name}"), move |farfault| row(farfault, &name))
-            .only_if_long(long)
+            .only_if_nightly(nightly)
     };
     let losses = Unit::new("matrix::losses", losses);
     row_names(PAGE).into_iter().map(row).chain([losses]).collect()

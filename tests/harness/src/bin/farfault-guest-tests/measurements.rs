@@ -4,7 +4,7 @@
 
 use farfault_tests::check::{Check, LEAKS, LOG, each, ensure, found, good_end, ktap};
 use farfault_tests::markdown::Markdown;
-use farfault_tests::run::{Farfault, Finished, Step, is_long, script_of};
+use farfault_tests::run::{Farfault, Finished, Step, is_nightly, script_of};
 use farfault_tests::unit::Unit;
 
 /// What takes a moment, and is part of every run.
@@ -17,8 +17,8 @@ const STEPS: [(&str, &str); 6] = [
     LOG,
 ];
 
-/// What only a long run does, before those.
-const LONG: [(&str, &str); 2] =
+/// What only a nightly run does, before those.
+const NIGHTLY: [(&str, &str); 2] =
     [("prefetch", "measure --mib 256 prefetch"), ("speeds", "measure --mib 8 speeds")];
 
 const BACKINGS: [&str; 2] = ["4 KiB", "2 MiB"];
@@ -32,7 +32,7 @@ pub fn units() -> Vec<Unit> {
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let all: Vec<_> =
-        if is_long() { LONG.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
+        if is_nightly() { NIGHTLY.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
     let steps: Vec<Step> =
         all.into_iter().map(|&(name, command)| Step::new(name, command)).collect();
     let options = ["--cpus=2", "--memory=1280M", "--timeout=600"];
@@ -60,7 +60,7 @@ fn checks(finished: &Finished, steps: &[Step]) -> Vec<Check> {
     let leaves = sizes.cell(&["2 MiB"], "2 MiB leaves");
     checks.push(Check::new("1 GiB of huge pages is 512 leaves", is(leaves, "512")));
     checks.extend(calls_for(&table("lengths")));
-    if is_long() {
+    if is_nightly() {
         checks.extend(prefetch_calls(&table("prefetch")));
         checks.extend(who_faults(&table("speeds")));
     }
