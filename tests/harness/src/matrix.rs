@@ -3,7 +3,7 @@
 //! change, a sign in each cell.
 
 use crate::ktap::{self, Case, Outcome};
-use crate::run::host_file;
+use crate::run::{LOADS_XFS, host_file};
 use std::collections::BTreeSet;
 use tempfile::NamedTempFile;
 
@@ -51,6 +51,9 @@ pub fn machine(rows: &str) -> Result<(Vec<String>, [NamedTempFile; 2]), String> 
     let fixed = ["--cpus=2", "--timeout=3600"].iter().chain(size);
     let mut options: Vec<String> = fixed.map(|option| (*option).to_owned()).collect();
     options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.path().display())));
+    if rows.is_empty() || rows.contains("xfs") {
+        options.push(LOADS_XFS.to_owned());
+    }
     Ok((options, disks))
 }
 

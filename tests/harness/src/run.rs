@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::NamedTempFile;
 
+/// Seconds within which a guest is to have booted, if nothing else is said.
+const BOOT_LIMIT: u64 = 180;
+
 /// A run, or why it could not be started.
 pub type Ran = Result<Finished, String>;
 
@@ -100,6 +103,8 @@ impl Farfault {
         let options: Vec<String> = options.iter().map(|one| self.in_time(one.as_ref())).collect();
         let mut words = vec!["run", &stats_json];
         words.extend(self.keep.as_ref().map(|_| "--serial"));
+        let boot_limit = self.boot_limit();
+        words.extend(boot_limit.as_deref());
         words.extend(options.iter().map(String::as_str));
         let script = self.told_the_time(script);
         words.extend(["--", "sh", "-c", &script]);
@@ -154,6 +159,12 @@ impl Farfault {
         }
     }
 
+    /// The same for the boot's limit, if the kernel does not keep what is usual.
+    fn boot_limit(&self) -> Option<String> {
+        let slowness = self.kernel.slowness();
+        (slowness > 1).then(|| format!("--boot-timeout={}", BOOT_LIMIT * slowness))
+    }
+
     /// The same for the limits of guest programs.
     fn told_the_time(&self, script: &str) -> String {
         format!("export FARFAULT_SLOWNESS={}\n{script}", self.kernel.slowness())
@@ -175,6 +186,9 @@ fn read_until(stdout: impl Read, wanted: &str) -> String {
 
 /// The machine of most tests. One of another shape has to boot before it can be taken up.
 pub const USUAL: [&str; 3] = ["--cpus=2", "--memory=1G", "--timeout=600"];
+
+/// For a machine that mounts xfs: Linux takes many seconds to load it where KVM is nested.
+pub const LOADS_XFS: &str = "--prepare=modprobe xfs";
 
 /// An empty file of the host that goes away with its test.
 pub fn host_file() -> Result<NamedTempFile, String> {

@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the guest must have before memory of every kind can be made: huge
-//! pages, swap, file systems. Set up once, before the first cell.
+//! What the guest must have before memory of every kind can be made: huge pages and swap,
+//! set up before the first cell, and file systems.
 
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::kernel_files::{number, write};
 use farfault_guest_programs::ktap::{Outcome, Skip};
 use farfault_guest_programs::setup::{self, FileSystem, ZRAM, swap_only_to};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 /// A place to be had, or why there is none.
 type Place = Result<PathBuf, String>;
 
+/// Disks and file systems are made when the first cell asks for them: xfs alone takes the
+/// kernel many seconds to load where KVM is nested. Each cell has a process of its own; what
+/// an earlier one has made, it finds.
 pub struct Environment {
-    /// A directory of an ext4 file system.
-    pub ext4: Place,
-    /// One of an xfs file system whose files can share blocks.
-    pub xfs: Place,
-    /// The same on persistent memory, which mappings reach directly.
-    pub dax_ext4: Place,
-    pub dax_xfs: Place,
+    ext4: OnceCell<Place>,
+    xfs: OnceCell<Place>,
+    dax_ext4: OnceCell<Place>,
+    dax_xfs: OnceCell<Place>,
     /// Why nothing can be swapped out, if so.
     pub swap: Result<(), String>,
-    /// Why nothing can be swapped to a disk, for as long as a cell asks for it, if so.
-    pub swap_disk: Result<(), String>,
 }
 
 impl Environment {
@@ -39,25 +38,39 @@ impl Environment {
         write(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
         write(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
         write("/sys/kernel/mm/ksm/run", "0")?;
-        let disks = setup::ram_disks();
-        let persistent = setup::persistent_memory();
-        let on = |there: &Result<(), String>, kind: FileSystem, disk: &str| {
-            let folder = format!("/run/matrix-{}", disk.trim_start_matches("/dev/"));
-            there.clone()?;
-            kind.provide(disk, &folder)?;
-            Ok(PathBuf::from(folder))
-        };
-        let [first, second] = setup::RAM_DISKS;
-        let ext4 = on(&disks, FileSystem::EXT4, first);
-        let swap_disk = ext4.clone().and_then(|folder| swap_disk(&folder));
-        Ok(Self {
-            ext4,
-            xfs: on(&disks, FileSystem::XFS, second),
-            dax_ext4: on(&persistent, FileSystem::EXT4_DAX, "/dev/pmem0"),
-            dax_xfs: on(&persistent, FileSystem::XFS_DAX, "/dev/pmem1"),
-            swap: setup::swap().and_then(|()| swap_only_to(ZRAM)),
-            swap_disk,
-        })
+        let not_yet = || OnceCell::new();
+        let (ext4, xfs, dax_ext4, dax_xfs) = (not_yet(), not_yet(), not_yet(), not_yet());
+        let swap = setup::swap().and_then(|()| swap_only_to(ZRAM));
+        Ok(Self { ext4, xfs, dax_ext4, dax_xfs, swap })
+    }
+
+    /// A directory of an ext4 file system.
+    pub fn ext4(&self) -> Result<&PathBuf, Failure> {
+        let [disk, _] = setup::RAM_DISKS;
+        needed(self.ext4.get_or_init(|| on(setup::ram_disks, FileSystem::EXT4, disk)))
+    }
+
+    /// One of an xfs file system whose files can share blocks.
+    pub fn xfs(&self) -> Result<&PathBuf, Failure> {
+        let [_, disk] = setup::RAM_DISKS;
+        needed(self.xfs.get_or_init(|| on(setup::ram_disks, FileSystem::XFS, disk)))
+    }
+
+    /// The same on persistent memory, which mappings reach directly.
+    pub fn dax_ext4(&self) -> Result<&PathBuf, Failure> {
+        let make = || on(setup::persistent_memory, FileSystem::EXT4_DAX, "/dev/pmem0");
+        needed(self.dax_ext4.get_or_init(make))
+    }
+
+    pub fn dax_xfs(&self) -> Result<&PathBuf, Failure> {
+        let make = || on(setup::persistent_memory, FileSystem::XFS_DAX, "/dev/pmem1");
+        needed(self.dax_xfs.get_or_init(make))
+    }
+
+    /// Those that this cell has asked for.
+    pub fn in_use(&self) -> impl Iterator<Item = &PathBuf> {
+        let all = [&self.ext4, &self.xfs, &self.dax_ext4, &self.dax_xfs];
+        all.into_iter().filter_map(|place| place.get()?.as_ref().ok())
     }
 
     /// Has pages swapped as they were at first: a cell that was killed may have left
@@ -70,7 +83,7 @@ impl Environment {
     /// entries is then [`ONLY_SWAP`].
     pub fn swapping_to_disk(&self, body: impl FnOnce() -> Outcome) -> Outcome {
         needed(&self.swap)?;
-        needed(&self.swap_disk)?;
+        needed(&swap_disk(self.ext4()?))?;
         swap_only_to(LOOP)?;
         let result = body();
         let mended = self.mend();
@@ -109,6 +122,16 @@ pub fn allow_gigantic_pages() -> Result<(), Failure> {
 /// What `place` holds; a cell that needs it is skipped without.
 pub fn needed<T>(place: &Result<T, String>) -> Result<&T, Failure> {
     place.as_ref().map_err(|why| -> Failure { Box::new(Skip(why.clone())) })
+}
+
+/// A directory of a new file system on one of `disks`, or of the one that is there.
+fn on(disks: fn() -> Result<(), String>, kind: FileSystem, disk: &str) -> Place {
+    if !Path::new(disk).exists() {
+        disks()?;
+    }
+    let folder = format!("/run/matrix-{}", disk.trim_start_matches("/dev/"));
+    kind.provide(disk, &folder)?;
+    Ok(PathBuf::from(folder))
 }
 
 /// A disk to be swapped on.

@@ -10,8 +10,8 @@ use crate::row::{Row, Rule};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::ktap::{Outcome, Skip, Trial};
 
-/// Seconds after which a cell is killed.
-const LIMIT: u32 = 40;
+/// Seconds after which a cell is killed. It may be the first that needs a file system.
+const LIMIT: u32 = 100;
 /// The same where pages of 1 GiB may have to be copied.
 const GIGANTIC_LIMIT: u32 = 150;
 

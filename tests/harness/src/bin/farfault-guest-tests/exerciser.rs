@@ -6,7 +6,9 @@
 //! as usual in a nightly run.
 
 use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
-use farfault_tests::run::{Farfault, Finished, Step, host_file, how_many, script_of, seed};
+use farfault_tests::run::{
+    Farfault, Finished, LOADS_XFS, Step, host_file, how_many, script_of, seed,
+};
 use farfault_tests::unit::Unit;
 
 const OPERATIONS: u64 = 1500;
@@ -87,6 +89,9 @@ fn run(farfault: &Farfault, system: &FileSystem) -> Result<Vec<Check>, String> {
     ];
     if system.is_dax() {
         options.push(format!("--pmem={},size=352M", disk.path().display()));
+    }
+    if system.name.starts_with("xfs") {
+        options.push(LOADS_XFS.to_owned());
     }
     let script = script_of(&steps(system, operations, seed()?), "");
     Ok(checks(&farfault.script(&options, &script)?, system, operations))

@@ -6,7 +6,7 @@
 use farfault_tests::check::{
     Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, number, says, succeeded,
 };
-use farfault_tests::run::{Farfault, Finished, Step, host_file, script_of};
+use farfault_tests::run::{Farfault, Finished, LOADS_XFS, Step, host_file, script_of};
 use farfault_tests::unit::Unit;
 use std::fs::File;
 use std::path::Path;
@@ -76,7 +76,7 @@ fn pmem(file: &NamedTempFile) -> String {
 }
 
 fn options(pmem: &[String]) -> Vec<String> {
-    let fixed = ["--memory=512M", "--timeout=300"].map(str::to_owned);
+    let fixed = ["--memory=512M", "--timeout=300", LOADS_XFS].map(str::to_owned);
     fixed.into_iter().chain(pmem.iter().cloned()).collect()
 }
 

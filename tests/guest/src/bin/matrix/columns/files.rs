@@ -170,10 +170,7 @@ fn words_in(file: &File, subject: &Subject, place: u64) -> std::result::Result<V
 /// An empty file on the file system that the subject's is on.
 fn clone_of(cell: &Cell<'_>) -> std::result::Result<File, Failure> {
     let wanted = file(&cell.subject)?.metadata()?.dev();
-    let environment = cell.environment;
-    let folders =
-        [&environment.ext4, &environment.xfs, &environment.dax_ext4, &environment.dax_xfs];
-    let on_disks = folders.into_iter().flatten().map(|folder| file_in(folder, 0));
+    let on_disks = cell.environment.in_use().map(|folder| file_in(folder, 0));
     let in_memory =
         [unnamed_file(0), memory_file(0), calls::huge_memory_file(0).map_err(Into::into)];
     for file in on_disks.chain(in_memory) {

@@ -2,7 +2,7 @@
 //! Rows of memory that is a file's, on a disk or not.
 
 use crate::calls::{self, MAP_HUGE_1GB, MAP_HUGETLB, MAP_PRIVATE, MAP_SHARED, READ_WRITE, Source};
-use crate::environment::{Environment, allow_gigantic_pages, drop_caches, needed};
+use crate::environment::{Environment, allow_gigantic_pages, drop_caches};
 use crate::model::{GIGANTIC, HUGE, Kind, Mapped, STAMP, offsets, stamp};
 use crate::row::Rule::{Refused, Runs, Senseless};
 use crate::row::{Made, Row};
@@ -127,11 +127,11 @@ fn on_disk(folder: &Path, row: &Row, length: u64) -> Made {
 }
 
 fn on_ext4(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_disk(needed(&environment.ext4)?, row, length)
+    on_disk(environment.ext4()?, row, length)
 }
 
 fn on_xfs(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_disk(needed(&environment.xfs)?, row, length)
+    on_disk(environment.xfs()?, row, length)
 }
 
 fn on_tmpfs(_: &Environment, row: &Row, length: u64) -> Made {
@@ -180,17 +180,17 @@ fn on_dax(folder: &Path, row: &Row, flags: i32, length: u64) -> Made {
 }
 
 fn dax_ext4(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_dax(needed(&environment.dax_ext4)?, row, sharing(row), length)
+    on_dax(environment.dax_ext4()?, row, sharing(row), length)
 }
 
 fn dax_xfs(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_dax(needed(&environment.dax_xfs)?, row, sharing(row), length)
+    on_dax(environment.dax_xfs()?, row, sharing(row), length)
 }
 
 fn dax_synchronous(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_dax(needed(&environment.dax_ext4)?, row, calls::MAP_SYNC, length)
+    on_dax(environment.dax_ext4()?, row, calls::MAP_SYNC, length)
 }
 
 fn dax_xfs_synchronous(environment: &Environment, row: &Row, length: u64) -> Made {
-    on_dax(needed(&environment.dax_xfs)?, row, calls::MAP_SYNC, length)
+    on_dax(environment.dax_xfs()?, row, calls::MAP_SYNC, length)
 }
