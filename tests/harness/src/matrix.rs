@@ -50,8 +50,12 @@ pub fn machine(rows: &str) -> Result<(Vec<String>, [NamedTempFile; 2]), String> 
     };
     let fixed = ["--cpus=2", "--timeout=3600"].iter().chain(size);
     let mut options: Vec<String> = fixed.map(|option| (*option).to_owned()).collect();
-    options.extend(disks.iter().map(|disk| format!("--pmem={},size=512M", disk.path().display())));
-    if rows.is_empty() || rows.contains("xfs") {
+    let some_are = |kind| rows.is_empty() || rows.contains(kind);
+    if some_are("dax") {
+        let pmem = |disk: &NamedTempFile| format!("--pmem={},size=512M", disk.path().display());
+        options.extend(disks.iter().map(pmem));
+    }
+    if some_are("xfs") {
         options.push(LOADS_XFS.to_owned());
     }
     Ok((options, disks))

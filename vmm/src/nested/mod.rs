@@ -106,9 +106,12 @@ impl FirstGuest {
         self.attempt(start(), &pmem, session, recorder)
     }
 
-    /// The name of its state, if it may have one.
+    /// The name of its state, if it may have one. With persistent memory it has none: QEMU
+    /// (11.1, `parse_ramblock()`) wants shared memory to be where it was before it takes up
+    /// where BARs are.
     fn name(&self) -> io::Result<Option<String>> {
-        self.states.as_ref().map(|_| self.shape()).transpose()
+        let states = self.states.as_ref().filter(|_| self.bars.is_empty());
+        states.map(|_| self.shape()).transpose()
     }
 
     /// Takes up the state of this name. Nothing if there is none, or none that is good for

@@ -47,6 +47,11 @@ impl PmemBars {
         PmemBars { pmem, bars }
     }
 
+    /// Whether there is no persistent memory.
+    pub fn is_empty(&self) -> bool {
+        self.bars.is_empty()
+    }
+
     /// Opens all files, and makes and extends them.
     pub fn open(&self) -> Result<Vec<File>, PmemError> {
         let opened: Vec<Vec<File>> = self.pmem.iter().map(Pmem::open).collect::<Result<_, _>>()?;
