@@ -59,7 +59,7 @@ write_manifest() {
 		  "kernel_version": "$(cat "$kernel/version")",
 		  "kernel": "$kernel",
 		  "device_version": $((version >> 16)),
-		  "init_version": 1,
+		  "init_version": 2,
 		  "tools": "$tree",
 		  "qemu": "usr/bin/qemu-system-x86_64",
 		  "image_hash": "${image##*-}",

@@ -19,7 +19,7 @@ impl Image {
         let scratch = tempfile::Builder::new().suffix(&format!("-{name}")).tempdir();
         let image = Image(scratch.expect("a scratch directory"));
         let version = farfault_abi::regs::VERSION >> 16;
-        let manifest = format!(r#"{{"device_version":{version},"init_version":1}}"#);
+        let manifest = format!(r#"{{"device_version":{version},"init_version":2}}"#);
         image.write("vmlinux", &kernel());
         image.write("initrd", b"initrd");
         image.write("l1-vmlinux", b"l1-vmlinux");

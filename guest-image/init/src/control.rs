@@ -19,6 +19,8 @@ pub enum Message<'a> {
     Started { started: bool },
     /// All is prepared, and orders may come.
     Ready { ready: bool },
+    /// The command's orders have come.
+    Begun { begun: bool },
     /// The workload has come to a point that it names.
     Mark { mark: &'a str, driver: Counters },
     /// The command has ended.
@@ -126,6 +128,7 @@ mod tests {
         let driver = || Counters::from([("faults".to_owned(), 3)]);
         assert_eq!(line(&Message::Started { started: true }), r#"{"started":true}"#);
         assert_eq!(line(&Message::Ready { ready: true }), r#"{"ready":true}"#);
+        assert_eq!(line(&Message::Begun { begun: true }), r#"{"begun":true}"#);
         let mark = Message::Mark { mark: "warm", driver: driver() };
         assert_eq!(line(&mark), r#"{"mark":"warm","driver":{"faults":3}}"#);
         let exit = Message::Exit { exit: 3, driver: driver() };

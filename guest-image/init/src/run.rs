@@ -34,6 +34,7 @@ pub fn run(ports: &Ports, control: &Arc<Control>, reaper: &Reaper) -> Result<Reb
     let ended = loop {
         control.send(&Message::Ready { ready: true })?;
         if !orders::receive(&mut requests)? {
+            control.send(&Message::Begun { begun: true })?;
             break run_command(streams, requests, control, reaper)?;
         }
         match run_before(&streams, reaper)? {
