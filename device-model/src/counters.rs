@@ -3,13 +3,13 @@
 
 use farfault_abi::fault::{FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, Fault};
 use farfault_abi::regs;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
     ($($field:ident = $index:ident,)*) => {
         /// A reading of all counters.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Counters {
             $( #[doc = concat!("See `farfault_abi::regs::", stringify!($index), "`.")] pub $field: u64, )*
         }
@@ -23,6 +23,11 @@ macro_rules! counters {
         impl Live {
             pub fn read(&self) -> Counters {
                 Counters { $( $field: self.$field.load(Relaxed), )* }
+            }
+
+            /// Goes on from an earlier reading.
+            pub fn set(&self, counters: &Counters) {
+                $( self.$field.store(counters.$field, Relaxed); )*
             }
 
             /// The counter at `index` of the register file.

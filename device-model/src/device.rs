@@ -10,6 +10,7 @@ use crate::platform::Platform;
 use crate::ram::Dma;
 use crate::refusal::{Refusal, RefusalCause};
 use crate::registers::{BadAccess, Effect, Registers};
+use crate::saved::SavedDevice;
 use crate::shared::Shared;
 use crate::sync::Mutex;
 use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
@@ -119,6 +120,38 @@ impl Device {
             self.shared.clear_errors(u32::MAX);
         });
         *registers = Registers::default();
+    }
+
+    /// The device as a value; none while it is at work. The caller sees to it that nobody
+    /// asks anything of it meanwhile.
+    pub fn save(&self) -> Option<SavedDevice> {
+        // Commands that were rung for may not have been looked at yet.
+        let done = loop {
+            match self.step_commands() {
+                Step::Worked => {}
+                step => break step == Step::Idle,
+            }
+        };
+        let shared = &self.shared;
+        let idle = done && shared.scheduler.is_idle() && shared.faults.lock().is_empty();
+        idle.then(|| SavedDevice {
+            registers: *self.registers.lock(),
+            enabled: shared.is_enabled(),
+            errors: shared.errors(),
+            counters: self.counters(),
+        })
+    }
+
+    /// Makes a new device in the same memory what `saved` was, but for bus mastering.
+    pub fn restore(&self, saved: &SavedDevice) -> Result<(), Refusal> {
+        let mut registers = self.registers.lock();
+        *registers = saved.registers;
+        if saved.enabled {
+            self.enable(&registers)?;
+        }
+        self.shared.set_errors(saved.errors);
+        self.shared.counters.set(&saved.counters);
+        Ok(())
     }
 
     /// The body of the thread of engine `index`; returns after [`Device::stop`].

@@ -108,6 +108,11 @@ impl FaultQueue {
         self.waiting.retain(|group| group.queue != queue);
     }
 
+    /// Whether no group waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The number of the group that waits of `queue`.
     #[cfg(test)]
     pub fn waiting_group(&self, queue: u16) -> Option<u32> {

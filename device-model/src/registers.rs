@@ -16,13 +16,14 @@ use farfault_abi::command::Command;
 use farfault_abi::fault::Fault;
 use farfault_abi::pci::{QUEUES, VECTORS};
 use farfault_abi::regs::*;
+use serde::{Deserialize, Serialize};
 
 /// An access that is wrong in width, alignment or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadAccess;
 
 /// Registers that keep what is written to them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Registers {
     context_base: u64,
     context_entries: u32,

@@ -248,6 +248,13 @@ impl Scheduler {
         !board.stopped
     }
 
+    /// Whether no queue is enabled, and no engine has to do with one that was.
+    pub fn is_idle(&self) -> bool {
+        let board = self.board.lock();
+        let is_idle = |slot: &Slot| matches!(slot.state, QueueState::Disabled) && slot.holders == 0;
+        board.slots.iter().all(is_idle)
+    }
+
     /// Whether [`Scheduler::stop`] was called.
     pub fn is_stopped(&self) -> bool {
         self.board.lock().stopped

@@ -12,6 +12,7 @@ mod random;
 mod registers;
 mod responses;
 mod rings;
+mod saved;
 mod scheduling;
 mod tables;
 mod threads;
