@@ -8,9 +8,9 @@ use super::manifest::{Manifest, Piece};
 use crate::image;
 use nix::sys::statvfs::statvfs;
 use rustix::process::geteuid;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -184,8 +184,12 @@ impl Draft {
     fn fill(&self, ram: &File, about: &str) -> io::Result<()> {
         let copy = File::create(self.folder.join(RAM))?;
         let checksum = content::copy(ram, &copy)?;
-        let ram = Piece::new(&copy, checksum)?;
         let machine = File::open(self.machine())?;
+        // Whose guest it is, knows what is in it, and nobody else.
+        for file in [&copy, &machine] {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        let ram = Piece::new(&copy, checksum)?;
         let machine = Piece::new(&machine, content::checksum(&machine)?)?;
         Manifest::new(about, ram, machine).write(&self.folder)
     }

@@ -3,7 +3,7 @@
 
 use super::*;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
 fn store() -> (TempDir, Store) {
@@ -43,6 +43,9 @@ fn a_state_is_there_whole_or_not_at_all() {
     state.ram.read_exact_at(&mut memory, 4096).expect("memory");
     state.machine.read_to_string(&mut machine).expect("machine");
     assert_eq!((&memory, machine.as_str()), (b"memory", "machine"));
+    for file in [state.ram, state.machine] {
+        assert_eq!(file.metadata().expect("a file").mode() & 0o777, 0o600);
+    }
     assert_eq!(store.list()[0].about, "a machine");
 }
 
