@@ -17,6 +17,7 @@ mod pmem;
 mod probe;
 mod rate_limit;
 mod session;
+mod starts;
 mod states;
 mod stats;
 

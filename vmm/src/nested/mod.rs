@@ -12,17 +12,16 @@ mod shape;
 mod words;
 
 use crate::archive::ArchiveError;
-use crate::exit::chain;
 use crate::machine::GuestStreams;
-use crate::output::tell;
 use crate::pmem::PmemError;
 use crate::session::{Orders, RunEnd, Session, SessionResult, Task, connect};
+use crate::starts::{self, Booting, Keeper, Place};
 use crate::states::{State, Store};
 use crate::stats::Recorder;
 use child::Child;
 use disk::PackError;
 pub use disk::{INNER_INITRD, INNER_KERNEL, InnerGuest};
-use keep::{Booting, Keeper};
+use keep::Watched;
 pub use pmem_bars::PmemBars;
 pub use qemu::{Qemu, QemuError};
 use std::fs::File;
@@ -73,7 +72,7 @@ pub struct FirstGuest {
 enum Start<'a> {
     Boot(&'a File),
     /// As before, and its state is kept when it is ready.
-    BootAndKeep(&'a File, &'a Store, String),
+    BootAndKeep(&'a File, Place),
     TakeUp(State),
 }
 
@@ -87,15 +86,17 @@ impl FirstGuest {
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
         let pmem = self.bars.open()?;
-        let kept = self.states.as_ref().zip(self.name()?);
-        if let Some((store, name)) = &kept
-            && let Some(result) = self.take_up(store, name, &pmem, session, recorder)?
-        {
+        let place = self.place()?;
+        let take_up = |state| {
+            let result = self.attempt(Start::TakeUp(state), &pmem, session, recorder)?;
+            Ok::<_, NestedError>(starts::not_taken_up(&result).map_or(Ok(result), Err))
+        };
+        if let Some(result) = place.as_ref().map_or(Ok(None), |place| place.take_up(take_up))? {
             return Ok(result);
         }
         let disk = disk::pack(&self.initrd, &self.inner)?;
-        let start = || match &kept {
-            Some((store, name)) => Start::BootAndKeep(&disk, store, name.clone()),
+        let start = || match &place {
+            Some(place) => Start::BootAndKeep(&disk, place.clone()),
             None => Start::Boot(&disk),
         };
         let first = self.attempt(start(), &pmem, session, recorder)?;
@@ -106,44 +107,15 @@ impl FirstGuest {
         self.attempt(start(), &pmem, session, recorder)
     }
 
-    /// The name of its state, if it may have one. With persistent memory it has none: QEMU
+    /// Where its state is kept, if it may have one. With persistent memory it has none: QEMU
     /// (11.1, `parse_ramblock()`) wants shared memory to be where it was before it takes up
     /// where BARs are.
-    fn name(&self) -> io::Result<Option<String>> {
-        let states = self.states.as_ref().filter(|_| self.bars.is_empty());
-        states.map(|_| self.shape()).transpose()
-    }
-
-    /// Takes up the state of this name. Nothing if there is none, or none that is good for
-    /// anything: then it is removed.
-    fn take_up(
-        &self,
-        store: &Store,
-        name: &str,
-        pmem: &[File],
-        session: &mut Session,
-        recorder: &mut Recorder,
-    ) -> Result<Option<SessionResult>, NestedError> {
-        let why = match store.open(name) {
-            Ok(None) => return Ok(None),
-            Ok(Some(state)) => {
-                self.say(&format!("taking up the state {name}"));
-                let result = self.attempt(Start::TakeUp(state), pmem, session, recorder)?;
-                let failed = |end: &RunEnd| {
-                    matches!(end, RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::Failed(_))
-                };
-                if result.started || !failed(&result.end) {
-                    return Ok(Some(result));
-                }
-                result.end.to_string()
-            }
-            Err(error) => chain(&error),
+    fn place(&self) -> io::Result<Option<Place>> {
+        let Some(store) = self.states.clone().filter(|_| self.bars.is_empty()) else {
+            return Ok(None);
         };
-        self.say(&format!("the state {name} cannot be taken up: {why}"));
-        if let Err(error) = store.remove(name) {
-            self.say(&chain(&error));
-        }
-        Ok(None)
+        let (name, about, verbose) = (self.shape()?, self.about.clone(), self.verbose);
+        Ok(Some(Place { store, name, about, verbose }))
     }
 
     fn attempt(
@@ -184,21 +156,13 @@ impl FirstGuest {
     ) -> io::Result<Option<Keeper>> {
         match start {
             Start::Boot(disk) => inherited.disk = Some(bag.file(disk)?),
-            Start::BootAndKeep(disk, store, name) => {
+            Start::BootAndKeep(disk, place) => {
                 let (monitor, its) = UnixStream::pair()?;
-                let ram = keep::memory(self.memory())?;
+                let ram = starts::memory(self.memory())?;
                 inherited.disk = Some(bag.file(disk)?);
                 inherited.ram = Some(Ram { path: bag.file(&ram)?, shared: true });
                 inherited.monitor = Some(bag.socket(its));
-                let (store, about) = (store.clone(), self.about.clone());
-                return Ok(Some(Keeper {
-                    store,
-                    name,
-                    about,
-                    ram,
-                    monitor,
-                    verbose: self.verbose,
-                }));
+                return Ok(Some(Keeper { place, ram, machine: Box::new(Watched(monitor)) }));
             }
             Start::TakeUp(state) => {
                 inherited.ram = Some(Ram { path: bag.file(&state.ram)?, shared: false });
@@ -218,12 +182,6 @@ impl FirstGuest {
                 Task::InSecond { launch, orders, link }
             }
         })
-    }
-
-    fn say(&self, line: &str) {
-        if self.verbose {
-            tell(&format!("farfault: {line}"));
-        }
     }
 }
 

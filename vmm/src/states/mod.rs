@@ -4,11 +4,13 @@
 
 mod content;
 mod manifest;
+mod shape;
 mod store;
 
+pub use shape::Shape;
 use std::io;
 use std::path::{Path, PathBuf};
-pub use store::{Draft, Entry, State, Store};
+pub use store::{Entry, State, Store};
 
 /// Why a state cannot be taken up or kept.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +35,7 @@ pub enum StateError {
 }
 
 impl StateError {
-    fn file(what: &'static str, path: &Path, source: io::Error) -> StateError {
+    pub fn file(what: &'static str, path: &Path, source: io::Error) -> StateError {
         StateError::File { what, path: path.to_owned(), source }
     }
 }
