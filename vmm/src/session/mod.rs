@@ -3,6 +3,7 @@
 //! limits and its end. It cannot tell which hosting carries the guest.
 
 mod control;
+mod guest;
 mod orders;
 mod relay;
 mod sender;
@@ -12,9 +13,10 @@ mod streams;
 mod terminal;
 mod verdict;
 
-use crate::machine::{GuestStreams, MachineEnd};
+use crate::machine::GuestStreams;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
+pub use guest::{Guest, Runner};
 use nix::sys::signal::Signal;
 pub use orders::{Orders, Terms};
 use parking_lot::Mutex;
@@ -35,29 +37,12 @@ use terminal::RawTerminal;
 use verdict::{GuestEvent, Verdict};
 pub use verdict::{RunEnd, SessionResult};
 
-/// A guest that runs, as its session sees it.
-pub trait Guest: Send + Sync {
-    /// Ends it. What it has already written still arrives.
-    fn stop(&self);
-    /// Its init is up.
-    fn mark_started(&self) {}
-    /// It has done what it was for, and all that it wrote to a disk is there: how it would
-    /// switch itself off is of no interest.
-    fn switch_off(&self) {}
-    /// The guest in it is prepared, and waits for orders.
-    fn ready(&self) {}
-    fn counters(&self) -> Sample {
-        Sample::default()
-    }
-}
-
-/// Runs a guest on the calling thread until it ends.
-pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;
-
 /// Where a guest's orders come from, and how they reach it.
 pub enum Task {
-    /// They are for its init.
+    /// They are for its init, when that is ready.
     Direct(Orders),
+    /// The same for a guest that goes on from there.
+    Ready(Orders),
     /// It is a first guest: `launch` is for its own init, unless that runs already what it is
     /// to run, and `orders` go over `link` to the second guest's.
     InSecond { launch: Option<Orders>, orders: Orders, link: UnixStream },
@@ -150,6 +135,9 @@ impl Session {
         })?;
         self.spawn("machine", move |tell| tell(GuestEvent::Ended(runner())))?;
 
+        if let Task::Ready(_) = task {
+            recorder.started(guest.counters());
+        }
         let init = self.begin(&task, &to_control)?;
         let mut running = RunningGuest {
             guest,
@@ -221,10 +209,8 @@ impl Session {
     /// Says what can be said before the guest runs; the way to the init that gets the command.
     fn begin(&self, task: &Task, control: &Sender) -> io::Result<Sender> {
         match task {
-            Task::Direct(orders) => {
-                control.prepare(orders)?;
-                control.orders(orders)?;
-            }
+            Task::Direct(_) => {}
+            Task::Ready(orders) => control.orders(orders)?,
             Task::InSecond { launch, orders, link } => {
                 let init = self.sender(link.try_clone()?)?;
                 match launch {
@@ -305,23 +291,16 @@ impl RunningGuest<'_> {
             GuestEvent::Control(Ok(ControlMessage::Started)) => {
                 self.guest.mark_started();
                 self.recorder.started(self.guest.counters());
-                if matches!(self.task, Task::Direct(_)) {
+            }
+            GuestEvent::Control(Ok(ControlMessage::Ready)) => match &mut self.task {
+                Task::Direct(_) => self.order()?,
+                Task::FromOutside(port) => port.write_all(b"{\"ready\":true}\n")?,
+                Task::Ready(_) | Task::InSecond { .. } => {}
+            },
+            GuestEvent::Link(Ok(ControlMessage::Ready)) => self.order()?,
+            GuestEvent::Control(Ok(ControlMessage::Begun)) => {
+                if let Task::Direct(_) | Task::Ready(_) = self.task {
                     self.open(session)?;
-                }
-            }
-            GuestEvent::Control(Ok(ControlMessage::Ready)) => {
-                if let Task::FromOutside(port) = &mut self.task {
-                    port.write_all(b"{\"ready\":true}\n")?;
-                }
-            }
-            GuestEvent::Link(Ok(ControlMessage::Ready)) => {
-                if let Task::InSecond { orders, .. } = &self.task {
-                    let prepares = !self.prepared && self.init.prepare(orders)?;
-                    self.prepared = true;
-                    if !prepares {
-                        self.guest.ready();
-                        self.init.orders(orders)?;
-                    }
                 }
             }
             GuestEvent::Link(Ok(ControlMessage::Begun)) => self.open(session)?,
@@ -329,6 +308,7 @@ impl RunningGuest<'_> {
                 if terms.serial {
                     self.log.lock().show_on(session.stdio.error.try_clone()?);
                 }
+                self.recorder.started(self.guest.counters());
                 self.open(session)?;
             }
             GuestEvent::Control(Ok(ControlMessage::Exit { .. }))
@@ -341,6 +321,21 @@ impl RunningGuest<'_> {
             }
             GuestEvent::Ended(_) => self.terminal = None,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Orders what is next for a guest that is ready. Marks count from the command.
+    fn order(&mut self) -> io::Result<()> {
+        let (Task::Direct(orders) | Task::InSecond { orders, .. }) = &self.task else {
+            return Ok(());
+        };
+        let prepares = !self.prepared && self.init.prepare(orders)?;
+        self.prepared = true;
+        if !prepares {
+            self.guest.ready();
+            self.recorder.started(self.guest.counters());
+            self.init.orders(orders)?;
         }
         Ok(())
     }
@@ -367,8 +362,8 @@ impl RunningGuest<'_> {
         }
     }
 
-    /// Lets the user's input flow. Not before init is up: input that a failed
-    /// boot had swallowed would be missed by the next.
+    /// Lets the user's input flow. Not before the command is next: input that a failed
+    /// boot had swallowed would be missed by the next, and a state that is kept has none.
     fn open(&mut self, session: &Session) -> io::Result<()> {
         let Some(guest) = self.typed.take() else { return Ok(()) };
         let raw = session.options.raw;

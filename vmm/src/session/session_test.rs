@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::exit;
+use crate::machine::MachineEnd;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -99,9 +100,16 @@ fn output_and_exit_code_arrive_whole() {
 }
 
 #[test]
-fn input_flows_once_init_is_up_and_ends() {
+fn input_flows_once_the_command_is_next_and_ends() {
     let seen = session(options(), b"to the guest", |ports, _| {
-        say(&ports.control, "{\"started\":true}\n");
+        say(&ports.control, "{\"started\":true}\n{\"ready\":true}\n");
+        let mut orders = String::new();
+        BufReader::new(&ports.control).read_line(&mut orders).expect("orders");
+        ports.stdin.set_nonblocking(true).expect("a socket");
+        let early = (&ports.stdin).read(&mut [0; 1]).expect_err("input");
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+        ports.stdin.set_nonblocking(false).expect("a socket");
+        say(&ports.control, "{\"begun\":true}\n");
         let mut input = String::new();
         (&ports.stdin).read_to_string(&mut input).expect("input");
         say(&ports.stdout, &input.to_uppercase());
@@ -259,6 +267,38 @@ fn a_state_is_kept_behind_the_preparation_and_before_the_command() {
     let mut recorder = Recorder::new("nested");
     let result = session.attend(ends, task, &guest, runner, &mut recorder).expect("result");
     assert_eq!(result.end, RunEnd::Exit(5));
+}
+
+#[test]
+fn a_guest_that_goes_on_gets_its_orders_at_once_and_is_up_with_them() {
+    let null = || File::options().read(true).write(true).open("/dev/null").expect("null");
+    let attempt = |words: &'static str, options: SessionOptions| {
+        let stdio = Stdio { input: null(), output: null(), error: null() };
+        let (ends, ports) = connect().expect("sockets");
+        let (stop, stopped) = mpsc::channel();
+        let runner: Runner = Box::new(move || {
+            let (mut line, mut archive) = (String::new(), [0; 7]);
+            let mut reader = BufReader::new(&ports.control);
+            reader.read_line(&mut line).expect("a line");
+            reader.read_exact(&mut archive).expect("an archive");
+            assert_eq!(archive, *b"command");
+            say(&ports.control, words);
+            stopped.recv().expect("stopped");
+            Ok(MachineEnd::Stopped)
+        });
+        let mut recorder = Recorder::new("kvm");
+        let orders = Orders { prepare: Some((*b"prepare").into()), ..orders(b"command") };
+        let task = Task::Ready(orders);
+        let mut session = Session::new(options, stdio);
+        session.attend(ends, task, &Fake(stop), runner, &mut recorder).expect("result")
+    };
+    let short = SessionOptions { boot_limit: Duration::from_millis(1), ..options() };
+    let dead = attempt("", short);
+    assert_eq!((dead.started, dead.end), (false, RunEnd::NeverStarted(short.boot_limit)));
+    let limit = Duration::from_millis(500);
+    let options = SessionOptions { run_limit: Some(limit), ..options() };
+    let alive = attempt("{\"begun\":true}\n", options);
+    assert_eq!((alive.started, alive.end), (true, RunEnd::TimedOut(limit)));
 }
 
 #[test]

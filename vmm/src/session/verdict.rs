@@ -270,8 +270,8 @@ impl Verdict {
 
     fn message(&mut self, message: &ControlMessage, now: Instant) {
         match message {
-            ControlMessage::Started => self.came_up(),
-            ControlMessage::Ready | ControlMessage::Begun | ControlMessage::Mark { .. } => {}
+            ControlMessage::Started | ControlMessage::Begun => self.came_up(),
+            ControlMessage::Ready | ControlMessage::Mark { .. } => {}
             ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), now),
             ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why.clone()), now),
         }

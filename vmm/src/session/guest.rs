@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a session asks of the guest that it is held with.
+
+use crate::machine::MachineEnd;
+use crate::stats::Sample;
+
+/// A guest that runs, as its session sees it.
+pub trait Guest: Send + Sync {
+    /// Ends it. What it has already written still arrives.
+    fn stop(&self);
+    /// Its init is up.
+    fn mark_started(&self) {}
+    /// It has done what it was for, and all that it wrote to a disk is there: how it would
+    /// switch itself off is of no interest.
+    fn switch_off(&self) {}
+    /// The guest in it is prepared, and waits for orders.
+    fn ready(&self) {}
+    fn counters(&self) -> Sample {
+        Sample::default()
+    }
+}
+
+/// Runs a guest on the calling thread until it ends.
+pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;
