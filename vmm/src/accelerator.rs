@@ -11,9 +11,10 @@ use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use farfault_abi::pci as abi;
 use farfault_abi::regs::VERSION;
 use farfault_device_model::{
-    ConfigError, Counters, Device, DeviceConfig, Iommu, Platform, Refusal,
+    ConfigError, Counters, Device, DeviceConfig, Iommu, Platform, Refusal, SavedDevice,
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,13 @@ pub struct Accelerator {
     doorbells: Vec<Arc<EventFd>>,
     rung: AtomicU64,
     engines: u32,
+}
+
+/// The idle accelerator, as a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedAccelerator {
+    device: SavedDevice,
+    rung: u64,
 }
 
 impl Accelerator {
@@ -96,6 +104,19 @@ impl Accelerator {
 
     pub fn stop(&self) {
         self.device.stop();
+    }
+
+    /// The accelerator as a value; none while it is at work. Neither the guest nor the event
+    /// loop runs meanwhile.
+    pub fn save(&self) -> Option<SavedAccelerator> {
+        let device = self.device.save()?;
+        Some(SavedAccelerator { device, rung: self.doorbells_rung() })
+    }
+
+    /// Makes a new accelerator what `saved` was.
+    pub fn restore(&self, saved: &SavedAccelerator) -> Result<(), Refusal> {
+        self.rung.store(saved.rung, Ordering::Relaxed);
+        self.device.restore(&saved.device)
     }
 
     pub fn counters(&self) -> Counters {

@@ -7,12 +7,13 @@ use super::ports::{PortDevice, PowerRequest};
 use super::stream::{Input, Stream};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use vm_superio::Trigger;
-use vm_superio::serial::{Serial, SerialEvents};
+use vm_superio::serial::{Serial, SerialEvents, SerialState};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 pub const BASE: u16 = 0x3f8;
@@ -35,6 +36,7 @@ type Uart = Serial<Interrupt, InputTaken, Output>;
 /// The registers, for the I/O port space.
 pub struct SerialPort {
     uart: Mutex<Uart>,
+    interrupt: EventFd,
     output: Arc<Mutex<Backlog>>,
     wake: Arc<EventFd>,
 }
@@ -46,6 +48,26 @@ struct Backlog {
     lost: usize,
 }
 
+/// An idle serial port, as a value.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedSerial(#[serde(with = "SavedRegisters")] SerialState);
+
+/// How vm-superio's value is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SerialState")]
+struct SavedRegisters {
+    baud_divisor_low: u8,
+    baud_divisor_high: u8,
+    interrupt_enable: u8,
+    interrupt_identification: u8,
+    line_control: u8,
+    line_status: u8,
+    modem_control: u8,
+    modem_status: u8,
+    scratch: u8,
+    in_buffer: Vec<u8>,
+}
+
 impl SerialPort {
     /// A serial port that raises its interrupt through `interrupt`.
     pub fn new(interrupt: EventFd) -> io::Result<Arc<SerialPort>> {
@@ -53,8 +75,19 @@ impl SerialPort {
         let output = Arc::<Mutex<Backlog>>::default();
         let sink = Output { backlog: Arc::clone(&output), wake: Arc::clone(&wake) };
         let events = InputTaken(Arc::clone(&wake));
-        let uart = Mutex::new(Serial::with_events(Interrupt(interrupt), events, sink));
-        Ok(Arc::new(SerialPort { uart, output, wake }))
+        let trigger = Interrupt(interrupt.try_clone()?);
+        let uart = Mutex::new(Serial::with_events(trigger, events, sink));
+        Ok(Arc::new(SerialPort { uart, interrupt, output, wake }))
+    }
+
+    /// Makes a new port what `saved` was. An interrupt that was pending is raised.
+    fn restore(&self, saved: &SavedSerial) -> io::Result<()> {
+        let output = Output { backlog: Arc::clone(&self.output), wake: Arc::clone(&self.wake) };
+        let trigger = Interrupt(self.interrupt.try_clone()?);
+        let events = InputTaken(Arc::clone(&self.wake));
+        let uart = Serial::from_state(&saved.0, trigger, events, output);
+        *self.uart.lock() = uart.map_err(|_| io::Error::other("more input than a port holds"))?;
+        Ok(())
     }
 }
 
@@ -136,6 +169,18 @@ impl SerialLine {
     /// Whether all output is written.
     pub fn is_flushed(&self) -> bool {
         self.port.output.lock().bytes.is_empty()
+    }
+
+    /// The port as a value; none while bytes are on their way. The guest does not run
+    /// meanwhile.
+    pub fn save(&self) -> Option<SavedSerial> {
+        let idle = self.is_flushed() && self.input.is_empty();
+        idle.then(|| SavedSerial(self.port.uart.lock().state()))
+    }
+
+    /// Makes a new port what `saved` was.
+    pub fn restore(&self, saved: &SavedSerial) -> io::Result<()> {
+        self.port.restore(saved)
     }
 
     /// Moves bytes both ways and returns what to wait for.

@@ -145,3 +145,23 @@ fn a_host_that_has_gone_stops_nothing() {
     rig.turn();
     assert!(rig.is_flushed());
 }
+
+#[test]
+fn another_port_goes_on_where_one_was_saved() {
+    let mut rig = Rig::new();
+    rig.port.write(INTERRUPT_ENABLE, 1);
+    rig.host.write_all(b"typed").unwrap();
+    rig.turn();
+    let _ = rig.interrupt.read();
+    let saved = |rig: &mut Rig| rig.events.subscriber_mut(rig.id).unwrap().save();
+    let mut other = Rig::new();
+    let state = saved(&mut rig).expect("idle");
+    other.events.subscriber_mut(other.id).unwrap().restore(&state).unwrap();
+    assert_eq!(saved(&mut other), Some(state));
+    assert_eq!(other.interrupt.read().unwrap(), 1, "what is pending is raised");
+    assert_eq!(other.type_in(), b"typed");
+    other.print(b"printed");
+    assert_eq!(saved(&mut other), None);
+    other.turn();
+    assert_eq!(other.host_read(), b"printed");
+}

@@ -10,6 +10,7 @@ use super::tables::Reason;
 use crate::pci::{Message, MessageSink};
 use farfault_device_model::DmaFault;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Record, last word: it is valid; the request wanted to read.
@@ -28,13 +29,20 @@ pub struct Faults {
     count: AtomicU64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct FaultState {
     record: [u32; 4],
     overflow: bool,
     masked: bool,
     pending: bool,
     message: Message,
+}
+
+/// [`Faults`] as a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedFaults {
+    state: FaultState,
+    count: u64,
 }
 
 impl Faults {
@@ -47,6 +55,18 @@ impl Faults {
     /// Requests refused so far, whether there was room for their record or not.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn save(&self) -> SavedFaults {
+        SavedFaults { state: self.state.lock().clone(), count: self.count() }
+    }
+
+    /// Goes on from what was saved.
+    pub fn restore(&self, saved: &SavedFaults) {
+        let mut state = self.state.lock();
+        *state = saved.state.clone();
+        self.sink.program(state.message);
+        self.count.store(saved.count, Ordering::Relaxed);
     }
 
     /// A request of `source` was refused.

@@ -31,5 +31,5 @@ mod registers_test;
 #[cfg(test)]
 mod tables_test;
 
-pub use registers::{Behind, IommuRegisters, SIZE};
+pub use registers::{Behind, IommuRegisters, SIZE, SavedIommu};
 pub use unit::{IommuPort, Unit};

@@ -5,10 +5,12 @@
 //! aligned words of 32 bits or two of them; every other access reads as ones
 //! and writes nothing. What is not there reads as 0.
 
+use super::faults::SavedFaults;
 use super::tables::WIDTH;
 use super::unit::Unit;
 use crate::pci::is_register_access;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -117,7 +119,7 @@ pub struct IommuRegisters {
 }
 
 /// What the guest wrote; 64-bit registers as two words.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Written {
     status: u32,
     root: [u32; 2],
@@ -125,6 +127,14 @@ struct Written {
     iotlb: [u32; 2],
     /// The root table as of the last command that set it.
     set_root: u64,
+}
+
+/// The unit as a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedIommu {
+    written: Written,
+    faults: SavedFaults,
+    invalidations: u64,
 }
 
 impl IommuRegisters {
@@ -142,6 +152,21 @@ impl IommuRegisters {
     /// Invalidations that were carried out.
     pub fn invalidations(&self) -> u64 {
         self.invalidations.load(Ordering::Relaxed)
+    }
+
+    pub fn save(&self) -> SavedIommu {
+        let written = self.written.lock().clone();
+        let faults = self.unit.faults.save();
+        SavedIommu { written, faults, invalidations: self.invalidations() }
+    }
+
+    /// Makes a new unit, by which nobody has accessed memory yet, what `saved` was.
+    pub fn restore(&self, saved: &SavedIommu) {
+        let mut written = self.written.lock();
+        *written = saved.written.clone();
+        self.unit.set(written.set_root, written.status & TRANSLATION != 0);
+        self.unit.faults.restore(&saved.faults);
+        self.invalidations.store(saved.invalidations, Ordering::Relaxed);
     }
 
     /// Reads the page.

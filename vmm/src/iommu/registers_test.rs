@@ -279,3 +279,22 @@ fn nothing_is_recorded_for_who_wants_silence_and_for_messages() {
     assert_eq!(world.touch(VA + 0x2000, Permits::READ), None);
     assert_eq!((world.iommu.faults(), world.read32(0x34)), (0, 0));
 }
+
+#[test]
+fn another_unit_goes_on_where_one_was_saved() {
+    let world = World::enabled();
+    world.write32(0x3c, 0x41);
+    world.write32(0x38, 0);
+    let fault = world.port.translate(VA + 0x5000, Permits::READ).expect_err("not mapped");
+    world.port.refused(&fault);
+    let other = World::new();
+    other.iommu.restore(&world.iommu.save());
+    for offset in (0..0x210).step_by(4) {
+        assert_eq!(other.read32(offset), world.read32(offset), "{offset:#x}");
+    }
+    assert_eq!(other.iommu.faults(), 1);
+    let translate = |world: &World| world.port.translate(VA + 0x1000, Permits::READ);
+    assert_eq!(translate(&other), translate(&world));
+    assert_eq!(translate(&other).map(|mapping| mapping.address), Ok(0xa000));
+    assert!(matches!(other.sink.take()[..], [Sent::Programmed(0, Message { data: 0x41, .. })]));
+}

@@ -5,8 +5,9 @@
 
 use super::bar::{Backing, Bar, BarMove};
 use super::config_space::ConfigSpace;
-use super::msix::Msix;
+use super::msix::{Msix, SavedMsix};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +33,16 @@ pub struct Function {
     msix: Option<Arc<Msix>>,
     device: Arc<dyn PciDevice>,
 }
+
+/// A function as a value, without the device behind it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedFunction {
+    config: Vec<u8>,
+    msix: Option<SavedMsix>,
+}
+
+/// Bytes of a configuration space that a guest can write some of.
+const HEADER_AND_CAPABILITIES: usize = 256;
 
 /// A BAR and where it answers; what an MMIO access is looked up in.
 struct DecodedBar {
@@ -81,6 +92,23 @@ impl Function {
             msix.configure(enabled, all_masked, config.bus_master());
         }
         self.bars.iter().filter_map(|decoded| decoded.follow(&config)).collect()
+    }
+
+    pub fn save(&self) -> SavedFunction {
+        let mut config = vec![0; HEADER_AND_CAPABILITIES];
+        self.read_config(0, &mut config);
+        SavedFunction { config, msix: self.msix.as_ref().map(|msix| msix.save()) }
+    }
+
+    /// Makes a new function what `saved` was, as if the guest had written all of its
+    /// configuration space; none if that was another one.
+    pub fn restore(&self, saved: &SavedFunction) -> Option<Vec<BarMove>> {
+        let fits = match (&self.msix, &saved.msix) {
+            (Some(msix), Some(saved)) => msix.restore(saved),
+            (None, None) => true,
+            _ => false,
+        };
+        fits.then(|| self.write_config(0, &saved.config))
     }
 
     /// The device's BAR access at `address`, if it is one.

@@ -138,3 +138,32 @@ fn doorbells_follow_their_bar() {
     let last = u64::MAX - 0xfff;
     assert_eq!(follow(Some(last)), [last], "an address that overflows is left out");
 }
+
+#[test]
+fn another_function_goes_on_where_one_was_saved() {
+    let (function, ..) = placed();
+    assert_eq!(write(&function, MSIX_CONTROL, &[0, 0x80]), []);
+    // A vector that is unmasked, with a message.
+    function.write_memory(SMALL + TABLE, &0xfee0_0000u64.to_le_bytes());
+    function.write_memory(SMALL + TABLE + 12, &[0; 4]);
+    let saved = function.save();
+    let (other, device, sink) = self::function();
+    let root = Root::new(vec![(1, Arc::new(other))]);
+    let moves = root.restore(&[saved]).expect("the same function");
+    let moves: Vec<_> = moves.iter().map(|moved| (moved.bar.index, moved.to)).collect();
+    assert_eq!(moves, [(0, Some(SMALL)), (4, Some(LARGE))]);
+    assert_eq!(device.take(), [Told::BusMaster(true)]);
+    assert_eq!(root.save(), [function.save()]);
+    assert!(matches!(sink.take()[..], [Sent::Programmed(0, _)]));
+    assert!(root.write_memory(LARGE, &[1]));
+    assert_eq!(device.take(), [Told::Write(4, 0, vec![1])]);
+}
+
+#[test]
+fn another_bus_is_not_restored() {
+    let (function, ..) = placed();
+    let without_msix = Function::new(config(), None, Arc::new(Recorder::default()));
+    let root = Root::new(vec![(1, Arc::new(without_msix))]);
+    assert!(root.restore(&[function.save()]).is_none());
+    assert!(root.restore(&[]).is_none());
+}

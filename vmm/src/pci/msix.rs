@@ -3,6 +3,7 @@
 //! and the rule when a message is sent and when it stays pending.
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// "No vector": what a driver writes to disconnect an event from MSI-X.
@@ -16,7 +17,7 @@ pub const MSIX_BYTES: u64 = 2 * PENDING;
 const ENTRY_SIZE: u64 = 16;
 const CONTROL_MASKED: u32 = 1;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     pub address: u64,
     pub data: u32,
@@ -63,6 +64,20 @@ struct Vector {
     pending: bool,
 }
 
+/// A table and its pending bits as a value; what switches it is in configuration space.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedMsix {
+    vectors: Vec<SavedVector>,
+    sent: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct SavedVector {
+    message: Message,
+    masked: bool,
+    pending: bool,
+}
+
 impl Msix {
     /// A table with a masked entry for each of `sinks`.
     pub fn new(sinks: Vec<Box<dyn MessageSink>>) -> Msix {
@@ -104,6 +119,32 @@ impl Msix {
         for vector in &mut state.vectors {
             (vector.message, vector.masked, vector.pending) = (Message::default(), true, false);
         }
+    }
+
+    pub fn save(&self) -> SavedMsix {
+        let of = |vector: &Vector| {
+            let Vector { message, masked, pending, .. } = *vector;
+            SavedVector { message, masked, pending }
+        };
+        let vectors = self.state.lock().vectors.iter().map(of).collect();
+        SavedMsix { vectors, sent: self.sent() }
+    }
+
+    /// Makes a table that is switched off what `saved` was; false if that was of another size.
+    pub fn restore(&self, saved: &SavedMsix) -> bool {
+        let mut state = self.state.lock();
+        if state.vectors.len() != saved.vectors.len() {
+            return false;
+        }
+        for (vector, saved) in state.vectors.iter_mut().zip(&saved.vectors) {
+            let SavedVector { message, masked, pending } = *saved;
+            (vector.message, vector.masked, vector.pending) = (message, masked, pending);
+            if !masked {
+                vector.sink.program(message);
+            }
+        }
+        self.sent.store(saved.sent, Ordering::Relaxed);
+        true
     }
 
     pub fn sent(&self) -> u64 {

@@ -146,3 +146,23 @@ fn a_reset_masks_and_forgets() {
     mask(&msix, 0, false);
     assert_eq!(sink.take(), [Sent::Programmed(0, Message::default())]);
 }
+
+#[test]
+fn another_table_goes_on_where_one_was_saved() {
+    let (msix, _) = enabled();
+    program(&msix, 0, FIRST);
+    mask(&msix, 0, false);
+    msix.signal(0);
+    program(&msix, 2, FIRST);
+    msix.signal(2);
+    let (other, sink) = self::msix();
+    assert!(other.restore(&msix.save()));
+    assert_eq!(other.save(), msix.save());
+    assert_eq!(sink.take(), [Sent::Programmed(0, FIRST)]);
+    other.configure(true, false, true);
+    assert_eq!(sink.take(), []);
+    mask(&other, 2, false);
+    assert_eq!(sink.take(), [Sent::Programmed(2, FIRST), Sent::Sent(2)]);
+    assert_eq!(other.sent(), 2);
+    assert!(!Msix::new(Vec::new()).restore(&msix.save()));
+}

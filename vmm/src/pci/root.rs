@@ -3,7 +3,7 @@
 
 use super::bar::BarMove;
 use super::config_space::Identity;
-use super::function::{Function, PciDevice};
+use super::function::{Function, PciDevice, SavedFunction};
 use std::sync::Arc;
 
 /// Bus 0 with its devices, one function each.
@@ -29,6 +29,23 @@ impl Root {
     #[must_use]
     pub fn write_config(&self, offset: u64, data: &[u8]) -> Vec<BarMove> {
         self.at(offset).map_or(Vec::new(), |function| function.write_config(register(offset), data))
+    }
+
+    pub fn save(&self) -> Vec<SavedFunction> {
+        self.functions.iter().map(|(_, function)| function.save()).collect()
+    }
+
+    /// Makes a new bus what `saved` was; none if that was another one. BARs that move by it
+    /// are the caller's to follow.
+    pub fn restore(&self, saved: &[SavedFunction]) -> Option<Vec<BarMove>> {
+        if self.functions.len() != saved.len() {
+            return None;
+        }
+        let mut moves = Vec::new();
+        for ((_, function), saved) in self.functions.iter().zip(saved) {
+            moves.extend(function.restore(saved)?);
+        }
+        Some(moves)
     }
 
     /// Reads the BAR at `address`; says whether there is one.

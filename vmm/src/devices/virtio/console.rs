@@ -5,10 +5,12 @@
 use super::control::{self, FromDriver};
 use super::port::{ConsolePort, Next};
 use super::queues::{DriverState, Filled};
+use super::saved::SavedDriver;
 use super::transport::Transport;
 use crate::devices::stream::Stream;
 use crate::pci::Msix;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -52,6 +54,14 @@ pub struct Console {
     flushed: bool,
 }
 
+/// An idle console, as a value.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedConsole {
+    driver: SavedDriver,
+    /// Which ports are open.
+    open: Vec<bool>,
+}
+
 impl Console {
     /// A console whose ports have these names and streams.
     pub fn new(
@@ -62,6 +72,28 @@ impl Console {
             |(id, (name, socket))| Ok(ConsolePort::new(id, name, Stream::new(socket, id as u32)?));
         let ports = ports.into_iter().enumerate().map(port).collect::<io::Result<_>>()?;
         Ok(Console { transport, ports, to_driver: VecDeque::new(), generation: 0, flushed: true })
+    }
+
+    /// The console as a value; none while it is at work. The guest does not run meanwhile.
+    pub fn save(&self) -> Option<SavedConsole> {
+        let state = self.transport.state();
+        let has_told_all = self.to_driver.is_empty() && state.generation == self.generation;
+        let driver = state.save().filter(|_| has_told_all)?;
+        let open = self.ports.iter().map(ConsolePort::save).collect::<Option<_>>()?;
+        Some(SavedConsole { driver, open })
+    }
+
+    /// Makes a new console what `saved` was; false if that had other ports.
+    pub fn restore(&mut self, saved: &SavedConsole) -> bool {
+        if self.ports.len() != saved.open.len() || !self.transport.state().restore(&saved.driver) {
+            return false;
+        }
+        for (port, open) in self.ports.iter_mut().zip(&saved.open) {
+            port.set_open(*open);
+        }
+        // What the driver has offered may be used now.
+        self.transport.wake();
+        true
     }
 
     /// The guest runs no more: what it has queued is all there will be. The

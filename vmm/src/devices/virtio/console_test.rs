@@ -180,6 +180,57 @@ fn a_vector_that_is_not_there_reads_back_as_none() {
 }
 
 #[test]
+fn another_console_goes_on_where_one_was_saved() {
+    let mut rig = Rig::open();
+    rig.offer(0, 64);
+    rig.send(1, b"before");
+    rig.turn();
+    rig.sink.take();
+    let mut other = rig.moved();
+    other.sink.take();
+    assert_eq!(other.status(), rig.status());
+    // It uses the buffer that was offered to the first, and knows which port is open.
+    other.host_write(0, b"in");
+    other.host_write(1, b"not listened to");
+    other.send(1, b"after");
+    other.turn();
+    assert_eq!(other.receive(0).unwrap(), b"in");
+    assert_eq!((rig.host_read(0), other.host_read(0)), (b"before".to_vec(), b"after".to_vec()));
+    let sent = other.sink.take();
+    assert!(sent.iter().all(|sent| *sent == Sent::Sent(1)) && !sent.is_empty(), "{sent:?}");
+}
+
+#[test]
+fn a_console_at_work_is_not_saved() {
+    let mut rig = Rig::open();
+    // The driver takes no answers.
+    rig.send(3, &message(0, 0, 1));
+    (0..4).for_each(|_| rig.send(3, &message(1, 3, 1)));
+    rig.turn();
+    assert!(rig.console().save().is_none());
+    let mut rig = Rig::open();
+    rig.offer(0, 64);
+    rig.host[0].shutdown(Shutdown::Write).unwrap();
+    rig.turn();
+    assert!(rig.console().save().is_none(), "the end of a stream is not told again");
+}
+
+#[test]
+fn what_was_saved_of_another_console_is_refused() {
+    let saved = serde_json::to_value(Rig::open().console().save()).unwrap();
+    let refuses = |change: fn(&mut serde_json::Value)| {
+        let mut saved = saved.clone();
+        change(&mut saved);
+        let saved = serde_json::from_value(saved).unwrap();
+        assert!(!Rig::new().console().restore(&saved), "{saved:?}");
+    };
+    refuses(|saved| drop(saved["open"].as_array_mut().unwrap().pop()));
+    refuses(|saved| drop(saved["driver"]["queues"].as_array_mut().unwrap().pop()));
+    refuses(|saved| saved["driver"]["queues"][1]["ring"]["size"] = 3.into());
+    refuses(|saved| saved["driver"]["queues"][1]["ring"]["desc_table"] = 1.into());
+}
+
+#[test]
 fn features_that_were_not_offered_are_not_accepted() {
     let rig = Rig::new();
     rig.write8(0x14, 3);

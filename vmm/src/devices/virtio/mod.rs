@@ -6,6 +6,7 @@ pub mod console;
 mod control;
 mod port;
 mod queues;
+mod saved;
 pub mod transport;
 
 #[cfg(test)]

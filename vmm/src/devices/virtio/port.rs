@@ -69,6 +69,12 @@ impl ConsolePort {
         self.outgoing.is_none()
     }
 
+    /// Whether a program has the port open; none while bytes are on their way, or behind the
+    /// end of the stream.
+    pub fn save(&self) -> Option<bool> {
+        (self.is_flushed() && !self.told_ended).then_some(self.open)
+    }
+
     /// Moves bytes both ways.
     pub fn pump(&mut self, state: &mut DriverState) -> Next {
         self.wanted = EventSet::empty();

@@ -37,7 +37,10 @@ pub struct Rig {
 impl Rig {
     /// A console that no driver has touched.
     pub fn new() -> Rig {
-        let memory = Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap());
+        Rig::on(Arc::new(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap()))
+    }
+
+    fn on(memory: Arc<GuestMemoryMmap>) -> Rig {
         let sink = Sink::default();
         let msix = Arc::new(Msix::new(sink.vectors(transport::VECTORS)));
         msix.configure(true, false, true);
@@ -73,6 +76,14 @@ impl Rig {
         rig.send(3, &message(0, 6, 1));
         rig.turn();
         rig
+    }
+
+    /// The same driver with another console, which was restored.
+    pub fn moved(&mut self) -> Rig {
+        let saved = self.console().save().expect("idle");
+        let mut rig = Rig::on(Arc::clone(&self.memory));
+        assert!(rig.console().restore(&saved));
+        Rig { available: self.available, used: self.used, ..rig }
     }
 
     pub fn negotiate(&self) {
