@@ -7,7 +7,7 @@ use super::plan::{Plan, machine_failure};
 use super::request::Request;
 use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS, chain};
-use crate::machine::{Handle, Machine, MachineSpec};
+use crate::machine::{Handle, Machine, MachineSpec, Start};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
@@ -63,7 +63,7 @@ fn run_machine(
 ) -> Result<(u8, Report), Failure> {
     let mut session = session(args, plan, false)?;
     let (ends, ports) = connect().map_err(Failure::vmm)?;
-    let machine = Machine::build(spec, ports).map_err(machine_failure)?;
+    let machine = Machine::build(spec, ports, &Start::Boot).map_err(machine_failure)?;
     let guest = machine.handle();
     let mut recorder = Recorder::new("kvm");
     let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));

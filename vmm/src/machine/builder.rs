@@ -9,17 +9,21 @@ use super::functions::Functions;
 use super::handle::Handle;
 use super::interrupts::Interrupts;
 use super::memory::{self, Slots};
+use super::pause::Pause;
 use super::run::Machine;
+use super::saved::Hardware;
 use super::spec::{GuestStreams, MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec};
+use super::standstill::Standstill;
+use super::start::Start;
 use super::vcpu::VcpuContext;
-use super::{acpi, boot, cpuid, kernel, layout};
+use super::{acpi, boot, cpuid, kernel, layout, saved};
 use crate::devices::panic::{self, PanicPort};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 use crate::iommu::{IommuRegisters, Unit};
 use crate::pci::AddressMap;
 use crate::pmem::Pmem;
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use parking_lot::Mutex;
 use std::ops::Range;
@@ -57,16 +61,18 @@ impl Machine {
     }
 
     /// Makes a machine from its description; nothing runs yet.
-    pub fn build(spec: &MachineSpec, ports: GuestStreams) -> Result<Machine, MachineError> {
+    pub fn build(
+        spec: &MachineSpec,
+        ports: GuestStreams,
+        start: &Start,
+    ) -> Result<Machine, MachineError> {
         check(spec)?;
         let kvm = open_kvm()?;
-        let supported = kvm
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(MachineError::kvm("list what processors it supports"))?;
+        let supported = supported_cpuid(&kvm)?;
         let window_64 = window_above(spec, &supported)?;
         let vm = create_vm(&kvm)?;
         let interrupts = Interrupts::new(Arc::clone(&vm));
-        let memory = Arc::new(memory::of_machine(spec)?);
+        let memory = Arc::new(memory::of_machine(spec, start.ram())?);
 
         let mut functions = Functions::new(&memory, &interrupts)?;
         let unit = match spec.iommu {
@@ -75,7 +81,7 @@ impl Machine {
         };
         let accelerator = functions.add_accelerator(&spec.device, unit.as_ref())?;
         let iommu = unit.map(|unit| IommuRegisters::new(unit, Arc::clone(&accelerator) as _));
-        let console = functions.add_console(vec![
+        let mut console = functions.add_console(vec![
             ("farfault.stdin", ports.stdin),
             ("farfault.stdout", ports.stdout),
             ("farfault.stderr", ports.stderr),
@@ -102,11 +108,6 @@ impl Machine {
             config_pages.into_iter().try_for_each(|(at, page)| slots.add_page(at, page))?;
         }
 
-        let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu)?;
-        let entry = kernel::load(&memory, spec, rsdp)?;
-        boot::write_tables(&memory)?;
-        let vcpus = create_vcpus(&vm, spec, &supported, entry)?;
-
         let end = EndLatch::new().map_err(MachineError::host("make an eventfd"))?;
         let context = VcpuContext {
             bus: Arc::new(Bus {
@@ -117,16 +118,50 @@ impl Machine {
             }),
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
+            pause: Arc::new(Pause::default()),
         };
+        let hardware = Hardware {
+            msrs: saved::msrs(&kvm)?,
+            vm,
+            interrupts,
+            bus: Arc::clone(&context.bus),
+            accelerator: Arc::clone(&accelerator),
+            panic_port,
+            exits: Arc::clone(&context.exits),
+        };
+        let vcpus = create_vcpus(&hardware.vm, spec, &supported)?;
+        if let Start::GoOn(_, saved) = start {
+            hardware.restore(saved, &vcpus, &serial, &mut console)?;
+        } else if let Some(first) = vcpus.first() {
+            let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu)?;
+            let entry = kernel::load(&memory, spec, rsdp)?;
+            boot::write_tables(&memory)?;
+            // The others wait to be started by the first.
+            boot::enter(first, entry)?;
+        }
         let handle = Handle {
             end,
             exits: Arc::clone(&context.exits),
             accelerator,
             iommu,
+            standstill: Standstill::new().map_err(MachineError::host("make an eventfd"))?,
             ram: ram_here(&memory),
         };
-        Ok(Machine { vcpus, context, serial, console, panic_port, handle, _slots: slots })
+        Ok(Machine { vcpus, context, serial, console, hardware, handle, _slots: slots })
     }
+}
+
+/// What a machine with so many vCPUs has of this host: what KVM lets them be, and what of them
+/// it saves.
+pub fn likeness(vcpus: u8) -> Result<Vec<u8>, MachineError> {
+    let kvm = open_kvm()?;
+    let supported = supported_cpuid(&kvm)?;
+    let ids = 0..vcpus;
+    let words = ids.flat_map(|id| cpuid::filter(&supported, id, vcpus)).flat_map(|entry| {
+        let kvm_cpuid_entry2 { function, index, flags, eax, ebx, ecx, edx, .. } = entry;
+        [function, index, flags, eax, ebx, ecx, edx]
+    });
+    Ok(words.chain(saved::msrs(&kvm)?).flat_map(u32::to_le_bytes).collect())
 }
 
 /// Checks what can be checked without the host.
@@ -152,6 +187,11 @@ fn open_kvm() -> Result<Kvm, MachineError> {
         Some((_, what)) => Err(MachineError::KvmLacks(what)),
         None => Ok(kvm),
     }
+}
+
+fn supported_cpuid(kvm: &Kvm) -> Result<CpuId, MachineError> {
+    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(MachineError::kvm("list what processors it supports"))
 }
 
 fn pmem_size(spec: &MachineSpec) -> u64 {
@@ -186,21 +226,15 @@ fn create_vcpus(
     vm: &VmFd,
     spec: &MachineSpec,
     supported: &CpuId,
-    entry: u64,
 ) -> Result<Vec<VcpuFd>, MachineError> {
     let mut vcpus = Vec::new();
     for id in 0..spec.vcpus {
         let vcpu = vm.create_vcpu(id.into()).map_err(MachineError::kvm("create a vCPU"))?;
-        let entries = cpuid::filter(supported, id, spec.vcpus);
-        let entries = CpuId::from_entries(&entries)
+        let entries = CpuId::from_entries(&cpuid::filter(supported, id, spec.vcpus))
             .map_err(|_| MachineError::Internal("a vCPU's CPUID has too many leaves"))?;
         vcpu.set_cpuid2(&entries).map_err(MachineError::kvm("accept a vCPU's CPUID"))?;
         boot::set_msrs(&vcpu)?;
         vcpus.push(vcpu);
-    }
-    // The others wait to be started by the first.
-    if let Some(first) = vcpus.first() {
-        boot::enter(first, entry)?;
     }
     Ok(vcpus)
 }

@@ -56,6 +56,10 @@ pub enum MachineError {
     Kvm { what: &'static str, source: io::Error },
     #[error("cannot {what}: {source}")]
     Host { what: &'static str, source: io::Error },
+    #[error("the saved machine is another one: {0} differs")]
+    NotRestored(&'static str),
+    #[error("KVM did not take back {what}: {source}")]
+    NotTaken { what: &'static str, source: io::Error },
     #[error("vCPU {vcpu} stopped: {reason}")]
     Vcpu { vcpu: u8, reason: String },
     #[error(transparent)]
@@ -79,6 +83,11 @@ impl MachineError {
         move |source| MachineError::Host { what, source }
     }
 
+    /// A KVM call that failed for what it was to restore.
+    pub(super) fn restore(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> MachineError {
+        move |error| MachineError::NotTaken { what, source: error.into() }
+    }
+
     pub fn blame(&self) -> Blame {
         use MachineError as E;
         match self {
@@ -94,6 +103,8 @@ impl MachineError {
             E::Pmem(_) => Blame::User,
             E::AddressBits { .. } | E::Memory { .. } | E::NoKvm(_) | E::KvmLacks(_) => Blame::Host,
             E::Kvm { .. }
+            | E::NotRestored(_)
+            | E::NotTaken { .. }
             | E::Host { .. }
             | E::Vcpu { .. }
             | E::Accelerator(AcceleratorError::Events(_))

@@ -5,6 +5,9 @@ use super::error::MachineError;
 use event_manager::{Error, EventManager, MutEventSubscriber, SubscriberOps};
 use nix::libc::EINTR;
 
+/// More than there are events in a machine that stands still.
+const TURNS: u32 = 1000;
+
 /// Waits for events and hands them to who watches for them.
 pub struct EventLoop(EventManager<Box<dyn MutEventSubscriber>>);
 
@@ -16,6 +19,20 @@ impl EventLoop {
 
     pub fn add(&mut self, subscriber: impl MutEventSubscriber + 'static) {
         self.0.add_subscriber(Box::new(subscriber));
+    }
+
+    /// Handles what has happened by now, and what follows from that; false if there is
+    /// no end of it.
+    pub fn settle(&mut self) -> Result<bool, MachineError> {
+        for _ in 0..TURNS {
+            match self.0.run_with_timeout(0) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(Error::Epoll(error)) if error.errno() == EINTR => {}
+                Err(error) => return Err(MachineError::EventLoop(error)),
+            }
+        }
+        Ok(false)
     }
 
     /// Handles events until `done`, which is asked after each batch.

@@ -65,6 +65,12 @@ impl Exits {
         [&self.pio, &self.mmio, &self.other, &self.at_start].map(|count| count.load(Relaxed))
     }
 
+    /// Goes on from what [`Exits::read`] gave.
+    pub fn restore(&self, counts: [u64; 4]) {
+        let counters = [&self.pio, &self.mmio, &self.other, &self.at_start];
+        counters.iter().zip(counts).for_each(|(counter, count)| counter.store(count, Relaxed));
+    }
+
     /// A table of places, the most frequent first.
     pub fn histogram(&self) -> String {
         let places = self.places.lock();

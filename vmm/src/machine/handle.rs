@@ -4,6 +4,8 @@
 use super::end::{EndLatch, MachineEnd};
 use super::exits::Exits;
 use super::footprint;
+use super::saved::SaveError;
+use super::standstill::{Standing, Standstill};
 use crate::accelerator::Accelerator;
 use crate::iommu::IommuRegisters;
 use farfault_device_model::Counters;
@@ -40,6 +42,7 @@ pub struct Handle {
     pub(super) exits: Arc<Exits>,
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) iommu: Option<Arc<IommuRegisters>>,
+    pub(super) standstill: Arc<Standstill>,
     /// Where guest RAM is in this process.
     pub(super) ram: Vec<Range<u64>>,
 }
@@ -55,6 +58,11 @@ impl Handle {
     /// Ends the machine as if it had switched itself off: what it has written still arrives.
     pub fn switch_off(&self) {
         self.end.report(Ok(MachineEnd::PowerOff));
+    }
+
+    /// Has the machine stand still, if all of it is idle at this moment.
+    pub fn stand_still(&self) -> Result<Standing, SaveError> {
+        self.standstill.ask()
     }
 
     /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.

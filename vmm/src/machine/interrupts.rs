@@ -21,6 +21,8 @@ const IO_APIC_PINS: u32 = 24;
 pub struct Interrupts {
     vm: Arc<VmFd>,
     routes: Mutex<Routes>,
+    /// All events that KVM takes, by what they raise.
+    irqfds: Mutex<Vec<(u32, EventFd)>>,
 }
 
 /// What each vector's irqfd sends. KVM takes the table as a whole, and waits
@@ -39,7 +41,7 @@ struct Line {
 
 impl Interrupts {
     pub fn new(vm: Arc<VmFd>) -> Arc<Interrupts> {
-        Arc::new(Interrupts { vm, routes: Mutex::default() })
+        Arc::new(Interrupts { vm, routes: Mutex::default(), irqfds: Mutex::default() })
     }
 
     /// An irqfd for one more MSI-X vector.
@@ -64,7 +66,21 @@ impl Interrupts {
     pub fn line(&self, gsi: u32) -> Result<EventFd, MachineError> {
         let event = event()?;
         self.vm.register_irqfd(&event, gsi).map_err(MachineError::kvm("make an irqfd"))?;
+        let copy = event.try_clone().map_err(MachineError::host("copy an eventfd"))?;
+        self.irqfds.lock().push((gsi, copy));
         Ok(event)
+    }
+
+    /// Has all interrupts that were raised arrive in the interrupt controllers. KVM raises
+    /// some of them later, on a thread of its own, and is done with an event's when that is
+    /// taken away.
+    pub fn settle(&self) -> Result<(), MachineError> {
+        self.irqfds.lock().iter().try_for_each(|(gsi, event)| {
+            let again = self.vm.unregister_irqfd(event, *gsi);
+            again
+                .and_then(|()| self.vm.register_irqfd(event, *gsi))
+                .map_err(MachineError::kvm("make an irqfd anew"))
+        })
     }
 }
 

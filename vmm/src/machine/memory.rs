@@ -6,6 +6,7 @@
 use super::error::MachineError;
 use super::layout;
 use super::spec::MachineSpec;
+use super::start::Ram;
 use crate::pmem::PmemError;
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
@@ -78,8 +79,8 @@ impl Drop for Slots {
 
 /// All memory of a machine, as the guest and the device see it: RAM, and the
 /// files of persistent memory.
-pub fn of_machine(spec: &MachineSpec) -> Result<GuestMemoryMmap, MachineError> {
-    let mut regions = ram(spec.memory)?;
+pub fn of_machine(spec: &MachineSpec, from: Ram) -> Result<GuestMemoryMmap, MachineError> {
+    let mut regions = ram(spec.memory, from)?;
     for (pmem, range) in spec.pmem.iter().zip(spec.pmem_ranges()) {
         let mut next = range.start;
         for (file, (path, size)) in pmem.open()?.into_iter().zip(&pmem.parts) {
@@ -94,18 +95,26 @@ pub fn of_machine(spec: &MachineSpec) -> Result<GuestMemoryMmap, MachineError> {
 
 /// RAM alone.
 pub fn allocate(bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
-    collect(ram(bytes)?, bytes)
+    collect(ram(bytes, Ram::Anonymous)?, bytes)
 }
 
 fn collect(regions: Vec<GuestRegionMmap>, bytes: u64) -> Result<GuestMemoryMmap, MachineError> {
     GuestMemoryMmap::from_regions(regions).map_err(|_| MachineError::Memory { bytes })
 }
 
-/// Reserves RAM of `bytes`; the host gives pages as the guest touches them.
-fn ram(bytes: u64) -> Result<Vec<GuestRegionMmap>, MachineError> {
+/// Reserves RAM of `bytes`; the host gives pages as the guest touches them. In a file the
+/// pieces of it lie one behind the other.
+fn ram(bytes: u64, from: Ram) -> Result<Vec<GuestRegionMmap>, MachineError> {
+    let mut offset = 0;
     let regions = layout::ram(bytes).into_iter().map(|range| {
         let size = range.end - range.start;
-        let mapping = map(size).ok_or(MachineError::Memory { bytes })?;
+        let mapping = match from {
+            Ram::Anonymous => map(size),
+            Ram::Shared(file) => map_ram(file, offset, size, MapFlags::MAP_SHARED),
+            Ram::Private(file) => map_ram(file, offset, size, MapFlags::MAP_PRIVATE),
+        };
+        let mapping = mapping.ok_or(MachineError::Memory { bytes })?;
+        offset += size;
         set_apart(&mapping);
         GuestRegionMmap::new(mapping, GuestAddress(range.start))
             .ok_or(MachineError::Memory { bytes })
@@ -142,10 +151,20 @@ fn set_apart(mapping: &MmapRegion) {
 }
 
 fn map(bytes: u64) -> Option<MmapRegion> {
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS | MapFlags::MAP_NORESERVE;
-    MmapRegionBuilder::new(usize::try_from(bytes).ok()?)
+    build(bytes, MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS, None)
+}
+
+/// A piece of RAM that is in a file.
+fn map_ram(file: &File, offset: u64, bytes: u64, flags: MapFlags) -> Option<MmapRegion> {
+    build(bytes, flags, Some(FileOffset::new(file.try_clone().ok()?, offset)))
+}
+
+fn build(bytes: u64, flags: MapFlags, file: Option<FileOffset>) -> Option<MmapRegion> {
+    let mut builder = MmapRegionBuilder::new(usize::try_from(bytes).ok()?)
         .with_mmap_prot((ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).bits())
-        .with_mmap_flags(flags.bits())
-        .build()
-        .ok()
+        .with_mmap_flags((flags | MapFlags::MAP_NORESERVE).bits());
+    if let Some(file) = file {
+        builder = builder.with_file_offset(file);
+    }
+    builder.build().ok()
 }

@@ -6,9 +6,10 @@ use super::error::MachineError;
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use super::memory::Slots;
+use super::saved::{Hardware, SaveError};
+use super::standstill::StandstillWatcher;
 use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::DoorbellLine;
-use crate::devices::panic::PanicPort;
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
 use kvm_ioctls::VcpuFd;
@@ -22,7 +23,7 @@ pub struct Machine {
     pub(super) context: VcpuContext,
     pub(super) serial: SerialLine,
     pub(super) console: Console,
-    pub(super) panic_port: Arc<PanicPort>,
+    pub(super) hardware: Hardware,
     pub(super) handle: Handle,
     pub(super) _slots: Slots,
 }
@@ -36,11 +37,12 @@ impl Machine {
     /// Runs the guest until it ends and its output is written. The event loop
     /// is on this thread; vCPUs and the accelerator have their own.
     pub fn run(self) -> Result<MachineEnd, MachineError> {
-        let Handle { end, accelerator, .. } = self.handle;
+        let Handle { end, accelerator, standstill, .. } = self.handle;
         let serial = Rc::new(RefCell::new(self.serial));
         let console = Rc::new(RefCell::new(self.console));
         let mut events = EventLoop::new()?;
         events.add(EndWatcher(Arc::clone(&end)));
+        events.add(StandstillWatcher(Arc::clone(&standstill)));
         events.add(DoorbellLine(Arc::clone(&accelerator)));
         events.add(Rc::clone(&serial));
         events.add(Rc::clone(&console));
@@ -54,9 +56,26 @@ impl Machine {
         };
         let engines: Vec<_> = accelerator.loops().into_iter().filter_map(start).collect();
         let vcpus = Vcpus::start(self.vcpus, &self.context);
-        if let Err(error) = events.run_until(|| end.has_come()) {
-            end.report(Err(error));
+        while !end.has_come() {
+            if let Err(error) = events.run_until(|| end.has_come() || standstill.is_asked_for()) {
+                end.report(Err(error));
+            }
+            if standstill.is_asked_for() {
+                vcpus.paused(|vcpus| {
+                    standstill.grant(|| {
+                        let settled = events.settle()?;
+                        if end.has_come() {
+                            return Err(SaveError::Ended);
+                        }
+                        if !settled {
+                            return Err(SaveError::Busy("event loop"));
+                        }
+                        self.hardware.save(vcpus, &serial.borrow(), &console.borrow())
+                    });
+                });
+            }
         }
+        standstill.close();
         // A vCPU may be waiting for the device, so that goes first.
         accelerator.stop();
         vcpus.join();
@@ -64,7 +83,7 @@ impl Machine {
             let _ = engine.join();
         }
         let ending = match end.outcome()? {
-            MachineEnd::Reset if self.panic_port.was_found() => MachineEnd::Reboot,
+            MachineEnd::Reset if self.hardware.panic_port.was_found() => MachineEnd::Reboot,
             ending => ending,
         };
         console.borrow_mut().begin_flush();

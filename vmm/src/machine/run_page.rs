@@ -43,6 +43,14 @@ pub fn internal_error(vcpu: &mut VcpuFd) -> (u32, Vec<u64>) {
     (error.suberror, error.data.iter().take(count).copied().collect())
 }
 
+/// Withdraws what [`ImmediateExit::ask`] has asked for until now.
+pub fn withdraw(vcpu: &mut VcpuFd) {
+    let flag: *const AtomicU8 = (&raw mut vcpu.get_kvm_run().immediate_exit).cast();
+    // SAFETY: the byte is in the run page, which is mapped as long as the vCPU, and all of this
+    // process access it atomically.
+    unsafe { &*flag }.store(0, Ordering::Release);
+}
+
 /// Asks KVM to leave the guest at once, also when it is entered only later.
 pub struct ImmediateExit {
     flag: *const AtomicU8,
@@ -59,7 +67,7 @@ impl ImmediateExit {
     /// From now on.
     pub fn ask(&self) {
         // SAFETY: the byte is in the run page, which stays mapped as long as the vCPU, which we
-        // keep. While a vCPU runs only KVM reads it, and nobody else writes it.
+        // keep, and all of this process access it atomically. While a vCPU runs KVM reads it.
         unsafe { &*self.flag }.store(1, Ordering::Release);
     }
 }

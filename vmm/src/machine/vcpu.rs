@@ -5,6 +5,7 @@ use super::bus::Bus;
 use super::end::{EndLatch, MachineEnd};
 use super::error::MachineError;
 use super::exits::{Access, Exits};
+use super::pause::{Member, Pause};
 use super::run_page::{self, ImmediateExit};
 use crate::devices::PowerRequest;
 use kvm_bindings::{
@@ -13,7 +14,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use nix::libc::{self, c_int, c_void, siginfo_t};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,59 +26,96 @@ pub struct VcpuContext {
     pub bus: Arc<Bus>,
     pub exits: Arc<Exits>,
     pub end: Arc<EndLatch>,
+    pub pause: Arc<Pause>,
 }
 
-pub struct Vcpus(Vec<(JoinHandle<()>, ImmediateExit)>);
+/// vCPUs that run.
+pub struct Vcpus {
+    running: Vec<Running>,
+    pause: Arc<Pause>,
+}
+
+struct Running {
+    thread: JoinHandle<()>,
+    exit: ImmediateExit,
+    /// Locked while it runs.
+    vcpu: Arc<Mutex<VcpuFd>>,
+}
 
 impl Vcpus {
     /// Starts a thread for each vCPU. They run until the end has come, which
     /// is at once if one of them cannot be started.
     pub fn start(vcpus: Vec<VcpuFd>, context: &VcpuContext) -> Vcpus {
-        let mut threads = Vec::new();
+        let mut running = Vec::new();
         for (id, vcpu) in (0..).zip(vcpus) {
             match spawn(id, vcpu, context.clone()) {
-                Ok(thread) => threads.push(thread),
+                Ok(vcpu) => running.push(vcpu),
                 Err(source) => {
                     let what = "start a vCPU's thread";
                     context.end.report(Err(MachineError::Host { what, source }));
                 }
             }
         }
-        Vcpus(threads)
+        Vcpus { running, pause: Arc::clone(&context.pause) }
+    }
+
+    /// Calls `body` with all vCPUs while none of them runs. Each has completed its last
+    /// access by then: KVM does so when it is entered the next time, and leaves at once.
+    pub fn paused<R>(&self, body: impl FnOnce(&[&VcpuFd]) -> R) -> R {
+        self.pause.begin();
+        self.running.iter().for_each(Running::interrupt);
+        self.pause.await_all();
+        let locked: Vec<_> = self.running.iter().map(|running| running.vcpu.lock()).collect();
+        let result = body(&locked.iter().map(|vcpu| &**vcpu).collect::<Vec<_>>());
+        for vcpu in locked {
+            // Only for the guest's watchdogs, and nothing to a guest without kvm-clock.
+            let _ = vcpu.kvmclock_ctrl();
+        }
+        self.pause.end();
+        result
     }
 
     /// Waits until all vCPUs have noticed that the end has come.
     pub fn join(self) {
-        for (thread, exit) in self.0 {
-            // The signal makes a guest that runs exit, the flag one that is just entered.
-            exit.ask();
-            let _ = thread.kill(SIGRTMIN());
-            let _ = thread.join();
+        for vcpu in self.running {
+            vcpu.interrupt();
+            let _ = vcpu.thread.join();
         }
     }
 }
 
-fn spawn(
-    id: u8,
-    vcpu: VcpuFd,
-    context: VcpuContext,
-) -> io::Result<(JoinHandle<()>, ImmediateExit)> {
+impl Running {
+    /// Has it leave its guest.
+    fn interrupt(&self) {
+        // The signal makes a guest that runs exit, the flag one that is just entered.
+        self.exit.ask();
+        let _ = self.thread.kill(SIGRTMIN());
+    }
+}
+
+fn spawn(id: u8, vcpu: VcpuFd, context: VcpuContext) -> io::Result<Running> {
     register_signal_handler(SIGRTMIN(), interrupt)?;
     let vcpu = Arc::new(Mutex::new(vcpu));
     let exit = ImmediateExit::new(&vcpu);
-    let end = Arc::clone(&context.end);
-    let body = move || run(id, &mut vcpu.lock(), &context);
-    Ok((end.spawn(format!("vcpu{id}"), body)?, exit))
+    let (end, member, shared) = (Arc::clone(&context.end), context.pause.join(), Arc::clone(&vcpu));
+    let body = move || run(id, &mut shared.lock(), &context, &member);
+    let thread = end.spawn(format!("vcpu{id}"), body)?;
+    Ok(Running { thread, exit, vcpu })
 }
 
 /// Does nothing: the signal has done its work by interrupting KVM_RUN.
 extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
 
-fn run(id: u8, vcpu: &mut VcpuFd, context: &VcpuContext) {
+fn run(id: u8, vcpu: &mut MutexGuard<VcpuFd>, context: &VcpuContext, member: &Member) {
     while !context.end.has_come() {
         match step(vcpu, context) {
-            Ok(None) => {}
-            Ok(Some(ending)) => context.end.report(Ok(ending)),
+            Ok(Stepped::On) => {}
+            Ok(Stepped::Interrupted) => {
+                // In this order: who asks has said before what for, and that is looked at next.
+                run_page::withdraw(vcpu);
+                MutexGuard::unlocked(vcpu, || member.stay());
+            }
+            Ok(Stepped::Ended(ending)) => context.end.report(Ok(ending)),
             Err(mut reason) => {
                 if let Ok(regs) = vcpu.get_regs() {
                     reason.push_str(&format!(" at rip {:#x}", regs.rip));
@@ -86,6 +124,14 @@ fn run(id: u8, vcpu: &mut VcpuFd, context: &VcpuContext) {
             }
         }
     }
+}
+
+/// What came of running the guest.
+enum Stepped {
+    On,
+    /// A signal has come; nothing of what the guest did is left to be completed.
+    Interrupted,
+    Ended(MachineEnd),
 }
 
 /// Runs the guest until its next exit and answers it.
@@ -99,14 +145,15 @@ fn run(id: u8, vcpu: &mut VcpuFd, context: &VcpuContext) {
 ///
 /// A guest that really does this meets the same exit for ever. There is no telling it from one
 /// that rings the same doorbell after many page faults; it can be stopped like any other.
-fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, String> {
+fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Stepped, String> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
-        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => return Ok(None),
+        Err(error) if error.errno() == libc::EINTR => return Ok(Stepped::Interrupted),
+        Err(error) if error.errno() == libc::EAGAIN => return Ok(Stepped::On),
         Err(error) => return Err(format!("KVM_RUN failed: {error}")),
     };
     let (bus, exits) = (&context.bus, &context.exits);
-    let ended = |how| Ok(Some(how));
+    let ended = |how| Ok(Stepped::Ended(how));
     match exit {
         VcpuExit::IoIn(port, _) => {
             exits.count(Access::PortRead, port.into());
@@ -139,7 +186,7 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         VcpuExit::InternalError => {
             exits.count_other();
             return match run_page::internal_error(vcpu) {
-                (KVM_INTERNAL_ERROR_DELIVERY_EV, _) => Ok(None),
+                (KVM_INTERNAL_ERROR_DELIVERY_EV, _) => Ok(Stepped::On),
                 // The guest's own fault: its kernel has run into a BAR, or to where nothing is.
                 (KVM_INTERNAL_ERROR_EMULATION, _) => {
                     let rip = vcpu.get_regs().map_or(0, |regs| regs.rip);
@@ -153,5 +200,5 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Option<MachineEnd>, 
         }
         other => return Err(format!("unexpected exit {other:?}")),
     }
-    Ok(None)
+    Ok(Stepped::On)
 }
