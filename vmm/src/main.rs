@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod image;
 mod iommu;
+mod kvm;
 mod machine;
 mod nested;
 mod output;

@@ -8,6 +8,7 @@ use super::values::{self, UserFile};
 use crate::archive::{Archive, ArchiveError, GuestCommand, Preparation, Role};
 use crate::exit::Failure;
 use crate::image::{Image, ImageError};
+use crate::kvm::KvmGuest;
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, PmemBars, Qemu};
 use crate::pmem::Pmem;
@@ -193,6 +194,20 @@ impl Plan {
         // Who wants to see a boot shall see one.
         let shows_boot = args.console || args.verbose > 1;
         !(args.fresh || args.in_first_guest || shows_boot || spec.initrd.iter().any(carries_much))
+    }
+
+    /// The guest, for KVM.
+    pub fn kvm_guest(&self) -> Result<KvmGuest, Failure> {
+        let (spec, orders) = self.machine()?;
+        let release = self.image.as_ref().map(|image| image.manifest.kernel_release.as_str());
+        Ok(KvmGuest {
+            states: self.may_be_kept(&spec).then(Store::of_user),
+            image: self.image.as_ref().map(|image| image.directory.clone()),
+            about: self.about(release.unwrap_or_default()),
+            verbose: self.request.vm.verbose > 0,
+            spec,
+            orders,
+        })
     }
 
     /// The first guest, for nested mode.

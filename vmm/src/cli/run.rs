@@ -6,14 +6,14 @@ use super::options::{Accel, VmArgs};
 use super::plan::{Plan, machine_failure};
 use super::request::Request;
 use super::stats_file::StatsFile;
-use crate::exit::{Failure, HOST_LACKS, chain};
-use crate::machine::{Handle, Machine, MachineSpec, Start};
+use crate::exit::{Failure, HOST_LACKS};
+use crate::kvm::{self, Attended, KvmError};
+use crate::machine::{Machine, Start};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
-use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, Task, connect};
-use crate::stats::{self, Counters, Recorder, Report, Sample};
-use serde::Serialize;
+use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, Task};
+use crate::stats::{self, Recorder, Report, Sample};
 use serde_json::json;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, IsTerminal, Write};
@@ -39,43 +39,42 @@ pub fn run_inside(request: &Request) -> Result<u8, Failure> {
     let port = virtio_port(ORDERS_PORT)?;
     let mut outside = port.try_clone().map_err(Failure::vmm)?;
     let spec = plan.machine_without_orders()?;
-    let (code, report) = run_machine(args, &plan, &spec, Task::FromOutside(port), None)?;
+    let run = |session: &mut Session, recorder: &mut Recorder| {
+        kvm::attend(session, &spec, &Start::Boot, Task::FromOutside(port), None, recorder)
+    };
+    let (code, report) = run_machine(args, &plan, run, None)?;
     // All output is there: nobody need wait until the machine has been taken apart.
     writeln!(outside, "{}", json!({ "exit": code, "stats": report })).map_err(Failure::vmm)?;
     Ok(code)
 }
 
 fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
-    let (spec, orders) = plan.machine()?;
+    let guest = plan.kvm_guest()?;
     if args.dry_run {
-        Machine::check(&spec).map_err(machine_failure)?;
-        return print(&dry::machine(&spec)).map(|()| 0);
+        Machine::check(&guest.spec).map_err(machine_failure)?;
+        return print(&dry::machine(&guest.spec)).map(|()| 0);
     }
-    run_machine(args, plan, &spec, Task::Direct(orders), stats).map(|(code, _)| code)
+    let run = |session: &mut Session, recorder: &mut Recorder| guest.run(session, recorder);
+    run_machine(args, plan, run, stats).map(|(code, _)| code)
 }
 
 fn run_machine(
     args: &VmArgs,
     plan: &Plan,
-    spec: &MachineSpec,
-    task: Task,
+    run: impl FnOnce(&mut Session, &mut Recorder) -> Result<Attended, KvmError>,
     stats: Option<StatsFile>,
 ) -> Result<(u8, Report), Failure> {
     let mut session = session(args, plan, false)?;
-    let (ends, ports) = connect().map_err(Failure::vmm)?;
-    let machine = Machine::build(spec, ports, &Start::Boot).map_err(machine_failure)?;
-    let guest = machine.handle();
     let mut recorder = Recorder::new("kvm");
-    let runner = Box::new(|| machine.run().map_err(|error| chain(&error)));
-    let result = session.attend(ends, task, &guest, runner, &mut recorder).map_err(Failure::vmm)?;
+    let Attended { result, machine } = run(&mut session, &mut recorder).map_err(kvm_failure)?;
     drop(session);
     let verbose = args.verbose.max(result.terms.verbose);
     if verbose > 0 {
-        let histogram = guest.histogram();
+        let histogram = machine.histogram();
         let rows = if verbose > 1 { usize::MAX } else { FREQUENT_EXITS };
         histogram.lines().take(rows).for_each(tell);
     }
-    let report = recorder.report(Guest::counters(&guest));
+    let report = recorder.report(Guest::counters(&machine));
     let code = finish(args, &result, &report, stats, "")?;
     Ok((code, report))
 }
@@ -144,33 +143,11 @@ fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Fai
     Session::of_process(options).map_err(Failure::vmm)
 }
 
-impl Guest for Handle {
-    fn stop(&self) {
-        self.stop();
+fn kvm_failure(error: KvmError) -> Failure {
+    match error {
+        KvmError::Machine(error) => machine_failure(error),
+        KvmError::Session(_) => Failure::vmm(error),
     }
-
-    fn mark_started(&self) {
-        self.mark_started();
-    }
-
-    fn switch_off(&self) {
-        self.switch_off();
-    }
-
-    fn counters(&self) -> Sample {
-        Sample {
-            device: counters(&self.device_counters()),
-            driver: Counters::new(),
-            vmm: counters(&self.machine_counters()),
-        }
-    }
-}
-
-/// A struct of counters, by name.
-fn counters(all: &impl Serialize) -> Counters {
-    // Plain structs of numbers always have a JSON form, and are maps of numbers in it.
-    let value = serde_json::to_value(all).and_then(serde_json::from_value);
-    value.unwrap_or_default()
 }
 
 fn nested_failure(error: NestedError) -> Failure {

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A machine of this process as a session sees it.
+
+use crate::machine::Handle;
+use crate::session::Guest;
+use crate::stats::{Counters, Sample};
+use serde::Serialize;
+
+impl Guest for Handle {
+    fn stop(&self) {
+        self.stop();
+    }
+
+    fn mark_started(&self) {
+        self.mark_started();
+    }
+
+    fn switch_off(&self) {
+        self.switch_off();
+    }
+
+    fn counters(&self) -> Sample {
+        Sample {
+            device: counters(&self.device_counters()),
+            driver: Counters::new(),
+            vmm: counters(&self.machine_counters()),
+        }
+    }
+}
+
+/// A struct of counters, by name.
+fn counters(all: &impl Serialize) -> Counters {
+    // Plain structs of numbers always have a JSON form, and are maps of numbers in it.
+    let value = serde_json::to_value(all).and_then(serde_json::from_value);
+    value.unwrap_or_default()
+}
