@@ -69,6 +69,13 @@ pub struct Report {
     exit: Option<u8>,
 }
 
+impl Report {
+    /// What the accelerator has counted.
+    pub fn device(&self) -> &Counters {
+        &self.total.device
+    }
+}
+
 /// Gathers the counters of one run.
 #[derive(Debug, Default)]
 pub struct Recorder {

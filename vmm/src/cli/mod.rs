@@ -6,6 +6,7 @@ mod options;
 mod plan;
 mod request;
 mod run;
+mod self_test;
 mod states;
 mod stats_file;
 mod values;
@@ -49,6 +50,7 @@ fn act(action: Action) -> Result<u8, Failure> {
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
         Action::Inner { request } => run::run_inside(&Request::read(&request)?),
         Action::States(args) => states::states(&args).map(|()| 0),
+        Action::Doctor(args) if args.self_test => self_test::self_test(args.image.as_deref()),
         Action::Doctor(args) => {
             let examination = doctor::examine(args.image.as_deref(), args.qemu.as_deref());
             print(&examination.to_string())?;

@@ -205,6 +205,10 @@ pub struct DoctorArgs {
     /// QEMU to look at
     #[arg(long, value_name = "FILE")]
     pub qemu: Option<PathBuf>,
+    /// Boot a guest on KVM, keep its state, go on from that, and say whether all is as it must
+    /// be: exit code 0, 70 if it is not, 69 if KVM cannot be used
+    #[arg(long)]
+    pub self_test: bool,
 }
 
 /// The one line that a refused command line gets. clap's own report is a

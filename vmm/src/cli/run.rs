@@ -143,7 +143,7 @@ fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Fai
     Session::of_process(options).map_err(Failure::vmm)
 }
 
-fn kvm_failure(error: KvmError) -> Failure {
+pub fn kvm_failure(error: KvmError) -> Failure {
     match error {
         KvmError::Machine(error) => machine_failure(error),
         KvmError::Session(_) => Failure::vmm(error),
