@@ -15,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 const KEPT: &str = "farfault: kept the state ";
 const TAKEN: &str = "farfault: taking up the state ";
+/// Behind this a boot takes the place of a kept state.
+const REFUSED: &str = "cannot be taken up";
 /// What a guest knows of entropy and time.
 const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
@@ -93,7 +95,11 @@ impl Own {
     fn expect(&self, words: &str) -> Result<(), String> {
         let finished = self.run(&["--", "true"])?;
         exit_code(&finished, 0)?;
-        ensure(finished.stderr.contains(words), || format!("no '{words}' in\n{}", finished.stderr))
+        ensure(finished.stderr.contains(words), || {
+            format!("no '{words}' in\n{}", finished.stderr)
+        })?;
+        let booted = words == TAKEN && finished.stderr.contains(REFUSED);
+        ensure(!booted, || finished.stderr.clone())
     }
 
     fn first(&self) -> Result<(), String> {

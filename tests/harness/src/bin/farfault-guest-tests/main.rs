@@ -8,6 +8,7 @@
 mod arguments;
 mod exerciser;
 mod iommu;
+mod kept_on_kvm;
 mod kept_states;
 mod lifecycle;
 mod machines;
@@ -36,8 +37,9 @@ use std::time::Instant;
 
 /// What there is. One at a time: on two CPUs, two emulated guests side by side take longer than
 /// one after the other.
-const SCENARIOS: [fn() -> Vec<Unit>; 15] = [
+const SCENARIOS: [fn() -> Vec<Unit>; 16] = [
     kept_states::units,
+    kept_on_kvm::units,
     refusals::units,
     programs::units,
     selftests::units,
