@@ -2,6 +2,7 @@
 //! What the project's tests share: checks, reading KTAP, running `farfault`, judging a
 //! guest's kernel log, comparing kernels, and checking the shape of the source tree.
 
+pub mod allocations;
 pub mod check;
 pub mod costs;
 pub mod hmm_selftests;

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod exerciser;
+mod failures;
 mod iommu;
 mod kept_on_kvm;
 mod kept_states;
@@ -44,6 +45,7 @@ const SCENARIOS: [fn() -> Vec<Unit>; 16] = [
     programs::units,
     selftests::units,
     out_of_memory::units,
+    failures::units,
     measurements::units,
     iommu::units,
     lifecycle::units,

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is done while an allocation fails. Each runs in a process of its own.
+
+use crate::aim::{object_and_page, page_failed};
+use crate::round::{End, Round};
+use farfault_client::raw::Kernel;
+use farfault_client::{Advice, Device};
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::dmirror::{Node, numbered};
+use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
+use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing};
+use farfault_guest_programs::raw_queue::open;
+use farfault_guest_programs::sysfs;
+use std::ops::Range;
+
+/// What one of the driver's interval notifiers covers.
+const INTERVAL: usize = 64 << 20;
+
+/// Memory of which some pages are in an interval in which nothing else is.
+fn fresh() -> Result<(Region, Range<usize>), Failure> {
+    let region = Region::small_pages(2 * INTERVAL)?;
+    let start = (region.address() as usize).next_multiple_of(INTERVAL) - region.address() as usize;
+    Ok((region, start..start + 2 * PAGE))
+}
+
+pub fn open_device(round: &Round) -> Outcome {
+    round.of(|| open().map(drop)).map(drop)
+}
+
+pub fn first_ioctl(round: &Round) -> Outcome {
+    let device = open()?;
+    round.of(|| Ok(device.info().map(drop)?)).map(drop)
+}
+
+pub fn create_queue(round: &Round) -> Outcome {
+    let device = Device::open()?;
+    round.of(|| Ok(device.queue(16)?.nop()?)).map(drop)
+}
+
+pub fn prefetch(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    let device = Device::open()?;
+    round.of(|| Ok(device.prefetch_mut(&mut memory[pages.clone()])?)).map(drop)
+}
+
+/// A table cannot be had, and not even one page when that is to be helped.
+pub fn prefetch_twice_in_want(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    let device = Device::open()?;
+    device.prefetch_mut(&mut memory[..PAGE])?;
+    object_and_page(round.symbols, "ff_table_alloc", "ff_populate_replenish")?;
+    let end = round.of(|| Ok(device.prefetch_mut(&mut memory[pages.clone()])?))?;
+    expect_equal("a page has failed, too", &page_failed()?, &(end == End::Refused))
+}
+
+pub fn far_fault(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    let mut queue = Device::open()?.queue(16)?;
+    queue.nop()?;
+    round.of_service(|| Ok(queue.fill(&mut memory[pages.clone()], 7_u8)?))?;
+    expect("the device has written", memory[pages].iter().all(|&byte| byte == 7))
+}
+
+pub fn advise(round: &Round) -> Outcome {
+    let (memory, pages) = fresh()?;
+    let device = Device::open()?;
+    round.of(|| Ok(device.advise(&memory[pages.clone()], Advice::WillRead)?)).map(drop)
+}
+
+pub fn snapshot(round: &Round) -> Outcome {
+    let (memory, pages) = fresh()?;
+    let device = Device::open()?;
+    round.of(|| Ok(device.snapshot(&memory[pages.clone()]).map(drop)?)).map(drop)
+}
+
+pub fn register(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    let device = Device::open()?;
+    round.of(|| Ok(device.register_mut(&mut memory[pages.clone()]).map(drop)?)).map(drop)
+}
+
+pub fn open_node(round: &Round) -> Outcome {
+    round.of(|| Node::open(0).map(drop)).map(drop)
+}
+
+pub fn node_reads(round: &Round) -> Outcome {
+    let (node, there) = (Node::open(0)?, numbered(1, 3)?);
+    let mut read = Region::small_pages(PAGE)?;
+    round.of(|| Ok(node.read(&there, &mut read).map(drop)?))?;
+    expect("the page is right", read[..] == there[..])
+}
+
+pub fn map_node(round: &Round) -> Outcome {
+    let node = Node::open(0)?;
+    let map = || Region::of_file(&node.0, PAGE, Sharing::Shared, Access::Write).map(drop);
+    round.of(|| Ok(map()?)).map(drop)
+}
+
+/// Behind it the driver is bound with all that belongs to it: without debugfs it works as well.
+pub fn bind(round: &Round) -> Outcome {
+    let device = sysfs::device()?;
+    sysfs::bind("unbind", &device)?;
+    round.of(|| sysfs::bind("bind", &device))?;
+    sysfs::bind("unbind", &device)?;
+    sysfs::bind("bind", &device)
+}

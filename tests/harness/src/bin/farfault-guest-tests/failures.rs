@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Allocations of the driver fail, each in turn. The sites that the guest's program `failures`
+//! knows are compared with those in the driver's source: a new one must be tried, too. Behind
+//! an IOMMU, where to map a page for the device takes memory.
+
+use farfault_tests::allocations;
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap, succeeded};
+use farfault_tests::run::{Farfault, Finished, Step, script_of};
+use farfault_tests::unit::Unit;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What the kernel must have been built with.
+const NEEDS: [&str; 3] =
+    ["CONFIG_FAULT_INJECTION_STACKTRACE_FILTER", "CONFIG_FAILSLAB", "CONFIG_FAIL_PAGE_ALLOC"];
+
+/// Functions that are not tried: the driver's checks of itself, which say "not ok" then.
+const LEFT_OUT: [&str; 1] = ["ff_selfcheck_pgtable"];
+
+pub fn units() -> Vec<Unit> {
+    vec![Unit::new("failures", run)]
+}
+
+fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    if let Some(lacking) = NEEDS.iter().find(|option| !farfault.kernel.has(option)) {
+        return Ok(vec![Check::skipped("failures", format!("the kernel lacks {lacking}"))]);
+    }
+    let steps = [
+        ("list", "failures --list"),
+        ("failures", "failures"),
+        ("work afterwards", "saxpy 100000"),
+        LEAKS,
+        LOG,
+    ];
+    let steps = steps.map(|(name, command)| Step::new(name, command));
+    let options =
+        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=900", "--driver-params=dmirror=1"];
+    let finished = farfault.script(&options, &script_of(&steps, ""))?;
+    Ok(checks(&finished))
+}
+
+fn checks(finished: &Finished) -> Vec<Check> {
+    let mut checks = ktap(finished, "failures");
+    tell(finished);
+    checks.push(Check::new("every site in the source is tried", all_tried(finished)));
+    checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
+    checks.extend(good_end(finished));
+    checks
+}
+
+/// Shows how many allocations have failed at each site.
+fn tell(finished: &Finished) {
+    let output = found(finished, "failures").map(|found| found.output).unwrap_or_default();
+    let mut counts = "";
+    for line in output.lines() {
+        match line.strip_prefix("# ") {
+            Some(told) if told.contains("ended in an error") => counts = told,
+            Some(_) => {}
+            None => {
+                if let Some((_, name)) = line.strip_prefix("ok ").and_then(|l| l.split_once(' ')) {
+                    println!("note: failures: {name}: {counts}");
+                }
+            }
+        }
+    }
+}
+
+fn all_tried(finished: &Finished) -> Result<(), String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-driver");
+    let mut wanted = allocations::sites(&source)?;
+    wanted.retain(|function| !LEFT_OUT.contains(&function.as_str()));
+    let list = found(finished, "list")?.output;
+    let function = |line: &str| line.split('/').next().unwrap_or_default().to_owned();
+    let tried: BTreeSet<String> = list.lines().map(function).collect();
+    println!("note: failures: {} sites in the source, {} tried", wanted.len(), tried.len());
+    let differences: Vec<_> = wanted.symmetric_difference(&tried).collect();
+    ensure(differences.is_empty(), || format!("in the source or tried only: {differences:?}"))
+}
