@@ -140,6 +140,10 @@ impl Guest for Booting<'_> {
         }
     }
 
+    fn last_seen(&self) -> Vec<String> {
+        self.guest.last_seen()
+    }
+
     fn counters(&self) -> Sample {
         self.guest.counters()
     }

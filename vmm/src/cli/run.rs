@@ -170,8 +170,8 @@ fn finish(
         tell(&format!("farfault: a line on the guest's control port is no message: {complaint}"));
     }
     if !result.end.was_wanted() {
-        if result.end.explained_by_serial() && !args.console && args.verbose < 2 {
-            result.serial_tail.iter().for_each(|line| tell(&format!("  | {line}")));
+        if result.end.explained_by_last_words() && !args.console && args.verbose < 2 {
+            result.last_words.iter().for_each(|line| tell(&format!("  | {line}")));
         }
         tell(&format!("farfault: {whose}{}", result.end));
     }

@@ -19,6 +19,10 @@ impl Guest for Handle {
         self.switch_off();
     }
 
+    fn last_seen(&self) -> Vec<String> {
+        self.last_seen()
+    }
+
     fn counters(&self) -> Sample {
         Sample {
             device: counters(&self.device_counters()),

@@ -119,6 +119,7 @@ impl Machine {
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
             pause: Arc::new(Pause::default()),
+            last_seen: Arc::default(),
         };
         let hardware = Hardware {
             msrs: saved::msrs(&kvm)?,
@@ -142,6 +143,7 @@ impl Machine {
         let handle = Handle {
             end,
             exits: Arc::clone(&context.exits),
+            last_seen: Arc::clone(&context.last_seen),
             accelerator,
             iommu,
             standstill: Standstill::new().map_err(MachineError::host("make an eventfd"))?,

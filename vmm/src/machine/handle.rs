@@ -4,6 +4,7 @@
 use super::end::{EndLatch, MachineEnd};
 use super::exits::Exits;
 use super::footprint;
+use super::last_seen::LastSeen;
 use super::saved::SaveError;
 use super::standstill::{Standing, Standstill};
 use crate::accelerator::Accelerator;
@@ -40,6 +41,7 @@ pub struct MachineCounters {
 pub struct Handle {
     pub(super) end: Arc<EndLatch>,
     pub(super) exits: Arc<Exits>,
+    pub(super) last_seen: Arc<LastSeen>,
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) iommu: Option<Arc<IommuRegisters>>,
     pub(super) standstill: Arc<Standstill>,
@@ -88,6 +90,11 @@ impl Handle {
     /// The accelerator's own counters as of now.
     pub fn device_counters(&self) -> Counters {
         self.accelerator.counters()
+    }
+
+    /// Where each vCPU was when the machine was stopped.
+    pub fn last_seen(&self) -> Vec<String> {
+        self.last_seen.lines()
     }
 
     /// Exits by port and address, for `-v`.

@@ -18,6 +18,7 @@ mod handle;
 mod initrd;
 mod interrupts;
 mod kernel;
+mod last_seen;
 mod layout;
 mod memory;
 mod pause;

@@ -5,6 +5,7 @@ use super::bus::Bus;
 use super::end::{EndLatch, MachineEnd};
 use super::error::MachineError;
 use super::exits::{Access, Exits};
+use super::last_seen::LastSeen;
 use super::pause::{Member, Pause};
 use super::run_page::{self, ImmediateExit};
 use crate::devices::PowerRequest;
@@ -27,6 +28,7 @@ pub struct VcpuContext {
     pub exits: Arc<Exits>,
     pub end: Arc<EndLatch>,
     pub pause: Arc<Pause>,
+    pub last_seen: Arc<LastSeen>,
 }
 
 /// vCPUs that run.
@@ -123,6 +125,9 @@ fn run(id: u8, vcpu: &mut MutexGuard<VcpuFd>, context: &VcpuContext, member: &Me
                 context.end.report(Err(MachineError::Vcpu { vcpu: id, reason }));
             }
         }
+    }
+    if context.end.stop_wanted() {
+        context.last_seen.note(id, vcpu);
     }
 }
 

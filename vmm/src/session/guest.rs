@@ -18,6 +18,10 @@ pub trait Guest: Send + Sync {
     fn counters(&self) -> Sample {
         Sample::default()
     }
+    /// Where its CPUs were when it was stopped.
+    fn last_seen(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Runs a guest on the calling thread until it ends.

@@ -173,8 +173,9 @@ impl Session {
             }
         }
         drop(running);
-        let serial_tail = log.lock().tail(20);
-        Ok(verdict.result(serial_tail))
+        let mut last_words = log.lock().tail(20);
+        last_words.extend(guest.last_seen());
+        Ok(verdict.result(last_words))
     }
 
     /// The next event, or nothing when the deadline comes first.

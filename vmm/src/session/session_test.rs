@@ -26,6 +26,10 @@ impl Guest for Fake {
         let _ = self.0.send(());
     }
 
+    fn last_seen(&self) -> Vec<String> {
+        vec!["vCPU 0: halted".to_owned()]
+    }
+
     fn counters(&self) -> Sample {
         Sample { device: [("faults".to_owned(), 7)].into(), ..Sample::default() }
     }
@@ -162,7 +166,10 @@ fn a_panic_shows_the_serial_log() {
     });
     assert_eq!(seen.result.end, RunEnd::Lost(MachineEnd::Panic));
     assert_eq!(seen.result.end.code(), exit::GUEST_LOST);
-    assert_eq!(seen.result.serial_tail, ["[1.0] Kernel panic - not syncing: oh no"]);
+    assert_eq!(
+        seen.result.last_words,
+        ["[1.0] Kernel panic - not syncing: oh no", "vCPU 0: halted"]
+    );
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn a_guest_that_never_answers_is_stopped() {
         MachineEnd::Stopped
     });
     assert_eq!(seen.result.end, RunEnd::NeverStarted(options.boot_limit));
-    assert_eq!(seen.result.serial_tail, ["Decompressing Linux..."]);
+    assert_eq!(seen.result.last_words, ["Decompressing Linux...", "vCPU 0: halted"]);
 }
 
 #[test]

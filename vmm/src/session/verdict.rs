@@ -85,8 +85,8 @@ impl RunEnd {
         matches!(self, RunEnd::Exit(_) | RunEnd::Escaped | RunEnd::Signalled(_))
     }
 
-    /// Whether the serial log says more about it.
-    pub fn explained_by_serial(&self) -> bool {
+    /// Whether the guest's last words say more about it.
+    pub fn explained_by_last_words(&self) -> bool {
         matches!(self, RunEnd::Lost(_) | RunEnd::NeverStarted(_) | RunEnd::TimedOut(_))
     }
 }
@@ -121,8 +121,8 @@ pub struct SessionResult {
     pub end: RunEnd,
     /// Whether its init ever came up.
     pub started: bool,
-    /// The last lines of its serial log.
-    pub serial_tail: Vec<String>,
+    /// The last lines of its serial log; where its CPUs were if it was stopped.
+    pub last_words: Vec<String>,
     /// Lines on the control port that were no messages.
     pub complaints: Vec<String>,
     /// What the session outside wanted, if there was one.
@@ -247,7 +247,7 @@ impl Verdict {
         self.given_up || (self.ended.is_some() && self.open == 0)
     }
 
-    pub fn result(self, serial_tail: Vec<String>) -> SessionResult {
+    pub fn result(self, last_words: Vec<String>) -> SessionResult {
         let end = match (self.end, self.ended) {
             (Some(end), _) => end,
             (None, Some(Ok(ending @ (MachineEnd::PowerOff | MachineEnd::Reboot))))
@@ -262,7 +262,7 @@ impl Verdict {
         SessionResult {
             end,
             started: self.started,
-            serial_tail,
+            last_words,
             complaints: self.complaints,
             terms: self.terms,
         }

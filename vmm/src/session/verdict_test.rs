@@ -64,7 +64,7 @@ fn a_guest_that_goes_without_a_word_is_lost() {
         let lost = end(verdict, Ok(ending), now).end;
         assert_eq!(lost, RunEnd::Lost(ending));
         assert_eq!(lost.code(), exit::GUEST_LOST);
-        assert!(lost.explained_by_serial());
+        assert!(lost.explained_by_last_words());
     }
 }
 

@@ -72,7 +72,10 @@ static FAILURES: [Boot; 8] = [
     ends("runs-where-nothing-is", "true", GUEST_DIED, "at 0x38000000 that cannot be run"),
     ends("runs-into-a-bar", "true", GUEST_DIED, "cannot be run: there is no memory"),
     ends("reads-a-port-four-times", "true", GUEST_DIED, "switched itself off"),
-    Boot { options: "--boot-timeout=2", ..ends("spins", "true", TIMED_OUT, "") },
+    Boot {
+        options: "--boot-timeout=2",
+        ..ends("spins", "true", TIMED_OUT, "vCPU 0: runs at rip 0x1000")
+    },
     Boot {
         options: "--cmdline-append=initcall_blacklist=virtio_console_init,af_unix_init",
         ..ends("lacks-options", "true", GUEST_DIED, "lacks CONFIG_UNIX, CONFIG_VIRTIO_CONSOLE")
@@ -87,7 +90,7 @@ static FAILURES: [Boot; 8] = [
     },
     Boot {
         options: "--timeout=5 --cmdline-append=loglevel=7",
-        ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | ")
+        ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | vCPU 0: ")
     },
 ];
 /// Kernels of a few instructions, which begin in long mode with the first GiB mapped, each for
