@@ -57,6 +57,19 @@ impl Check {
         Self { name, ..self }
     }
 
+    /// The same, skipped for this reason if it has failed.
+    #[must_use]
+    pub fn excused(self, why: impl FnOnce(&str) -> Option<String>) -> Self {
+        let excuse = match self.verdict {
+            Verdict::Failed(_) => why(&self.name),
+            Verdict::Passed | Verdict::Skipped(_) => None,
+        };
+        match excuse {
+            Some(why) => Self { verdict: Verdict::Skipped(why), ..self },
+            None => self,
+        }
+    }
+
     /// What it has found wrong, if anything.
     pub fn complaint(self) -> Option<String> {
         match self.verdict {
@@ -128,7 +141,7 @@ pub fn good_end(finished: &Finished) -> [Check; 3] {
     ]
 }
 
-/// Each KTAP line of the step, and its exit code. The guest has all that the cases need,
+/// Each KTAP line of the step, and whether its exit code agrees with them. The guest has all that the cases need,
 /// so one that skips itself has failed.
 pub fn ktap(finished: &Finished, step: &str) -> Vec<Check> {
     ktap_but(finished, step, |_| false)
@@ -142,8 +155,10 @@ pub fn not_applicable(why: &str) -> bool {
 
 /// As [`ktap`], but cases may be skipped for a reason that is `expected`.
 pub fn ktap_but(finished: &Finished, step: &str, expected: fn(&str) -> bool) -> Vec<Check> {
-    let mut checks = vec![Check::new(format!("{step} ends well"), succeeded(finished, step))];
     let cases = found(finished, step).and_then(|found| ktap::parse(&found.output));
+    let failed = |case: &ktap::Case| case.outcome == Outcome::Failed;
+    let code = i32::from(cases.as_ref().is_ok_and(|cases| cases.iter().any(failed)));
+    let mut checks = vec![Check::new(format!("{step} ends well"), ended(finished, step, code))];
     match cases {
         Err(why) => checks.push(Check::new(format!("{step}::plan"), Err(why))),
         Ok(cases) => checks.extend(cases.into_iter().map(|case| Check {

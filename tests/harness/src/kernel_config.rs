@@ -7,6 +7,12 @@ use std::path::Path;
 #[derive(Clone, Debug, Default)]
 pub struct KernelConfig(String);
 
+impl From<&str> for KernelConfig {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl KernelConfig {
     /// That of the kernel in `image`.
     pub fn of(image: &Path) -> Result<Self, String> {
@@ -35,10 +41,10 @@ mod tests {
     #[test]
     fn an_option_is_known_by_its_whole_name() {
         let text = "CONFIG_KASAN_INLINE=y\n# CONFIG_KSM is not set\nCONFIG_XFS_FS=m\n";
-        let config = KernelConfig(text.to_owned());
+        let config = KernelConfig::from(text);
         assert!(config.has("CONFIG_XFS_FS") && config.has("CONFIG_KASAN_INLINE"));
         assert!(!config.has("CONFIG_KASAN") && !config.has("CONFIG_KSM"));
         assert_eq!(config.slowness(), 1);
-        assert_eq!(KernelConfig("CONFIG_KASAN=y\n".to_owned()).slowness(), 3);
+        assert_eq!(KernelConfig::from("CONFIG_KASAN=y\n").slowness(), 3);
     }
 }

@@ -14,6 +14,7 @@ pub mod kernel_log;
 pub mod ktap;
 pub mod markdown;
 pub mod matrix;
+pub mod needs;
 pub mod radar;
 pub mod results;
 pub mod run;

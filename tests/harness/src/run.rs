@@ -20,7 +20,7 @@ const BOOT_LIMIT: u64 = 180;
 pub type Ran = Result<Finished, String>;
 
 /// The program under test and the image it boots.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Farfault {
     program: PathBuf,
     /// The image directory.

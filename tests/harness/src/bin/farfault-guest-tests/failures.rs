@@ -10,10 +10,6 @@ use farfault_tests::unit::Unit;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What the kernel must have been built with.
-const NEEDS: [&str; 3] =
-    ["CONFIG_FAULT_INJECTION_STACKTRACE_FILTER", "CONFIG_FAILSLAB", "CONFIG_FAIL_PAGE_ALLOC"];
-
 /// Functions that are not tried: the driver's checks of itself, which say "not ok" then.
 const LEFT_OUT: [&str; 1] = ["ff_selfcheck_pgtable"];
 
@@ -22,9 +18,6 @@ pub fn units() -> Vec<Unit> {
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
-    if let Some(lacking) = NEEDS.iter().find(|option| !farfault.kernel.has(option)) {
-        return Ok(vec![Check::skipped("failures", format!("the kernel lacks {lacking}"))]);
-    }
     let steps = [
         ("list", "failures --list"),
         ("failures", "failures"),

@@ -28,6 +28,7 @@ use arguments::Arguments;
 use farfault_tests::check::{Check, Verdict};
 use farfault_tests::costs::Costs;
 use farfault_tests::keep::Keep;
+use farfault_tests::needs::Needs;
 use farfault_tests::results::UnitResult;
 use farfault_tests::run::{Farfault, is_nightly};
 use farfault_tests::select::select;
@@ -60,6 +61,8 @@ const SCENARIOS: [fn() -> Vec<Unit>; 16] = [
 
 /// How long each has taken.
 const COSTS: &str = include_str!("../../../costs");
+/// What they need of a kernel.
+const NEEDS: &str = include_str!("../../../needs");
 /// Exit code for a wrong command line.
 const BAD_USAGE: u8 = 64;
 
@@ -100,7 +103,7 @@ fn list(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
 
 fn run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
     let farfault = Farfault::from_environment()?;
-    let mut results = arguments.results_file()?;
+    let (needs, mut results) = (Needs::read(NEEDS)?, arguments.results_file()?);
     let mut trials = Vec::new();
     for unit in chosen {
         let farfault = match &arguments.keep {
@@ -109,7 +112,7 @@ fn run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
         };
         eprintln!("farfault-guest-tests: {}", unit.name);
         let start = Instant::now();
-        let checks = unit.run(&farfault);
+        let checks = run_unit(unit, &farfault, &needs);
         let seconds = start.elapsed().as_secs_f64();
         eprintln!("farfault-guest-tests: {} took {seconds:.0} s", unit.name);
         if let Some(file) = &mut results {
@@ -120,6 +123,16 @@ fn run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
     // All has been done by now; what is left is to report.
     let arguments = libtest_mimic::Arguments { test_threads: Some(1), ..Default::default() };
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+/// Runs it, unless the kernel lacks what it needs; the same of the tests in it.
+fn run_unit(unit: &Unit, farfault: &Farfault, needs: &Needs) -> Vec<Check> {
+    let lacking = |name: &str| needs.lacking(name, &farfault.kernel);
+    if let Some(why) = lacking(&unit.name) {
+        return vec![Check::skipped("can be begun", why)];
+    }
+    let within = |check: &str| lacking(&format!("{}::{check}", unit.name));
+    unit.run(farfault).into_iter().map(|check| check.excused(within)).collect()
 }
 
 fn trial(unit: &str, check: Check) -> Trial {
@@ -138,6 +151,7 @@ fn trial(unit: &str, check: Check) -> Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use farfault_tests::kernel_config::KernelConfig;
     use std::collections::BTreeSet;
 
     fn names() -> Vec<String> {
@@ -168,5 +182,39 @@ mod tests {
             |name: &&str| name.strip_prefix("guest ").is_some_and(|unit| !names.contains(unit));
         let gone: Vec<_> = costs.names().filter(gone).collect();
         assert!(gone.is_empty(), "take these out of tests/harness/costs: {gone:?}");
+    }
+
+    #[test]
+    fn what_tests_need_is_what_the_fragments_of_a_kernel_have() {
+        const FRAGMENTS: &str = concat!(
+            include_str!("../../../../../guest-image/kernel/tests.config"),
+            include_str!("../../../../../guest-image/kernel/debug.config"),
+        );
+        let needs = Needs::read(NEEDS).expect("needs");
+        let fragments = KernelConfig::from(FRAGMENTS);
+        let unknown: Vec<_> = needs.options().filter(|option| !fragments.has(option)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_unit_is_skipped_and_a_test_in_it_excused_for_what_the_kernel_lacks() {
+        let failing = |_: &Farfault| {
+            let fails = |name: &str| Check::new(name, Err("as expected".to_owned()));
+            Ok(vec![fails("ksm"), fails("munmap"), Check::new("thp", Ok(()))])
+        };
+        let verdicts = |name: &str| {
+            let checks = run_unit(
+                &Unit::new(name, failing),
+                &Farfault::default(),
+                &Needs::read(NEEDS).expect("needs"),
+            );
+            checks.into_iter().map(|check| check.verdict).collect::<Vec<_>>()
+        };
+        assert!(matches!(verdicts("races::poison")[..], [Verdict::Skipped(_)]));
+        let of_a_row = verdicts("matrix::anonymous");
+        let [Verdict::Skipped(ksm), Verdict::Failed(_), Verdict::Passed] = &of_a_row[..] else {
+            panic!("{of_a_row:?}");
+        };
+        assert_eq!(ksm, "the kernel lacks CONFIG_KSM");
     }
 }
