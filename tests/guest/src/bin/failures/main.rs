@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `failures [SITE…]`: at each place where the driver allocates, each allocation fails in turn
+//! `failures [I/N | SITE…]`: at each place where the driver allocates, each allocation fails in turn
 //! while something short is done that comes there. It then ends in a clear error, or is done
 //! all the same; and it can be done afterwards, and nothing is left behind. Prints KTAP.
 //!
 //! Needs a kernel with fault injection and its filter by stack trace, the driver with its
-//! parameter `dmirror=1`, and nobody else who uses the device. `--list` names the sites.
+//! parameter `dmirror=1`, and nobody else who uses the device. `--list` names the sites; `I/N`
+//! is the I-th of N parts of them.
 
 mod aim;
 mod round;
@@ -33,11 +34,13 @@ fn main() -> ExitCode {
         SITES.iter().for_each(|site| println!("{}", site.name));
         return ExitCode::SUCCESS;
     }
-    if let Some(name) = names.iter().find(|name| SITES.iter().all(|site| site.name != **name)) {
-        eprintln!("failures: no site is called '{name}'; --list shows which there are");
-        return ExitCode::from(BAD_USAGE);
-    }
-    let wanted = |site: &&Site| names.is_empty() || names.iter().any(|name| name == site.name);
+    let wanted = match choose(&names) {
+        Ok(wanted) => wanted,
+        Err(name) => {
+            eprintln!("failures: '{name}' is neither I/N nor a site; --list shows which there are");
+            return ExitCode::from(BAD_USAGE);
+        }
+    };
     // The driver may be bound anew meanwhile, but stays where it is.
     let symbols = match Symbols::read() {
         Ok(symbols) => symbols,
@@ -48,7 +51,28 @@ fn main() -> ExitCode {
     };
     let trial =
         |site: &'static Site| Trial::new(site.name, || in_turn(site, &symbols)).limited(LIMIT);
-    ktap::run(SITES.iter().filter(wanted).map(trial).collect())
+    ktap::run(wanted.into_iter().map(trial).collect())
+}
+
+/// The sites of a command line, or the word that is none.
+fn choose(words: &[String]) -> Result<Vec<&'static Site>, &str> {
+    if let [part] = words
+        && let Some((part, parts)) = part_of(part)
+    {
+        return Ok(SITES.iter().skip(part - 1).step_by(parts).collect());
+    }
+    if words.is_empty() { Ok(SITES.iter().collect()) } else { words.iter().map(named).collect() }
+}
+
+fn named(word: &String) -> Result<&'static Site, &str> {
+    SITES.iter().find(|site| site.name == word).ok_or(word)
+}
+
+/// Reads `I/N`.
+fn part_of(word: &str) -> Option<(usize, usize)> {
+    let (part, parts) = word.split_once('/')?;
+    let (part, parts) = (part.parse().ok()?, parts.parse().ok()?);
+    (1..=parts).contains(&part).then_some((part, parts))
 }
 
 /// Has each allocation of the site fail, until one more than there are was to.
