@@ -11,6 +11,7 @@ mod failures;
 mod iommu;
 mod kept_on_kvm;
 mod kept_states;
+mod kernel_bugs;
 mod lifecycle;
 mod machines;
 mod matrix;
@@ -39,7 +40,7 @@ use std::time::Instant;
 
 /// What there is. One at a time: on two CPUs, two emulated guests side by side take longer than
 /// one after the other.
-const SCENARIOS: [fn() -> Vec<Unit>; 16] = [
+const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     kept_states::units,
     kept_on_kvm::units,
     refusals::units,
@@ -57,6 +58,7 @@ const SCENARIOS: [fn() -> Vec<Unit>; 16] = [
     older_kernels::units,
     races::units,
     removal::units,
+    kernel_bugs::units,
 ];
 
 /// How long each has taken.
