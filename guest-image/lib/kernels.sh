@@ -124,14 +124,15 @@ unpack_debs() {
 
 ensure_made() { die "make it anew from what it was made of"; }
 
-ensure_debug() {
+ensure_checking() {
 	for_first_guest ensure_source
 	need_room 6000
-	make_kernel "$1" "building the debug kernel (minutes)" build_debug "$cache/debug.part"
+	make_kernel "$1" "building the kernel $(kernel_wanted) (minutes)" build_checking "$cache/checking.part"
 }
 
-build_debug() {
-	"$here/in-tools" "$here/kernel/from-source" "$1" "$(for_first_guest kernel_path)/usr/src/linux-source.tar.xz" &&
+build_checking() {
+	"$here/in-tools" "$here/kernel/from-source" "$1" \
+		"$(for_first_guest kernel_path)/usr/src/linux-source.tar.xz" "$(kernel_wanted)" &&
 		"$here/kernel/from-folder" "$cache/kernel.part" "$1" &&
 		discard "$1" "$1.config"
 }

@@ -11,7 +11,7 @@ for_first_guest() { FARFAULT_KERNEL='' "$@"; }
 # What a kernel that is wanted comes from. A path in the cache is a tree that was made.
 kernel_kind() {
 	case $(kernel_wanted) in
-	debug) echo debug ;;
+	debug | kcsan) echo checking ;;
 	"$cache"/kernel-*) echo made ;;
 	/*.deb) echo debs ;;
 	/*) echo folder ;;
@@ -29,8 +29,8 @@ kernel_path() {
 	archive) kernel_tree "$wanted" from-archive ;;
 	debs) kernel_tree "debs-$(debs_key "$wanted")" from-debs ;;
 	folder) kernel_tree "folder-$(folder_key "$wanted")" from-folder ;;
-	debug) kernel_tree "debug-$(cat "$(for_first_guest kernel_path)/version" 2>/dev/null)" \
-		from-source ../init/needed-options {needed,tests,debug}.config from-folder ;;
+	checking) kernel_tree "$wanted-$(cat "$(for_first_guest kernel_path)/version" 2>/dev/null)" \
+		from-source ../init/needed-options {needed,tests,small,checking,"$wanted"}.config from-folder ;;
 	esac
 }
 
@@ -78,8 +78,8 @@ take_kernel() {
 		FARFAULT_KERNEL=$(cd "$called_from" && tr , '\n' <<<"$2" | xargs -d '\n' realpath -m | paste -sd ,)
 	elif [[ $2 == */* || $2 == .. || $2 == . ]] || (cd "$called_from" && [ -d "$2" ]); then
 		FARFAULT_KERNEL=$(cd "$called_from" && realpath -m "$2")
-	elif [[ $2 != debug && ! $2 =~ ^$version(,$version)*$ ]]; then
-		usage_error "'$2' is no kernel: name a series or a version of the archive, like 7.3 or 7.3.4-amd64, a build tree, .deb files, or debug"
+	elif [[ $2 != debug && $2 != kcsan && ! $2 =~ ^$version(,$version)*$ ]]; then
+		usage_error "'$2' is no kernel: name a series or a version of the archive, like 7.3 or 7.3.4-amd64, a build tree, .deb files, debug or kcsan"
 	fi
 	export FARFAULT_KERNEL
 }

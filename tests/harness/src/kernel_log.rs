@@ -52,14 +52,31 @@ const COMPLAINTS: &[&str] = &[
     "Bad page map",
 ];
 
-/// The lines of `log` that say something went wrong.
+/// How KCSAN begins a report, and what it draws above and below each.
+const DATA_RACE: &str = "BUG: KCSAN:";
+const RULE: &str = "==========";
+/// What stands behind each function of the driver in a stack trace.
+const OURS: &str = "[farfault]";
+
+/// The lines of `log` that say something went wrong. Of the data races that KCSAN finds, only
+/// those count in which the driver has a part: it knows many of Linux's own.
 pub fn complaints(log: &str) -> Vec<&str> {
-    log.lines().filter(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint))).collect()
+    let lines: Vec<&str> = log.lines().collect();
+    let counts =
+        |(at, line): &(usize, &&str)| !line.contains(DATA_RACE) || has_part(&lines[at + 1..]);
+    let complains = |line: &str| COMPLAINTS.iter().any(|complaint| line.contains(complaint));
+    let wrong = lines.iter().enumerate().filter(|(_, line)| complains(line)).filter(counts);
+    wrong.map(|(_, line)| *line).collect()
+}
+
+/// Whether the driver is in the report that goes on so.
+fn has_part(rest: &[&str]) -> bool {
+    rest.iter().take_while(|line| !line.contains(RULE)).any(|line| line.contains(OURS))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::complaints;
+    use super::{RULE, complaints};
 
     #[test]
     fn a_warning_is_found_among_ordinary_lines() {
@@ -84,6 +101,19 @@ mod tests {
             DMA-API: debugging enabled by kernel config\nLock dependency validator: a (c) b\n\
             page_owner is disabled\nFAULT_INJECTION: forcing a failure.\n";
         assert!(complaints(fine).is_empty());
+    }
+
+    #[test]
+    fn a_data_race_counts_if_the_driver_has_a_part_in_it() {
+        let report = |module: &str| {
+            format!(
+                "{RULE}\nBUG: KCSAN: data-race in a / b\n\nread to 0x1 of 4 bytes:\n \
+                 b+0x1/0x2{module}\n{RULE}\n"
+            )
+        };
+        assert!(complaints(&report("")).is_empty());
+        let log = report("") + &report(" [farfault]") + &report("");
+        assert_eq!(complaints(&log), ["BUG: KCSAN: data-race in a / b"]);
     }
 
     #[test]
