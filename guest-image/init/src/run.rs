@@ -103,6 +103,9 @@ fn prepare(preparation: &Preparation, control: &Arc<Control>) -> Result<(), Fail
     if preparation.role == Role::L1 {
         return modules::require_kvm();
     }
+    if pmem::exists() {
+        pmem::withhold()?;
+    }
     if preparation.driver {
         modules::load_driver(&preparation.driver_params)?;
     }
