@@ -2,10 +2,11 @@
 //! Persistent memory: files of the host that a guest has as memory. All that a
 //! user can get wrong about them is found before anything is started.
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::libc::{ENODEV, EOPNOTSUPP};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The least that file systems are made on.
@@ -14,12 +15,15 @@ const MAX: u64 = 64 << 30;
 /// The kernel gives memory of a device its page structures in such pieces.
 const STEP: u64 = 2 << 20;
 
-/// One device: the beginnings of files, one after the other.
+const PHYSICAL_MEMORY: &str = "/dev/mem";
+
+/// One device.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pmem {
-    /// Files, and how many bytes of each. A user names one; in the first guest
-    /// of nested mode that one shows up in several.
-    pub parts: Vec<(PathBuf, u64)>,
+pub enum Pmem {
+    /// The first so many bytes of a file.
+    File { path: PathBuf, size: u64 },
+    /// Physical memory, which a file is in the first guest of nested mode.
+    Physical(Range<u64>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,27 +72,40 @@ impl Pmem {
         if !(MIN..=MAX).contains(&bytes) || !bytes.is_multiple_of(STEP) {
             return Err(PmemError::Size { path: path.to_owned(), bytes });
         }
-        Ok(Pmem { parts: vec![(path.to_owned(), bytes)] })
-    }
-
-    /// All of several files.
-    pub fn of_parts(paths: &[PathBuf]) -> Result<Pmem, PmemError> {
-        let part = |path: &PathBuf| {
-            let status = path.metadata().map_err(|error| PmemError::Open(path.clone(), error))?;
-            Ok((path.clone(), usable(path, &status)?))
-        };
-        Ok(Pmem { parts: paths.iter().map(part).collect::<Result<_, _>>()? })
+        Ok(Pmem::File { path: path.to_owned(), size: bytes })
     }
 
     /// Bytes of memory.
     pub fn size(&self) -> u64 {
-        self.parts.iter().map(|(_, size)| size).sum()
+        match self {
+            Pmem::File { size, .. } => *size,
+            Pmem::Physical(range) => range.end - range.start,
+        }
     }
 
-    /// Opens the files, and makes and extends them. As long as they stay open no
-    /// other guest gets them. What is in a file stays.
-    pub fn open(&self) -> Result<Vec<File>, PmemError> {
-        self.parts.iter().map(|(path, size)| open(path, *size)).collect()
+    /// The file to map.
+    pub fn path(&self) -> &Path {
+        match self {
+            Pmem::File { path, .. } => path,
+            Pmem::Physical(_) => Path::new(PHYSICAL_MEMORY),
+        }
+    }
+
+    /// Where in the file it begins.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Pmem::File { .. } => 0,
+            Pmem::Physical(range) => range.start,
+        }
+    }
+
+    /// Opens the file, and makes and extends it. As long as it stays open no
+    /// other guest gets it. What is in it stays.
+    pub fn open(&self) -> Result<File, PmemError> {
+        match self {
+            Pmem::File { path, size } => open(path, *size),
+            Pmem::Physical(_) => writable(self.path()),
+        }
     }
 }
 
@@ -100,9 +117,13 @@ fn usable(path: &Path, status: &Metadata) -> Result<u64, PmemError> {
     if status.permissions().readonly() {
         return Err(PmemError::ReadOnly(path.to_owned()));
     }
-    let opened = File::options().read(true).write(true).open(path);
-    opened.map_err(|error| PmemError::Open(path.to_owned(), error))?;
+    writable(path)?;
     Ok(status.len())
+}
+
+fn writable(path: &Path) -> Result<File, PmemError> {
+    let opened = File::options().read(true).write(true).open(path);
+    opened.map_err(|error| PmemError::Open(path.to_owned(), error))
 }
 
 /// Whether a file could be made there.
@@ -130,8 +151,8 @@ fn open(path: &Path, size: u64) -> Result<File, PmemError> {
     }
     // A full disk would be a SIGBUS at some store of the guest.
     match fallocate(&file, FallocateFlags::empty(), 0, size.cast_signed()) {
-        // Some file systems reserve nothing, and what a first guest has here are BARs.
-        Err(errno) if ![EOPNOTSUPP, ENODEV].contains(&(errno as i32)) => Err(no_room(errno.into())),
+        // Some file systems reserve nothing.
+        Err(errno) if errno != Errno::EOPNOTSUPP => Err(no_room(errno.into())),
         _ => Ok(file),
     }
 }
@@ -216,11 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_used_whole() {
-        let scratch = tempdir().unwrap();
-        let parts = [file(&scratch, "a", 16 * MIB), file(&scratch, "b", 2 * MIB)];
-        let pmem = Pmem::of_parts(&parts).unwrap();
-        assert_eq!((pmem.size(), pmem.open().unwrap().len()), (18 * MIB, 2));
-        assert!(Pmem::of_parts(&[scratch.path().join("missing")]).is_err());
+    fn a_range_of_physical_memory_is_part_of_a_file() {
+        let pmem = Pmem::Physical(8 << 30..(8 << 30) + 18 * MIB);
+        assert_eq!((pmem.size(), pmem.offset()), (18 * MIB, 8 << 30));
+        assert_eq!(pmem.path(), "/dev/mem");
     }
 }

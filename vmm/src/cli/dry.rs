@@ -28,9 +28,7 @@ pub fn machine(spec: &MachineSpec) -> String {
 }
 
 fn described(pmem: &Pmem) -> String {
-    let files: Vec<String> =
-        pmem.parts.iter().map(|(path, _)| path.display().to_string()).collect();
-    format!("{} ({} MiB)", files.join(" + "), pmem.size() >> 20)
+    format!("{} ({} MiB)", pmem.path().display(), pmem.size() >> 20)
 }
 
 /// A first guest, and what runs in it.

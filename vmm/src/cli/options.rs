@@ -7,6 +7,7 @@ use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -166,9 +167,9 @@ pub struct VmArgs {
     /// No progress lines even on a terminal
     #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Persistent memory made of several files, used whole, one after the other
+    /// Persistent memory that is physical memory here
     #[arg(skip)]
-    pub pmem_parts: Vec<Vec<PathBuf>>,
+    pub pmem_at: Vec<Range<u64>>,
     /// Run the command in the first guest of nested mode itself
     #[arg(long, hide = true)]
     pub in_first_guest: bool,

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::image::{Image, ImageError};
 use crate::kvm::KvmGuest;
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
-use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, PmemBars, Qemu};
+use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, Nvdimms, Qemu};
 use crate::pmem::Pmem;
 use crate::session::{Orders, Terms};
 use crate::states::Store;
@@ -163,9 +163,9 @@ impl Plan {
     /// Persistent memory, in the order in which the user names it.
     fn pmem(&self) -> Result<Vec<Pmem>, Failure> {
         let files = self.request.vm.pmem.iter().map(|file| Pmem::of_file(&file.path, file.size));
-        let joined = self.request.vm.pmem_parts.iter().map(|parts| Pmem::of_parts(parts));
+        let physical = self.request.vm.pmem_at.iter().cloned().map(Pmem::Physical);
         let found: Vec<Pmem> =
-            files.chain(joined).collect::<Result<_, _>>().map_err(Failure::usage)?;
+            files.chain(physical.map(Ok)).collect::<Result<_, _>>().map_err(Failure::usage)?;
         if found.len() > MAX_PMEM {
             return Err(Failure::usage(format!("--pmem: a guest has at most {MAX_PMEM} of them")));
         }
@@ -203,7 +203,7 @@ impl Plan {
         Ok(KvmGuest {
             states: self.may_be_kept(&spec).then(Store::of_user),
             image: self.image.as_ref().map(|image| image.directory.clone()),
-            about: self.about(release.unwrap_or_default()),
+            about: self.about(release.unwrap_or_default(), &spec.pmem),
             verbose: self.request.vm.verbose > 0,
             spec,
             orders,
@@ -221,7 +221,7 @@ impl Plan {
             None => &Image::find(self.request.vm.image.as_deref()).map_err(Failure::host_lacks)?,
         };
         let tools = image.manifest.tools.as_deref();
-        let bars = PmemBars::new(spec.pmem);
+        let nvdimms = Nvdimms::new(spec.pmem);
         let files = if self.request.vm.in_first_guest { &self.request.vm.files[..] } else { &[] };
         Ok(FirstGuest {
             qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
@@ -230,14 +230,14 @@ impl Plan {
             kernel: image.first_kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
-            about: self.about(&image.manifest.kernel_release),
+            about: self.about(&image.manifest.kernel_release, nvdimms.pmem()),
             inner: InnerGuest {
                 kernel: spec.kernel,
                 initrd: spec.initrd,
-                request: self.inner_request(&bars)?,
+                request: self.inner_request(&nvdimms)?,
                 files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
             },
-            bars,
+            nvdimms,
             orders,
             states,
             verbose: self.request.vm.verbose > 0,
@@ -245,11 +245,12 @@ impl Plan {
     }
 
     /// The machine in a few words.
-    fn about(&self, release: &str) -> String {
+    fn about(&self, release: &str, pmem: &[Pmem]) -> String {
         let args = &self.request.vm;
         let mut words =
             vec![format!("Linux {release}, {} MiB, {} CPUs", args.memory >> 20, args.cpus)];
         words.extend(args.iommu.then(|| "IOMMU".to_owned()));
+        words.extend(pmem.iter().map(|pmem| format!("{} MiB of pmem", pmem.size() >> 20)));
         words.extend(Some(&args.device).filter(|device| !device.is_empty()).cloned());
         words.extend(args.driver_params.clone());
         words.extend(args.cmdline_append.clone());
@@ -259,7 +260,7 @@ impl Plan {
 
     /// What this program is asked for in the first guest: the machine that was asked for here.
     /// The command comes later, and with it what concerns only the run.
-    fn inner_request(&self, bars: &PmemBars) -> Result<Option<String>, Failure> {
+    fn inner_request(&self, nvdimms: &Nvdimms) -> Result<Option<String>, Failure> {
         if self.request.vm.in_first_guest {
             return Ok(None);
         }
@@ -272,7 +273,7 @@ impl Plan {
             qemu: None,
             files: Vec::new(),
             pmem: Vec::new(),
-            pmem_parts: bars.inner_parts(),
+            pmem_at: nvdimms.ranges().to_owned(),
             env: Vec::new(),
             cwd: "/".to_owned(),
             prepare: None,

@@ -77,8 +77,8 @@ fn bad_wishes_get_one_line_and_the_right_code() {
     }
 }
 
-fn inner(asked: &Request, bars: &PmemBars) -> Request {
-    let inner = Plan::new(asked).and_then(|plan| plan.inner_request(bars));
+fn inner(asked: &Request, nvdimms: &Nvdimms) -> Request {
+    let inner = Plan::new(asked).and_then(|plan| plan.inner_request(nvdimms));
     let inner = inner.expect("a plan").expect("a request");
     serde_json::from_str(&inner).expect("JSON")
 }
@@ -90,7 +90,7 @@ fn the_first_guest_is_asked_for_the_machine_that_was_asked_for_here() {
                 --driver-params x=1 --timeout 5 --boot-timeout 0.5 --stats --iommu \
                 --file /etc/hostname --cwd /tmp --cmdline-append nosmp -v -- sh -c --stats";
     let asked = request(&image, line);
-    let bars = PmemBars::new(vec![Pmem { parts: vec![("f".into(), 16 << 20)] }]);
+    let nvdimms = Nvdimms::new(vec![Pmem::File { path: "f".into(), size: 16 << 20 }]);
     // What is different there; all else must be as it is here.
     let vm = VmArgs {
         accel: Accel::Kvm,
@@ -98,7 +98,7 @@ fn the_first_guest_is_asked_for_the_machine_that_was_asked_for_here() {
         initrd: Some(INNER_INITRD.into()),
         image: None,
         files: Vec::new(),
-        pmem_parts: bars.inner_parts(),
+        pmem_at: nvdimms.ranges().to_owned(),
         env: Vec::new(),
         cwd: "/".into(),
         no_input: false,
@@ -109,11 +109,11 @@ fn the_first_guest_is_asked_for_the_machine_that_was_asked_for_here() {
         quiet: true,
         ..asked.vm.clone()
     };
-    assert_eq!(inner(&asked, &bars), Request { vm, command: None });
+    assert_eq!(inner(&asked, &nvdimms), Request { vm, command: None });
     // Runs of the same machine ask for the same.
     let other = "farfault run --image IMAGE --memory 1G --cpus 2 --device lookahead=8 \
                  --driver-params x=1 --boot-timeout 0.5 --iommu --cmdline-append nosmp -- true";
-    assert_eq!(inner(&request(&image, other), &bars), inner(&asked, &bars));
+    assert_eq!(inner(&request(&image, other), &nvdimms), inner(&asked, &nvdimms));
 }
 
 #[test]

@@ -128,8 +128,7 @@ fn an_initrd_from_a_file_is_the_same() {
 fn the_memory_map_keeps_clear_of_the_hole() {
     let mut spec = spec("kernel");
     spec.memory = 4 << 30;
-    let part = |name: &str, size| (PathBuf::from(name), size);
-    spec.pmem = vec![Pmem { parts: vec![part("a", 64 * MIB), part("b", 32 * MIB)] }];
+    spec.pmem = vec![Pmem::File { path: "a".into(), size: 96 * MIB }];
     let map = memory_map(&spec);
     assert!(map.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start), "{map:x?}");
     let ram: u64 =

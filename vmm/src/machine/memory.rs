@@ -7,13 +7,12 @@ use super::error::MachineError;
 use super::layout;
 use super::spec::MachineSpec;
 use super::start::Ram;
-use crate::pmem::PmemError;
+use crate::pmem::{Pmem, PmemError};
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise};
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use vm_memory::mmap::MmapRegionBuilder;
@@ -82,13 +81,8 @@ impl Drop for Slots {
 pub fn of_machine(spec: &MachineSpec, from: Ram) -> Result<GuestMemoryMmap, MachineError> {
     let mut regions = ram(spec.memory, from)?;
     for (pmem, range) in spec.pmem.iter().zip(spec.pmem_ranges()) {
-        let mut next = range.start;
-        for (file, (path, size)) in pmem.open()?.into_iter().zip(&pmem.parts) {
-            let mapping = map_file(file, *size, path)?;
-            let region = GuestRegionMmap::new(mapping, GuestAddress(next));
-            regions.push(region.ok_or(MachineError::Memory { bytes: *size })?);
-            next += size;
-        }
+        let region = GuestRegionMmap::new(map_pmem(pmem)?, GuestAddress(range.start));
+        regions.push(region.ok_or(MachineError::Memory { bytes: pmem.size() })?);
     }
     collect(regions, spec.memory)
 }
@@ -123,11 +117,11 @@ fn ram(bytes: u64, from: Ram) -> Result<Vec<GuestRegionMmap>, MachineError> {
 }
 
 /// What the guest writes is in the file at once, for whoever reads it next.
-fn map_file(file: File, size: u64, path: &Path) -> Result<MmapRegion, MachineError> {
-    let refused = |error| MachineError::Pmem(PmemError::Map(path.to_owned(), error));
-    let bytes = usize::try_from(size).map_err(|error| refused(io::Error::other(error)))?;
+fn map_pmem(pmem: &Pmem) -> Result<MmapRegion, MachineError> {
+    let refused = |error| MachineError::Pmem(PmemError::Map(pmem.path().to_owned(), error));
+    let bytes = usize::try_from(pmem.size()).map_err(|error| refused(io::Error::other(error)))?;
     MmapRegionBuilder::new(bytes)
-        .with_file_offset(FileOffset::new(file, 0))
+        .with_file_offset(FileOffset::new(pmem.open()?, pmem.offset()))
         .with_mmap_prot((ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).bits())
         .with_mmap_flags(MapFlags::MAP_SHARED.bits())
         .build()

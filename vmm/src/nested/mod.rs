@@ -6,7 +6,7 @@ mod child;
 mod disk;
 mod keep;
 mod monitor;
-mod pmem_bars;
+mod nvdimms;
 mod qemu;
 mod shape;
 mod words;
@@ -22,7 +22,7 @@ use child::Child;
 use disk::PackError;
 pub use disk::{INNER_INITRD, INNER_KERNEL, InnerGuest};
 use keep::Watched;
-pub use pmem_bars::PmemBars;
+pub use nvdimms::Nvdimms;
 pub use qemu::{Qemu, QemuError};
 use std::fs::File;
 use std::io;
@@ -58,7 +58,7 @@ pub struct FirstGuest {
     /// The second guest's memory.
     pub guest_memory: u64,
     /// Its persistent memory.
-    pub bars: PmemBars,
+    pub nvdimms: Nvdimms,
     /// What the guest that is meant is to run.
     pub orders: Orders,
     /// Where its state is kept, unless it shall be booted.
@@ -85,7 +85,7 @@ impl FirstGuest {
         session: &mut Session,
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
-        let pmem = self.bars.open()?;
+        let pmem = self.nvdimms.open()?;
         let place = self.place()?;
         let take_up = |state| {
             let result = self.attempt(Start::TakeUp(state), &pmem, session, recorder)?;
@@ -107,11 +107,9 @@ impl FirstGuest {
         self.attempt(start(), &pmem, session, recorder)
     }
 
-    /// Where its state is kept, if it may have one. With persistent memory it has none: QEMU
-    /// (11.1, `parse_ramblock()`) wants shared memory to be where it was before it takes up
-    /// where BARs are.
+    /// Where its state is kept, if it may have one.
     fn place(&self) -> io::Result<Option<Place>> {
-        let Some(store) = self.states.clone().filter(|_| self.bars.is_empty()) else {
+        let Some(store) = self.states.clone() else {
             return Ok(None);
         };
         let (name, about, verbose) = (self.shape()?, self.about.clone(), self.verbose);

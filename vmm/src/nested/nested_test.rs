@@ -3,11 +3,13 @@
 
 use super::*;
 use crate::machine::MachineEnd;
+use crate::pmem::Pmem;
 use crate::session::{SessionOptions, Stdio, Terms};
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 struct Seen {
@@ -17,14 +19,12 @@ struct Seen {
     boots: usize,
 }
 
-/// Runs a first guest whose kernel's name tells the script what to do.
-fn run(kernel: &str) -> Seen {
-    let scratch = tempfile::tempdir().expect("a scratch directory");
-    let dir = scratch.path();
+/// A first guest whose kernel's name tells the script what to do.
+fn first_guest(dir: &Path, kernel: &str) -> FirstGuest {
     for file in [kernel, "initrd"] {
         fs::write(dir.join(file), file).expect("written");
     }
-    let first = FirstGuest {
+    FirstGuest {
         qemu: Qemu::at(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-qemu")),
         kernel: dir.join(kernel),
         initrd: dir.join("initrd"),
@@ -40,8 +40,14 @@ fn run(kernel: &str) -> Seen {
         about: String::new(),
         verbose: false,
         guest_memory: 512 << 20,
-        bars: PmemBars::new(Vec::new()),
-    };
+        nvdimms: Nvdimms::new(Vec::new()),
+    }
+}
+
+fn run(kernel: &str) -> Seen {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let dir = scratch.path();
+    let first = first_guest(dir, kernel);
     let file = |stream: UnixStream| File::from(OwnedFd::from(stream));
     let (mut stdout, output) = UnixStream::pair().expect("stdout");
     let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
@@ -93,4 +99,20 @@ fn a_qemu_that_fails_says_why() {
     let seen = run("does-not-boot");
     let why = "QEMU ended with code 1: qemu: no such \u{1b}[2Jkernel".to_owned();
     assert_eq!((seen.result.end, seen.boots), (RunEnd::Failed(why), 1));
+}
+
+#[test]
+fn of_persistent_memory_the_sizes_shape_a_machine() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let mut first = first_guest(scratch.path(), "boots");
+    let mut shape = |files: &[(&str, u64)]| {
+        let file = |(path, mib): &(&str, u64)| Pmem::File { path: path.into(), size: mib << 20 };
+        first.nvdimms = Nvdimms::new(files.iter().map(file).collect());
+        first.shape().expect("a name")
+    };
+    let one = shape(&[("a", 16)]);
+    assert_eq!(shape(&[("b", 16)]), one);
+    for other in [&[][..], &[("a", 18)], &[("a", 16), ("a", 16)]] {
+        assert_ne!(shape(other), one, "{other:?}");
+    }
 }

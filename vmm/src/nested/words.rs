@@ -69,8 +69,9 @@ impl FirstGuest {
         .map(OsString::from)
         .collect();
         let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
-        let machine = "q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off";
-        add("-m", format!("{}M", bytes >> 20).into());
+        let [memory, machine] = self.nvdimms.slots(bytes);
+        let machine = format!("q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off{machine}");
+        add("-m", format!("{}M{memory}", bytes >> 20).into());
         match &inherited.ram {
             None => add("-machine", machine.into()),
             Some(Ram { path, shared }) => {
@@ -104,7 +105,7 @@ impl FirstGuest {
             add("-chardev", format!("socket,id={name},fd={fd}").into());
             add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
         }
-        for (object, device) in self.bars.arguments(&inherited.pmem) {
+        for (object, device) in self.nvdimms.arguments(&inherited.pmem) {
             add("-object", object.into());
             add("-device", device.into());
         }
@@ -117,7 +118,7 @@ impl FirstGuest {
             serial: "SERIAL".into(),
             ports: PORTS.map(str::to_uppercase).into(),
             disk: Some("INITRD".into()),
-            pmem: self.bars.names(),
+            pmem: self.nvdimms.names(),
             ..Inherited::default()
         };
         let mut words = self.qemu.words();
