@@ -49,7 +49,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let first = own.first();
     let boot = start.elapsed();
     own.compare(how_many("FARFAULT_RATIOS", 0, 10)?)?;
-    let checks: [(&str, Result<(), String>); 9] = [
+    let checks: [(&str, Result<(), String>); 10] = [
         ("the first boot leaves a state behind", first),
         ("a run counts from zero", own.counts()),
         ("files, input and exit code are the run's own", own.streams()),
@@ -58,6 +58,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         ("a run that is killed harms no other", own.killed(killed, Duration::from_millis(600))),
         ("a changed byte means a boot", own.damaged()),
         ("what comes before the command is done once", own.prepared()),
+        ("persistent memory is the run's own", own.persistent_memory()),
         ("a maker that is killed harms no other", own.killed_makers(killed.div_ceil(3), boot)),
     ];
     Ok(checks.map(|(name, result)| Check::new(name, result)).into())
@@ -158,6 +159,27 @@ impl Own {
         let again = two.stdout == format!("{when}\n") && two.stderr.contains(TAKEN);
         ensure(again, || format!("{two:?} after {one:?}"))?;
         exit_code(&self.run(&["--prepare", "exit 3", "--", "true"])?, 3)
+    }
+
+    /// Two files by one state, into which nothing of either comes, whatever is tried before
+    /// the command.
+    fn persistent_memory(&self) -> Result<(), String> {
+        let [system, text] = ["system", "text"].map(|name| self.cache.join(name));
+        fs::write(&text, "text\n").map_err(|error| error.to_string())?;
+        let early = "modprobe -a nd_pmem nd_e820; head -c 9 /dev/pmem0 || echo nothing";
+        let run = |file: &Path, script: &str, stdout: &str, stderr: &str| {
+            let pmem = format!("--pmem={},size=32M", file.display());
+            let ran = self.run(&[&pmem, "--prepare", early, "--", "sh", "-c", script])?;
+            let as_wanted = ran.stdout == stdout && ran.stderr.contains(stderr);
+            ensure(as_wanted, || format!("no '{stderr}' or not '{stdout}': {ran:?}"))
+        };
+        let mount = "mkdir /pmem && mount -o dax=always /dev/pmem0 /pmem";
+        let make = format!("mkfs.ext4 -q -b 4096 /dev/pmem0 && {mount} && echo mark >/pmem/mark");
+        run(&system, &make, "nothing\n", KEPT)?;
+        let change = "head -n 1 /dev/pmem0; echo next | dd of=/dev/pmem0 conv=notrunc 2>/dev/null";
+        run(&text, change, "text\n", TAKEN)?;
+        run(&system, &format!("{mount} && cat /pmem/mark"), "mark\n", TAKEN)?;
+        run(&text, "head -n 1 /dev/pmem0", "next\n", TAKEN)
     }
 
     fn damaged(&self) -> Result<(), String> {
