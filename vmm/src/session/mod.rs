@@ -153,6 +153,9 @@ impl Session {
         };
         let mut verdict =
             Verdict::new(Instant::now(), self.options.boot_limit, self.options.run_limit);
+        if matches!(running.task, Task::InSecond { .. }) {
+            verdict.expect_link();
+        }
         if self.options.console {
             running.open(self)?;
         }
@@ -224,6 +227,7 @@ impl Session {
                 let link = link.try_clone()?;
                 self.spawn("link to the second guest", move |tell| {
                     control::read_lines(link, true, |line| tell(GuestEvent::Link(line)));
+                    tell(GuestEvent::Closed);
                 })?;
                 return Ok(init);
             }

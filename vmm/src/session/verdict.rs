@@ -31,7 +31,7 @@ pub enum GuestEvent {
     Ordered(Terms),
     /// A thread of ours has panicked.
     ThreadDied(&'static str),
-    /// One of its output streams ended.
+    /// One of its output streams ended, or the link to the guest in it.
     Closed,
     /// The machine is no more.
     Ended(Result<MachineEnd, String>),
@@ -176,6 +176,11 @@ impl Verdict {
             complaints: Vec::new(),
             terms: Terms::default(),
         }
+    }
+
+    /// The guest in this one has a stream of its own.
+    pub fn expect_link(&mut self) {
+        self.open += 1;
     }
 
     /// Weighs something that happened.

@@ -57,6 +57,23 @@ fn an_exit_line_read_after_the_machines_end_counts() {
 }
 
 #[test]
+fn an_exit_line_of_the_second_guest_may_come_last() {
+    let (mut verdict, now) = verdict(None);
+    verdict.expect_link();
+    verdict.note(&started(), now);
+    verdict.note(&GuestEvent::Ended(Ok(MachineEnd::PowerOff)), now);
+    for _ in 0..OUTPUT_STREAMS {
+        verdict.note(&GuestEvent::Closed, now);
+    }
+    assert!(!verdict.complete());
+    let message = ControlMessage::Exit { code: 3, driver: Default::default(), inner: None };
+    verdict.note(&GuestEvent::Link(Ok(message)), now);
+    verdict.note(&GuestEvent::Closed, now);
+    assert!(verdict.complete());
+    assert_eq!(verdict.result(Vec::new()).end, RunEnd::Exit(3));
+}
+
+#[test]
 fn a_guest_that_goes_without_a_word_is_lost() {
     for ending in [MachineEnd::Panic, MachineEnd::Reset, MachineEnd::TripleFault] {
         let (mut verdict, now) = verdict(None);
