@@ -47,8 +47,8 @@ need_room() {
 		lacking "the disk is full: $cache needs $1 MiB, and there are $((free)); make room, or set XDG_CACHE_HOME to another folder"
 }
 
-# step WHAT COMMAND...: runs a command quietly; its output is shown if it fails. One
-# that ends with 69 has said in its last line what is lacking.
+# step WHAT COMMAND...: runs a command quietly; if it fails, $explain reads its output, or the
+# end of that is shown. One that ends with 69 has said in its last line what is lacking.
 step() {
 	local what=$1 start code
 	shift
@@ -59,8 +59,13 @@ step() {
 	code=$?
 	need_room 50
 	[ $code != 69 ] || lacking "$(tail -n 1 "$log" | cut -d ' ' -f 2-)"
-	tail -c "+$((start + 1))" "$log" | tail -n 30 >&2
-	die "failed: $what (the whole log is $log)"
+	"${explain:-show_end}" "$what" < <(tail -c "+$((start + 1))" "$log")
+}
+
+# show_end WHAT: that failed, and with this output.
+show_end() {
+	tail -n 30 >&2
+	die "failed: $1 (the whole log is $log)"
 }
 
 # digest PATH...: one hash of the names and contents of all files below paths of

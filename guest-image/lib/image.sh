@@ -23,7 +23,7 @@ make_image() {
 	first=$(for_first_guest kernel_path)
 	release=$(cat "$kernel/release")
 	mkdir "$part" "$part/build"
-	step "building the guest driver for Linux $release" build_driver "$part/build/driver"
+	explain=explain_driver step "building the guest driver for Linux $release" build_driver "$part/build/driver"
 	for how in init plain packed; do
 		# shellcheck disable=SC2046 # packages, one a word
 		step "building the guest's programs ($how)" build_programs "$part/build/$how" $(packages "$how")
@@ -37,14 +37,6 @@ make_image() {
 	write_manifest "$1" "$(tools_path)" "$kernel" "$part"/*init* "$part"/*vmlinu* >"$part/manifest.json"
 	rm -rf "$part/build"
 	finish "$part" "$1"
-}
-
-# The driver is built from a copy: no product may be left in the checkout.
-build_driver() {
-	local build=$1
-	cp -r "$repo/guest-driver" "$build"
-	"$here/in-tools" make -C /usr/src/linux M="$build" modules
-	[ -e "$build/farfault.ko" ]
 }
 
 write_manifest() {
