@@ -6,11 +6,11 @@
 compat_header=guest-driver/base/compat.h
 
 # The driver is built from a copy: no product may be left in the checkout. All its files are
-# tried, so that all that fails is known at once.
+# tried, so that all that fails is known at once. It has debugging information on any kernel.
 build_driver() {
 	local build=$1
 	cp -r "$repo/guest-driver" "$build"
-	"$here/in-tools" make --keep-going -C /usr/src/linux M="$build" modules
+	"$here/in-tools" make --keep-going -C /usr/src/linux M="$build" KCFLAGS=-g modules
 	[ -e "$build/farfault.ko" ]
 }
 

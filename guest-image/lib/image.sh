@@ -40,9 +40,10 @@ make_image() {
 }
 
 write_manifest() {
-	local image=$1 tree=$2 kernel version sizes
+	local image=$1 tree=$2 kernel version sizes folder=null
 	kernel=$(readlink -f "$3")
 	version=$(sed -n 's/^#define FF_VERSION[[:space:]]*//p' "$repo/guest-driver/base/abi.h")
+	[ ! -e "$kernel/folder" ] || folder=$(sed 's/[\"]/\\&/g; s/.*/"&"/' "$kernel/folder")
 	shift 3
 	sizes=$(stat -c '"%n": %s' "$@" | sed 's|"[^"]*/|"|' | paste -sd ,)
 	cat <<-END
@@ -50,6 +51,7 @@ write_manifest() {
 		  "kernel_release": "$(cat "$kernel/release")",
 		  "kernel_version": "$(cat "$kernel/version")",
 		  "kernel": "$kernel",
+		  "kernel_tree": $folder,
 		  "device_version": $((version >> 16)),
 		  "init_version": 2,
 		  "tools": "$tree",

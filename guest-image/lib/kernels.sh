@@ -104,7 +104,13 @@ make_kernel() {
 ensure_folder() {
 	local folder
 	folder=$(kernel_wanted)
-	make_kernel "$1" "making a tree of the kernel in $folder" "$here/kernel/from-folder" "$cache/kernel.part" "$folder"
+	make_kernel "$1" "making a tree of the kernel in $folder" copy_folder "$folder"
+}
+
+# What has debugging information stays in the user's folder.
+copy_folder() {
+	"$here/kernel/from-folder" "$cache/kernel.part" "$1" &&
+		printf '%s\n' "$1" >"$cache/kernel.part/folder"
 }
 
 ensure_debs() {

@@ -45,6 +45,8 @@ pub struct Manifest {
     pub init_version: u32,
     /// The tools tree that the image was made with.
     pub tools: Option<PathBuf>,
+    /// The folder of the user's in which the kernel was built, if there is one.
+    pub kernel_tree: Option<PathBuf>,
     /// How many bytes its parts have, by name.
     pub sizes: HashMap<String, u64>,
 }
@@ -124,6 +126,12 @@ impl Image {
     /// The initrd of the first guest in nested mode.
     pub fn first_initrd(&self) -> Result<PathBuf, ImageError> {
         self.part("l1-initrd")
+    }
+
+    /// Files with debugging information that are kept beside what is loaded.
+    pub fn debug_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.directory.join("debug")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
     }
 
     fn part(&self, name: &str) -> Result<PathBuf, ImageError> {

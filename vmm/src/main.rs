@@ -12,6 +12,7 @@ mod iommu;
 mod kvm;
 mod machine;
 mod nested;
+mod oops;
 mod output;
 mod pci;
 mod pmem;

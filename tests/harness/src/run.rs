@@ -7,7 +7,7 @@ use crate::kernel_config::KernelConfig;
 pub use crate::script::{Finished, Section, Step, counted, marked, script_of, section};
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Farfault {
             .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
         Ok(Finished {
             code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stdout: self.decoded(String::from_utf8_lossy(&output.stdout).into_owned(), words),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             stats: Value::Null,
         })
@@ -114,6 +114,27 @@ impl Farfault {
             eprintln!("note: a boot died before process 1 and was repeated once");
         }
         self.keep(finished)
+    }
+
+    /// What a run with these options printed, with file and line behind each function that a
+    /// kernel's log in there names, where these are known.
+    fn decoded(&self, text: String, options: &[&str]) -> String {
+        if !text.contains("+0x") {
+            return text;
+        }
+        let decode = || {
+            let mut input = tempfile::tempfile()?;
+            input.write_all(text.as_bytes())?;
+            input.rewind()?;
+            let modules = options.iter().filter(|option| option.starts_with("--file="));
+            self.command().arg("decode").args(modules).stdin(input).output()
+        };
+        match decode() {
+            Ok(output) if output.status.success() => {
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            }
+            _ => text,
+        }
     }
 
     fn keep(&self, finished: Finished) -> Ran {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: from words to an exit code.
 
+mod decode;
 mod dry;
 mod options;
 mod plan;
@@ -49,6 +50,7 @@ fn act(action: Action) -> Result<u8, Failure> {
         Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
         Action::Inner { request } => run::run_inside(&Request::read(&request)?),
+        Action::Decode(args) => decode::decode(&args).map(|()| 0),
         Action::States(args) => states::states(&args).map(|()| 0),
         Action::Doctor(args) if args.self_test => self_test::self_test(args.image.as_deref()),
         Action::Doctor(args) => {

@@ -37,6 +37,9 @@ pub enum Action {
     /// List the kept states of machines, the one that was used last first, or remove some
     #[command(after_help = exit::HELP)]
     States(StatesArgs),
+    /// Print a kernel's log from standard input, with file and line number behind each function
+    #[command(after_help = exit::HELP)]
+    Decode(DecodeArgs),
     /// Say what this host offers, and what to do about what is missing
     Doctor(DoctorArgs),
     /// Run what a request says, in the first guest of nested mode
@@ -195,6 +198,20 @@ pub struct StatesArgs {
     /// Remove all states
     #[arg(long)]
     pub remove_all: bool,
+}
+
+/// `farfault decode`: of `farfault run` what says which code the guest ran.
+#[derive(Debug, Args)]
+pub struct DecodeArgs {
+    /// Image directory of the guest [default: as of run]
+    #[arg(long, value_name = "DIR")]
+    pub image: Option<PathBuf>,
+    /// Its kernel, if not the image's: ELF
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// A module that is not the image's (repeatable)
+    #[arg(long = "file", value_name = "HOST[:GUEST]")]
+    pub files: Vec<UserFile>,
 }
 
 /// `farfault doctor`.

@@ -2,6 +2,7 @@
 //! From what the user said to what is to be started, with every choice made
 //! and checked.
 
+use super::decode::sources;
 use super::options::{Accel, VmArgs};
 use super::request::Request;
 use super::values::{self, UserFile};
@@ -11,6 +12,7 @@ use crate::image::{Image, ImageError};
 use crate::kvm::KvmGuest;
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
 use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, Nvdimms, Qemu};
+use crate::oops::Decoder;
 use crate::pmem::Pmem;
 use crate::session::{Orders, Terms};
 use crate::states::Store;
@@ -152,6 +154,12 @@ impl Plan {
             tty: false,
             direct: false,
         })
+    }
+
+    /// What finds the sources of what the guest runs.
+    pub fn decoder(&self) -> Decoder<'_> {
+        let args = &self.request.vm;
+        Decoder::new(|| sources(self.image.as_ref(), args.kernel.as_deref(), &args.files))
     }
 
     /// What a session in a first guest has to know of the run.

@@ -12,9 +12,9 @@ use crate::machine::{Machine, Start};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
-use crate::session::{Guest, RunEnd, Session, SessionOptions, SessionResult, Task};
+use crate::session::{Guest, Inner, RunEnd, Session, SessionOptions, SessionResult, Task};
 use crate::stats::{self, Recorder, Report, Sample};
-use serde_json::json;
+use serde::Serialize;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -42,10 +42,22 @@ pub fn run_inside(request: &Request) -> Result<u8, Failure> {
     let run = |session: &mut Session, recorder: &mut Recorder| {
         kvm::attend(session, &spec, &Start::Boot, Task::FromOutside(port), None, recorder)
     };
-    let (code, report) = run_machine(args, &plan, run, None)?;
+    let (result, report) = run_machine(args, &plan, run)?;
+    let code = result.end.code();
+    let inner = Inner { stats: Some(report), told: account(args, &result, "") };
     // All output is there: nobody need wait until the machine has been taken apart.
-    writeln!(outside, "{}", json!({ "exit": code, "stats": report })).map_err(Failure::vmm)?;
+    let line = LastLine { exit: code, inner };
+    let line = serde_json::to_string(&line).map_err(Failure::vmm)?;
+    writeln!(outside, "{line}").map_err(Failure::vmm)?;
     Ok(code)
+}
+
+/// What a session in a first guest says last.
+#[derive(Serialize)]
+struct LastLine {
+    exit: u8,
+    #[serde(flatten)]
+    inner: Inner,
 }
 
 fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
@@ -55,15 +67,17 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
         return print(&dry::machine(&guest.spec)).map(|()| 0);
     }
     let run = |session: &mut Session, recorder: &mut Recorder| guest.run(session, recorder);
-    run_machine(args, plan, run, stats).map(|(code, _)| code)
+    let (result, report) = run_machine(args, plan, run)?;
+    tell_decoded(plan, &account(args, &result, ""));
+    give_out(args, &report, stats)?;
+    Ok(result.end.code())
 }
 
 fn run_machine(
     args: &VmArgs,
     plan: &Plan,
     run: impl FnOnce(&mut Session, &mut Recorder) -> Result<Attended, KvmError>,
-    stats: Option<StatsFile>,
-) -> Result<(u8, Report), Failure> {
+) -> Result<(SessionResult, Report), Failure> {
     let mut session = session(args, plan, false)?;
     let mut recorder = Recorder::new("kvm");
     let Attended { result, machine } = run(&mut session, &mut recorder).map_err(kvm_failure)?;
@@ -75,8 +89,7 @@ fn run_machine(
         histogram.lines().take(rows).for_each(tell);
     }
     let report = recorder.report(Guest::counters(&machine));
-    let code = finish(args, &result, &report, stats, "")?;
-    Ok((code, report))
+    Ok((result, report))
 }
 
 /// The virtio port of this name, which only one process can have.
@@ -106,10 +119,12 @@ fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
     let result = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
     drop(session);
     let report = recorder.report(Sample::default());
-    let code = finish(args, &result, &report, stats, "nested mode's first guest: ")?;
+    tell_decoded(plan, &result.told);
+    account(args, &result, "nested mode's first guest: ").iter().for_each(|line| tell(line));
+    give_out(args, &report, stats)?;
     // A QEMU that never came to run the guest is this host's, and not ours.
     let never_ran = !result.started && matches!(result.end, RunEnd::Failed(_));
-    Ok(if never_ran { HOST_LACKS } else { code })
+    Ok(if never_ran { HOST_LACKS } else { result.end.code() })
 }
 
 /// Whether KVM cannot be used.
@@ -158,23 +173,30 @@ fn nested_failure(error: NestedError) -> Failure {
     }
 }
 
-/// Tells what is to be told, and gives the exit code.
-fn finish(
-    args: &VmArgs,
-    result: &SessionResult,
-    report: &Report,
-    stats: Option<StatsFile>,
-    whose: &str,
-) -> Result<u8, Failure> {
-    for complaint in &result.complaints {
-        tell(&format!("farfault: a line on the guest's control port is no message: {complaint}"));
-    }
+/// What is to be told of how a run ended, line by line.
+fn account(args: &VmArgs, result: &SessionResult, whose: &str) -> Vec<String> {
+    let complaint =
+        |line| format!("farfault: a line on the guest's control port is no message: {line}");
+    let mut told: Vec<String> = result.complaints.iter().map(complaint).collect();
     if !result.end.was_wanted() {
         if result.end.explained_by_last_words() && !args.console && args.verbose < 2 {
-            result.last_words.iter().for_each(|line| tell(&format!("  | {line}")));
+            told.extend(result.last_words.iter().map(|line| format!("  | {line}")));
         }
-        tell(&format!("farfault: {whose}{}", result.end));
+        told.push(format!("farfault: {whose}{}", result.end));
     }
+    told
+}
+
+/// Tells lines, among them the end of a kernel's log.
+fn tell_decoded(plan: &Plan, lines: &[String]) {
+    let mut decoder = plan.decoder();
+    let decoded: Vec<String> = lines.iter().map(|line| decoder.decode(line)).collect();
+    decoder.lacking().iter().for_each(|why| tell(&format!("farfault: {why}")));
+    decoded.iter().for_each(|line| tell(line));
+}
+
+/// Gives out what was counted.
+fn give_out(args: &VmArgs, report: &Report, stats: Option<StatsFile>) -> Result<(), Failure> {
     if args.stats {
         tell(&stats::table(report));
     }
@@ -182,7 +204,7 @@ fn finish(
         let json = serde_json::to_string_pretty(report).map_err(Failure::vmm)?;
         file.write(&format!("{json}\n"))?;
     }
-    Ok(result.end.code())
+    Ok(())
 }
 
 /// Says what is done, where someone wants to know.

@@ -5,7 +5,7 @@
 
 use crate::output::printable;
 use crate::stats::{Counters, Report};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest line of a guest: as long as [`MAX_COUNTERS`] take.
@@ -33,7 +33,7 @@ pub enum ControlMessage {
     /// A named point in the workload, with the driver's counters there.
     Mark { name: String, driver: Counters },
     /// The command has ended.
-    Exit { code: u8, driver: Counters, inner: Option<Box<Report>> },
+    Exit { code: u8, driver: Counters, inner: Option<Box<Inner>> },
     /// Init cannot go on.
     Error(String),
 }
@@ -50,9 +50,13 @@ struct Line {
     driver: Counters,
 }
 
-#[derive(Deserialize)]
-struct LastLine {
-    stats: Option<Box<Report>>,
+/// What a session in a first guest has to say of its run.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Inner {
+    pub stats: Option<Report>,
+    /// What is to be told of how it ended.
+    #[serde(default)]
+    pub told: Vec<String>,
 }
 
 fn parse(line: &[u8], reports: bool) -> Result<ControlMessage, String> {
@@ -63,8 +67,7 @@ fn parse(line: &[u8], reports: bool) -> Result<ControlMessage, String> {
     let driver = driver.into_iter().filter(named).take(MAX_COUNTERS).collect();
     match (exit, mark, error) {
         (Some(code), ..) if reports => {
-            let inner = serde_json::from_slice(line).ok().and_then(|LastLine { stats }| stats);
-            Ok(ControlMessage::Exit { code, driver, inner })
+            Ok(ControlMessage::Exit { code, driver, inner: serde_json::from_slice(line).ok() })
         }
         (Some(code), ..) => Ok(ControlMessage::Exit { code, driver, inner: None }),
         (_, Some(name), ..) if name.len() > MAX_NAME => {
@@ -191,6 +194,18 @@ mod tests {
             read_lines(&wild[..], reports, |message| found.push(message));
             assert_eq!(found, [Ok(expected.clone())]);
         }
+    }
+
+    #[test]
+    fn only_a_session_in_a_first_guest_tells_of_its_run() {
+        let line = br#"{"exit":120,"stats":null,"told":["  | f+0x1/0x2","the guest panicked"]}"#;
+        let told = |reports| match parse(line, reports) {
+            Ok(ControlMessage::Exit { code: 120, inner, .. }) => inner.map(|inner| inner.told),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(false), None);
+        let lines = ["  | f+0x1/0x2", "the guest panicked"].map(str::to_owned);
+        assert_eq!(told(true), Some(lines.to_vec()));
     }
 
     #[test]

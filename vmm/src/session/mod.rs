@@ -16,6 +16,7 @@ mod verdict;
 use crate::machine::GuestStreams;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
+pub use control::Inner;
 pub use guest::{Guest, Runner};
 use nix::sys::signal::Signal;
 pub use orders::{Orders, Terms};
@@ -361,7 +362,8 @@ impl RunningGuest<'_> {
                 if !self.exited =>
             {
                 self.exited = true;
-                self.recorder.exit(code, counters(driver), inner.map(|inner| *inner));
+                let report = inner.and_then(|inner| inner.stats);
+                self.recorder.exit(code, counters(driver), report);
             }
             _ => {}
         }

@@ -127,6 +127,8 @@ pub struct SessionResult {
     pub complaints: Vec<String>,
     /// What the session outside wanted, if there was one.
     pub terms: Terms,
+    /// What the session in a first guest has to tell of how its run ended.
+    pub told: Vec<String>,
 }
 
 /// What the deadline means when it comes.
@@ -153,6 +155,7 @@ pub struct Verdict {
     given_up: bool,
     complaints: Vec<String>,
     terms: Terms,
+    told: Vec<String>,
 }
 
 impl Verdict {
@@ -175,6 +178,7 @@ impl Verdict {
             given_up: false,
             complaints: Vec::new(),
             terms: Terms::default(),
+            told: Vec::new(),
         }
     }
 
@@ -270,6 +274,7 @@ impl Verdict {
             last_words,
             complaints: self.complaints,
             terms: self.terms,
+            told: self.told,
         }
     }
 
@@ -277,7 +282,10 @@ impl Verdict {
         match message {
             ControlMessage::Started | ControlMessage::Begun => self.came_up(),
             ControlMessage::Ready | ControlMessage::Mark { .. } => {}
-            ControlMessage::Exit { code, .. } => self.decide(RunEnd::Exit(*code), now),
+            ControlMessage::Exit { code, inner, .. } => {
+                self.told.extend(inner.iter().flat_map(|inner| inner.told.iter().cloned()));
+                self.decide(RunEnd::Exit(*code), now);
+            }
             ControlMessage::Error(why) => self.decide(RunEnd::InitFailed(why.clone()), now),
         }
     }

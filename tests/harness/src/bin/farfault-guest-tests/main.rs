@@ -17,6 +17,7 @@ mod machines;
 mod matrix;
 mod measurements;
 mod older_kernels;
+mod oops;
 mod out_of_memory;
 mod pmem;
 mod programs;
@@ -55,6 +56,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     pmem::units,
     matrix::units,
     machines::units,
+    oops::units,
     older_kernels::units,
     races::units,
     removal::units,
