@@ -7,6 +7,7 @@ mod cli;
 mod devices;
 mod doctor;
 mod exit;
+mod footprint;
 mod image;
 mod iommu;
 mod kvm;

@@ -3,6 +3,7 @@
 //! else a boot leaves its state behind when it is ready for a command.
 
 use crate::exit::chain;
+use crate::footprint::PrivateDirty;
 use crate::output::tell;
 use crate::session::{Guest, RunEnd, SessionResult};
 use crate::states::{State, StateError, Store};
@@ -146,6 +147,10 @@ impl Guest for Booting<'_> {
 
     fn counters(&self) -> Sample {
         self.guest.counters()
+    }
+
+    fn memory(&self) -> PrivateDirty {
+        self.guest.memory()
     }
 }
 

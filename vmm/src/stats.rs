@@ -2,6 +2,7 @@
 //! What a run counted: gathered from device, driver and VMM, and given out
 //! as JSON or as a table.
 
+use crate::footprint::PrivateDirty;
 use crate::output::printable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +66,9 @@ pub struct Report {
     /// Marks that came when no more were kept.
     marks_left_out: u64,
     boots: Boots,
+    /// What the run took of the host's memory, until its command ended.
+    #[serde(default)]
+    host: PrivateDirty,
     hosting: String,
     exit: Option<u8>,
 }
@@ -96,6 +100,11 @@ impl Recorder {
         self.report.boots.retried_before_pid1 += 1;
     }
 
+    /// The host's memory at the command's end.
+    pub fn took(&mut self, memory: PrivateDirty) {
+        self.report.host = memory;
+    }
+
     /// The guest's init is up: marks count from here.
     pub fn started(&mut self, counted: Sample) {
         self.last = counted;
@@ -121,6 +130,7 @@ impl Recorder {
         self.report = Report {
             exit: Some(code),
             boots: self.report.boots.clone(),
+            host: self.report.host,
             hosting: self.report.hosting.clone(),
             ..inner.unwrap_or_else(|| Report { total: counted, ..self.report.clone() })
         };
@@ -162,6 +172,9 @@ pub fn table(report: &Report) -> String {
     }
     let retried = report.boots.retried_before_pid1.to_string();
     let exit = report.exit.map_or("-".to_owned(), |code| code.to_string());
+    let PrivateDirty { private_dirty_kib, ram_private_dirty_kib } = report.host;
+    rows.push(vec!["host.private_dirty_kib".to_owned(), private_dirty_kib.to_string()]);
+    rows.push(vec!["host.ram_private_dirty_kib".to_owned(), ram_private_dirty_kib.to_string()]);
     rows.push(vec!["boots.retried_before_pid1".to_owned(), retried]);
     rows.push(vec!["hosting".to_owned(), report.hosting.clone()]);
     rows.push(vec!["exit".to_owned(), exit]);
@@ -210,11 +223,16 @@ mod tests {
         }
     }
 
+    fn memory(ram: u64) -> PrivateDirty {
+        PrivateDirty { private_dirty_kib: ram + 20, ram_private_dirty_kib: ram }
+    }
+
     fn recorded() -> Report {
         let mut recorder = Recorder::new("kvm");
         recorder.started(sample(0, 0, 100));
         recorder.mark("warm".to_owned(), sample(5, 2, 103));
         recorder.mark("hot".to_owned(), sample(9, 3, 103));
+        recorder.took(memory(50));
         recorder.exit(3, sample(10, 4, 104), None);
         recorder.report(sample(99, 99, 999))
     }
@@ -226,6 +244,7 @@ mod tests {
             json!({
                 "device": {"faults": 10}, "driver": {"batches": 4}, "vmm": {"mmio_exits": 104},
                 "boots": {"retried_before_pid1": 0}, "hosting": "kvm", "exit": 3,
+                "host": {"private_dirty_kib": 70, "ram_private_dirty_kib": 50},
                 "marks": [
                     {"name": "warm", "device": {"faults": 5}, "driver": {"batches": 2},
                      "vmm": {"mmio_exits": 3}},
@@ -244,8 +263,10 @@ mod tests {
         recorder.started(Sample::default());
         let inner = serde_json::to_string(&recorded()).expect("JSON");
         let inner = serde_json::from_str(&inner).expect("a report");
+        recorder.took(memory(60));
         recorder.exit(3, Sample::default(), Some(inner));
         let mut expected = recorded();
+        expected.host = memory(60);
         expected.hosting = "nested".to_owned();
         expected.boots.retried_before_pid1 = 1;
         assert_eq!(recorder.report(Sample::default()), expected);
@@ -261,10 +282,11 @@ mod tests {
     fn the_table_has_a_column_a_mark() {
         let table = table(&recorded());
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[0], "counter                    total  warm  hot");
-        assert_eq!(lines[1], "device.faults                 10     5    4");
-        assert_eq!(lines[2], "driver.batches                 4     2    1");
-        assert_eq!(lines[6], "exit                           3");
+        assert_eq!(lines[0], "counter                     total  warm  hot");
+        assert_eq!(lines[1], "device.faults                  10     5    4");
+        assert_eq!(lines[2], "driver.batches                  4     2    1");
+        assert_eq!(lines[5], "host.ram_private_dirty_kib     50");
+        assert_eq!(lines[8], "exit                            3");
     }
 
     #[test]

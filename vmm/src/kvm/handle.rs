@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine of this process as a session sees it.
 
+use crate::footprint::PrivateDirty;
 use crate::machine::Handle;
 use crate::session::Guest;
 use crate::stats::{Counters, Sample};
@@ -17,6 +18,10 @@ impl Guest for Handle {
 
     fn switch_off(&self) {
         self.switch_off();
+    }
+
+    fn memory(&self) -> PrivateDirty {
+        self.memory()
     }
 
     fn last_seen(&self) -> Vec<String> {

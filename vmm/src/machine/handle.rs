@@ -3,11 +3,11 @@
 
 use super::end::{EndLatch, MachineEnd};
 use super::exits::Exits;
-use super::footprint;
 use super::last_seen::LastSeen;
 use super::saved::SaveError;
 use super::standstill::{Standing, Standstill};
 use crate::accelerator::Accelerator;
+use crate::footprint::{self, PrivateDirty};
 use crate::iommu::IommuRegisters;
 use farfault_device_model::Counters;
 use serde::Serialize;
@@ -85,6 +85,11 @@ impl Handle {
             iommu_invalidations: self.iommu.as_ref().map_or(0, |iommu| iommu.invalidations()),
             private_kib: footprint::private_kib(&self.ram),
         }
+    }
+
+    /// The memory of this process, and of it the guest's.
+    pub fn memory(&self) -> PrivateDirty {
+        PrivateDirty::of("self", |range| footprint::covered(range, &self.ram))
     }
 
     /// The accelerator's own counters as of now.

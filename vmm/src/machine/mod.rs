@@ -12,7 +12,6 @@ mod end;
 mod error;
 mod event_loop;
 mod exits;
-mod footprint;
 mod functions;
 mod handle;
 mod initrd;

@@ -4,6 +4,7 @@
 // What happens between fork and exec has no safe interface.
 #![allow(unsafe_code)]
 
+use crate::footprint::PrivateDirty;
 use crate::machine::MachineEnd;
 use crate::session::{Guest, Runner};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -13,6 +14,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -23,6 +25,8 @@ use std::thread::{self, JoinHandle};
 pub struct Child {
     state: Arc<Mutex<Running>>,
     complaint: Mutex<Option<JoinHandle<Option<String>>>>,
+    /// Bytes of the guest's memory, which is one mapping.
+    ram: u64,
 }
 
 struct Running {
@@ -32,9 +36,10 @@ struct Running {
 }
 
 impl Child {
-    /// Starts `command`, which inherits open files that are closed here then. To be called
+    /// Starts `command`, whose guest has `ram` bytes of memory, and which inherits open files
+    /// that are closed here then. To be called
     /// on the main thread: the child is killed when its parent thread ends.
-    pub fn start(mut command: Command, inherited: Vec<OwnedFd>) -> io::Result<Child> {
+    pub fn start(mut command: Command, inherited: Vec<OwnedFd>, ram: u64) -> io::Result<Child> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let parent = Pid::this();
         // SAFETY: the closure makes system calls only, and touches no memory but its own.
@@ -54,6 +59,7 @@ impl Child {
         Ok(Child {
             state: Arc::new(Mutex::new(Running { pid: Some(pid), stopped: false })),
             complaint: Mutex::new(stderr.map(|stderr| thread::spawn(|| last_complaint(stderr)))),
+            ram,
         })
     }
 
@@ -78,6 +84,13 @@ impl Child {
 }
 
 impl Guest for Child {
+    fn memory(&self) -> PrivateDirty {
+        // Until it is reaped, which needs the lock, the process is ours.
+        let state = self.state.lock();
+        let is_ram = |range: Range<u64>| range.end - range.start == self.ram;
+        state.pid.map(|pid| PrivateDirty::of(&pid.to_string(), is_ram)).unwrap_or_default()
+    }
+
     /// What it wrote is in our sockets and files by now.
     fn switch_off(&self) {
         self.stop();
@@ -134,7 +147,7 @@ mod tests {
     fn start(script: &str) -> io::Result<Child> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        Child::start(command, Vec::new())
+        Child::start(command, Vec::new(), 0)
     }
 
     #[test]
@@ -168,6 +181,6 @@ mod tests {
 
     #[test]
     fn what_cannot_start_is_an_error() {
-        assert!(Child::start(Command::new("/nowhere/qemu"), Vec::new()).is_err());
+        assert!(Child::start(Command::new("/nowhere/qemu"), Vec::new(), 0).is_err());
     }
 }

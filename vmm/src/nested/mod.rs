@@ -138,7 +138,7 @@ impl FirstGuest {
         let mut command = self.qemu.command();
         command.args(self.arguments(&inherited));
         // The streams end with QEMU: ours are closed.
-        let child = Child::start(command, bag.0)
+        let child = Child::start(command, bag.0, self.memory())
             .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
         let runner = child.runner();
         let guest = Booting::new(&child, keeper);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a session asks of the guest that it is held with.
 
+use crate::footprint::PrivateDirty;
 use crate::machine::MachineEnd;
 use crate::stats::Sample;
 
@@ -21,6 +22,10 @@ pub trait Guest: Send + Sync {
     /// Where its CPUs were when it was stopped.
     fn last_seen(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// What it takes of the host's memory.
+    fn memory(&self) -> PrivateDirty {
+        PrivateDirty::default()
     }
 }
 

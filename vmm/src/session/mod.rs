@@ -320,6 +320,9 @@ impl RunningGuest<'_> {
             GuestEvent::Control(Ok(ControlMessage::Exit { .. }))
             | GuestEvent::Link(Ok(ControlMessage::Exit { .. })) => {
                 self.terminal = None;
+                if !self.exited {
+                    self.recorder.took(self.guest.memory());
+                }
                 // Who sees its log shall see it to the end.
                 if !self.log.lock().is_shown() {
                     self.guest.switch_off();

@@ -20,6 +20,8 @@ const REFUSED: &str = "cannot be taken up";
 /// What a guest knows of entropy and time.
 const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
+/// MiB.
+const WRITTEN: u64 = 128;
 /// QEMU with a CPU that has no random numbers of its own, so that the guests' have none.
 const WITHOUT_RDRAND: &str = "#!/bin/sh
 for word; do
@@ -49,8 +51,9 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let first = own.first();
     let boot = start.elapsed();
     own.compare(how_many("FARFAULT_RATIOS", 0, 10)?)?;
-    let checks: [(&str, Result<(), String>); 10] = [
+    let checks: [(&str, Result<(), String>); 11] = [
         ("the first boot leaves a state behind", first),
+        ("a run takes of memory what it writes", own.memory()),
         ("a run counts from zero", own.counts()),
         ("files, input and exit code are the run's own", own.streams()),
         ("clock and entropy are the run's own", own.entropy()),
@@ -124,6 +127,25 @@ impl Own {
         let [one, two, booted] = &all;
         let something = booted.len() == 2 && booted.iter().all(|(_, count)| *count > 0);
         ensure(something && one == booted && two == booted, || format!("{all:?}"))
+    }
+
+    /// A run takes the pages that it writes: a file of so many MiB in the guest's memory adds as
+    /// many. What a boot has written is shared.
+    fn memory(&self) -> Result<(), String> {
+        let taken = |options: &[&str], script: &str| {
+            let options = [&[self.qemu.as_str()], options].concat();
+            let finished = self.farfault.script(&options, script)?;
+            exit_code(&finished, 0)?;
+            let taken = finished.stats["host"]["ram_private_dirty_kib"].as_u64();
+            taken.map(|kib| kib >> 10).ok_or_else(|| format!("no figure in {}", finished.stats))
+        };
+        let write = format!("dd if=/dev/zero of=/zeros bs=1M count={WRITTEN}");
+        let (few, many) = (taken(&[], "true")?, taken(&[], &write)?);
+        let booted = taken(&["--fresh"], "true")?;
+        let said =
+            format!("{few} MiB; {many} MiB with {WRITTEN} written; {booted} MiB with a boot");
+        println!("note: of the host's memory a run takes {said}");
+        ensure(few > 0 && few < booted / 2 && many.abs_diff(few + WRITTEN) < WRITTEN / 4, || said)
     }
 
     fn streams(&self) -> Result<(), String> {
