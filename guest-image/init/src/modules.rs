@@ -14,6 +14,7 @@ use std::path::Path;
 /// Each kernel has its modules in a folder of its release, and the list is there.
 const FOLDER: &str = "/lib/modules";
 const LIST: &str = "at-boot";
+const CMDLINE: &str = "/proc/cmdline";
 const DRIVER: &str = "/lib/modules/farfault.ko";
 const DRIVER_NODE: &str = "/dev/farfault0";
 const PCI_DEVICES: &str = "/sys/bus/pci/devices";
@@ -28,7 +29,10 @@ pub fn load_listed() -> Result<(), Failure> {
         return Ok(());
     }
     let list = failure::read(folder.join(LIST))?;
-    names(&String::from_utf8_lossy(&list)).try_for_each(|name| load(&folder.join(name), ""))
+    let cmdline = failure::read(CMDLINE)?;
+    let cmdline = String::from_utf8_lossy(&cmdline);
+    names(&String::from_utf8_lossy(&list))
+        .try_for_each(|name| load(&folder.join(name), &parameters_for(name, &cmdline)))
 }
 
 /// Loads the guest driver if the machine has the device.
@@ -56,6 +60,15 @@ pub fn require_kvm() -> Result<(), Failure> {
 
 fn names(list: &str) -> impl Iterator<Item = &str> {
     list.lines().map(str::trim).filter(|name| !name.is_empty())
+}
+
+/// The parameters of a module on the kernel's command line (`kvm_amd.npt=0`), which are
+/// modprobe's to find.
+fn parameters_for(file: &str, cmdline: &str) -> String {
+    let module = file.trim_end_matches(".ko").replace('-', "_");
+    let words = cmdline.split_whitespace().filter_map(|word| word.split_once('.'));
+    let own = words.filter(|(name, _)| name.replace('-', "_") == module);
+    own.map(|(_, parameter)| parameter).collect::<Vec<_>>().join(" ")
 }
 
 fn load(path: &Path, params: &str) -> Result<(), Failure> {
@@ -102,6 +115,14 @@ mod tests {
         let list = "kvm.ko\n\n  kvm-amd.ko \na";
         let expected = ["kvm.ko", "kvm-amd.ko", "a"];
         assert_eq!(names(list).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn modules_have_parameters_on_the_command_line() {
+        let line = "quiet kvm-amd.npt=0 kvm.x=1 kvm_amd.avic=0 panic=-1 kvm_amd\n";
+        assert_eq!(parameters_for("kvm-amd.ko", line), "npt=0 avic=0");
+        assert_eq!(parameters_for("kvm.ko", line), "x=1");
+        assert_eq!(parameters_for("pvpanic-mmio.ko", line), "");
     }
 
     #[test]
