@@ -79,7 +79,7 @@ const TABLE: [(&str, &str, i32, &str); 10] = [
     ("panics-always", "", 120, "the guest panicked"),
     ("powers-off", "", 121, "the guest switched itself off before its command had ended"),
     ("never-answers", "--boot-timeout 0.1", 124, "did not answer within 0.1 s"),
-    ("hangs", "--boot-timeout 0.1 --timeout 0.1", 124, "timed out after "),
+    ("hangs", "--boot-timeout 0.5 --timeout 0.1", 124, "timed out after "),
 ];
 
 #[test]
