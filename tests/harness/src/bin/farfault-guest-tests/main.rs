@@ -7,7 +7,7 @@
 
 mod arguments;
 mod exerciser;
-mod failures;
+mod failing_allocations;
 mod iommu;
 mod kept_on_kvm;
 mod kept_states;
@@ -48,7 +48,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     programs::units,
     selftests::units,
     out_of_memory::units,
-    failures::units,
+    failing_allocations::units,
     measurements::units,
     iommu::units,
     lifecycle::units,
@@ -198,6 +198,16 @@ mod tests {
         let fragments = KernelConfig::from(FRAGMENTS);
         let unknown: Vec<_> = needs.options().filter(|option| !fragments.has(option)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn only_failing_allocations_need_a_debug_kernel() {
+        const USUAL: &str = include_str!("../../../../../guest-image/kernel/tests.config");
+        let (needs, usual) = (Needs::read(NEEDS).expect("needs"), KernelConfig::from(USUAL));
+        let units = SCENARIOS.iter().flat_map(|units| units());
+        for unit in units.filter(|unit| needs.lacking(&unit.name, &usual).is_some()) {
+            assert_eq!(unit.scenario(), "failing-allocations", "{} is skipped", unit.name);
+        }
     }
 
     #[test]
