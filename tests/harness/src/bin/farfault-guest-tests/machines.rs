@@ -169,7 +169,7 @@ pub fn boot_all(farfault: &Farfault, boots: &[Boot], options: &[String]) -> Ran 
     let steps = boots.iter().map(|boot| {
         let (options, script) = (with_defaults(boot), boot.script);
         let command = format!(
-            "/farfault/farfault run --accel=kvm --initrd=/farfault/initrd \
+            "/farfault/farfault run --accel=kvm --fresh --initrd=/farfault/initrd \
              --stats-json=/run/boot.json {options} -- sh -c '{script}; code=$?; dmesg; exit $code'"
         );
         Step::new(boot.name, command)
