@@ -11,7 +11,6 @@ mod failing_allocations;
 mod iommu;
 mod kept_on_kvm;
 mod kept_states;
-mod kernel_bugs;
 mod lifecycle;
 mod machines;
 mod matrix;
@@ -60,7 +59,6 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     older_kernels::units,
     races::units,
     removal::units,
-    kernel_bugs::units,
 ];
 
 /// How long each has taken.
