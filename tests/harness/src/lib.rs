@@ -3,6 +3,7 @@
 //! guest's kernel log, comparing kernels, and checking the shape of the source tree.
 
 pub mod allocations;
+pub mod at_once;
 pub mod check;
 pub mod costs;
 pub mod hmm_selftests;

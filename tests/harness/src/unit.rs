@@ -9,7 +9,7 @@ use crate::run::Farfault;
 pub const GUEST: &str = "guest";
 
 /// Starts machines, and says what came of it, or why that could not be begun.
-type Run = dyn Fn(&Farfault) -> Result<Vec<Check>, String>;
+type Run = dyn Fn(&Farfault) -> Result<Vec<Check>, String> + Send + Sync;
 
 /// A part of the suite.
 pub struct Unit {
@@ -24,7 +24,7 @@ impl Unit {
     /// The unit `name`, which is part of every run.
     pub fn new(
         name: impl Into<String>,
-        run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + 'static,
+        run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + Send + Sync + 'static,
     ) -> Self {
         Self { name: name.into(), nightly: false, run: Box::new(run) }
     }

@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use farfault_tests::shard::Shard;
 use farfault_tests::unit::GUEST;
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Runs tests in virtual machines.
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Only the part I of N parts that take about as long as each other
     #[arg(long, value_name = "I/N", requires = "list")]
     pub shard: Option<Shard>,
+    /// Run N units at once [default: one for each CPU, as far as there is memory]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
     /// Keep what each run leaves behind in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

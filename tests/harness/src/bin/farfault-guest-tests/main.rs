@@ -24,22 +24,17 @@ mod races;
 mod refusals;
 mod removal;
 mod selftests;
+mod suite;
 
 use arguments::Arguments;
-use farfault_tests::check::{Check, Verdict};
 use farfault_tests::costs::Costs;
-use farfault_tests::keep::Keep;
 use farfault_tests::needs::Needs;
-use farfault_tests::results::UnitResult;
-use farfault_tests::run::{Farfault, is_nightly};
+use farfault_tests::run::is_nightly;
 use farfault_tests::select::select;
 use farfault_tests::unit::{GUEST, Unit};
-use libtest_mimic::Trial;
 use std::process::ExitCode;
-use std::time::Instant;
 
-/// What there is. One at a time: on two CPUs, two emulated guests side by side take longer than
-/// one after the other.
+/// What there is.
 const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     kept_states::units,
     kept_on_kvm::units,
@@ -81,73 +76,32 @@ fn main() -> ExitCode {
     match understood {
         Err(why) => fails(&why, ExitCode::from(BAD_USAGE)),
         Ok((arguments, chosen)) => {
-            let done =
-                if arguments.list { list(&arguments, &chosen) } else { run(&arguments, &chosen) };
+            let done = list_or_run(&arguments, &chosen);
             done.unwrap_or_else(|why| fails(&why, ExitCode::FAILURE))
         }
     }
 }
 
+fn list_or_run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
+    let costs = Costs::read(COSTS)?;
+    if arguments.list {
+        list(arguments, chosen, &costs);
+        return Ok(ExitCode::SUCCESS);
+    }
+    suite::run(arguments, chosen, &costs, Needs::read(NEEDS)?)
+}
+
 /// Names what would be run, each as scripts/test takes it.
-fn list(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
+fn list(arguments: &Arguments, chosen: &[&Unit], costs: &Costs) {
     let names = arguments.suites.iter().flat_map(|suite| match suite.as_str() {
         GUEST => chosen.iter().map(|unit| format!("{GUEST} {}", unit.name)).collect(),
         other => vec![other.to_owned()],
     });
-    let costs = Costs::read(COSTS)?;
     let names = match arguments.shard {
         Some(shard) => shard.of(names.collect(), |name| costs.of(name)),
         None => names.collect(),
     };
     names.iter().for_each(|name| println!("{name}"));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn run(arguments: &Arguments, chosen: &[&Unit]) -> Result<ExitCode, String> {
-    let farfault = Farfault::from_environment()?;
-    let (needs, mut results) = (Needs::read(NEEDS)?, arguments.results_file()?);
-    let mut trials = Vec::new();
-    for unit in chosen {
-        let farfault = match &arguments.keep {
-            Some(folder) => farfault.keeping_in(&Keep::folder_of(folder, &unit.name)),
-            None => farfault.clone(),
-        };
-        eprintln!("farfault-guest-tests: {}", unit.name);
-        let start = Instant::now();
-        let checks = run_unit(unit, &farfault, &needs);
-        let seconds = start.elapsed().as_secs_f64();
-        eprintln!("farfault-guest-tests: {} took {seconds:.0} s", unit.name);
-        if let Some(file) = &mut results {
-            UnitResult::new(&unit.name, seconds, &checks).append(file)?;
-        }
-        trials.extend(checks.into_iter().map(|check| trial(&unit.name, check)));
-    }
-    // All has been done by now; what is left is to report.
-    let arguments = libtest_mimic::Arguments { test_threads: Some(1), ..Default::default() };
-    Ok(libtest_mimic::run(&arguments, trials).exit_code())
-}
-
-/// Runs it, unless the kernel lacks what it needs; the same of the tests in it.
-fn run_unit(unit: &Unit, farfault: &Farfault, needs: &Needs) -> Vec<Check> {
-    let lacking = |name: &str| needs.lacking(name, &farfault.kernel);
-    if let Some(why) = lacking(&unit.name) {
-        return vec![Check::skipped("can be begun", why)];
-    }
-    let within = |check: &str| lacking(&format!("{}::{check}", unit.name));
-    unit.run(farfault).into_iter().map(|check| check.excused(within)).collect()
-}
-
-fn trial(unit: &str, check: Check) -> Trial {
-    let name = format!("{unit}::{}", check.name);
-    if let Verdict::Skipped(why) = &check.verdict {
-        println!("skipped: {name}: {why}");
-    }
-    let skipped = matches!(check.verdict, Verdict::Skipped(_));
-    Trial::test(name, move || match check.verdict {
-        Verdict::Passed | Verdict::Skipped(_) => Ok(()),
-        Verdict::Failed(why) => Err(why.into()),
-    })
-    .with_ignored_flag(skipped)
 }
 
 #[cfg(test)]
@@ -206,27 +160,5 @@ mod tests {
         for unit in units.filter(|unit| needs.lacking(&unit.name, &usual).is_some()) {
             assert_eq!(unit.scenario(), "failing-allocations", "{} is skipped", unit.name);
         }
-    }
-
-    #[test]
-    fn a_unit_is_skipped_and_a_test_in_it_excused_for_what_the_kernel_lacks() {
-        let failing = |_: &Farfault| {
-            let fails = |name: &str| Check::new(name, Err("as expected".to_owned()));
-            Ok(vec![fails("ksm"), fails("munmap"), Check::new("thp", Ok(()))])
-        };
-        let verdicts = |name: &str| {
-            let checks = run_unit(
-                &Unit::new(name, failing),
-                &Farfault::default(),
-                &Needs::read(NEEDS).expect("needs"),
-            );
-            checks.into_iter().map(|check| check.verdict).collect::<Vec<_>>()
-        };
-        assert!(matches!(verdicts("races::poison")[..], [Verdict::Skipped(_)]));
-        let of_a_row = verdicts("matrix::anonymous");
-        let [Verdict::Skipped(ksm), Verdict::Failed(_), Verdict::Passed] = &of_a_row[..] else {
-            panic!("{of_a_row:?}");
-        };
-        assert_eq!(ksm, "the kernel lacks CONFIG_KSM");
     }
 }
