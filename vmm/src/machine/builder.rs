@@ -122,7 +122,7 @@ impl Machine {
             last_seen: Arc::default(),
         };
         let hardware = Hardware {
-            msrs: saved::msrs(&kvm)?,
+            msrs: saved::msrs::list(&kvm)?,
             vm,
             interrupts,
             bus: Arc::clone(&context.bus),
@@ -163,7 +163,7 @@ pub fn likeness(vcpus: u8) -> Result<Vec<u8>, MachineError> {
         let kvm_cpuid_entry2 { function, index, flags, eax, ebx, ecx, edx, .. } = entry;
         [function, index, flags, eax, ebx, ecx, edx]
     });
-    Ok(words.chain(saved::msrs(&kvm)?).flat_map(u32::to_le_bytes).collect())
+    Ok(words.chain(saved::msrs::list(&kvm)?).flat_map(u32::to_le_bytes).collect())
 }
 
 /// Checks what can be checked without the host.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where the vCPUs of a machine were when it was stopped, for people who ask why it hung.
 
-use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE, Msrs, kvm_msr_entry};
+use super::error::MachineError;
+use super::saved::msrs;
+use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE};
 use kvm_ioctls::VcpuFd;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
-const TSC: u32 = 0x10;
-const TSC_DEADLINE: u32 = 0x6e0;
 /// Offsets of the local APIC's first words of 32 vectors (SDM 3A, table 12-1).
 const IN_SERVICE: usize = 0x100;
 const REQUESTED: usize = 0x200;
@@ -32,10 +32,12 @@ impl LastSeen {
     }
 }
 
-fn describe(vcpu: &VcpuFd) -> Result<String, kvm_ioctls::Error> {
-    let registers = vcpu.get_regs()?;
-    let (activity, apic) = (vcpu.get_mp_state()?.mp_state, vcpu.get_lapic()?);
-    let activity = match activity {
+fn describe(vcpu: &VcpuFd) -> Result<String, MachineError> {
+    let registers = vcpu.get_regs().map_err(MachineError::kvm("tell a vCPU's registers"))?;
+    let cr3 = vcpu.get_sregs().map_err(MachineError::kvm("tell a vCPU's special registers"))?.cr3;
+    let apic = vcpu.get_lapic().map_err(MachineError::kvm("tell a vCPU's local APIC"))?;
+    let state = vcpu.get_mp_state().map_err(MachineError::kvm("tell a vCPU's activity"))?;
+    let activity = match state.mp_state {
         KVM_MP_STATE_RUNNABLE => "runs",
         KVM_MP_STATE_HALTED => "halted",
         _ => "not started",
@@ -44,11 +46,10 @@ fn describe(vcpu: &VcpuFd) -> Result<String, kvm_ioctls::Error> {
     // The bindings have the page as signed characters.
     let page: Vec<u8> = apic.regs.iter().map(|byte| byte.cast_unsigned()).collect();
     Ok(format!(
-        "{activity} at rip {:#x}, rsp {:#x}, cr3 {:#x}, interrupts {interrupts}; \
+        "{activity} at rip {:#x}, rsp {:#x}, cr3 {cr3:#x}, interrupts {interrupts}; \
          requested {:02x?}, in service {:02x?}; {}",
         registers.rip,
         registers.rsp,
-        vcpu.get_sregs()?.cr3,
         vectors(&page, REQUESTED),
         vectors(&page, IN_SERVICE),
         timer(vcpu)?,
@@ -64,19 +65,13 @@ fn vectors(page: &[u8], first: usize) -> Vec<usize> {
     (0..256).filter(is_set).collect()
 }
 
-fn timer(vcpu: &VcpuFd) -> Result<String, kvm_ioctls::Error> {
-    let entry = |index| kvm_msr_entry { index, ..kvm_msr_entry::default() };
-    // Two entries are fewer than any limit.
-    let Ok(mut msrs) = Msrs::from_entries(&[entry(TSC), entry(TSC_DEADLINE)]) else {
-        return Ok(String::new());
-    };
-    vcpu.get_msrs(&mut msrs)?;
-    Ok(match msrs.as_slice() {
+fn timer(vcpu: &VcpuFd) -> Result<String, MachineError> {
+    Ok(match msrs::read(vcpu, &[msrs::TSC, msrs::TSC_DEADLINE])?[..] {
         [_, deadline] if deadline.data == 0 => "no timer armed".to_owned(),
         [now, deadline] => {
             format!("timer {} cycles from now", deadline.data.wrapping_sub(now.data).cast_signed())
         }
-        _ => String::new(),
+        _ => "no timer".to_owned(),
     })
 }
 

@@ -4,7 +4,7 @@
 
 mod chips;
 mod clock;
-mod msrs;
+pub mod msrs;
 mod vcpu;
 
 use super::bus::Bus;
@@ -20,7 +20,6 @@ use crate::pci::SavedFunction;
 use chips::SavedChips;
 use clock::SavedClock;
 use kvm_ioctls::{VcpuFd, VmFd};
-pub use msrs::list as msrs;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vcpu::SavedVcpu;

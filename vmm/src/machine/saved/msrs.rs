@@ -7,7 +7,7 @@ use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::{Kvm, VcpuFd};
 
 pub const TSC: u32 = 0x10;
-const TSC_DEADLINE: u32 = 0x6e0;
+pub const TSC_DEADLINE: u32 = 0x6e0;
 /// KVM takes 255 at once.
 const AT_ONCE: usize = 128;
 
