@@ -11,6 +11,7 @@ mod failing_allocations;
 mod iommu;
 mod kept_on_kvm;
 mod kept_states;
+mod kernel_bugs;
 mod lifecycle;
 mod machines;
 mod matrix;
@@ -54,6 +55,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     older_kernels::units,
     races::units,
     removal::units,
+    kernel_bugs::units,
 ];
 
 /// How long each has taken.
