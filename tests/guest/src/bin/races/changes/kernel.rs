@@ -32,7 +32,7 @@ const PAIRS: Range<usize> = SMALL / 2..SMALL;
 
 fn compact(salt: u64) -> Result<Set, Failure> {
     let change =
-        Compact { scattered: scattered()?, pagemap: Pagemap::own()?, changes: 0, moved: 0 };
+        Compact { scattered: scattered(false)?, pagemap: Pagemap::own()?, changes: 0, moved: 0 };
     Set::small(salt, change)
 }
 
@@ -52,10 +52,13 @@ fn merge(salt: u64) -> Result<Set, Failure> {
     set.counted(&["cow_ksm"])
 }
 
-fn scattered() -> Result<Region, Failure> {
+/// Every other page of it is a hole. The holes that are made last are filled first: at the end
+/// of memory to which compaction moves pages, or, `backwards`, at the end from which it does.
+fn scattered(backwards: bool) -> Result<Region, Failure> {
     let mut region = Region::small_pages(SCATTERED * PAGE)?;
     region.fill(1);
-    for page in (0..SCATTERED).step_by(2) {
+    for hole in (0..SCATTERED).step_by(2) {
+        let page = if backwards { SCATTERED - 2 - hole } else { hole };
         region.advise_range(page * PAGE, PAGE, MADV_DONTNEED)?;
     }
     Ok(region)
@@ -75,7 +78,7 @@ impl Change for Compact {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.changes += 1;
         if self.changes % 8 == 1 {
-            self.scattered = scattered()?;
+            self.scattered = scattered(self.changes % 16 == 1)?;
             // What is touched anew takes the holes.
             discard(stage)?;
         }
