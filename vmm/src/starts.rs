@@ -5,7 +5,7 @@
 use crate::exit::chain;
 use crate::footprint::PrivateDirty;
 use crate::output::tell;
-use crate::session::{Guest, RunEnd, SessionResult};
+use crate::session::{Guest, Hold, RunEnd, SessionResult};
 use crate::states::{State, StateError, Store};
 use crate::stats::Sample;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -139,6 +139,10 @@ impl Guest for Booting<'_> {
         if verbose || stuck {
             tell(&format!("farfault: {told}"));
         }
+    }
+
+    fn hold(&self) -> Hold {
+        self.guest.hold()
     }
 
     fn last_seen(&self) -> Vec<String> {

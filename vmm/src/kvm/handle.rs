@@ -3,7 +3,7 @@
 
 use crate::footprint::PrivateDirty;
 use crate::machine::Handle;
-use crate::session::Guest;
+use crate::session::{Guest, Hold};
 use crate::stats::{Counters, Sample};
 use serde::Serialize;
 
@@ -18,6 +18,10 @@ impl Guest for Handle {
 
     fn switch_off(&self) {
         self.switch_off();
+    }
+
+    fn hold(&self) -> Hold {
+        Box::new(self.hold())
     }
 
     fn memory(&self) -> PrivateDirty {

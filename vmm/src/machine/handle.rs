@@ -5,7 +5,7 @@ use super::end::{EndLatch, MachineEnd};
 use super::exits::Exits;
 use super::last_seen::LastSeen;
 use super::saved::SaveError;
-use super::standstill::{Standing, Standstill};
+use super::standstill::{Hold, Standing, Standstill};
 use crate::accelerator::Accelerator;
 use crate::footprint::{self, PrivateDirty};
 use crate::iommu::IommuRegisters;
@@ -65,6 +65,11 @@ impl Handle {
     /// Has the machine stand still, if all of it is idle at this moment.
     pub fn stand_still(&self) -> Result<Standing, SaveError> {
         self.standstill.ask()
+    }
+
+    /// Has its vCPUs stand still, whatever they do, until what is returned is dropped.
+    pub fn hold(&self) -> Option<Hold> {
+        self.standstill.hold()
     }
 
     /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.

@@ -24,15 +24,26 @@ struct Desk {
 }
 
 struct Wish {
-    saved: SyncSender<Result<SavedMachine, SaveError>>,
+    told: Told,
     over: Receiver<()>,
+}
+
+/// How who waits is told that the machine stands still.
+enum Told {
+    Still(SyncSender<()>),
+    Saved(SyncSender<Result<SavedMachine, SaveError>>),
+}
+
+/// A machine stands still until this is dropped.
+pub struct Hold {
+    _over: Sender<()>,
 }
 
 /// A machine that stands still until this is dropped.
 pub struct Standing {
     /// All of it but its memory.
     pub machine: SavedMachine,
-    _over: Sender<()>,
+    _hold: Hold,
 }
 
 impl Standstill {
@@ -44,18 +55,30 @@ impl Standstill {
     /// Has the machine stand still, if all of it is idle at this moment.
     pub fn ask(&self) -> Result<Standing, SaveError> {
         let (saved, answer) = mpsc::sync_channel(1);
+        let hold = self.wish(Told::Saved(saved)).ok_or(SaveError::Ended)?;
+        let machine = answer.recv().map_err(|_| SaveError::Ended)??;
+        Ok(Standing { machine, _hold: hold })
+    }
+
+    /// Has its vCPUs stand still, whatever they do. Nothing if it has ended.
+    pub fn hold(&self) -> Option<Hold> {
+        let (still, answer) = mpsc::sync_channel(1);
+        let hold = self.wish(Told::Still(still))?;
+        answer.recv().ok().map(|()| hold)
+    }
+
+    fn wish(&self, told: Told) -> Option<Hold> {
         let (_over, over) = mpsc::channel();
         {
             let mut desk = self.desk.lock();
             if desk.closed {
-                return Err(SaveError::Ended);
+                return None;
             }
-            desk.wish = Some(Wish { saved, over });
+            desk.wish = Some(Wish { told, over });
         }
         // Fails only when the event is raised already.
         let _ = self.event.write(1);
-        let machine = answer.recv().map_err(|_| SaveError::Ended)??;
-        Ok(Standing { machine, _over })
+        Some(Hold { _over })
     }
 
     /// Whether somebody waits.
@@ -63,13 +86,19 @@ impl Standstill {
         self.desk.lock().wish.is_some()
     }
 
-    /// For who waits: the machine as `save` finds it, which stands still by now. Returns when
-    /// it may go on.
+    /// For who waits: the machine, which stands still by now, as `save` finds it if that is
+    /// wanted. Returns when it may go on.
     pub fn grant(&self, save: impl FnOnce() -> Result<SavedMachine, SaveError>) {
-        let Some(Wish { saved, over }) = self.desk.lock().wish.take() else { return };
-        let result = save();
-        let stands = result.is_ok();
-        if saved.send(result).is_ok() && stands {
+        let Some(Wish { told, over }) = self.desk.lock().wish.take() else { return };
+        let stands = match told {
+            Told::Still(still) => still.send(()).is_ok(),
+            Told::Saved(saved) => {
+                let result = save();
+                let stands = result.is_ok();
+                saved.send(result).is_ok() && stands
+            }
+        };
+        if stands {
             // Nothing is ever sent: the other end goes.
             let _ = over.recv();
         }
@@ -111,6 +140,7 @@ impl From<MachineError> for SaveError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     #[test]
@@ -134,5 +164,29 @@ mod tests {
         let over = asked(&|| drop(StandstillWatcher(Arc::clone(&standstill))));
         assert!(matches!(over, Some(SaveError::Ended)));
         assert!(matches!(standstill.ask().err(), Some(SaveError::Ended)));
+    }
+
+    #[test]
+    fn it_stands_still_as_long_as_somebody_holds_it() {
+        let standstill = Standstill::new().unwrap();
+        let goes_on = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !standstill.is_asked_for() {
+                    thread::yield_now();
+                }
+                standstill.grant(|| unreachable!("nobody wants it saved"));
+                goes_on.store(true, Ordering::SeqCst);
+            });
+            let hold = standstill.hold().unwrap();
+            for _ in 0..100 {
+                thread::yield_now();
+            }
+            assert!(!goes_on.load(Ordering::SeqCst));
+            drop(hold);
+        });
+        assert!(goes_on.into_inner());
+        standstill.close();
+        assert!(standstill.hold().is_none());
     }
 }

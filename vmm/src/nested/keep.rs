@@ -23,7 +23,7 @@ impl Still for Watched {
         then: Box<dyn FnOnce() -> Result<(), StateError> + '_>,
     ) -> Result<(), KeepError> {
         let mut monitor = Monitor::open(self.0)?;
-        let saved = monitor.stop_when_idle().and_then(|()| monitor.save(path));
+        let saved = monitor.stop().and_then(|()| monitor.save(path));
         let kept = saved.map_err(KeepError::from).and_then(|()| Ok(then()?));
         monitor.go_on().map_err(|error| KeepError::Stuck(error.into()))?;
         kept

@@ -16,6 +16,10 @@ pub trait Guest: Send + Sync {
     fn switch_off(&self) {}
     /// The guest in it is prepared, and waits for orders.
     fn ready(&self) {}
+    /// Has its CPUs stand still until what is returned is dropped.
+    fn hold(&self) -> Hold {
+        Box::new(())
+    }
     fn counters(&self) -> Sample {
         Sample::default()
     }
@@ -28,6 +32,9 @@ pub trait Guest: Send + Sync {
         PrivateDirty::default()
     }
 }
+
+/// A guest stands still as long as somebody has it.
+pub type Hold = Box<dyn Send>;
 
 /// Runs a guest on the calling thread until it ends.
 pub type Runner = Box<dyn FnOnce() -> Result<MachineEnd, String> + Send>;

@@ -17,7 +17,7 @@ use crate::machine::GuestStreams;
 use crate::stats::{Recorder, Sample};
 use control::ControlMessage;
 pub use control::Inner;
-pub use guest::{Guest, Runner};
+pub use guest::{Guest, Hold, Runner};
 use nix::sys::signal::Signal;
 pub use orders::{Orders, Terms};
 use parking_lot::Mutex;
@@ -139,7 +139,8 @@ impl Session {
         if let Task::Ready(_) = task {
             recorder.started(guest.counters());
         }
-        let init = self.begin(&task, &to_control)?;
+        let held = Arc::default();
+        let init = self.begin(&task, &to_control, &held)?;
         let mut running = RunningGuest {
             guest,
             recorder,
@@ -147,6 +148,7 @@ impl Session {
             log: Arc::clone(&log),
             control: to_control,
             init,
+            held,
             prepared: false,
             exited: false,
             typed: Some(typed),
@@ -173,6 +175,7 @@ impl Session {
                 None => verdict.deadline_passed(Instant::now()),
             }
             if verdict.wants_stop() {
+                running.held.lock().take();
                 guest.stop();
             }
         }
@@ -212,7 +215,7 @@ impl Session {
     }
 
     /// Says what can be said before the guest runs; the way to the init that gets the command.
-    fn begin(&self, task: &Task, control: &Sender) -> io::Result<Sender> {
+    fn begin(&self, task: &Task, control: &Sender, held: &Held) -> io::Result<Sender> {
         match task {
             Task::Direct(_) => {}
             Task::Ready(orders) => control.orders(orders)?,
@@ -233,9 +236,10 @@ impl Session {
                 return Ok(init);
             }
             Task::FromOutside(port) => {
-                let (port, init) = (port.try_clone()?, control.clone());
+                let (port, init, held) = (port.try_clone()?, control.clone(), Arc::clone(held));
                 self.spawn("relay", move |tell| {
-                    relay::pass_on(&port, &init, |terms| tell(GuestEvent::Ordered(terms)));
+                    let go_on = || drop(held.lock().take());
+                    relay::pass_on(&port, &init, go_on, |terms| tell(GuestEvent::Ordered(terms)));
                 })?;
             }
         }
@@ -271,6 +275,9 @@ impl Session {
     }
 }
 
+/// The guest, as long as it stands still.
+type Held = Arc<Mutex<Option<Hold>>>;
+
 /// What the session does for a guest while it lives.
 struct RunningGuest<'a> {
     guest: &'a dyn Guest,
@@ -281,6 +288,7 @@ struct RunningGuest<'a> {
     control: Sender,
     /// The init that gets the command.
     init: Sender,
+    held: Held,
     /// Whether that has been told what to do before.
     prepared: bool,
     /// Whether the command has ended.
@@ -300,7 +308,11 @@ impl RunningGuest<'_> {
             }
             GuestEvent::Control(Ok(ControlMessage::Ready)) => match &mut self.task {
                 Task::Direct(_) => self.order()?,
-                Task::FromOutside(port) => port.write_all(b"{\"ready\":true}\n")?,
+                // Its state may be kept now: see nested::monitor.
+                Task::FromOutside(port) => {
+                    *self.held.lock() = Some(self.guest.hold());
+                    port.write_all(b"{\"ready\":true}\n")?;
+                }
                 Task::Ready(_) | Task::InSecond { .. } => {}
             },
             GuestEvent::Link(Ok(ControlMessage::Ready)) => self.order()?,

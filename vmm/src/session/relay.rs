@@ -10,12 +10,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 /// So much of an archive is passed on at once.
 const PIECE: usize = 32 << 10;
 
-/// Passes on all that comes over `port` until it ends. When the command comes `ordered` hears
-/// its terms, and the other side hears when it is through.
-pub fn pass_on(port: &File, init: &Sender, mut ordered: impl FnMut(Terms)) {
+/// Passes on all that comes over `port` until it ends. Whatever comes, `go_on` is called first.
+/// When the command comes `ordered` hears its terms, and the other side hears when it is through.
+pub fn pass_on(
+    port: &File,
+    init: &Sender,
+    mut go_on: impl FnMut(),
+    mut ordered: impl FnMut(Terms),
+) {
     let mut reader = BufReader::with_capacity(PIECE, port);
     let mut line = Vec::new();
     while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+        go_on();
         let header = serde_json::from_slice::<Header>(&line).ok();
         if let Some(header) = header.as_ref().filter(|header| !header.prepares) {
             ordered(header.terms);

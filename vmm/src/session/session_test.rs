@@ -276,6 +276,58 @@ fn a_state_is_kept_behind_the_preparation_and_before_the_command() {
     assert_eq!(result.end, RunEnd::Exit(5));
 }
 
+/// A guest that counts how often it has been told to stand still, and to go on.
+#[derive(Clone, Default)]
+struct Counted(Arc<Mutex<(u32, u32)>>);
+
+impl Guest for Counted {
+    fn stop(&self) {}
+
+    fn hold(&self) -> Hold {
+        self.0.lock().0 += 1;
+        Box::new(GoesOn(self.clone()))
+    }
+}
+
+struct GoesOn(Counted);
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        self.0.0.lock().1 += 1;
+    }
+}
+
+#[test]
+fn a_second_guest_stands_still_from_ready_to_the_next_word_from_outside() {
+    let null = || File::options().read(true).write(true).open("/dev/null").expect("null");
+    let stdio = Stdio { input: null(), output: null(), error: null() };
+    let (ends, ports) = connect().expect("sockets");
+    let (outside, port) = UnixStream::pair().expect("a port");
+    let guest = Counted::default();
+    let counted = guest.clone();
+    let runner: Runner = Box::new(move || {
+        say(&ports.control, "{\"started\":true}\n");
+        let (mut heard, mut told) = (BufReader::new(&outside), BufReader::new(&ports.control));
+        let mut line = String::new();
+        for turn in 1..3 {
+            say(&ports.control, "{\"ready\":true}\n");
+            heard.read_line(&mut line).expect("it is ready");
+            assert_eq!(*counted.0.lock(), (turn, turn - 1));
+            say(&outside, "{\"winsize\":[24,80]}\n");
+            told.read_line(&mut line).expect("a word from outside");
+            assert_eq!(*counted.0.lock(), (turn, turn));
+        }
+        // The last time it ends as it stands.
+        say(&ports.control, "{\"ready\":true}\n{\"exit\":5}\n");
+        Ok(MachineEnd::PowerOff)
+    });
+    let mut session = Session::new(options(), stdio);
+    let task = Task::FromOutside(OwnedFd::from(port).into());
+    let mut recorder = Recorder::new("kvm");
+    let result = session.attend(ends, task, &guest, runner, &mut recorder).expect("result");
+    assert_eq!(result.end, RunEnd::Exit(5));
+}
+
 #[test]
 fn a_guest_that_goes_on_gets_its_orders_at_once_and_is_up_with_them() {
     let null = || File::options().read(true).write(true).open("/dev/null").expect("null");
