@@ -11,8 +11,12 @@ cd /sys/kernel/debug/farfault/*/
 echo served >stall
 saxpy 1000 &
 until grep -q 'stalled 1' counters; do sleep 0.1; done
-echo w >/proc/sysrq-trigger
-dmesg
+# It has counted a moment before it sleeps.
+for try in $(seq 50); do
+	echo w >/proc/sysrq-trigger
+	dmesg | grep ' ff_stall+0x' && break
+	sleep 0.1
+done
 echo none >stall
 wait";
 const GUEST_DIED: i32 = 120;

@@ -25,6 +25,8 @@ pub const KINDS: &[Kind] = &[
 /// Pages between which compaction finds room, and has something to move: several blocks of
 /// 2 MiB, as it moves pages only from one to another.
 const SCATTERED: usize = 4096;
+/// Changes behind which each begins with pages scattered anew, until some have moved.
+const PATIENCE: usize = 40;
 /// How often a page is asked to move that will not.
 const TRIES: usize = 1000;
 /// Pages that are merged; they are equal in pairs.
@@ -77,7 +79,8 @@ struct Compact {
 impl Change for Compact {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.changes += 1;
-        if self.changes % 8 == 1 {
+        // One time in ten it makes pages move.
+        if self.changes % 8 == 1 || (self.moved == 0 && self.changes > PATIENCE) {
             self.scattered = scattered(self.changes % 16 == 1)?;
             // What is touched anew takes the holes.
             discard(stage)?;
