@@ -20,6 +20,8 @@ const REFUSED: &str = "cannot be taken up";
 /// What a guest knows of entropy and time.
 const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
+/// What has a guest count.
+const WORK: &str = "saxpy 1000";
 /// MiB.
 const WRITTEN: u64 = 128;
 /// QEMU with a CPU that has no random numbers of its own, so that the guests' have none.
@@ -51,10 +53,11 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let first = own.first();
     let boot = start.elapsed();
     own.compare(how_many("FARFAULT_RATIOS", 0, 10)?)?;
+    let booted = own.stats(&["--fresh"], WORK)?;
     let checks: [(&str, Result<(), String>); 11] = [
         ("the first boot leaves a state behind", first),
-        ("a run takes of memory what it writes", own.memory()),
-        ("a run counts from zero", own.counts()),
+        ("a run takes of memory what it writes", own.memory(&booted)),
+        ("a run counts from zero", own.counts(&booted)),
         ("files, input and exit code are the run's own", own.streams()),
         ("clock and entropy are the run's own", own.entropy()),
         ("runs in turn and at the same time", own.many(in_turn)),
@@ -111,19 +114,19 @@ impl Own {
         self.expect(TAKEN)
     }
 
+    /// The counters of a run.
+    fn stats(&self, options: &[&str], script: &str) -> Result<Value, String> {
+        let finished = self.farfault.script(&[&[self.qemu.as_str()], options].concat(), script)?;
+        exit_code(&finished, 0)?;
+        Ok(finished.stats)
+    }
+
     /// What is counted is the run's: twice from one state, and after a boot.
-    fn counts(&self) -> Result<(), String> {
-        let run = |options: &[&str], script: &str| {
-            let options = [&[self.qemu.as_str()], options].concat();
-            let finished = self.farfault.script(&options, script)?;
-            exit_code(&finished, 0)?;
-            Ok::<_, String>(counted(&finished.stats))
-        };
-        let script = "saxpy 1000";
-        let all = [run(&[], script)?, run(&[], script)?, run(&["--fresh"], script)?];
+    fn counts(&self, booted: &Value) -> Result<(), String> {
+        let all = [self.stats(&[], WORK)?, self.stats(&[], WORK)?, booted.clone()];
         // How many faults there are is a matter of time.
-        let exact = |(name, _): &&(String, u64)| name == "descriptors" || name == "bytes_written";
-        let all = all.each_ref().map(|all| all.iter().filter(exact).collect::<Vec<_>>());
+        let exact = |(name, _): &(String, u64)| name == "descriptors" || name == "bytes_written";
+        let all = all.map(|stats| counted(&stats).into_iter().filter(exact).collect::<Vec<_>>());
         let [one, two, booted] = &all;
         let something = booted.len() == 2 && booted.iter().all(|(_, count)| *count > 0);
         ensure(something && one == booted && two == booted, || format!("{all:?}"))
@@ -131,17 +134,14 @@ impl Own {
 
     /// A run takes the pages that it writes: a file of so many MiB in the guest's memory adds as
     /// many. What a boot has written is shared.
-    fn memory(&self) -> Result<(), String> {
-        let taken = |options: &[&str], script: &str| {
-            let options = [&[self.qemu.as_str()], options].concat();
-            let finished = self.farfault.script(&options, script)?;
-            exit_code(&finished, 0)?;
-            let taken = finished.stats["host"]["ram_private_dirty_kib"].as_u64();
-            taken.map(|kib| kib >> 10).ok_or_else(|| format!("no figure in {}", finished.stats))
+    fn memory(&self, booted: &Value) -> Result<(), String> {
+        let taken = |stats: &Value| {
+            let kib = stats["host"]["ram_private_dirty_kib"].as_u64();
+            kib.map(|kib| kib >> 10).ok_or_else(|| format!("no figure in {stats}"))
         };
         let write = format!("dd if=/dev/zero of=/zeros bs=1M count={WRITTEN}");
-        let (few, many) = (taken(&[], "true")?, taken(&[], &write)?);
-        let booted = taken(&["--fresh"], "true")?;
+        let (few, many) = (self.stats(&[], "true")?, self.stats(&[], &write)?);
+        let (few, many, booted) = (taken(&few)?, taken(&many)?, taken(booted)?);
         let said =
             format!("{few} MiB; {many} MiB with {WRITTEN} written; {booted} MiB with a boot");
         println!("note: of the host's memory a run takes {said}");

@@ -25,7 +25,8 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     options.push("--cmdline-append=hugepagesz=1G hugepages=2".to_owned());
     options.push(hmm_selftests::module(&hmm_selftests::from_environment()?));
     let finished = farfault.script(&options, &script_of(&[Step::apart(NAME, COMMAND)], ""))?;
-    let mut checks = ktap_but(&finished, NAME, |why| why.starts_with("bug of the kernel: "));
+    let found = ktap_but(&finished, NAME, |why| why.starts_with("bug of the kernel: "));
+    let mut checks: Vec<Check> = found.into_iter().map(|check| check.within(NAME)).collect();
     checks.push(Check::new("exit code", exit_code(&finished, 0)));
     Ok(checks)
 }
