@@ -13,7 +13,8 @@ pub const HOST_LACKS: u8 = 69;
 pub const VMM_FAILED: u8 = 70;
 /// The guest panicked, or ended without saying how its command ended.
 pub const GUEST_LOST: u8 = 120;
-/// The guest switched itself off or restarted before its command had ended.
+/// The guest switched itself off or restarted, or its debugger ended it, before its command had
+/// ended.
 pub const SWITCHED_OFF: u8 = 121;
 /// The guest was stopped by a time limit.
 pub const TIMED_OUT: u8 = 124;
@@ -26,7 +27,7 @@ Exit codes:
    69  this host lacks something (`farfault doctor` says what), or room on a disk
    70  the VMM itself failed
   120  the guest panicked, or ended without an exit code
-  121  the guest was switched off or restarted before its command ended
+  121  the guest was switched off, restarted, or ended by a debugger before its command ended
   124  a time limit passed (--timeout, --boot-timeout)
   128+N  ended by signal N";
 

@@ -8,6 +8,7 @@ mod devices;
 mod doctor;
 mod exit;
 mod footprint;
+mod gdb;
 mod image;
 mod iommu;
 mod kvm;

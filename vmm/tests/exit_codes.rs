@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -94,6 +95,18 @@ fn every_code_of_the_table_whatever_becomes_of_standard_error() {
             assert!(!stderr.contains('\x1b'), "{name} {options}: {stderr:?}");
         }
     }
+}
+
+#[test]
+fn a_port_that_is_taken_is_bad_usage() {
+    let image = Image::new("answers");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port();
+    let (status, _, stderr) = shell(&image.run(&format!("--gdb {port}")));
+    let told = format!("farfault: --gdb {port}: Address already in use (os error 98)\n");
+    assert_eq!((status, stderr), (Some(64), told));
+    drop(taken);
+    assert_eq!(shell(&image.run(&format!("--gdb {port}"))).0, Some(3));
 }
 
 #[test]

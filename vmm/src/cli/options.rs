@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line: what the user may say.
 
-use super::values::{self, PmemFile, UserFile};
+use super::values::{self, GdbPort, PmemFile, UserFile};
 use crate::exit;
 use crate::machine::MAX_VCPUS;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -126,6 +126,17 @@ pub struct VmArgs {
     /// later runs go on behind it
     #[arg(long, value_name = "COMMAND", help_heading = "Command", allow_hyphen_values = true)]
     pub prepare: Option<String>,
+    /// Let gdb attach to the guest's kernel at a TCP port of this host (target remote :PORT); with
+    /// "wait" the guest waits for that before its first instruction. It has 4 breakpoints and
+    /// watchpoints in all. It is booted, with nokaslr; no state of it is kept, and no time limit
+    /// holds. If gdb leaves, it goes on; if gdb kills it, the exit code is 121
+    #[arg(
+        long,
+        value_name = "PORT[,wait]",
+        help_heading = "Machine",
+        conflicts_with = "in_first_guest"
+    )]
+    pub gdb: Option<GdbPort>,
     /// QEMU for nested mode [default: the image's tools tree, else the host's]
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub qemu: Option<PathBuf>,
@@ -289,6 +300,8 @@ mod tests {
             ("run --accel xen -- true", "invalid value 'xen' for '--accel <ACCEL>'"),
             ("run --file a:b -- true", "invalid value 'a:b' for '--file <HOST[:GUEST]>'"),
             ("run --timeout never -- true", "invalid value 'never' for '--timeout <SECONDS>'"),
+            ("run --gdb 0 -- true", "invalid value '0' for '--gdb <PORT[,wait]>'"),
+            ("run --gdb gdb -- true", "invalid value 'gdb' for '--gdb <PORT[,wait]>'"),
             ("fly", "unrecognized subcommand 'fly'"),
         ];
         for (line, expected) in cases {

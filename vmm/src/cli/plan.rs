@@ -5,9 +5,10 @@
 use super::decode::sources;
 use super::options::{Accel, VmArgs};
 use super::request::Request;
-use super::values::{self, UserFile};
+use super::values::{self, GdbPort, UserFile};
 use crate::archive::{Archive, ArchiveError, GuestCommand, Preparation, Role};
 use crate::exit::Failure;
+use crate::gdb::{self, Invitation, Port};
 use crate::image::{Image, ImageError};
 use crate::kvm::KvmGuest;
 use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
@@ -20,6 +21,7 @@ use farfault_device_model::DeviceConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ const MAX_PMEM: usize = 8;
 /// What a kernel is told that shall use its IOMMU, and be done with a mapping when
 /// it is unmapped: it would wait a while otherwise, and invalidate many at once.
 const IOMMU_WORDS: &str = "intel_iommu=on iommu.strict=1";
+
+/// What a kernel is told that shall be where its debug information says.
+const GDB_WORDS: &str = "nokaslr";
 
 /// Where the kernel's modules are: init needs these before there is a command.
 const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
@@ -128,6 +133,9 @@ impl Plan {
         if self.request.vm.iommu {
             cmdline.push(IOMMU_WORDS);
         }
+        if self.request.vm.gdb.is_some() {
+            cmdline.push(GDB_WORDS);
+        }
         cmdline.extend(self.request.vm.cmdline_append.as_deref());
         let wrong = |why| Failure::usage(format!("--device {}: {why}", self.request.vm.device));
         let device: DeviceConfig = values::keyed(&self.request.vm.device).map_err(wrong)?;
@@ -142,6 +150,7 @@ impl Plan {
             vcpus: self.request.vm.cpus,
             device,
             iommu: self.request.vm.iommu,
+            debugger: None,
         })
     }
 
@@ -165,7 +174,11 @@ impl Plan {
     /// What a session in a first guest has to know of the run.
     fn terms(&self) -> Terms {
         let args = &self.request.vm;
-        Terms { run_limit: args.timeout, verbose: args.verbose, serial: args.serial }
+        Terms {
+            run_limit: args.timeout.filter(|_| args.gdb.is_none()),
+            verbose: args.verbose,
+            serial: args.serial,
+        }
     }
 
     /// Persistent memory, in the order in which the user names it.
@@ -201,12 +214,19 @@ impl Plan {
         let carries_much = |piece: &Initrd| matches!(piece, Initrd::Bytes(b) if b.len() > LARGE);
         // Who wants to see a boot shall see one.
         let shows_boot = args.console || args.verbose > 1;
-        !(args.fresh || args.in_first_guest || shows_boot || spec.initrd.iter().any(carries_much))
+        !(args.fresh
+            || args.gdb.is_some()
+            || args.in_first_guest
+            || shows_boot
+            || spec.initrd.iter().any(carries_much))
     }
 
     /// The guest, for KVM.
     pub fn kvm_guest(&self) -> Result<KvmGuest, Failure> {
-        let (spec, orders) = self.machine()?;
+        let (mut spec, orders) = self.machine()?;
+        if let Some(port) = self.gdb_port()? {
+            spec.debugger = self.invitation(Port::Tcp(port));
+        }
         let release = self.image.as_ref().map(|image| image.manifest.kernel_release.as_str());
         Ok(KvmGuest {
             states: self.may_be_kept(&spec).then(Store::of_user),
@@ -216,6 +236,19 @@ impl Plan {
             spec,
             orders,
         })
+    }
+
+    /// Where a debugger may attach, taken.
+    fn gdb_port(&self) -> Result<Option<TcpListener>, Failure> {
+        let Some(port) = self.request.vm.gdb else { return Ok(None) };
+        let taken = gdb::listen(port.number.get());
+        taken.map(Some).map_err(|error| Failure::usage(format!("--gdb {}: {error}", port.number)))
+    }
+
+    /// What the machine is told of debuggers that come by this port, if any may.
+    pub fn invitation(&self, port: Port) -> Option<Arc<Invitation>> {
+        let GdbPort { number, wait } = self.request.vm.gdb?;
+        Some(Arc::new(Invitation { port, number: number.get(), wait }))
     }
 
     /// The first guest, for nested mode.
@@ -246,6 +279,7 @@ impl Plan {
                 files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
             },
             nvdimms,
+            debuggers: self.gdb_port()?,
             orders,
             states,
             verbose: self.request.vm.verbose > 0,

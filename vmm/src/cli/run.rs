@@ -7,6 +7,7 @@ use super::plan::{Plan, machine_failure};
 use super::request::Request;
 use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS};
+use crate::gdb::Port;
 use crate::kvm::{self, Attended, KvmError};
 use crate::machine::{Machine, Start};
 use crate::nested::NestedError;
@@ -22,6 +23,10 @@ use std::time::Duration;
 
 /// Where orders for a guest in this guest come from.
 const ORDERS_PORT: &str = "farfault.inner";
+/// Where debuggers of that guest come from.
+const GDB_PORT: &str = "farfault.gdb";
+/// Longer than anybody debugs, and still a time that can be told.
+const NO_LIMIT: Duration = Duration::from_secs(1_000_000_000);
 /// So many kinds of exits are shown by one `-v`, the most frequent first.
 const FREQUENT_EXITS: usize = 20;
 
@@ -38,7 +43,10 @@ pub fn run_inside(request: &Request) -> Result<u8, Failure> {
     let (args, plan) = (&request.vm, Plan::new(request)?);
     let port = virtio_port(ORDERS_PORT)?;
     let mut outside = port.try_clone().map_err(Failure::vmm)?;
-    let spec = plan.machine_without_orders()?;
+    let mut spec = plan.machine_without_orders()?;
+    if args.gdb.is_some() {
+        spec.debugger = plan.invitation(Port::Virtio(virtio_port(GDB_PORT)?));
+    }
     let run = |session: &mut Session, recorder: &mut Recorder| {
         kvm::attend(session, &spec, &Start::Boot, Task::FromOutside(port), None, recorder)
     };
@@ -144,16 +152,21 @@ fn nested(args: &VmArgs) -> bool {
 }
 
 fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Failure> {
+    // A guest that its debugger holds makes no haste.
+    let (boot_limit, run_limit) = match args.gdb {
+        Some(_) => (NO_LIMIT, None),
+        None => (args.boot_timeout, args.timeout),
+    };
     // In a first guest another session is held. Inside, the time limit counts from the second
     // guest's start, and its end shows that guest's log; outside it only has to come later.
-    let grace = if first_guest { args.boot_timeout } else { Duration::ZERO };
+    let grace = if first_guest { boot_limit } else { Duration::ZERO };
     let options = SessionOptions {
         raw: plan.raw,
         console: args.console && !first_guest,
         no_input: args.no_input,
         serial: args.verbose > 1 || (args.serial && !first_guest),
-        boot_limit: args.boot_timeout,
-        run_limit: args.timeout.map(|limit| limit.saturating_add(grace)),
+        boot_limit,
+        run_limit: run_limit.map(|limit| limit.saturating_add(grace)),
     };
     Session::of_process(options).map_err(Failure::vmm)
 }

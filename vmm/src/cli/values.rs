@@ -5,6 +5,7 @@
 use crate::machine::{MAX_MEMORY, MIN_MEMORY};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -122,6 +123,29 @@ impl FromStr for PmemFile {
     }
 }
 
+/// Where a debugger may attach.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct GdbPort {
+    pub number: NonZeroU16,
+    /// Whether the guest waits for it.
+    pub wait: bool,
+}
+
+impl FromStr for GdbPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<GdbPort, String> {
+        let (number, wait) = match text.strip_suffix(",wait") {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        let number = number.parse().map_err(|_| {
+            format!("'{text}' is not a TCP port, from 1 to 65535, nor one with ',wait' behind it")
+        })?;
+        Ok(GdbPort { number, wait })
+    }
+}
+
 /// Reads `key=value,…` into any serde struct; a value is a number, a truth
 /// value or a word, a size may carry K, M or G.
 pub fn keyed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -206,6 +230,16 @@ mod tests {
         assert_eq!("a,b,size=1G".parse(), Ok(file("a,b", Some(1 << 30))));
         for wrong in ["", ",size=1G", "a,size=", "a,size=big"] {
             assert!(wrong.parse::<PmemFile>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_debugger_has_a_port_and_perhaps_all_the_time_it_wants() {
+        let port = |number, wait| GdbPort { number: NonZeroU16::new(number).unwrap(), wait };
+        assert_eq!("1234".parse(), Ok(port(1234, false)));
+        assert_eq!("1,wait".parse(), Ok(port(1, true)));
+        for wrong in ["", "0", "0,wait", "65536", "-1", "gdb", ",wait", "1234,", "1234,waits"] {
+            assert!(wrong.parse::<GdbPort>().is_err(), "{wrong}");
         }
     }
 

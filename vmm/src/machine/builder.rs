@@ -7,6 +7,7 @@ use super::error::MachineError;
 use super::exits::Exits;
 use super::functions::Functions;
 use super::handle::Handle;
+use super::hits::Hits;
 use super::interrupts::Interrupts;
 use super::memory::{self, Slots};
 use super::pause::Pause;
@@ -120,6 +121,7 @@ impl Machine {
             end: Arc::clone(&end),
             pause: Arc::new(Pause::default()),
             last_seen: Arc::default(),
+            hits: Hits::new().map_err(MachineError::host("make an eventfd"))?,
         };
         let hardware = Hardware {
             msrs: saved::msrs::list(&kvm)?,
@@ -149,7 +151,19 @@ impl Machine {
             standstill: Standstill::new().map_err(MachineError::host("make an eventfd"))?,
             ram: ram_here(&memory),
         };
-        Ok(Machine { vcpus, context, serial, console, hardware, handle, _slots: slots })
+        let invitation = spec.debugger.clone();
+        let _slots = slots;
+        Ok(Machine {
+            vcpus,
+            context,
+            serial,
+            console,
+            hardware,
+            memory,
+            handle,
+            invitation,
+            _slots,
+        })
     }
 }
 

@@ -35,6 +35,8 @@ pub enum MachineEnd {
         /// Where the code is.
         rip: u64,
     },
+    /// Its debugger has ended it.
+    Killed,
     /// The caller asked for it.
     Stopped,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for MachineEnd {
                 write!(f, "runs code at {rip:#x} that cannot be run: there is no memory")
             }
             MachineEnd::TripleFault => f.write_str("ended in a triple fault"),
+            MachineEnd::Killed => f.write_str("was ended by its debugger"),
             MachineEnd::Stopped => f.write_str("was stopped"),
         }
     }
@@ -134,7 +137,7 @@ impl EndLatch {
         let outcome = self.outcome.lock().take();
         let ending =
             outcome.unwrap_or(Err(MachineError::Internal("the run ended without a reason")))?;
-        let by_itself = ending != MachineEnd::Stopped;
+        let by_itself = !matches!(ending, MachineEnd::Stopped | MachineEnd::Killed);
         Ok(if by_itself && self.panicked.load(Ordering::Acquire) {
             MachineEnd::Panic
         } else {

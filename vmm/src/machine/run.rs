@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A machine from its first instruction to its last byte of output.
 
+use super::debugger::Debugger;
 use super::end::{EndWatcher, MachineEnd};
 use super::error::MachineError;
 use super::event_loop::EventLoop;
@@ -12,10 +13,12 @@ use super::vcpu::{VcpuContext, Vcpus};
 use crate::accelerator::DoorbellLine;
 use crate::devices::serial::SerialLine;
 use crate::devices::virtio::console::Console;
+use crate::gdb::Invitation;
 use kvm_ioctls::VcpuFd;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use vm_memory::GuestMemoryMmap;
 
 /// A machine that is built and ready to run.
 pub struct Machine {
@@ -24,7 +27,9 @@ pub struct Machine {
     pub(super) serial: SerialLine,
     pub(super) console: Console,
     pub(super) hardware: Hardware,
+    pub(super) memory: Arc<GuestMemoryMmap>,
     pub(super) handle: Handle,
+    pub(super) invitation: Option<Arc<Invitation>>,
     pub(super) _slots: Slots,
 }
 
@@ -55,7 +60,15 @@ impl Machine {
             started.ok()
         };
         let engines: Vec<_> = accelerator.loops().into_iter().filter_map(start).collect();
+        let waits = self.invitation.as_ref().is_some_and(|invitation| invitation.wait);
+        if waits {
+            self.context.pause.begin();
+        }
         let vcpus = Vcpus::start(self.vcpus, &self.context);
+        let debugger = self.invitation.and_then(|invitation| {
+            let memory = Arc::clone(&self.memory);
+            Debugger::new(&vcpus, &self.context, memory).start(invitation)
+        });
         while !end.has_come() {
             if let Err(error) = events.run_until(|| end.has_come() || standstill.is_asked_for()) {
                 end.report(Err(error));
@@ -79,6 +92,9 @@ impl Machine {
         // A vCPU may be waiting for the device, so that goes first.
         accelerator.stop();
         vcpus.join();
+        if let Some(debugger) = debugger {
+            debugger.take_leave(&self.context.hits);
+        }
         for engine in engines {
             let _ = engine.join();
         }

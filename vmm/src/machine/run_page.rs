@@ -57,6 +57,12 @@ pub struct ImmediateExit {
     _vcpu: Arc<Mutex<VcpuFd>>,
 }
 
+// SAFETY: the byte is in a mapping of this process that the vCPU keeps, whichever thread uses
+// it, and all of them access it atomically.
+unsafe impl Send for ImmediateExit {}
+// SAFETY: as above.
+unsafe impl Sync for ImmediateExit {}
+
 impl ImmediateExit {
     /// For a vCPU, which may then be locked by the thread that runs it.
     pub fn new(vcpu: &Arc<Mutex<VcpuFd>>) -> ImmediateExit {

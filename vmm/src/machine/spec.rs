@@ -3,11 +3,13 @@
 //! gives to it.
 
 use super::layout;
+use crate::gdb::Invitation;
 use crate::pmem::Pmem;
 use farfault_device_model::DeviceConfig;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The smallest guest memory that can hold a stock kernel and its initrd.
 pub const MIN_MEMORY: u64 = 128 << 20;
@@ -45,6 +47,8 @@ pub struct MachineSpec {
     pub device: DeviceConfig,
     /// Whether it stands behind an IOMMU.
     pub iommu: bool,
+    /// Where debuggers come from, if they may.
+    pub debugger: Option<Arc<Invitation>>,
 }
 
 /// One end of each of a guest's byte streams. For a machine, a stream whose other end

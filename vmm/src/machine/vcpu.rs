@@ -5,6 +5,7 @@ use super::bus::Bus;
 use super::end::{EndLatch, MachineEnd};
 use super::error::MachineError;
 use super::exits::{Access, Exits};
+use super::hits::Hits;
 use super::last_seen::LastSeen;
 use super::pause::{Member, Pause};
 use super::run_page::{self, ImmediateExit};
@@ -29,16 +30,20 @@ pub struct VcpuContext {
     pub end: Arc<EndLatch>,
     pub pause: Arc<Pause>,
     pub last_seen: Arc<LastSeen>,
+    /// What a debugger has asked for.
+    pub hits: Arc<Hits>,
 }
 
 /// vCPUs that run.
+#[derive(Clone)]
 pub struct Vcpus {
-    running: Vec<Running>,
-    pause: Arc<Pause>,
+    running: Vec<Arc<Running>>,
+    pub pause: Arc<Pause>,
 }
 
 struct Running {
-    thread: JoinHandle<()>,
+    /// Until it is joined.
+    thread: Mutex<Option<JoinHandle<()>>>,
     exit: ImmediateExit,
     /// Locked while it runs.
     vcpu: Arc<Mutex<VcpuFd>>,
@@ -51,7 +56,7 @@ impl Vcpus {
         let mut running = Vec::new();
         for (id, vcpu) in (0..).zip(vcpus) {
             match spawn(id, vcpu, context.clone()) {
-                Ok(vcpu) => running.push(vcpu),
+                Ok(vcpu) => running.push(Arc::new(vcpu)),
                 Err(source) => {
                     let what = "start a vCPU's thread";
                     context.end.report(Err(MachineError::Host { what, source }));
@@ -64,9 +69,7 @@ impl Vcpus {
     /// Calls `body` with all vCPUs while none of them runs. Each has completed its last
     /// access by then: KVM does so when it is entered the next time, and leaves at once.
     pub fn paused<R>(&self, body: impl FnOnce(&[&VcpuFd]) -> R) -> R {
-        self.pause.begin();
-        self.running.iter().for_each(Running::interrupt);
-        self.pause.await_all();
+        self.halt();
         let locked: Vec<_> = self.running.iter().map(|running| running.vcpu.lock()).collect();
         let result = body(&locked.iter().map(|vcpu| &**vcpu).collect::<Vec<_>>());
         for vcpu in locked {
@@ -77,11 +80,29 @@ impl Vcpus {
         result
     }
 
+    /// Has all vCPUs stand still until the pause ends.
+    pub fn halt(&self) {
+        self.pause.begin();
+        self.running.iter().for_each(|vcpu| vcpu.interrupt());
+        self.pause.await_all();
+    }
+
+    pub fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// One of them, if there is such a one. It has to stand still.
+    pub fn get(&self, id: usize) -> Option<MutexGuard<'_, VcpuFd>> {
+        self.running.get(id).map(|running| running.vcpu.lock())
+    }
+
     /// Waits until all vCPUs have noticed that the end has come.
     pub fn join(self) {
+        self.pause.close();
         for vcpu in self.running {
             vcpu.interrupt();
-            let _ = vcpu.thread.join();
+            let thread = vcpu.thread.lock().take();
+            let _ = thread.map(JoinHandle::join);
         }
     }
 }
@@ -91,7 +112,7 @@ impl Running {
     fn interrupt(&self) {
         // The signal makes a guest that runs exit, the flag one that is just entered.
         self.exit.ask();
-        let _ = self.thread.kill(SIGRTMIN());
+        let _ = self.thread.lock().as_ref().map(|thread| thread.kill(SIGRTMIN()));
     }
 }
 
@@ -99,22 +120,30 @@ fn spawn(id: u8, vcpu: VcpuFd, context: VcpuContext) -> io::Result<Running> {
     register_signal_handler(SIGRTMIN(), interrupt)?;
     let vcpu = Arc::new(Mutex::new(vcpu));
     let exit = ImmediateExit::new(&vcpu);
-    let (end, member, shared) = (Arc::clone(&context.end), context.pause.join(), Arc::clone(&vcpu));
+    let (end, member, shared) =
+        (Arc::clone(&context.end), context.pause.join(id), Arc::clone(&vcpu));
     let body = move || run(id, &mut shared.lock(), &context, &member);
     let thread = end.spawn(format!("vcpu{id}"), body)?;
-    Ok(Running { thread, exit, vcpu })
+    Ok(Running { thread: Mutex::new(Some(thread)), exit, vcpu })
 }
 
 /// Does nothing: the signal has done its work by interrupting KVM_RUN.
 extern "C" fn interrupt(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_void) {}
 
 fn run(id: u8, vcpu: &mut MutexGuard<VcpuFd>, context: &VcpuContext, member: &Member) {
+    // A debugger may want to see the first instruction.
+    MutexGuard::unlocked(vcpu, || member.stay());
     while !context.end.has_come() {
         match step(vcpu, context) {
             Ok(Stepped::On) => {}
             Ok(Stepped::Interrupted) => {
                 // In this order: who asks has said before what for, and that is looked at next.
                 run_page::withdraw(vcpu);
+                MutexGuard::unlocked(vcpu, || member.stay());
+            }
+            Ok(Stepped::Trapped { dr6 }) => {
+                context.pause.begin();
+                context.hits.note(id, dr6);
                 MutexGuard::unlocked(vcpu, || member.stay());
             }
             Ok(Stepped::Ended(ending)) => context.end.report(Ok(ending)),
@@ -136,6 +165,10 @@ enum Stepped {
     On,
     /// A signal has come; nothing of what the guest did is left to be completed.
     Interrupted,
+    /// It has met what a debugger waits for.
+    Trapped {
+        dr6: u64,
+    },
     Ended(MachineEnd),
 }
 
@@ -183,6 +216,7 @@ fn step(vcpu: &mut VcpuFd, context: &VcpuContext) -> Result<Stepped, String> {
             exits.count(Access::MemoryWrite, address);
             bus.write_memory(address, data);
         }
+        VcpuExit::Debug(met) => return Ok(Stepped::Trapped { dr6: met.dr6 }),
         VcpuExit::Shutdown => return ended(MachineEnd::TripleFault),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => return ended(MachineEnd::PowerOff),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => return ended(MachineEnd::Reset),

@@ -26,6 +26,7 @@ pub use nvdimms::Nvdimms;
 pub use qemu::{Qemu, QemuError};
 use std::fs::File;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ pub struct FirstGuest {
     pub guest_memory: u64,
     /// Its persistent memory.
     pub nvdimms: Nvdimms,
+    /// Where debuggers of the second guest come.
+    pub debuggers: Option<TcpListener>,
     /// What the guest that is meant is to run.
     pub orders: Orders,
     /// Where its state is kept, unless it shall be booted.
@@ -133,6 +136,7 @@ impl FirstGuest {
             ..Inherited::default()
         };
         inherited.pmem = pmem.iter().map(|file| bag.file(file)).collect::<Result<_, _>>()?;
+        inherited.debuggers = self.debuggers.as_ref().map(|port| bag.port(port)).transpose()?;
         let takes_up = matches!(start, Start::TakeUp(_));
         let keeper = self.provide(start, &mut inherited, &mut bag)?;
         let mut command = self.qemu.command();
@@ -193,6 +197,14 @@ impl Bag {
         let number = socket.as_raw_fd().to_string();
         self.0.push(socket.into());
         number
+    }
+
+    /// The same of a port, which others may need, too.
+    fn port(&mut self, port: &TcpListener) -> io::Result<String> {
+        let port = port.try_clone()?;
+        let number = port.as_raw_fd().to_string();
+        self.0.push(port.into());
+        Ok(number)
     }
 
     /// A path to it.

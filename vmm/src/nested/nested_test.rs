@@ -36,6 +36,7 @@ fn first_guest(dir: &Path, kernel: &str) -> FirstGuest {
         },
         image: dir.to_owned(),
         orders: Orders { prepare: None, archive: [].into(), terms: Terms::default() },
+        debuggers: None,
         states: None,
         about: String::new(),
         verbose: false,

@@ -40,6 +40,8 @@ pub struct Inherited {
     /// The rest of the state that is taken up.
     pub state: Option<String>,
     pub monitor: Option<String>,
+    /// A TCP port where debuggers of the second guest come.
+    pub debuggers: Option<String>,
 }
 
 /// Memory that is a file.
@@ -100,10 +102,15 @@ impl FirstGuest {
         }
         add("-chardev", format!("socket,id=serial,fd={}", inherited.serial).into());
         add("-serial", "chardev:serial".into());
-        add("-device", "virtio-serial-pci,max_ports=6".into());
+        let ports = PORTS.len() + 1 + usize::from(inherited.debuggers.is_some());
+        add("-device", format!("virtio-serial-pci,max_ports={ports}").into());
         for (name, fd) in PORTS.iter().zip(&inherited.ports) {
             add("-chardev", format!("socket,id={name},fd={fd}").into());
             add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
+        }
+        if let Some(fd) = &inherited.debuggers {
+            add("-chardev", format!("socket,id=gdb,fd={fd},server=on,wait=off").into());
+            add("-device", "virtserialport,chardev=gdb,name=farfault.gdb".into());
         }
         for (object, device) in self.nvdimms.arguments(&inherited.pmem) {
             add("-object", object.into());
@@ -119,6 +126,7 @@ impl FirstGuest {
             ports: PORTS.map(str::to_uppercase).into(),
             disk: Some("INITRD".into()),
             pmem: self.nvdimms.names(),
+            debuggers: self.debuggers.as_ref().map(|_| "GDB".into()),
             ..Inherited::default()
         };
         let mut words = self.qemu.words();

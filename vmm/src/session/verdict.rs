@@ -46,7 +46,8 @@ pub enum GuestEvent {
 pub enum RunEnd {
     /// The command ended with this code.
     Exit(u8),
-    /// The guest switched itself off or restarted before its command had ended.
+    /// The guest switched itself off or restarted, or its debugger ended it, before its command
+    /// had ended.
     SwitchedOff(MachineEnd),
     /// The guest went without a word about its command.
     Lost(MachineEnd),
@@ -259,11 +260,10 @@ impl Verdict {
     pub fn result(self, last_words: Vec<String>) -> SessionResult {
         let end = match (self.end, self.ended) {
             (Some(end), _) => end,
-            (None, Some(Ok(ending @ (MachineEnd::PowerOff | MachineEnd::Reboot))))
-                if self.started =>
-            {
-                RunEnd::SwitchedOff(ending)
-            }
+            (
+                None,
+                Some(Ok(ending @ (MachineEnd::PowerOff | MachineEnd::Reboot | MachineEnd::Killed))),
+            ) if self.started => RunEnd::SwitchedOff(ending),
             (None, Some(Ok(ending))) => RunEnd::Lost(ending),
             (None, Some(Err(why))) => RunEnd::Failed(why),
             (None, None) => RunEnd::Failed("the machine does not stop".to_owned()),
