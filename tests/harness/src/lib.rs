@@ -6,6 +6,7 @@ pub mod allocations;
 pub mod at_once;
 pub mod check;
 pub mod costs;
+pub mod gdb;
 pub mod hmm_selftests;
 pub mod imports;
 pub mod junit;

@@ -6,6 +6,7 @@
 //! which then passes or fails.
 
 mod arguments;
+mod debugger;
 mod exerciser;
 mod failing_allocations;
 mod iommu;
@@ -52,6 +53,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     matrix::units,
     machines::units,
     oops::units,
+    debugger::units,
     older_kernels::units,
     races::units,
     removal::units,
