@@ -143,6 +143,7 @@ impl Machine {
             boot::enter(first, entry)?;
         }
         let handle = Handle {
+            is_debugged: spec.debugger.is_some(),
             end,
             exits: Arc::clone(&context.exits),
             last_seen: Arc::clone(&context.last_seen),

@@ -45,6 +45,8 @@ pub struct Handle {
     pub(super) accelerator: Arc<Accelerator>,
     pub(super) iommu: Option<Arc<IommuRegisters>>,
     pub(super) standstill: Arc<Standstill>,
+    /// Whether debuggers may have its vCPUs stand still, and nobody else.
+    pub(super) is_debugged: bool,
     /// Where guest RAM is in this process.
     pub(super) ram: Vec<Range<u64>>,
 }
@@ -67,9 +69,10 @@ impl Handle {
         self.standstill.ask()
     }
 
-    /// Has its vCPUs stand still, whatever they do, until what is returned is dropped.
+    /// Has its vCPUs stand still, whatever they do, until what is returned is dropped. Not
+    /// those of a machine with a debugger, of which no state is kept.
     pub fn hold(&self) -> Option<Hold> {
-        self.standstill.hold()
+        if self.is_debugged { None } else { self.standstill.hold() }
     }
 
     /// Freezes `boot_exits`: the guest's PID 1 has said that it is up.
