@@ -24,6 +24,7 @@ use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pieces of persistent memory of a guest: as many as always find a place in the first guest.
 const MAX_PMEM: usize = 8;
@@ -264,7 +265,15 @@ impl Plan {
         let tools = image.manifest.tools.as_deref();
         let nvdimms = Nvdimms::new(spec.pmem);
         let files = if self.request.vm.in_first_guest { &self.request.vm.files[..] } else { &[] };
+        let request = self.inner_request(&nvdimms);
+        let text = |request: Request| serde_json::to_string(&request).map_err(Failure::vmm);
+        // How long a boot may take is nothing to a guest that is up.
+        let shape = request.clone().map(|mut request| {
+            request.vm.boot_timeout = Duration::ZERO;
+            request
+        });
         Ok(FirstGuest {
+            machine: shape.map(text).transpose()?.unwrap_or_default(),
             qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
                 .map_err(Failure::host_lacks)?,
             image: image.directory.clone(),
@@ -275,7 +284,7 @@ impl Plan {
             inner: InnerGuest {
                 kernel: spec.kernel,
                 initrd: spec.initrd,
-                request: self.inner_request(&nvdimms)?,
+                request: request.map(text).transpose()?,
                 files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
             },
             nvdimms,
@@ -302,9 +311,9 @@ impl Plan {
 
     /// What this program is asked for in the first guest: the machine that was asked for here.
     /// The command comes later, and with it what concerns only the run.
-    fn inner_request(&self, nvdimms: &Nvdimms) -> Result<Option<String>, Failure> {
+    fn inner_request(&self, nvdimms: &Nvdimms) -> Option<Request> {
         if self.request.vm.in_first_guest {
-            return Ok(None);
+            return None;
         }
         let verbose = self.request.vm.verbose;
         let vm = VmArgs {
@@ -329,7 +338,7 @@ impl Plan {
             quiet: true,
             ..self.request.vm.clone()
         };
-        serde_json::to_string(&Request { vm, command: None }).map(Some).map_err(Failure::vmm)
+        Some(Request { vm, command: None })
     }
 }
 

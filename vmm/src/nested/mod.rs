@@ -56,6 +56,8 @@ pub struct FirstGuest {
     pub initrd: PathBuf,
     /// What it carries for the second guest.
     pub inner: InnerGuest,
+    /// The second guest, as far as runs that may go on from one state have the same.
+    pub machine: String,
     /// The second guest's memory.
     pub guest_memory: u64,
     /// Its persistent memory.

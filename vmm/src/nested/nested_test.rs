@@ -40,6 +40,7 @@ fn first_guest(dir: &Path, kernel: &str) -> FirstGuest {
         states: None,
         about: String::new(),
         verbose: false,
+        machine: String::new(),
         guest_memory: 512 << 20,
         nvdimms: Nvdimms::new(Vec::new()),
     }

@@ -15,7 +15,7 @@ impl FirstGuest {
             shape.part(word.as_encoded_bytes());
         }
         shape.part(self.qemu.version.to_string().as_bytes());
-        shape.part(self.inner.request.as_deref().unwrap_or_default().as_bytes());
+        shape.part(self.machine.as_bytes());
         shape.part(self.orders.prepare.as_deref().unwrap_or_default());
         for file in [&self.qemu.path, &self.kernel, &self.initrd, &self.inner.kernel] {
             shape.file(file)?;

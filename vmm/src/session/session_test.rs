@@ -318,7 +318,9 @@ fn a_second_guest_stands_still_from_ready_to_the_next_word_from_outside() {
             assert_eq!(*counted.0.lock(), (turn, turn));
         }
         // The last time it ends as it stands.
-        say(&ports.control, "{\"ready\":true}\n{\"exit\":5}\n");
+        say(&ports.control, "{\"ready\":true}\n");
+        heard.read_line(&mut line).expect("it is ready");
+        say(&ports.control, "{\"exit\":5}\n");
         Ok(MachineEnd::PowerOff)
     });
     let mut session = Session::new(options(), stdio);
