@@ -306,6 +306,8 @@ fn a_second_guest_stands_still_from_ready_to_the_next_word_from_outside() {
     let guest = Counted::default();
     let counted = guest.clone();
     let runner: Runner = Box::new(move || {
+        // All of them end with the machine.
+        let ports = ports;
         say(&ports.control, "{\"started\":true}\n");
         let (mut heard, mut told) = (BufReader::new(&outside), BufReader::new(&ports.control));
         let mut line = String::new();
@@ -338,6 +340,8 @@ fn a_guest_that_goes_on_gets_its_orders_at_once_and_is_up_with_them() {
         let (ends, ports) = connect().expect("sockets");
         let (stop, stopped) = mpsc::channel();
         let runner: Runner = Box::new(move || {
+            // All of them end with the machine.
+            let ports = ports;
             let (mut line, mut archive) = (String::new(), [0; 7]);
             let mut reader = BufReader::new(&ports.control);
             reader.read_line(&mut line).expect("a line");
