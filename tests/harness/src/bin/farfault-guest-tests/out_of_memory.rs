@@ -32,7 +32,7 @@ const FIRM: &str = "\
 mkdir /sys/fs/cgroup/firm && echo 64M >/sys/fs/cgroup/firm/memory.max || exit 1
 sh -c 'echo $$ >/sys/fs/cgroup/firm/cgroup.procs; echo -1000 >/proc/self/oom_score_adj
 	exec first-touch --mib 200' &
-for second in $(seq 60); do
+for second in $(seq $((60 * FARFAULT_SLOWNESS))); do
 	grep '^responses_fail_memory [1-9]' /sys/kernel/debug/farfault/*/counters && break
 	sleep 1
 done
