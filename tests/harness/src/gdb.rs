@@ -101,12 +101,12 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let mut gdb = Gdb::attach(port, Duration::from_secs(20)).unwrap();
         let (mut stub, _) = listener.accept().unwrap();
-        // Six more zeros.
-        stub.write_all(b"+$78560*##c9$zz#f4").unwrap();
+        // Eleven more zeros.
+        stub.write_all(b"+$78560*(#5c$zz#f4").unwrap();
         assert_eq!(gdb.pointer(0x10).unwrap(), 0x5678);
         assert!(gdb.memory(0, 1).is_err());
         let mut said = [0; 15];
         stub.read_exact(&mut said).unwrap();
-        assert_eq!(&said[..], b"$m10,8#2e+$m0,1");
+        assert_eq!(&said[..], b"$m10,8#32+$m0,1");
     }
 }
