@@ -41,7 +41,7 @@ pub enum KeepError {
 
 /// A machine that can stand still.
 pub trait Still: Send {
-    /// Has it stand still at a moment when all of it is idle, writes what of it is not
+    /// Has it stand still at a moment that its state can be of, writes what of it is not
     /// memory to a file at `path`, calls `then`, and has it go on.
     fn stand_still(
         self: Box<Self>,

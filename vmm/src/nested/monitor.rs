@@ -45,7 +45,7 @@ impl Monitor {
     ///   under TCG.
     ///
     /// So the session in the first guest has the second one's CPUs stand still from the moment
-    /// at which it is ready until it hears from us.
+    /// at which it is ready until it gets its orders.
     pub fn stop(&mut self) -> Result<(), MonitorError> {
         self.execute("stop", &json!({})).map(drop)
     }

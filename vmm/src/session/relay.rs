@@ -10,8 +10,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 /// So much of an archive is passed on at once.
 const PIECE: usize = 32 << 10;
 
-/// Passes on all that comes over `port` until it ends. Whatever comes, `go_on` is called first.
-/// When the command comes `ordered` hears its terms, and the other side hears when it is through.
+/// Passes on all that comes over `port` until it ends. Before orders are passed on, `go_on` is
+/// called. When the command comes `ordered` hears its terms, and the other side hears when it is
+/// through.
 pub fn pass_on(
     port: &File,
     init: &Sender,
@@ -21,8 +22,11 @@ pub fn pass_on(
     let mut reader = BufReader::with_capacity(PIECE, port);
     let mut line = Vec::new();
     while let Ok(1..) = reader.read_until(b'\n', &mut line) {
-        go_on();
         let header = serde_json::from_slice::<Header>(&line).ok();
+        // Anything else may have been said before the guest was ready: the size of a terminal.
+        if header.is_some() {
+            go_on();
+        }
         if let Some(header) = header.as_ref().filter(|header| !header.prepares) {
             ordered(header.terms);
         }

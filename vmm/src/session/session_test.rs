@@ -298,7 +298,7 @@ impl Drop for GoesOn {
 }
 
 #[test]
-fn a_second_guest_stands_still_from_ready_to_the_next_word_from_outside() {
+fn a_second_guest_stands_still_from_ready_to_its_orders() {
     let null = || File::options().read(true).write(true).open("/dev/null").expect("null");
     let stdio = Stdio { input: null(), output: null(), error: null() };
     let (ends, ports) = connect().expect("sockets");
@@ -317,6 +317,11 @@ fn a_second_guest_stands_still_from_ready_to_the_next_word_from_outside() {
             assert_eq!(*counted.0.lock(), (turn, turn - 1));
             say(&outside, "{\"winsize\":[24,80]}\n");
             told.read_line(&mut line).expect("a word from outside");
+            assert_eq!(*counted.0.lock(), (turn, turn - 1));
+            let header = orders::Header::new(b"", Terms::default(), true).expect("a header");
+            let header = serde_json::to_string(&header).expect("JSON");
+            say(&outside, &format!("{header}\n"));
+            told.read_line(&mut line).expect("orders");
             assert_eq!(*counted.0.lock(), (turn, turn));
         }
         // The last time it ends as it stands.
