@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Compaction, and memory made such that there is something for it to do: a buffer
+//! Compaction, and memory made such that there is something for it to do: buffers
 //! at the start of memory, and free pages between others at its end.
 
 use farfault_guest_programs::Failure;
@@ -13,13 +13,15 @@ pub fn run() -> Result<(), Failure> {
     Ok(fs::write("/proc/sys/vm/compact_memory", "1")?)
 }
 
-/// So much is always free: with less, the kernel begins to reclaim.
-const SPARE: usize = 96 << 20;
+/// So much of the start is for tries to get a buffer there.
+const FIRST: usize = 64 << 20;
 /// So much lies at the end, more than all that compaction could move there.
 const LAST: usize = 96 << 20;
 
 /// All free memory is taken but for some at its start, and pieces elsewhere.
 pub struct LowMemory {
+    /// Bytes that are always free: with less, the kernel reclaims, or kills.
+    spare: usize,
     taken: Region,
     /// Its huge pages as they lie in memory: frame, and offset in the region.
     order: Vec<(u64, usize)>,
@@ -31,33 +33,43 @@ pub struct Room {
 }
 
 impl LowMemory {
-    /// Leaves enough for a buffer of `bytes`.
+    /// Leaves enough for two buffers of `bytes`.
     pub fn left_for(bytes: usize) -> Result<Self, Failure> {
-        let taken = filled(Region::huge_pages(free()?.saturating_sub(SPARE))?);
+        let spare = spare()?;
+        let taken = filled(Region::huge_pages(free()?.saturating_sub(spare))?);
         let order = by_frame(&taken)?;
-        let first = (bytes + SPARE) / HUGE_PAGE;
+        let first = (2 * bytes + FIRST + spare) / HUGE_PAGE;
         if first + LAST / HUGE_PAGE > order.len() {
             return Err("there is too little memory for compaction to be seen".into());
         }
         for &(_, offset) in &order[..first] {
             taken.advise_range(offset, HUGE_PAGE, MADV_DONTNEED)?;
         }
-        Ok(Self { taken, order })
+        Ok(Self { spare, taken, order })
     }
 
-    /// A buffer in the first half of memory. The pieces elsewhere are what the kernel
-    /// gives first: they are taken until there are none.
-    pub fn buffer(&self, fresh: impl Fn() -> nix::Result<Region>) -> Result<Region, Failure> {
+    /// Two buffers in the first half of memory, their pages in turn one beside the other. The
+    /// pieces elsewhere are what the kernel gives first: they are taken until there are none.
+    pub fn twins(
+        &self,
+        fresh: impl Fn() -> nix::Result<Region>,
+    ) -> Result<(Region, Region), Failure> {
         let wanted = DMA_ZONE..self.order[self.order.len() / 2].0;
         let pagemap = Pagemap::own()?;
-        let mut pieces = Vec::new();
-        while free()? > SPARE / 2 {
-            let region = filled(fresh()?);
+        let lies_there = |region: &Region| -> Result<bool, Failure> {
             let entries = pagemap.entries(region.address(), region.len() / PAGE)?;
-            if entries.iter().all(|entry| wanted.contains(&entry.frame())) {
-                return Ok(region);
+            Ok(entries.iter().all(|entry| wanted.contains(&entry.frame())))
+        };
+        let mut pieces = Vec::new();
+        while free()? > self.spare {
+            let (mut one, mut other) = (fresh()?, fresh()?);
+            for (one, other) in one.iter_mut().zip(other.iter_mut()).step_by(PAGE) {
+                (*one, *other) = (1, 1);
             }
-            pieces.push(region);
+            if lies_there(&one)? && lies_there(&other)? {
+                return Ok((one, other));
+            }
+            pieces.push((one, other));
         }
         Err("the kernel gives no memory at its start".into())
     }
@@ -66,7 +78,7 @@ impl LowMemory {
     /// such holes, it takes no huge page.
     pub fn make_room(self) -> Result<Room, Failure> {
         const KEPT: usize = 8;
-        let Self { taken, order } = self;
+        let Self { taken, order, .. } = self;
         let (rest, last) = order.split_at(order.len() - LAST / HUGE_PAGE);
         for &(_, offset) in rest {
             taken.advise_range(offset, HUGE_PAGE, MADV_DONTNEED)?;
@@ -105,6 +117,12 @@ fn by_frame(region: &Region) -> Result<Vec<(u64, usize)>, Failure> {
     }
     pages.sort_unstable();
     Ok(pages)
+}
+
+/// More than the kernel wants to have free in all zones, which is half as much again as the least.
+fn spare() -> Result<usize, Failure> {
+    let least: usize = read("/proc/sys/vm/min_free_kbytes")?.trim().parse()?;
+    Ok((2 * least * 1024).next_multiple_of(HUGE_PAGE))
 }
 
 /// Bytes of memory that nobody uses.

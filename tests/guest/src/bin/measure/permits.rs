@@ -243,30 +243,52 @@ fn migrate(scene: &mut Scene) -> Result<Found, Failure> {
     }
 }
 
-/// How often memory is compacted, at most.
+/// How often memory is compacted, at most: a page that somebody has in hand stays that time.
 const COMPACTIONS: usize = 8;
+/// How often memory is laid out anew, at most.
+const LAYOUTS: usize = 6;
 
-/// Compaction fills what is free at the end of memory with what lies at its start.
-/// So it is done to a buffer at the start, with room at the end.
+/// Compaction fills what is free at the end of memory with what lies at its start. So it is
+/// done to a buffer at the start, with room at the end. Where other memory fills the room
+/// first, a second buffer, which no device uses, stays too: then nothing was shown.
 fn compact(scene: &mut Scene) -> Result<Found, Failure> {
     let length = scene.region()?.len();
-    let low = LowMemory::left_for(length)?;
-    let buffer = low.buffer(|| scene.backing.fresh(length))?;
-    let mut scene = Scene::new(scene.backing, scene.mode, buffer)?;
-    let _room = low.make_room()?;
-    let before = scene.frames()?;
-    let mut moved = 0;
-    // The kernel does what it can: a page that somebody has in hand stays that time.
+    for _ in 0..LAYOUTS {
+        let low = LowMemory::left_for(length)?;
+        let (buffer, unused) = low.twins(|| scene.backing.fresh(length))?;
+        let mut scene = Scene::new(scene.backing, scene.mode, buffer)?;
+        let _room = low.make_room()?;
+        let (moved, unused_moved) = moved_by_compaction(&mut scene, &unused)?;
+        scene.is_unharmed()?;
+        let all = length / PAGE;
+        println!("# moved: {moved} of {all} pages, {unused_moved} of those that no device uses");
+        if unused_moved == all {
+            return Ok(Found::Share { some: moved, all, what: "moved" });
+        }
+    }
+    Err("compaction moves no memory, whether a device uses it or not".into())
+}
+
+/// Pages of the buffer that have moved, and of one that no device uses.
+fn moved_by_compaction(scene: &mut Scene, unused: &Region) -> Result<(usize, usize), Failure> {
+    let others = |scene: &Scene| -> Result<Vec<u64>, Failure> {
+        let entries = scene.pagemap.entries(unused.address(), unused.len() / PAGE)?;
+        Ok(entries.into_iter().map(Entry::frame).collect())
+    };
+    let before = (scene.frames()?, others(scene)?);
+    let mut moved = (0, 0);
     for _ in 0..COMPACTIONS {
         compaction::run()?;
-        let after = scene.frames()?;
-        moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
-        if moved == before.len() {
+        moved = (differing(&before.0, &scene.frames()?), differing(&before.1, &others(scene)?));
+        if moved == (before.0.len(), before.1.len()) {
             break;
         }
     }
-    scene.is_unharmed()?;
-    Ok(Found::Share { some: moved, all: before.len(), what: "moved" })
+    Ok(moved)
+}
+
+fn differing(before: &[u64], after: &[u64]) -> usize {
+    before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
 /// How often a collapse is asked for, at most.
