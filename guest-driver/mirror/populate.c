@@ -293,7 +293,7 @@ static int ff_populate_try(struct ff_interval *interval,
  * out again. -EAGAIN if invalidations kept coming between. -EFAULT or -EPERM if
  * some page cannot be had. -EINTR if the caller was killed, -ERESTARTSYS if another
  * signal came while somebody was waited for, -ESHUTDOWN if the mirror closes,
- * -ENOMEM, -EIO from ff_dma_map(). -EINVAL, and a warning, if the span is none.
+ * -ENOMEM; -EIO from ff_dma_map(). -EINVAL, and a warning, if the span is none.
  */
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)
@@ -313,9 +313,9 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 
 	for (;;) {
 		ret = ff_populate_try(interval, span, scratch);
-		if (ret == -ENOMEM && tries < FF_TRIES &&
-		    ff_populate_replenish(mirror))
-			ret = -EBUSY;
+		if (ret == -ENOSPC)
+			ret = tries < FF_TRIES &&
+			      ff_populate_replenish(mirror) ? -EBUSY : -ENOMEM;
 		if (ret != -EBUSY)
 			return ret;
 		tries++;

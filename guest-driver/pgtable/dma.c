@@ -162,7 +162,7 @@ static bool ff_dma_is_divided(struct ff_pgtable *pgt, unsigned long address,
  * If it is mapped already, permission is added to it.
  *
  * Return: as ff_pgtable_map(); -EPERM for memory of another PCI device, which
- * dma_map_phys() would take for RAM; -ENOMEM if DMA addresses or the memory for them
+ * dma_map_phys() would take for RAM; -ENOSPC if DMA addresses or the memory for them
  * are used up, or if the device could not reach the frame without a bounce
  * buffer; -EIO if bus addresses are neither physical addresses nor mappings, or
  * as ff_pgtable_map().
@@ -196,7 +196,7 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 		return -EEXIST;
 	dma = ff_dma_make(pgt, space, address, PFN_PHYS(frame), size);
 	if (dma_mapping_error(pgt->dev, dma))
-		return -ENOMEM;
+		return -ENOSPC;
 	if (!pgt->translated) {
 		/* There is nothing to undo, and frames are told from entries. */
 		if (WARN_ON_ONCE(dma != PFN_PHYS(frame)))

@@ -29,6 +29,7 @@ mkdir /sys/fs/cgroup/small && echo 64M >/sys/fs/cgroup/small/memory.max";
 /// A process that nobody may kill, in a cgroup that is full: its command ends and says why.
 /// So full that the process itself goes on only when there is more.
 const FIRM: &str = "\
+grep -h '^retries ' /sys/kernel/debug/farfault/*/counters
 mkdir /sys/fs/cgroup/firm && echo 64M >/sys/fs/cgroup/firm/memory.max || exit 1
 sh -c 'echo $$ >/sys/fs/cgroup/firm/cgroup.procs; echo -1000 >/proc/self/oom_score_adj
 	exec first-touch --mib 200' &
@@ -36,6 +37,7 @@ for second in $(seq $((60 * FARFAULT_SLOWNESS))); do
 	grep '^responses_fail_memory [1-9]' /sys/kernel/debug/farfault/*/counters && break
 	sleep 1
 done
+grep -h '^retries ' /sys/kernel/debug/farfault/*/counters
 echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
@@ -62,6 +64,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
     let mut checks = vec![Check::new("prepare", succeeded(finished, "prepare"))];
     checks.extend(GREEDY.iter().map(|(name, _)| Check::new(*name, ended(finished, name, KILLED))));
     checks.push(Check::new("who cannot be killed is told", told(finished)));
+    checks.push(Check::new("memory is not asked for again", asked_once(finished)));
     checks.push(Check::new("work afterwards", succeeded(finished, "work afterwards")));
     checks.push(Check::new("only who asked is killed", victims(finished)));
     checks.push(Check::new("gauges are back at zero", succeeded(finished, LEAKS.0)));
@@ -72,6 +75,17 @@ fn checks(finished: &Finished) -> Vec<Check> {
 fn told(finished: &Finished) -> Result<(), String> {
     says(finished, "firm", "no memory for the device's access to")?;
     ended(finished, "firm", FAILED)
+}
+
+/// Memory that a cgroup does not give is not asked for again: each time, the kernel looks for
+/// somebody to kill.
+fn asked_once(finished: &Finished) -> Result<(), String> {
+    let output = found(finished, "firm")?.output;
+    let retries: Vec<&str> =
+        output.lines().filter_map(|line| line.strip_prefix("retries ")).collect();
+    ensure(retries.len() == 2 && retries[0] == retries[1], || {
+        format!("retries before and after: {retries:?}")
+    })
 }
 
 /// Of the processes that may be killed each was, and nobody else; then nobody was.
