@@ -3,7 +3,7 @@
 
 use crate::exit::chain;
 use crate::image::{Image, ImageError};
-use crate::nested::{Qemu, QemuError};
+use crate::nested::{Qemu, QemuError, Version};
 use crate::probe::{self, Unusable};
 use std::fmt;
 use std::fs;
@@ -17,7 +17,7 @@ pub struct Examination {
     kvm: Result<(), Unusable>,
     image: Result<Image, ImageError>,
     parts: Result<(), ImageError>,
-    qemu: Result<Qemu, QemuError>,
+    qemu: Result<(Qemu, Version), QemuError>,
     available_mib: Option<u64>,
     cpus: usize,
 }
@@ -35,7 +35,8 @@ pub fn examine(image: Option<&Path>, qemu: Option<&Path>) -> Examination {
     Examination {
         kvm: probe::kvm(),
         parts,
-        qemu: Qemu::find(qemu, tools.as_deref()),
+        qemu: Qemu::find(qemu, tools.as_deref())
+            .and_then(|qemu| qemu.version().map(|version| (qemu, version))),
         image,
         available_mib: available(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -66,7 +67,7 @@ impl fmt::Display for Examination {
             (Err(why), _) | (_, Err(why)) => writeln!(f, "image   {}", chain(why))?,
         }
         match &self.qemu {
-            Ok(qemu) => writeln!(f, "qemu    {}, {}", qemu.version, qemu.path.display())?,
+            Ok((qemu, version)) => writeln!(f, "qemu    {version}, {}", qemu.path.display())?,
             Err(why) => writeln!(f, "qemu    {}", chain(why))?,
         }
         match self.available_mib {

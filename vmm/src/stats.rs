@@ -84,6 +84,8 @@ impl Report {
 #[derive(Debug, Default)]
 pub struct Recorder {
     report: Report,
+    /// Whether somebody wants to know what the run takes of the host's memory.
+    weighs: bool,
     last: Sample,
     kept: usize,
 }
@@ -98,6 +100,15 @@ impl Recorder {
     /// A boot failed before PID 1 and is tried again.
     pub fn retried(&mut self) {
         self.report.boots.retried_before_pid1 += 1;
+    }
+
+    /// Has the run's memory taken down, too: to find it out takes a while.
+    pub fn weigh(&mut self) {
+        self.weighs = true;
+    }
+
+    pub fn weighs(&self) -> bool {
+        self.weighs
     }
 
     /// The host's memory at the command's end.

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::gdb::{self, Invitation, Port};
 use crate::image::{Image, ImageError};
 use crate::kvm::KvmGuest;
-use crate::machine::{Blame, Initrd, Machine, MachineError, MachineSpec};
+use crate::machine::{Blame, Initrd, MachineError, MachineSpec};
 use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest, Nvdimms, Qemu};
 use crate::oops::Decoder;
 use crate::pmem::Pmem;
@@ -254,9 +254,8 @@ impl Plan {
 
     /// The first guest, for nested mode.
     pub fn first_guest(&self) -> Result<FirstGuest, Failure> {
-        // Whatever is wrong with the inner machine shows here, and not after a boot.
         let (spec, orders) = self.machine()?;
-        Machine::check(&spec).map_err(machine_failure)?;
+        let draft = spec.clone();
         let states = self.may_be_kept(&spec).then(Store::of_user);
         let image = match &self.image {
             Some(image) => image,
@@ -280,6 +279,7 @@ impl Plan {
             kernel: image.first_kernel().map_err(Failure::host_lacks)?,
             initrd: image.first_initrd().map_err(Failure::host_lacks)?,
             guest_memory: spec.memory,
+            draft: Some(draft),
             about: self.about(&image.manifest.kernel_release, nvdimms.pmem()),
             inner: InnerGuest {
                 kernel: spec.kernel,

@@ -87,7 +87,7 @@ fn run_machine(
     run: impl FnOnce(&mut Session, &mut Recorder) -> Result<Attended, KvmError>,
 ) -> Result<(SessionResult, Report), Failure> {
     let mut session = session(args, plan, false)?;
-    let mut recorder = Recorder::new("kvm");
+    let mut recorder = recorder("kvm", args);
     let Attended { result, machine } = run(&mut session, &mut recorder).map_err(kvm_failure)?;
     drop(session);
     let verbose = args.verbose.max(result.terms.verbose);
@@ -116,14 +116,16 @@ fn virtio_port(name: &str) -> Result<File, Failure> {
 fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
     let first = plan.first_guest()?;
     if args.dry_run {
+        first.check().map_err(nested_failure)?;
         return print(&dry::nested(&first)).map(|()| 0);
     }
     if args.verbose > 0 {
         let words = dry::quoted(&first.words());
-        progress(args, &format!("QEMU {} as {words}", first.qemu.version));
+        let version = first.qemu.version().map_err(Failure::host_lacks)?;
+        progress(args, &format!("QEMU {version} as {words}"));
     }
     let mut session = session(args, plan, true)?;
-    let mut recorder = Recorder::new("nested");
+    let mut recorder = recorder("nested", args);
     let result = first.run(&mut session, &mut recorder).map_err(nested_failure)?;
     drop(session);
     let report = recorder.report(Sample::default());
@@ -133,6 +135,14 @@ fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
     // A QEMU that never came to run the guest is this host's, and not ours.
     let never_ran = !result.started && matches!(result.end, RunEnd::Failed(_));
     Ok(if never_ran { HOST_LACKS } else { result.end.code() })
+}
+
+fn recorder(hosting: &str, args: &VmArgs) -> Recorder {
+    let mut recorder = Recorder::new(hosting);
+    if args.stats || args.stats_json.is_some() {
+        recorder.weigh();
+    }
+    recorder
 }
 
 /// Whether KVM cannot be used.
@@ -182,6 +192,7 @@ fn nested_failure(error: NestedError) -> Failure {
     match error {
         NestedError::Start(..) => Failure::host_lacks(error),
         NestedError::Pmem(error) => machine_failure(error.into()),
+        NestedError::Machine(error) => machine_failure(error),
         _ => Failure::vmm(error),
     }
 }

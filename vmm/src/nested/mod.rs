@@ -12,7 +12,7 @@ mod shape;
 mod words;
 
 use crate::archive::ArchiveError;
-use crate::machine::GuestStreams;
+use crate::machine::{GuestStreams, Machine, MachineError, MachineSpec};
 use crate::pmem::PmemError;
 use crate::session::{Orders, RunEnd, Session, SessionResult, Task, connect};
 use crate::starts::{self, Booting, Keeper, Place};
@@ -23,7 +23,7 @@ use disk::PackError;
 pub use disk::{INNER_INITRD, INNER_KERNEL, InnerGuest};
 use keep::Watched;
 pub use nvdimms::Nvdimms;
-pub use qemu::{Qemu, QemuError};
+pub use qemu::{Qemu, QemuError, Version};
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
@@ -42,6 +42,8 @@ pub enum NestedError {
     Pmem(#[from] PmemError),
     #[error("cannot start {}", .0.display())]
     Start(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     #[error("cannot connect the first guest")]
     Connect(#[from] io::Error),
 }
@@ -60,6 +62,8 @@ pub struct FirstGuest {
     pub machine: String,
     /// The second guest's memory.
     pub guest_memory: u64,
+    /// The second guest, which is tried on paper before it is booted.
+    pub draft: Option<MachineSpec>,
     /// Its persistent memory.
     pub nvdimms: Nvdimms,
     /// Where debuggers of the second guest come.
@@ -91,7 +95,7 @@ impl FirstGuest {
         recorder: &mut Recorder,
     ) -> Result<SessionResult, NestedError> {
         let pmem = self.nvdimms.open()?;
-        let place = self.place()?;
+        let place = self.place().or_else(|error| self.check().and(Err(error.into())))?;
         let take_up = |state| {
             let result = self.attempt(Start::TakeUp(state), &pmem, session, recorder)?;
             Ok::<_, NestedError>(starts::not_taken_up(&result).map_or(Ok(result), Err))
@@ -99,6 +103,7 @@ impl FirstGuest {
         if let Some(result) = place.as_ref().map_or(Ok(None), |place| place.take_up(take_up))? {
             return Ok(result);
         }
+        self.check()?;
         let disk = disk::pack(&self.initrd, &self.inner)?;
         let start = || match &place {
             Some(place) => Start::BootAndKeep(&disk, place.clone()),
@@ -110,6 +115,11 @@ impl FirstGuest {
         }
         recorder.retried();
         self.attempt(start(), &pmem, session, recorder)
+    }
+
+    /// Whatever is wrong with the second guest shows here, and not after a boot.
+    pub fn check(&self) -> Result<(), NestedError> {
+        Ok(self.draft.as_ref().map_or(Ok(()), Machine::check)?)
     }
 
     /// Where its state is kept, if it may have one.

@@ -42,6 +42,7 @@ fn first_guest(dir: &Path, kernel: &str) -> FirstGuest {
         verbose: false,
         machine: String::new(),
         guest_memory: 512 << 20,
+        draft: None,
         nvdimms: Nvdimms::new(Vec::new()),
     }
 }
@@ -101,6 +102,19 @@ fn a_qemu_that_fails_says_why() {
     let seen = run("does-not-boot");
     let why = "QEMU ended with code 1: qemu: no such \u{1b}[2Jkernel".to_owned();
     assert_eq!((seen.result.end, seen.boots), (RunEnd::Failed(why), 1));
+}
+
+#[test]
+fn what_is_wrong_with_the_second_guest_shows_before_a_boot() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let mut first = first_guest(scratch.path(), "boots");
+    first.draft = Some(MachineSpec { vcpus: 0, ..MachineSpec::default() });
+    let null = || File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+    let stdio = Stdio { input: null(), output: null(), error: null() };
+    let mut session = Session::new(SessionOptions::default(), stdio);
+    let error = first.run(&mut session, &mut Recorder::new("nested")).expect_err("no CPU");
+    assert!(matches!(error, NestedError::Machine(MachineError::Vcpus(0))), "{error}");
+    assert!(!scratch.path().join("boots.boots").exists());
 }
 
 #[test]

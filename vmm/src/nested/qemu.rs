@@ -40,7 +40,6 @@ impl fmt::Display for Version {
 #[derive(Clone, Debug)]
 pub struct Qemu {
     pub path: PathBuf,
-    pub version: Version,
     /// The tools tree that it belongs to; its own loader and libraries are
     /// used then, so that it runs on any host.
     tree: Option<PathBuf>,
@@ -50,49 +49,46 @@ impl Qemu {
     /// The one in `chosen`, else in the tools tree, else on `PATH`.
     pub fn find(chosen: Option<&Path>, tools: Option<&Path>) -> Result<Qemu, QemuError> {
         if let Some(path) = chosen {
-            return Qemu::ask(path.to_owned(), None);
+            return Qemu::of_host(path.to_owned());
         }
-        let in_tree = tools.map(|tree| (tree.join("usr/bin").join(NAME), Some(tree.to_owned())));
-        let on_path = env::var_os("PATH")
-            .and_then(|path| {
-                env::split_paths(&path).map(|dir| dir.join(NAME)).find(|p| p.is_file())
-            })
-            .map(|path| (path, None));
-        let mut last = QemuError::Missing;
-        for (path, tree) in in_tree.into_iter().chain(on_path) {
-            if path.is_file() {
-                match Qemu::ask(path, tree) {
-                    Ok(qemu) => return Ok(qemu),
-                    Err(error) => last = error,
-                }
-            }
+        let in_tree = tools.map(|tree| (tree.join("usr/bin").join(NAME), tree));
+        if let Some((path, tree)) = in_tree.filter(|(path, _)| path.is_file()) {
+            // It was chosen for this when the tree was made.
+            return Ok(Qemu { path, tree: Some(tree.to_owned()) });
         }
-        Err(last)
+        let path = env::var_os("PATH").unwrap_or_default();
+        let on_path = env::split_paths(&path).map(|dir| dir.join(NAME)).find(|path| path.is_file());
+        Qemu::of_host(on_path.ok_or(QemuError::Missing)?)
     }
 
     /// One that a test has made.
     #[cfg(test)]
     pub fn at(path: &str) -> Qemu {
-        Qemu { path: path.into(), version: Version(OLDEST, 0, 0), tree: None }
+        Qemu { path: path.into(), tree: None }
     }
 
-    fn ask(path: PathBuf, tree: Option<PathBuf>) -> Result<Qemu, QemuError> {
-        let mut qemu = Qemu { path, version: Version(0, 0, 0), tree };
-        let output = qemu
+    fn of_host(path: PathBuf) -> Result<Qemu, QemuError> {
+        let qemu = Qemu { path, tree: None };
+        let version = qemu.version()?;
+        if version.0 < OLDEST {
+            return Err(QemuError::Old { path: qemu.path, version });
+        }
+        Ok(qemu)
+    }
+
+    /// Its version, by its own words; to load all its libraries for that takes a while.
+    pub fn version(&self) -> Result<Version, QemuError> {
+        let output = self
             .command()
             .arg("--version")
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| QemuError::Run(qemu.path.clone(), error))?;
-        qemu.version = version(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+            .map_err(|error| QemuError::Run(self.path.clone(), error))?;
+        version(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
             let said = String::from_utf8_lossy(&output.stderr);
             let why = said.lines().last().map_or(output.status.to_string(), str::to_owned);
-            QemuError::NotQemu { path: qemu.path.clone(), why }
-        })?;
-        if qemu.version.0 < OLDEST {
-            return Err(QemuError::Old { path: qemu.path, version: qemu.version });
-        }
-        Ok(qemu)
+            QemuError::NotQemu { path: self.path.clone(), why }
+        })
     }
 
     /// A command that runs it.

@@ -14,7 +14,6 @@ impl FirstGuest {
         for word in self.qemu.words().into_iter().chain(self.arguments(&inherited)) {
             shape.part(word.as_encoded_bytes());
         }
-        shape.part(self.qemu.version.to_string().as_bytes());
         shape.part(self.machine.as_bytes());
         shape.part(self.orders.prepare.as_deref().unwrap_or_default());
         for file in [&self.qemu.path, &self.kernel, &self.initrd, &self.inner.kernel] {

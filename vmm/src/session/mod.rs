@@ -332,7 +332,7 @@ impl RunningGuest<'_> {
             GuestEvent::Control(Ok(ControlMessage::Exit { .. }))
             | GuestEvent::Link(Ok(ControlMessage::Exit { .. })) => {
                 self.terminal = None;
-                if !self.exited {
+                if !self.exited && self.recorder.weighs() {
                     self.recorder.took(self.guest.memory());
                 }
                 // Who sees its log shall see it to the end.

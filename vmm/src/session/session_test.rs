@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::exit;
+use crate::footprint::PrivateDirty;
 use crate::machine::MachineEnd;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -32,6 +33,10 @@ impl Guest for Fake {
 
     fn counters(&self) -> Sample {
         Sample { device: [("faults".to_owned(), 7)].into(), ..Sample::default() }
+    }
+
+    fn memory(&self) -> PrivateDirty {
+        PrivateDirty { private_dirty_kib: 5, ram_private_dirty_kib: 0 }
     }
 }
 
@@ -70,6 +75,7 @@ fn session(
     let (stop, stopped) = mpsc::channel();
     let runner: Runner = Box::new(move || Ok(machine(&ports, &stopped)));
     let mut recorder = Recorder::new("kvm");
+    recorder.weigh();
     let fake = Fake(stop);
     let task = Task::Direct(orders(b""));
     let result = session.attend(ends, task, &fake, runner, &mut recorder).expect("result");
@@ -100,6 +106,7 @@ fn output_and_exit_code_arrive_whole() {
     assert_eq!(seen.stdout.len(), 4_096_000);
     assert_eq!(seen.stderr, b"a warning\n");
     assert_eq!(seen.report["driver"]["batches"], 1);
+    assert_eq!(seen.report["host"]["private_dirty_kib"], 5);
     assert_eq!(seen.report["exit"], 3);
 }
 
