@@ -35,7 +35,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         if is_nightly() { NIGHTLY.iter().chain(&STEPS).collect() } else { STEPS.iter().collect() };
     let steps: Vec<Step> =
         all.into_iter().map(|&(name, command)| Step::new(name, command)).collect();
-    let options = ["--cpus=2", "--memory=1280M", "--timeout=600"];
+    let options = ["--cpus=2", "--memory=1536M", "--timeout=600"];
     let finished = farfault.script(&options, &script_of(&steps, "mark NAME"))?;
     Ok(checks(&finished, &steps))
 }
