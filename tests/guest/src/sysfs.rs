@@ -28,6 +28,13 @@ pub fn bind(what: &str, device: &str) -> Outcome {
     write(&format!("{DRIVER}/{what}"), device)
 }
 
+/// Has the driver probe the device on the thread that binds it, on a kernel which knows of NUMA,
+/// too: that has one of the device's node do it.
+pub fn probe_here(device: &str) -> Outcome {
+    let node = format!("/sys/bus/pci/devices/{device}/numa_node");
+    if fs::exists(&node)? { write(&node, "-1") } else { Ok(()) }
+}
+
 /// Has the kernel reset the device.
 pub fn reset() -> Outcome {
     write(&format!("{DRIVER}/{}/reset", device()?), "1")

@@ -99,6 +99,7 @@ pub fn map_node(round: &Round) -> Outcome {
 /// Behind it the driver is bound with all that belongs to it: without debugfs it works as well.
 pub fn bind(round: &Round) -> Outcome {
     let device = sysfs::device()?;
+    sysfs::probe_here(&device)?;
     sysfs::bind("unbind", &device)?;
     round.of(|| sysfs::bind("bind", &device))?;
     sysfs::bind("unbind", &device)?;

@@ -6,6 +6,7 @@ use farfault_guest_programs::kernel_files::{self, Setting, number_of};
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// Counters of /proc/vmstat, and what they were at first.
@@ -45,8 +46,21 @@ pub fn offer_unpoison() -> Result<(), Failure> {
     Ok(setup::run("modprobe hwpoison-inject")?)
 }
 
+/// How often a frame is asked for that somebody has in hand for a moment.
+const TRIES: usize = 1000;
+
 pub fn unpoison(frame: u64) -> Result<(), Failure> {
-    Ok(fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", frame.to_string())?)
+    for _ in 1..TRIES {
+        match put_back(frame) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::yield_now(),
+            result => return Ok(result?),
+        }
+    }
+    Ok(put_back(frame)?)
+}
+
+fn put_back(frame: u64) -> io::Result<()> {
+    fs::write("/sys/kernel/debug/hwpoison/unpoison-pfn", frame.to_string())
 }
 
 /// As long as it is there, what the kernel says is in its log only: a console is slow.
