@@ -54,17 +54,17 @@ impl Drop for Aim {
     }
 }
 
-/// Has an object fail that `first` allocates, and then one page that `second` does, whoever
-/// calls it.
-pub fn object_and_page(symbols: &Symbols, first: &str, second: &str) -> Outcome {
-    limit(OBJECTS, "require", &symbols.range(first)?)?;
-    limit(PAGES, "require", &symbols.range(second)?)?;
+/// Has a page fail that is allocated below `function`, but not below `spared`, and the next one,
+/// too.
+pub fn page_after_page(symbols: &Symbols, function: &str, spared: &str) -> Outcome {
+    limit(PAGES, "require", &symbols.range(function)?)?;
+    limit(PAGES, "reject", &symbols.range(spared)?)?;
     write(&path(PAGES, "times"), "1")?;
     write(&path(PAGES, "probability"), "100")
 }
 
-/// Whether the page has.
-pub fn page_failed() -> Result<bool, Failure> {
+/// Whether the second page has failed.
+pub fn second_page_failed() -> Result<bool, Failure> {
     Ok(number(&path(PAGES, "times"))? == 0)
 }
 

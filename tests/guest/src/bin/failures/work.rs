@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is done while an allocation fails. Each runs in a process of its own.
 
-use crate::aim::{object_and_page, page_failed};
+use crate::aim::{page_after_page, second_page_failed};
 use crate::round::{End, Round};
 use farfault_client::raw::Kernel;
 use farfault_client::{Advice, Device};
@@ -43,14 +43,15 @@ pub fn prefetch(round: &Round) -> Outcome {
     round.of(|| Ok(device.prefetch_mut(&mut memory[pages.clone()])?)).map(drop)
 }
 
-/// A table cannot be had, and not even one page when that is to be helped.
+/// A table of the IOMMU cannot be had, and not even one page when that is to be helped. The pages
+/// that are to be mapped are there.
 pub fn prefetch_twice_in_want(round: &Round) -> Outcome {
     let (mut memory, pages) = fresh()?;
+    memory[pages.clone()].fill(1);
     let device = Device::open()?;
-    device.prefetch_mut(&mut memory[..PAGE])?;
-    object_and_page(round.symbols, "ff_table_alloc", "ff_populate_replenish")?;
+    page_after_page(round.symbols, "ff_populate", "ff_mirror_lock_to_map")?;
     let end = round.of(|| Ok(device.prefetch_mut(&mut memory[pages.clone()])?))?;
-    expect_equal("a page has failed, too", &page_failed()?, &(end == End::Refused))
+    expect_equal("a second page has failed", &second_page_failed()?, &(end == End::Refused))
 }
 
 pub fn far_fault(round: &Round) -> Outcome {
