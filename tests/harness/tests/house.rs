@@ -11,6 +11,7 @@ fn no_modules_import_each_other() {
         "device-model/abi",
         "device-model",
         "device-model/reference",
+        "vfio-user",
         "vmm",
         "guest-image/client",
         "guest-image/init",
