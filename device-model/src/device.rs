@@ -108,6 +108,20 @@ impl Device {
         self.shared.gate.change(|plane| plane.mappings += 1);
     }
 
+    /// The platform has other memory than before; asks for it anew. When this returns, no
+    /// access to what it no longer has is in flight, and none begins. Queues and what they
+    /// were doing go on. May wait for a section; called by a thread of the hosting.
+    pub fn memory_changed(&self) {
+        let memory = Dma::new(&*self.shared.platform);
+        self.shared.gate.change(|plane| {
+            if !plane.stopped {
+                plane.memory = memory;
+            }
+            plane.memories += 1;
+            self.shared.scheduler.change_memory(plane.memories);
+        });
+    }
+
     /// Function-level reset: as new, bus mastering off, but for the counters,
     /// which go on. When it returns, no memory access is in flight.
     pub fn reset(&self) {
@@ -165,7 +179,7 @@ impl Device {
                     Step::Worked => {}
                     Step::Over => break,
                     Step::Idle | Step::Waiting => {
-                        if !self.shared.scheduler.wait_for_work(attachment.epoch()) {
+                        if !self.shared.scheduler.wait_for_work(attachment.term()) {
                             return;
                         }
                     }
@@ -184,12 +198,16 @@ impl Device {
         }
     }
 
-    /// Ends the bodies of all threads; the device does nothing any more.
+    /// Ends the bodies of all threads; the device does nothing any more, whatever is asked of
+    /// it, and holds no memory once they have ended.
     pub fn stop(&self) {
-        // First: a guest may enable the device again at once, but who sees that
-        // the epoch is over sees this, too.
+        // First: who sees that the epoch is over sees this, too.
         self.shared.scheduler.stop();
-        self.begin_epoch(|plane| plane.enabled = false);
+        self.begin_epoch(|plane| {
+            plane.enabled = false;
+            plane.stopped = true;
+            plane.memory = Dma::none();
+        });
     }
 
     /// What has been counted since the device was made.
@@ -197,7 +215,7 @@ impl Device {
         self.shared.counters.read()
     }
 
-    /// Guest memory of the present epoch, for [`Device::engine`] to borrow.
+    /// Guest memory as it is now, for [`Device::engine`] to borrow.
     pub fn attach(&self) -> Attachment {
         Attachment::new(&self.shared)
     }
@@ -219,9 +237,11 @@ impl Device {
             registers.setup(&memory).map_err(|refusal| self.shared.refuse(refusal))?
         };
         self.begin_epoch(|plane| {
-            plane.enabled = true;
-            plane.memory = memory;
-            plane.setup = setup;
+            if !plane.stopped {
+                plane.enabled = true;
+                plane.memory = memory;
+                plane.setup = setup;
+            }
         });
         Ok(())
     }

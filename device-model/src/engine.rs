@@ -4,7 +4,7 @@
 
 use crate::counters::count;
 use crate::fault_queue::Group;
-use crate::gate::Shut;
+use crate::gate::{Shut, Term};
 use crate::lookahead::{Lookahead, halted};
 use crate::mmu::Mmu;
 use crate::queue::{Binding, Halt, QueueEvent, Run};
@@ -28,33 +28,33 @@ pub enum Step {
     Idle,
     /// Something must be done that waits for somebody else's step.
     Waiting,
-    /// The device was reset, enabled or disabled: attach anew.
+    /// The device was reset, enabled or disabled, or its memory is another: attach anew.
     Over,
 }
 
-/// Guest memory as of an epoch, for engines to borrow from.
+/// Guest memory as it was at a time, for engines to borrow from.
 pub struct Attachment {
     memory: Dma,
-    epoch: u64,
+    term: Term,
 }
 
 impl Attachment {
-    /// The present epoch's.
+    /// The present one.
     pub fn new(shared: &Shared) -> Self {
         let plane = shared.gate.look();
-        Self { memory: plane.memory.clone(), epoch: plane.epoch }
+        Self { memory: plane.memory.clone(), term: plane.term() }
     }
 
-    /// The epoch.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// Of when it is.
+    pub(crate) fn term(&self) -> Term {
+        self.term
     }
 }
 
 /// An engine.
 pub struct Engine<'m> {
     shared: &'m Shared,
-    epoch: u64,
+    term: Term,
     mmu: Mmu<'m>,
     /// The queue that it runs, and what is left of its slice.
     run: Option<Box<Run>>,
@@ -66,7 +66,7 @@ impl<'m> Engine<'m> {
     pub fn new(shared: &'m Shared, attachment: &'m Attachment) -> Self {
         Self {
             shared,
-            epoch: attachment.epoch,
+            term: attachment.term,
             mmu: Mmu::new(&attachment.memory),
             run: None,
             left: 0,
@@ -77,7 +77,7 @@ impl<'m> Engine<'m> {
     pub fn step(&mut self) -> Step {
         let mut run = match self.run.take() {
             Some(run) => run,
-            None => match self.shared.scheduler.pick(self.epoch) {
+            None => match self.shared.scheduler.pick(self.term) {
                 Pick::Run(run) => {
                     self.left = SLICE_BYTES;
                     run
@@ -93,6 +93,10 @@ impl<'m> Engine<'m> {
         let binding = run.binding;
         match self.section(&binding, |section| run_section(&mut run, section)) {
             Err(Shut::Over) => return Step::Over,
+            Err(Shut::Moved) => {
+                self.shared.scheduler.requeue(run);
+                return Step::Over;
+            }
             Err(Shut::BusMaster) => self.shared.scheduler.requeue(run),
             Ok((end, cost)) => {
                 self.left = self.left.saturating_sub(cost);
@@ -139,7 +143,7 @@ impl<'m> Engine<'m> {
     fn tell(&self, refusal: Refusal) {
         let refusal = {
             let plane = self.shared.gate.look();
-            (plane.epoch == self.epoch).then(|| self.shared.refuse(refusal))
+            (plane.epoch == self.term.epoch).then(|| self.shared.refuse(refusal))
         };
         refusal.inspect(|refusal| self.shared.tell(refusal));
     }
@@ -153,7 +157,7 @@ impl<'m> Engine<'m> {
         if self.shared.scheduler.park(run, group, fault) {
             self.post(Group::new(binding.queue, group, ahead.into_records()));
         }
-        self.shared.scheduler.posted(binding.queue, self.epoch);
+        self.shared.scheduler.posted(binding.queue, self.term.epoch);
     }
 
     fn halt(&mut self, mut run: Box<Run>, halt: Halt) {
@@ -167,7 +171,7 @@ impl<'m> Engine<'m> {
                 ..Refusal::at(RefusalCause::Halted { reason: halt.reason }, halt.address)
             });
         }
-        self.shared.scheduler.posted(binding.queue, self.epoch);
+        self.shared.scheduler.posted(binding.queue, self.term.epoch);
     }
 
     fn post(&mut self, group: Group) {
@@ -175,7 +179,7 @@ impl<'m> Engine<'m> {
         let mut deferred = Deferred::default();
         {
             let plane = shared.gate.look();
-            if plane.epoch != self.epoch {
+            if plane.epoch != self.term.epoch {
                 return;
             }
             shared.faults.lock().push(group);
@@ -199,7 +203,7 @@ impl<'m> Engine<'m> {
         let shared = self.shared;
         let of_queue =
             |refusal| Refusal { queue: Some(binding.queue), pasid: Some(binding.pasid), ..refusal };
-        let plane = shared.gate.pass(Some(self.epoch)).inspect_err(|shut| {
+        let plane = shared.gate.pass(Some(self.term)).inspect_err(|shut| {
             if *shut == Shut::BusMaster {
                 let refusal = of_queue(Refusal::new(RefusalCause::BusMaster));
                 shared.tell(&shared.refuse(refusal));

@@ -3,7 +3,8 @@
 //!
 //! Engines and the command processor hold it for reading while they touch guest
 //! memory. Reset, disabling and switching bus mastering off hold it for writing,
-//! so when they return no access is in flight, and none begins.
+//! so when they return no access is in flight, and none begins. So does a change of
+//! memory itself, after which no slice of what was before is used.
 //!
 //! RULE 1 (`space.rs`) holds for the IOMMU by it, too. What the IOMMU said is
 //! used under the read guard only; a change of what it says counts `mappings` up
@@ -25,6 +26,15 @@ pub struct Setup {
     pub faults: Ring,
 }
 
+/// What an engine was attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Term {
+    /// [`Plane::epoch`].
+    pub epoch: u64,
+    /// [`Plane::memories`].
+    pub memories: u64,
+}
+
 /// Behind the gate: memory and the way to it.
 pub struct Plane {
     /// Counts resets, disables and enables: what was begun in another epoch is void.
@@ -32,8 +42,13 @@ pub struct Plane {
     /// CTRL_ENABLE as accepted.
     pub enabled: bool,
     pub bus_master: bool,
-    /// Guest memory of this epoch.
+    /// Guest memory.
     pub memory: Dma,
+    /// Counts the changes of what that is. A change voids nothing but slices of memory: who
+    /// has any attaches anew, and goes on.
+    pub memories: u64,
+    /// For good: it is never enabled again.
+    pub stopped: bool,
     /// Counts the changes of what the IOMMU says.
     pub mappings: u64,
     /// The driver's set-up of this epoch.
@@ -45,7 +60,16 @@ pub struct Plane {
 pub enum Shut {
     /// The caller is of an epoch that is over, or the device is disabled.
     Over,
+    /// The caller has slices of memory that is no more.
+    Moved,
     BusMaster,
+}
+
+impl Plane {
+    /// What an engine is attached to now.
+    pub fn term(&self) -> Term {
+        Term { epoch: self.epoch, memories: self.memories }
+    }
 }
 
 pub struct Gate {
@@ -60,18 +84,25 @@ impl Gate {
             enabled: false,
             bus_master: false,
             memory,
+            memories: 0,
+            stopped: false,
             mappings: 0,
             setup: Setup::default(),
         };
         Self { plane: RwLock::new(plane) }
     }
 
-    /// Goes through, in `epoch` or in whichever there is. A thread goes
+    /// Goes through, in `term` or in whichever there is. A thread goes
     /// through once at a time, and before it takes any other lock.
-    pub fn pass(&self, epoch: Option<u64>) -> Result<RwLockReadGuard<'_, Plane>, Shut> {
+    pub fn pass(&self, term: Option<Term>) -> Result<RwLockReadGuard<'_, Plane>, Shut> {
         let plane = self.plane.read();
-        if !plane.enabled || epoch.is_some_and(|epoch| epoch != plane.epoch) {
+        let now = plane.term();
+        let term = term.unwrap_or(now);
+        if !plane.enabled || term.epoch != now.epoch {
             return Err(Shut::Over);
+        }
+        if term != now {
+            return Err(Shut::Moved);
         }
         if plane.bus_master { Ok(plane) } else { Err(Shut::BusMaster) }
     }

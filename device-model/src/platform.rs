@@ -9,7 +9,7 @@ use vm_memory::GuestMemoryMmap;
 /// The machine, as the device sees it: memory to reach and a way to interrupt.
 pub trait Platform: Send + Sync {
     /// Guest physical memory: what DMA reaches. Asked for whenever the device
-    /// comes out of reset, so a hosting whose memory changes resets the device.
+    /// comes out of reset, and by `Device::memory_changed`.
     fn memory(&self) -> Arc<GuestMemoryMmap>;
     /// What stands between the device and memory, if anything does. Asked for
     /// along with memory. Without one a DMA address is a guest physical address.

@@ -34,6 +34,11 @@ impl Dma {
         Self { memory: platform.memory(), iommu: platform.iommu() }
     }
 
+    /// No memory at all.
+    pub fn none() -> Self {
+        Self { memory: Arc::default(), iommu: None }
+    }
+
     /// The `length` bytes at `address`, in a page, for an access that needs `wanted`.
     pub fn reach(
         &self,

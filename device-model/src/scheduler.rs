@@ -7,6 +7,7 @@
 //! its end, so a long command delays others by a slice per queue, and a parked
 //! queue delays nobody.
 
+use crate::gate::Term;
 use crate::queue::{Binding, Run};
 use crate::section::PageFault;
 use crate::sync::{Condvar, Mutex};
@@ -29,7 +30,7 @@ pub enum Pick {
     Nothing,
     /// There is work that bus mastering being off forbids.
     Forbidden,
-    /// The engine's epoch is over.
+    /// The engine's term is over.
     Over,
 }
 
@@ -63,6 +64,7 @@ struct Board {
     slots: Vec<Slot>,
     ready: VecDeque<u16>,
     epoch: u64,
+    memories: u64,
     bus_master: bool,
     kicked: bool,
     stopped: bool,
@@ -89,6 +91,12 @@ impl Scheduler {
         board.epoch = epoch;
         board.ready.clear();
         board.slots.fill_with(Slot::default);
+        self.engines.notify_all();
+    }
+
+    /// Wakes engines whose slices are of other memory than the present.
+    pub fn change_memory(&self, memories: u64) {
+        self.board.lock().memories = memories;
         self.engines.notify_all();
     }
 
@@ -141,10 +149,10 @@ impl Scheduler {
         true
     }
 
-    /// Takes the queue that has been ready longest, for an engine of `epoch`.
-    pub fn pick(&self, epoch: u64) -> Pick {
+    /// Takes the queue that has been ready longest, for an engine of `term`.
+    pub fn pick(&self, term: Term) -> Pick {
         let mut board = self.board.lock();
-        if board.epoch != epoch {
+        if board.term() != term {
             return Pick::Over;
         }
         if !board.bus_master {
@@ -228,11 +236,12 @@ impl Scheduler {
         self.commands.notify_one();
     }
 
-    /// Sleeps until there is something to pick; false if the device is stopped.
-    pub fn wait_for_work(&self, epoch: u64) -> bool {
+    /// Sleeps until there is something to pick, or `term` is over; false if the device is
+    /// stopped.
+    pub fn wait_for_work(&self, term: Term) -> bool {
         let mut board = self.board.lock();
         let idle = |board: &Board| board.ready.is_empty() || !board.bus_master;
-        while !board.stopped && board.epoch == epoch && idle(&board) {
+        while !board.stopped && board.term() == term && idle(&board) {
             self.engines.wait(&mut board);
         }
         !board.stopped
@@ -315,6 +324,10 @@ impl Scheduler {
 }
 
 impl Board {
+    fn term(&self) -> Term {
+        Term { epoch: self.epoch, memories: self.memories }
+    }
+
     fn slot(&mut self, queue: u16) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(queue))
     }

@@ -13,7 +13,7 @@ fn binding() -> Binding {
 fn picked(scheduler: &Scheduler, epoch: u64) -> Box<Run> {
     assert!(scheduler.enable(binding(), epoch));
     assert!(scheduler.ring(3));
-    match scheduler.pick(epoch) {
+    match scheduler.pick(Term { epoch, memories: 0 }) {
         Pick::Run(run) => run,
         _ => panic!("the queue is ready"),
     }
@@ -40,7 +40,7 @@ fn what_is_of_an_older_epoch_changes_nothing() {
         scheduler.begin_epoch(2);
         let new = picked(&scheduler, 2);
         give_back(&scheduler, old);
-        assert!(matches!(scheduler.pick(2), Pick::Nothing));
+        assert!(matches!(scheduler.pick(Term { epoch: 2, memories: 0 }), Pick::Nothing));
         assert!(!scheduler.disable(3), "the new engine still has it");
         scheduler.idle(new);
         assert!(scheduler.disable(3));

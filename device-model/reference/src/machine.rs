@@ -5,7 +5,9 @@ use farfault_abi::pci::VECTORS;
 use farfault_device_model::{Iommu, Platform, Refusal};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+};
 
 pub use crate::iommu::PAGE;
 use crate::iommu::Pages;
@@ -13,6 +15,8 @@ use crate::iommu::Pages;
 /// The machine.
 pub struct FakeMachine {
     memory: Arc<GuestMemoryMmap>,
+    /// What of it the device is given.
+    shown: Mutex<Arc<GuestMemoryMmap>>,
     iommu: Option<Arc<Pages>>,
     signals: [AtomicU64; VECTORS as usize],
     refusals: Mutex<Vec<Refusal>>,
@@ -30,12 +34,27 @@ impl FakeMachine {
         let ranges: Vec<_> = ranges.iter().map(|(at, len)| (GuestAddress(*at), *len)).collect();
         let memory = GuestMemoryMmap::from_ranges(&ranges).expect("guest memory");
         let (signals, refusals, on_refusal) = Default::default();
-        Arc::new(Self { memory: Arc::new(memory), iommu, signals, refusals, on_refusal })
+        let memory = Arc::new(memory);
+        let shown = Mutex::new(Arc::clone(&memory));
+        Arc::new(Self { memory, shown, iommu, signals, refusals, on_refusal })
     }
 
     /// Guest memory.
     pub fn memory(&self) -> &GuestMemoryMmap {
         &self.memory
+    }
+
+    /// Gives the device only those regions of memory whose numbers `chosen` says; it is yet to
+    /// be told.
+    pub fn show(&self, chosen: impl Fn(usize) -> bool) {
+        let regions = self.memory.iter().enumerate().filter(|(number, _)| chosen(*number));
+        let same = |(_, region): (usize, &GuestRegionMmap)| {
+            GuestRegionMmap::with_arc(region.get_mmap(), region.start_addr())
+        };
+        let shown: Option<Vec<_>> = regions.map(same).collect();
+        let shown = GuestMemoryMmap::from_regions(shown.expect("regions below the last address"));
+        let shown = shown.unwrap_or_default();
+        *self.shown.lock().expect("no test has failed with it") = Arc::new(shown);
     }
 
     /// The DMA address by which a driver has the device reach a physical one.
@@ -100,7 +119,7 @@ impl FakeMachine {
 
 impl Platform for FakeMachine {
     fn memory(&self) -> Arc<GuestMemoryMmap> {
-        self.memory.clone()
+        self.shown.lock().expect("no test has failed with it").clone()
     }
 
     fn iommu(&self) -> Option<Arc<dyn Iommu>> {

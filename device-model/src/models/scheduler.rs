@@ -3,6 +3,7 @@
 //! was disabled is in no engine's hands.
 
 use crate::fault_queue::{FaultQueue, Group};
+use crate::gate::Term;
 use crate::queue::{Binding, Run};
 use crate::ring::Ring;
 use crate::scheduler::{Pick, Response, Scheduler};
@@ -31,6 +32,7 @@ enum Bug {
 }
 
 const EPOCH: u64 = 1;
+const TERM: Term = Term { epoch: EPOCH, memories: 0 };
 const FAULT: PageFault =
     PageFault { address: 0, access: Access::READ, reason: REASON_NOT_PRESENT, level: 0 };
 
@@ -56,9 +58,9 @@ impl World {
     /// Waits for the queue as an engine does; nothing once the device is stopped.
     fn pick(&self) -> Option<Box<Run>> {
         loop {
-            match self.scheduler.pick(EPOCH) {
+            match self.scheduler.pick(TERM) {
                 Pick::Run(run) => return Some(run),
-                _ if !self.scheduler.wait_for_work(EPOCH) => return None,
+                _ if !self.scheduler.wait_for_work(TERM) => return None,
                 _ => {}
             }
         }
@@ -130,7 +132,7 @@ fn disabling(bug: Bug) {
         let engine = {
             let world = world.clone();
             thread::spawn(move || {
-                if let Pick::Run(run) = world.scheduler.pick(EPOCH) {
+                if let Pick::Run(run) = world.scheduler.pick(TERM) {
                     world.memory.with_mut(|_| ());
                     world.scheduler.requeue(run);
                     if bug == Bug::HoldsOn {
@@ -144,7 +146,7 @@ fn disabling(bug: Bug) {
         }
         world.memory.with_mut(|_| ());
         engine.join().unwrap();
-        assert!(matches!(world.scheduler.pick(EPOCH), Pick::Nothing));
+        assert!(matches!(world.scheduler.pick(TERM), Pick::Nothing));
     });
 }
 
@@ -157,7 +159,7 @@ fn guesses(bug: Bug) {
         let engine = {
             let (world, faults) = (world.clone(), faults.clone());
             move || {
-                let Pick::Run(mut run) = world.scheduler.pick(EPOCH) else { return };
+                let Pick::Run(mut run) = world.scheduler.pick(TERM) else { return };
                 let group = run.next_group();
                 if world.scheduler.park(run, group, FAULT) {
                     let mut faults = faults.lock();

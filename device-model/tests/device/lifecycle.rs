@@ -3,9 +3,11 @@
 
 use crate::world::{DESTINATION, PAGES, World, command, commands, exhaust, lookahead};
 use farfault_abi::descriptor::*;
+use farfault_abi::fault::REASON_UNREACHABLE;
 use farfault_abi::regs::*;
-use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
-use farfault_reference_driver::{PAGE, serve, settle, with_engines};
+use farfault_device_model::{Counters, DeviceConfig, Engine, Platform, Step};
+use farfault_reference_driver::{Driver, FakeMachine, PAGE, serve, settle, with_engines};
+use std::sync::Arc;
 
 /// A copy that has come `steps` steps far, on memory half of which is present.
 fn begun(steps: usize, body: impl FnOnce(&mut World, &mut Engine<'_>)) -> World {
@@ -138,6 +140,91 @@ fn engines_of_an_older_epoch_have_no_say() {
             assert_eq!(world.record().fence, sent.fence);
         });
     });
+}
+
+/// Queues, and what they were doing, outlast a change of memory; the engine is told by a step
+/// that is over, and nothing is lost of what it had.
+#[test]
+fn memory_changes_at_any_moment() {
+    for steps in 0..40 {
+        let mut world = begun(steps, |world, engine| {
+            world.driver.device.memory_changed();
+            assert_eq!(engine.step(), Step::Over);
+            assert_eq!(engine.step(), Step::Over);
+        });
+        world.driver.settle();
+        assert_eq!(world.record().status, STATUS_OK, "{steps} steps");
+        assert!(world.is_copied(PAGES * PAGE));
+        assert_eq!(world.run(command(OP_NOP, 0)).status, STATUS_OK);
+    }
+}
+
+/// The same for an engine that has a queue in its hands, and slices of memory that went.
+#[test]
+fn memory_changes_between_two_sections_of_a_command() {
+    let mut world = World::mapped(DeviceConfig::default());
+    world.submit(command(OP_COPY, PAGES * PAGE));
+    world.with_engine(|world, engine| {
+        engine.step();
+        let sections = world.counters().sections;
+        world.driver.device.memory_changed();
+        assert_eq!(engine.step(), Step::Over);
+        assert_eq!(world.counters().sections, sections);
+    });
+    assert_eq!(world.record().fence, 0, "the command goes on");
+    world.driver.settle();
+    assert_eq!(world.record().status, STATUS_OK);
+    assert!(world.is_copied(PAGES * PAGE));
+}
+
+/// Half of memory goes while a command is on its way there, and comes back.
+#[test]
+fn memory_that_has_gone_is_not_reached() {
+    let half = 32 << 20;
+    let machine = FakeMachine::new(&[(0, half), (half as u64, half)]);
+    let mut world = World::on(Driver::start_with(lookahead(1), machine.clone(), 1024));
+    world.map_all();
+    // A page of the destination is put into the second half, and nothing else is there.
+    while world.driver.frames.take(PAGE) + PAGE < half as u64 {}
+    world.driver.migrate(1, DESTINATION);
+    world.driver.map(1, DESTINATION, PAGE, true);
+    assert!(world.driver.space(1).physical(DESTINATION) >= half as u64);
+    let before = world.driver.read(1, DESTINATION, PAGES * PAGE);
+    let device = world.driver.device.clone();
+
+    machine.show(|region| region == 0);
+    device.memory_changed();
+    let faults = {
+        world.submit(command(OP_COPY, PAGES * PAGE));
+        world.faults()
+    };
+    let [fault] = faults[..] else { panic!("{faults:?}") };
+    assert_eq!((fault.address, u32::from(fault.reason)), (DESTINATION, REASON_UNREACHABLE));
+    assert!(world.driver.read(1, DESTINATION, PAGES * PAGE) == before);
+
+    machine.show(|_| true);
+    device.memory_changed();
+    world.driver.respond(fault.queue, fault.group, false);
+    world.driver.settle();
+    assert_eq!(world.record().status, STATUS_OK);
+    assert!(world.is_copied(PAGES * PAGE));
+}
+
+#[test]
+fn a_device_is_stopped_for_good() {
+    let mut world = World::mapped(DeviceConfig::default());
+    world.driver.device.stop();
+    world.driver.set_up();
+    assert_eq!(world.driver.read32(REG_STATUS), 0);
+    world.driver.device.memory_changed();
+    world.driver.bind(&world.queue);
+    world.submit(command(OP_COPY, PAGE));
+    world.with_engine(|world, engine| is_quiet(world, engine));
+    world.driver.device.run_engine(0);
+    // Nobody but the test has its memory.
+    let memory = Arc::downgrade(&Platform::memory(&*world.driver.machine));
+    world.driver.machine.show(|_| false);
+    assert!(memory.upgrade().is_none() || memory.strong_count() == 1);
 }
 
 #[test]

@@ -58,6 +58,27 @@ fn threads_carry_out_commands_and_end() {
     assert_eq!(world.counters().descriptors, 50);
 }
 
+/// Memory goes and comes back under commands that run: no engine has to be woken by anything
+/// else, and none goes on with slices of before.
+#[test]
+fn memory_changes_while_commands_run() {
+    let mut world = World::new(lookahead(8));
+    let (device, machine) = (world.driver.device.clone(), world.driver.machine.clone());
+    with_threads(&mut world, |world| {
+        for _ in 0..20 {
+            let sent = world.submit(command(OP_COPY, PAGES * PAGE));
+            while world.record().fence != sent.fence {
+                machine.show(|_| true);
+                device.memory_changed();
+                world.driver.serve(&mut serve);
+                thread::yield_now();
+            }
+            assert_eq!(world.record().status, STATUS_OK);
+            assert!(world.is_copied(PAGES * PAGE));
+        }
+    });
+}
+
 /// Pages of both buffers move while two queues work on them; a frame that was
 /// given up is poisoned at once, so a late read or write would show.
 #[test]
