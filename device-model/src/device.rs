@@ -4,6 +4,7 @@
 use crate::command_queue::CommandQueue;
 use crate::config::{ConfigError, DeviceConfig};
 use crate::counters::{Counters, count};
+use crate::dma::Stretch;
 use crate::engine::{Attachment, Engine, Step};
 use crate::gate::{Plane, Setup};
 use crate::platform::Platform;
@@ -105,7 +106,20 @@ impl Device {
     /// left that was made through what it said before, and nothing of it is
     /// remembered. May wait for a section; called by a thread of the hosting.
     pub fn dma_changed(&self) {
-        self.shared.gate.change(|plane| plane.mappings += 1);
+        self.change_dma(|gone| gone.push(Stretch::ALL));
+    }
+
+    /// Has `change` change what the IOMMU says, while no access of the device is in flight. It
+    /// names the memory to which addresses have led that now lead elsewhere or nowhere; of that
+    /// nothing is remembered, and what was not named costs nothing. May wait for a section;
+    /// called by a thread of the hosting.
+    pub fn change_dma<R>(&self, change: impl FnOnce(&mut Vec<Stretch>) -> R) -> R {
+        self.shared.gate.change(|plane| {
+            let mut gone = Vec::new();
+            let result = change(&mut gone);
+            gone.into_iter().for_each(|stretch| plane.unmapped.push(stretch));
+            result
+        })
     }
 
     /// The platform has other memory than before; asks for it anew. When this returns, no

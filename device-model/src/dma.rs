@@ -12,6 +12,20 @@ pub struct Mapping {
     pub permits: Permits,
 }
 
+/// Guest physical addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first.
+    pub start: u64,
+    /// The last, which may be the last of all.
+    pub last: u64,
+}
+
+impl Stretch {
+    /// Every address.
+    pub const ALL: Self = Self { start: 0, last: u64::MAX };
+}
+
 /// An access that an IOMMU does not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DmaFault {

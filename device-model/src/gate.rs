@@ -7,10 +7,13 @@
 //! memory itself, after which no slice of what was before is used.
 //!
 //! RULE 1 (`space.rs`) holds for the IOMMU by it, too. What the IOMMU said is
-//! used under the read guard only; a change of what it says counts `mappings` up
-//! under the write guard, and an engine that finds another count behind the
-//! gate drops its whole TLB before it looks anything up.
+//! used under the read guard only; a change of what it says is written down in
+//! `unmapped` under the write guard, as the memory to which addresses no longer lead, and
+//! an engine that finds more there than the last time drops from its TLB what leads to it
+//! before it looks anything up.
 
+use crate::dma::Stretch;
+use crate::log::Log;
 use crate::ram::Dma;
 use crate::ring::Ring;
 use crate::sync::{RwLock, RwLockReadGuard};
@@ -49,8 +52,8 @@ pub struct Plane {
     pub memories: u64,
     /// For good: it is never enabled again.
     pub stopped: bool,
-    /// Counts the changes of what the IOMMU says.
-    pub mappings: u64,
+    /// Where DMA addresses have led that now lead elsewhere or nowhere.
+    pub unmapped: Log<Stretch>,
     /// The driver's set-up of this epoch.
     pub setup: Setup,
 }
@@ -86,7 +89,7 @@ impl Gate {
             memory,
             memories: 0,
             stopped: false,
-            mappings: 0,
+            unmapped: Log::new(),
             setup: Setup::default(),
         };
         Self { plane: RwLock::new(plane) }

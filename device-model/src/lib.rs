@@ -15,6 +15,7 @@ mod engine;
 mod exec;
 mod fault_queue;
 mod gate;
+mod log;
 mod lookahead;
 mod mmu;
 #[cfg(all(test, loom))]
@@ -37,7 +38,7 @@ mod walk;
 pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD};
 pub use counters::Counters;
 pub use device::Device;
-pub use dma::{DmaFault, Mapping, Permits};
+pub use dma::{DmaFault, Mapping, Permits, Stretch};
 pub use engine::{Attachment, Engine, Step};
 pub use platform::{Iommu, Platform};
 pub use refusal::{Refusal, RefusalCause};

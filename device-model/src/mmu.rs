@@ -2,6 +2,8 @@
 //! What one engine translates with; it outlives sections and is used in them only.
 
 use crate::counters::Tally;
+use crate::dma::Stretch;
+use crate::log::Log;
 use crate::ram::{Dma, Ram, Slice, nothing};
 use crate::refusal::Refusal;
 use crate::tlb::Tlb;
@@ -27,5 +29,12 @@ impl<'m> Mmu<'m> {
             tally: Tally::default(),
             refusals: Vec::new(),
         }
+    }
+
+    /// Drops what leads to memory that DMA addresses no longer lead to (`gate.rs`).
+    #[inline]
+    pub fn follow(&mut self, unmapped: &Log<Stretch>) {
+        let Self { memory, tlb, .. } = self;
+        tlb.follow(unmapped, |stretch| memory.places(*stretch));
     }
 }

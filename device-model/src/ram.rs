@@ -2,10 +2,10 @@
 //! Guest memory as the device reaches it, by DMA address: through the IOMMU, if
 //! there is one, and there is no other way.
 //!
-//! Everything here is done behind the gate, whose `mappings` say until when what
+//! Everything here is done behind the gate, whose `unmapped` says until when what
 //! the IOMMU answered may be used (`gate.rs`).
 
-use crate::dma::{Mapping, Permits, Unreachable};
+use crate::dma::{Mapping, Permits, Stretch, Unreachable};
 use crate::platform::{Iommu, Platform};
 use std::sync::Arc;
 use vm_memory::{
@@ -16,6 +16,18 @@ use vm_memory::{
 pub type Slice<'m> = VolatileSlice<'m, ()>;
 
 pub const PAGE: u64 = 4096;
+
+/// Where memory is in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub start: u64,
+    pub bytes: u64,
+}
+
+/// Where a slice is.
+pub fn place(slice: &Slice<'_>) -> Place {
+    Place { start: slice.ptr_guard().as_ptr() as u64, bytes: slice.len() as u64 }
+}
 
 pub fn nothing<'m>() -> Slice<'m> {
     Slice::from(<&mut [u8]>::default())
@@ -92,6 +104,16 @@ impl<'m> Ram<'m> {
         let place = translate(self.iommu, address, length, wanted)?;
         let slice = self.slice(place.address, length);
         Ok((slice.ok_or(Unreachable { address, fault: None })?, place.permits))
+    }
+
+    /// Where in this process a stretch of memory is, as far as there is any.
+    pub fn places(&self, stretch: Stretch) -> impl Iterator<Item = Place> {
+        self.regions.iter().filter_map(move |(start, slice)| {
+            let end = start.checked_add(slice.len() as u64)?;
+            let (from, last) = (stretch.start.max(*start), stretch.last.min(end.checked_sub(1)?));
+            let bytes = last.checked_sub(from)? + 1;
+            Some(Place { start: place(slice).start + (from - start), bytes })
+        })
     }
 
     #[inline]

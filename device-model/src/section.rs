@@ -15,10 +15,11 @@
 
 use crate::dma::Permits;
 use crate::gate::Plane;
+use crate::log::Log;
 use crate::mmu::Mmu;
 use crate::ram::{Slice, nothing};
 use crate::refusal::{Refusal, RefusalCause};
-use crate::space::{Log, Spaces, VA_END};
+use crate::space::{Range, Spaces, VA_END};
 use crate::sync::RwLockReadGuard;
 use crate::tlb::Owner;
 use crate::walk::{Aim, PAGE, WalkFault, walk};
@@ -102,7 +103,7 @@ pub struct Section<'s, 'm> {
     owner: Owner,
     left: u64,
     // Guards last: they are dropped after everything above.
-    _log: RwLockReadGuard<'s, Log>,
+    _log: RwLockReadGuard<'s, Log<Range>>,
     plane: RwLockReadGuard<'s, Plane>,
 }
 
@@ -115,7 +116,7 @@ impl<'s, 'm> Section<'s, 'm> {
         pasid: u32,
     ) -> Self {
         let log = spaces.of(pasid).enter();
-        mmu.tlb.follow(plane.mappings);
+        mmu.follow(&plane.unmapped);
         mmu.tlb.catch_up(Spaces::index(pasid), &log);
         mmu.tally.sections += 1;
         Self { mmu, owner: Owner::new(pasid), left: SECTION_BYTES, _log: log, plane }

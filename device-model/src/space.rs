@@ -15,6 +15,7 @@
 //! waits for at most one section of each engine. The writer sleeps on the lock;
 //! a spinning one would wait whole time slices for a preempted engine.
 
+use crate::log::Log;
 use crate::sync::{RwLock, RwLockReadGuard};
 use farfault_abi::regs::VA_BITS;
 
@@ -23,9 +24,6 @@ pub const VA_END: u64 = 1 << VA_BITS;
 /// Spaces of a device. PASIDs that are equal modulo this number share one,
 /// which costs them a little waiting for each other and nothing else.
 pub const SPACES: usize = 64;
-/// Invalidations that an engine can be behind before it must drop everything.
-pub const RANGES: usize = 64;
-
 /// What an invalidation covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range {
@@ -36,54 +34,27 @@ pub struct Range {
     pub last: u64,
 }
 
-/// The latest invalidations of a space.
-#[derive(Debug)]
-pub struct Log {
-    generation: u64,
-    ranges: [Range; RANGES],
-}
-
-impl Log {
-    /// How many invalidations there have been.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The ranges that came after generation `seen`, or nothing if some of
-    /// them have been overwritten.
-    pub fn since(&self, seen: u64) -> Option<impl Iterator<Item = &Range> + Clone> {
-        let behind = self.generation.wrapping_sub(seen);
-        let fits = behind <= RANGES as u64;
-        fits.then(|| (seen..self.generation).filter_map(|n| self.ranges.get(n as usize % RANGES)))
-    }
-}
-
 /// An address space, or several whose PASIDs fall together.
 #[derive(Debug)]
 pub struct Space {
-    log: RwLock<Log>,
+    log: RwLock<Log<Range>>,
 }
 
 impl Space {
     /// A space that has seen no invalidation.
     pub fn new() -> Self {
-        Self { log: RwLock::new(Log { generation: 0, ranges: [Range::default(); RANGES] }) }
+        Self { log: RwLock::new(Log::new()) }
     }
 
     /// Opens a section. A thread opens one at a time: a second read guard
     /// behind a waiting writer would never be given.
-    pub fn enter(&self) -> RwLockReadGuard<'_, Log> {
+    pub fn enter(&self) -> RwLockReadGuard<'_, Log<Range>> {
         self.log.read()
     }
 
     /// Returns when no access through translations of `range` is left.
     pub fn invalidate(&self, range: Range) {
-        let mut log = self.log.write();
-        let slot = log.generation as usize % RANGES;
-        if let Some(entry) = log.ranges.get_mut(slot) {
-            *entry = range;
-        }
-        log.generation += 1;
+        self.log.write().push(range);
     }
 }
 

@@ -11,7 +11,10 @@
 //! among 4 KiB pages, which has larger leaves there too, page by page, as words
 //! are loaded from them. All else takes the largest leaf that is known.
 
-use crate::space::{Log, SPACES, VA_END};
+use crate::dma::Stretch;
+use crate::log::Log;
+use crate::ram::{self, Place, Slice};
+use crate::space::{Range, SPACES, VA_END};
 
 /// A tag that matches: bit 63 valid, then the PASID, then the page number.
 const VALID: u64 = 1 << 63;
@@ -46,16 +49,37 @@ struct Entry<P> {
     payload: P,
 }
 
+/// What entries hold, and where that leads.
+pub trait Leads: Copy {
+    /// The memory.
+    fn place(&self) -> Place;
+}
+
+impl Leads for Slice<'_> {
+    fn place(&self) -> Place {
+        ram::place(self)
+    }
+}
+
 /// A direct-mapped array of translations of one page size.
+///
+/// It also counts how many entries lead to a piece of memory, so that memory to which none
+/// does costs a look and no search. Pieces whose numbers are equal modulo the number of
+/// entries are counted together.
 #[derive(Debug)]
 pub struct Array<P> {
     entries: Vec<Entry<P>>,
+    leading: Vec<u16>,
     shift: u32,
+    /// Of what an entry leads to.
+    piece_shift: u32,
 }
 
-impl<P: Copy> Array<P> {
-    fn new(entries: usize, shift: u32, filler: P) -> Self {
-        Self { entries: vec![Entry { tag: 0, payload: filler }; entries], shift }
+impl<P: Leads> Array<P> {
+    fn new(entries: usize, shift: u32, piece_shift: u32, filler: P) -> Self {
+        let leading = vec![0; entries];
+        let entries = vec![Entry { tag: 0, payload: filler }; entries];
+        Self { entries, leading, shift, piece_shift }
     }
 
     #[inline]
@@ -78,16 +102,61 @@ impl<P: Copy> Array<P> {
     /// Remembers what the page of `va` leads to.
     pub fn fill(&mut self, owner: Owner, va: u64, payload: P) {
         let (tag, slot) = self.place(owner, va >> self.shift);
+        self.drop_entry(slot);
         if let Some(entry) = self.entries.get_mut(slot) {
             *entry = Entry { tag, payload };
+            self.count(payload, 1);
+        }
+    }
+
+    fn drop_entry(&mut self, slot: usize) {
+        let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.tag != 0) else { return };
+        entry.tag = 0;
+        let payload = entry.payload;
+        self.count(payload, -1);
+    }
+
+    fn count(&mut self, payload: P, change: i16) {
+        let piece = self.piece(payload.place().start);
+        if let Some(count) = self.leading.get_mut(piece) {
+            *count = count.wrapping_add_signed(change);
+        }
+    }
+
+    /// Where the piece that begins at `start` is counted.
+    fn piece(&self, start: u64) -> usize {
+        (start >> self.piece_shift) as usize & (self.leading.len() - 1)
+    }
+
+    /// Drops what leads to a place.
+    fn forget_place(&mut self, place: Place) {
+        let Some(last) = place.bytes.checked_sub(1).map(|more| place.start + more) else { return };
+        // A piece that reaches into it may begin before it.
+        let first = place.start.saturating_sub((1 << self.piece_shift) - 1);
+        let (first, end) = (first >> self.piece_shift, (last >> self.piece_shift) + 1);
+        let counted = |piece: u64| {
+            self.leading.get(self.piece(piece << self.piece_shift)).is_some_and(|count| *count != 0)
+        };
+        // Going through the entries costs no more than asking for as many pieces.
+        if end - first <= self.entries.len() as u64 && !(first..end).any(counted) {
+            return;
+        }
+        for slot in 0..self.entries.len() {
+            let leads = |entry: &Entry<P>| {
+                let Place { start, bytes } = entry.payload.place();
+                entry.tag != 0 && start <= last && place.start < start + bytes
+            };
+            if self.entries.get(slot).is_some_and(leads) {
+                self.drop_entry(slot);
+            }
         }
     }
 
     fn forget(&mut self, owner: Owner, start: u64, last: u64) {
         for page in start >> self.shift..=last >> self.shift {
             let (tag, slot) = self.place(owner, page);
-            if let Some(entry) = self.entries.get_mut(slot).filter(|entry| entry.tag == tag) {
-                entry.tag = 0;
+            if self.entries.get(slot).is_some_and(|entry| entry.tag == tag) {
+                self.drop_entry(slot);
             }
         }
     }
@@ -96,6 +165,7 @@ impl<P: Copy> Array<P> {
         for entry in &mut self.entries {
             entry.tag = 0;
         }
+        self.leading.fill(0);
     }
 }
 
@@ -111,11 +181,11 @@ pub struct Tlb<P> {
     pub tables: Array<P>,
     /// For each space the invalidations that have been applied.
     seen: [u64; SPACES],
-    /// The IOMMU's mappings that everything here was found through.
-    mappings: u64,
+    /// How much has been unmapped for DMA that has been dropped here.
+    unmapped: u64,
 }
 
-impl<P: Copy> Tlb<P> {
+impl<P: Leads> Tlb<P> {
     /// An empty one; `filler` stands in entries that hold nothing.
     pub fn new(filler: P) -> Self {
         Self::with_entries(ENTRIES, TABLES, filler)
@@ -123,29 +193,57 @@ impl<P: Copy> Tlb<P> {
 
     /// An empty one of chosen size, each number a power of two.
     pub fn with_entries(sizes: [usize; 3], tables: usize, filler: P) -> Self {
-        let arrays = || [0, 1, 2].map(|level| Array::new(sizes[level], level_shift(level), filler));
+        let arrays = || {
+            [0, 1, 2].map(|level| {
+                Array::new(sizes[level], level_shift(level), level_shift(level), filler)
+            })
+        };
         Self {
             read: arrays(),
             write: arrays(),
-            tables: Array::new(tables, level_shift(1), filler),
+            tables: Array::new(tables, level_shift(1), level_shift(0), filler),
             seen: [0; SPACES],
-            mappings: 0,
+            unmapped: 0,
         }
     }
 
-    /// Drops everything if the IOMMU's mappings are others than the last time
-    /// (`gate.rs`): where an entry leads was found through them.
+    /// Drops what leads to memory that has been unmapped for DMA since the last time
+    /// (`gate.rs`), each stretch of which is at `places`.
     #[inline]
-    pub fn follow(&mut self, mappings: u64) {
-        if self.mappings != mappings {
-            self.mappings = mappings;
-            self.flush();
+    pub fn follow<I: Iterator<Item = Place>>(
+        &mut self,
+        unmapped: &Log<Stretch>,
+        places: impl Fn(&Stretch) -> I,
+    ) {
+        if self.unmapped != unmapped.generation() {
+            self.forget_unmapped(unmapped, places);
         }
+    }
+
+    fn forget_unmapped<I: Iterator<Item = Place>>(
+        &mut self,
+        unmapped: &Log<Stretch>,
+        places: impl Fn(&Stretch) -> I,
+    ) {
+        let before = std::mem::replace(&mut self.unmapped, unmapped.generation());
+        let Some(stretches) = unmapped.since(before) else { return self.flush() };
+        for stretch in stretches {
+            if *stretch == Stretch::ALL {
+                return self.flush();
+            }
+            for place in places(stretch) {
+                self.arrays().for_each(|array| array.forget_place(place));
+            }
+        }
+    }
+
+    fn arrays(&mut self) -> impl Iterator<Item = &mut Array<P>> {
+        self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables])
     }
 
     /// Drops what has been invalidated since the last time; like [`Tlb::follow`]
     /// it comes before all else in a section.
-    pub fn catch_up(&mut self, space: usize, log: &Log) {
+    pub fn catch_up(&mut self, space: usize, log: &Log<Range>) {
         let Some(seen) = self.seen.get_mut(space) else { return };
         let before = std::mem::replace(seen, log.generation());
         if before == log.generation() {
@@ -159,8 +257,7 @@ impl<P: Copy> Tlb<P> {
         }
         for range in ranges {
             let owner = Owner::new(range.pasid);
-            let arrays = self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables]);
-            arrays.for_each(|array| array.forget(owner, range.start, range.last));
+            self.arrays().for_each(|array| array.forget(owner, range.start, range.last));
         }
     }
 
@@ -189,8 +286,7 @@ impl<P: Copy> Tlb<P> {
     }
 
     fn flush(&mut self) {
-        let arrays = self.read.iter_mut().chain(&mut self.write).chain([&mut self.tables]);
-        arrays.for_each(Array::flush);
+        self.arrays().for_each(Array::flush);
     }
 }
 

@@ -2,14 +2,16 @@
 //! Rule 1 for the IOMMU: once its invalidation returns, a frame that an address
 //! no longer leads to is its new owner's alone.
 
+use crate::dma::Stretch;
 use crate::gate::Gate;
 use crate::platform::Platform;
-use crate::ram::Dma;
+use crate::ram::{Dma, Place};
 use crate::refusal::Refusal;
 use crate::tlb::{Owner, Tlb};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
+use std::iter;
 use std::sync::Arc;
 use vm_memory::GuestMemoryMmap;
 
@@ -48,13 +50,18 @@ struct World {
     frames: [UnsafeCell<u32>; 2],
 }
 
+/// Memory is where its addresses say.
+fn frames(stretch: Stretch) -> Place {
+    Place { start: stretch.start, bytes: stretch.last - stretch.start + 1 }
+}
+
 /// Accesses the page, twice so that the second may hit in the TLB.
 fn engine(world: &World, bug: Bug) {
     let mut tlb = Tlb::with_entries([1, 1, 1], 1, 0);
     for _ in 0..2 {
         let plane = world.gate.pass(None).unwrap();
         if bug != Bug::DoesNotFollow {
-            tlb.follow(plane.mappings);
+            tlb.follow(&plane.unmapped, |stretch| iter::once(frames(*stretch)));
         }
         let hit = tlb.lookup(Owner::new(PASID), VA, false).copied();
         let frame = hit.unwrap_or_else(|| {
@@ -79,7 +86,8 @@ fn commands(world: &World, bug: Bug) {
 
 /// Has the address lead to the other frame, after which the first is free.
 fn remap(world: &World, bug: Bug) {
-    let invalidate = || world.gate.change(|plane| plane.mappings += 1);
+    let first = Stretch { start: 0, last: 0xfff };
+    let invalidate = || world.gate.change(|plane| plane.unmapped.push(first));
     if bug == Bug::InvalidatesFirst {
         invalidate();
     }

@@ -21,10 +21,20 @@ macro_rules! finds {
     };
 }
 
+use crate::ram::Place;
+use crate::tlb::Leads;
+
 mod fault_queue;
 mod iommu;
 mod scheduler;
 mod space;
+
+/// The number of a frame.
+impl Leads for usize {
+    fn place(&self) -> Place {
+        Place { start: (*self as u64) << 12, bytes: 4096 }
+    }
+}
 
 /// Tries all interleavings with at most `preemptions` forced switches.
 /// (The counted pointer to a model is std's: loom's own aborts when it is dropped after a finding.)

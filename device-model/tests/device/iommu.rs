@@ -9,7 +9,7 @@ use farfault_abi::descriptor::*;
 use farfault_abi::fault::*;
 use farfault_abi::pci::DOORBELL_COMMAND;
 use farfault_abi::regs::*;
-use farfault_device_model::{DeviceConfig, Engine, Permits, RefusalCause, Step};
+use farfault_device_model::{DeviceConfig, Engine, Permits, RefusalCause, Step, Stretch};
 use farfault_reference_driver::{LARGE, PAGE, Pages};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -69,6 +69,31 @@ fn a_leaf_that_it_does_not_map_is_unreachable() {
         assert_eq!(attempt(world, engine, command(OP_WORD_COUNT, 64)), None);
     });
     assert_eq!(world.driver.read32(REG_ERRORS), ERR_TABLE);
+}
+
+/// An engine forgets what leads to memory that was unmapped, and knows all else still.
+#[test]
+fn what_stays_mapped_is_not_asked_for_again() {
+    let (mut world, iommu) = world();
+    let page = frame(&world, SOURCE);
+    let stretch = |page: u64| Stretch { start: page, last: page + PAGE - 1 };
+    world.with_engine(|world, engine| {
+        assert_eq!(attempt(world, engine, command(OP_WORD_COUNT, 64)), None);
+        iommu.take_asked();
+        let other = frame(world, SOURCE + PAGE);
+        world.driver.device.change_dma(|gone| {
+            iommu.set(other, None);
+            gone.push(stretch(other));
+        });
+        assert_eq!(attempt(world, engine, command(OP_WORD_COUNT, 64)), None);
+        assert_eq!(iommu.take_asked(), 0);
+        world.driver.device.change_dma(|gone| {
+            iommu.set(page, None);
+            gone.push(stretch(page));
+        });
+        let fault = attempt(world, engine, command(OP_WORD_COUNT, 64));
+        assert_eq!(reason(fault), Some((REASON_UNREACHABLE, SOURCE)));
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use crate::world::{DESTINATION, PAGES, RECORD, SOURCE, World, command, lookahead};
 use farfault_abi::descriptor::*;
-use farfault_device_model::{Device, DeviceConfig, Permits};
+use farfault_device_model::{Device, DeviceConfig, Permits, Stretch};
 use farfault_reference_driver::{PAGE, serve};
 use std::thread;
 
@@ -148,8 +148,10 @@ fn the_iommu_changes_while_commands_run() {
                 next = (next + 11) % pages.len();
                 let (frames, place) = (pages[next], &mut places[next]);
                 let (old, new) = (frames[*place], frames[1 - *place]);
-                iommu.set(frames[0], None);
-                world.driver.device.dma_changed();
+                world.driver.device.change_dma(|gone| {
+                    iommu.set(frames[0], None);
+                    gone.push(Stretch { start: old, last: old + PAGE - 1 });
+                });
                 while !met && world.record().fence != sent.fence {
                     world.driver.serve(&mut serve);
                     met = !iommu.take_refused().is_empty();
