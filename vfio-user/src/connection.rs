@@ -33,6 +33,9 @@ pub enum Ended {
     /// The bell was rung.
     #[error("the server was told to end")]
     Bell,
+    /// The device cannot be served any longer.
+    #[error("the device does not go on")]
+    Device,
     /// What came cannot be told apart into messages any more.
     #[error("the client sent a message of {0} bytes, which is none of vfio-user")]
     Framing(u32),

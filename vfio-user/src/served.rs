@@ -40,6 +40,6 @@ pub trait Served {
     fn set_irqs(&mut self, set: &SetIrqs<'_>, events: Vec<OwnedFd>) -> Result<(), Errno>;
     /// Resets the device. What is mapped stays, and so do eventfds.
     fn reset(&mut self);
-    /// Why it cannot be served any longer, if it cannot.
-    fn trouble(&self) -> Option<Errno>;
+    /// Whether it can be served any longer. Asked after each message.
+    fn goes_on(&self) -> bool;
 }

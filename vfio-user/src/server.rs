@@ -52,7 +52,7 @@ impl Client<'_> {
             };
             self.connection.send(header.reply(body.len(), error), &body)?;
         }
-        self.device.trouble().map_or(Ok(()), |errno| Err(errno.into()))
+        if self.device.goes_on() { Ok(()) } else { Err(Ended::Device) }
     }
 
     /// The body of the reply.

@@ -50,8 +50,8 @@ impl Served for Recorder {
     fn reset(&mut self) {
         self.log.push("reset".to_owned());
     }
-    fn trouble(&self) -> Option<Errno> {
-        None
+    fn goes_on(&self) -> bool {
+        true
     }
 }
 

@@ -58,13 +58,8 @@ impl Accelerator {
         let doorbells = (0..DOORBELLS)
             .map(|_| Ok(Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
             .collect::<io::Result<_>>()?;
-        let platform = MachineBelow {
-            memory,
-            iommu,
-            msix: Arc::clone(&msix),
-            begun: Instant::now(),
-            limit: Mutex::default(),
-        };
+        let platform =
+            MachineBelow { memory, iommu, msix: Arc::clone(&msix), log: RefusalLog::new() };
         Ok(Arc::new(Accelerator {
             device: Device::new(choices.clone(), Arc::new(platform))?,
             msix,
@@ -75,31 +70,12 @@ impl Accelerator {
     }
 
     pub fn bars(&self) -> Vec<Bar> {
-        let table = u64::from(abi::MSIX_TABLE);
-        let registers = vec![
-            Area { range: 0..table, backing: Backing::Registers },
-            Area { range: table..table + MSIX_BYTES, backing: Backing::MsixTable },
-        ];
-        let (stride, events) = (abi::DOORBELL_STRIDE, self.doorbells.clone());
-        let (range, backing) = (0..abi::BAR_DOORBELLS_SIZE, Backing::Doorbells { stride, events });
-        let bar = |index: u32, size, areas| Bar { index: index as usize, size, areas };
-        vec![
-            bar(abi::BAR_REGISTERS, abi::BAR_REGISTERS_SIZE, registers),
-            bar(abi::BAR_DOORBELLS, abi::BAR_DOORBELLS_SIZE, vec![Area { range, backing }]),
-        ]
+        bars(self.doorbells.clone())
     }
 
     /// What runs the device until [`Accelerator::stop`], each on a thread of its own.
-    pub fn loops(&self) -> Vec<(String, Box<dyn FnOnce() + Send>)> {
-        let device = Arc::clone(&self.device);
-        let commands = Box::new(move || device.run_commands());
-        let mut loops: Vec<(String, Box<dyn FnOnce() + Send>)> =
-            vec![("commands".into(), commands)];
-        for index in 0..self.engines {
-            let device = Arc::clone(&self.device);
-            loops.push((format!("engine{index}"), Box::new(move || device.run_engine(index))));
-        }
-        loops
+    pub fn loops(&self) -> Vec<(String, Loop)> {
+        loops(&self.device, self.engines)
     }
 
     pub fn stop(&self) {
@@ -133,6 +109,36 @@ impl Accelerator {
     }
 }
 
+pub type Loop = Box<dyn FnOnce() + Send>;
+
+/// What runs a device until it is stopped, each on a thread of its own.
+pub fn loops(device: &Arc<Device>, engines: u32) -> Vec<(String, Loop)> {
+    let commands = Arc::clone(device);
+    let mut loops: Vec<(String, Loop)> =
+        vec![("commands".to_owned(), Box::new(move || commands.run_commands()))];
+    for index in 0..engines {
+        let device = Arc::clone(device);
+        loops.push((format!("engine{index}"), Box::new(move || device.run_engine(index))));
+    }
+    loops
+}
+
+/// The device's BARs, with `events` for its doorbells, if they are not written.
+pub fn bars(events: Vec<Arc<EventFd>>) -> Vec<Bar> {
+    let table = u64::from(abi::MSIX_TABLE);
+    let registers = vec![
+        Area { range: 0..table, backing: Backing::Registers },
+        Area { range: table..table + MSIX_BYTES, backing: Backing::MsixTable },
+    ];
+    let stride = abi::DOORBELL_STRIDE;
+    let (range, backing) = (0..abi::BAR_DOORBELLS_SIZE, Backing::Doorbells { stride, events });
+    let bar = |index: u32, size, areas| Bar { index: index as usize, size, areas };
+    vec![
+        bar(abi::BAR_REGISTERS, abi::BAR_REGISTERS_SIZE, registers),
+        bar(abi::BAR_DOORBELLS, abi::BAR_DOORBELLS_SIZE, vec![Area { range, backing }]),
+    ]
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum AcceleratorError {
     #[error(transparent)]
@@ -143,22 +149,13 @@ pub enum AcceleratorError {
 
 impl PciDevice for Accelerator {
     fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
-        if bar == abi::BAR_REGISTERS as usize {
-            self.device.read(offset, data);
-        } else {
-            // Doorbells are for writing.
-            data.fill(0xff);
-        }
+        PciDevice::read(&*self.device, bar, offset, data);
     }
 
     fn write(&self, bar: usize, offset: u64, data: &[u8]) {
-        if bar == abi::BAR_REGISTERS as usize {
-            self.device.write(offset, data);
-        } else {
-            // Only writes that miss the start of a page, where the ioeventfds
-            // are, come this way. Such a write rings as well.
-            self.device.doorbell(offset / abi::DOORBELL_STRIDE);
-        }
+        // Doorbells come this way only if they miss the start of a page, where the
+        // ioeventfds are.
+        PciDevice::write(&*self.device, bar, offset, data);
     }
 
     fn set_bus_master(&self, on: bool) {
@@ -167,6 +164,34 @@ impl PciDevice for Accelerator {
 
     fn reset(&self) {
         self.device.reset();
+    }
+}
+
+/// The model behind its BARs, without anything that a hosting makes faster.
+impl PciDevice for Device {
+    fn read(&self, bar: usize, offset: u64, data: &mut [u8]) {
+        if bar == abi::BAR_REGISTERS as usize {
+            Device::read(self, offset, data);
+        } else {
+            // Doorbells are for writing.
+            data.fill(0xff);
+        }
+    }
+
+    fn write(&self, bar: usize, offset: u64, data: &[u8]) {
+        if bar == abi::BAR_REGISTERS as usize {
+            Device::write(self, offset, data);
+        } else {
+            self.doorbell(offset / abi::DOORBELL_STRIDE);
+        }
+    }
+
+    fn set_bus_master(&self, on: bool) {
+        Device::set_bus_master(self, on);
+    }
+
+    fn reset(&self) {
+        Device::reset(self);
     }
 }
 
@@ -181,8 +206,7 @@ struct MachineBelow {
     memory: Arc<GuestMemoryMmap>,
     iommu: Option<Arc<dyn Iommu>>,
     msix: Arc<Msix>,
-    begun: Instant,
-    limit: Mutex<RateLimit>,
+    log: RefusalLog,
 }
 
 impl Platform for MachineBelow {
@@ -199,6 +223,22 @@ impl Platform for MachineBelow {
     }
 
     fn refused(&self, refusal: &Refusal) {
+        self.log.tell(refusal);
+    }
+}
+
+/// What the device has refused, on standard error, as much of it as anybody reads.
+pub struct RefusalLog {
+    begun: Instant,
+    limit: Mutex<RateLimit>,
+}
+
+impl RefusalLog {
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), limit: Mutex::default() }
+    }
+
+    pub fn tell(&self, refusal: &Refusal) {
         let Some(dropped) = self.limit.lock().admit(self.begun.elapsed()) else { return };
         let more = if dropped == 0 { String::new() } else { format!(" ({dropped} more before)") };
         // A standard error that takes nothing is no reason to end.

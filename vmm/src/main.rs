@@ -20,6 +20,7 @@ mod pci;
 mod pmem;
 mod probe;
 mod rate_limit;
+mod serve;
 mod session;
 mod starts;
 mod states;

@@ -33,6 +33,33 @@ pub enum Answer {
     Keep,
 }
 
+/// How a driver reaches a device.
+pub trait Bus: Send + Sync {
+    /// Reads registers.
+    fn read(&self, offset: u64, data: &mut [u8]);
+    /// Writes registers.
+    fn write(&self, offset: u64, data: &[u8]);
+    /// Rings a doorbell.
+    fn doorbell(&self, page: u64);
+    /// Switches bus mastering.
+    fn set_bus_master(&self, on: bool);
+}
+
+impl Bus for Device {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        Device::read(self, offset, data);
+    }
+    fn write(&self, offset: u64, data: &[u8]) {
+        Device::write(self, offset, data);
+    }
+    fn doorbell(&self, page: u64) {
+        Device::doorbell(self, page);
+    }
+    fn set_bus_master(&self, on: bool) {
+        Device::set_bus_master(self, on);
+    }
+}
+
 /// A user-mode queue of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
@@ -50,6 +77,8 @@ pub struct Driver {
     pub machine: Arc<FakeMachine>,
     /// The device.
     pub device: Arc<Device>,
+    /// The way to its registers.
+    bus: Arc<dyn Bus>,
     /// Frames that are free.
     pub frames: Frames,
     /// Processes by PASID.
@@ -81,6 +110,16 @@ impl Driver {
     /// A device in `machine`, whose memory has no holes.
     pub fn start_with(config: DeviceConfig, machine: Arc<FakeMachine>, faults: u32) -> Self {
         let device = Device::new(config, machine.clone()).expect("a valid configuration");
+        Self::start_over(device.clone(), device, machine, faults)
+    }
+
+    /// The same for a device that is there already, and is reached by `bus`.
+    pub fn start_over(
+        device: Arc<Device>,
+        bus: Arc<dyn Bus>,
+        machine: Arc<FakeMachine>,
+        faults: u32,
+    ) -> Self {
         let mut frames = Frames::new(1 << 20, machine.memory().last_addr().0 + 1);
         let mut ring = |entries: u32, entry_size: usize| {
             let mut ring = RingPlace { base: 0, entries, entry_size };
@@ -91,8 +130,18 @@ impl Driver {
         let contexts = frames.take(u64::from(CONTEXTS) * Context::SIZE as u64);
         let fence = frames.take(PAGE);
         let spaces = BTreeMap::new();
-        let mut driver =
-            Self { machine, device, frames, spaces, commands, faults, contexts, fence, waits: 0 };
+        let mut driver = Self {
+            machine,
+            device,
+            bus,
+            frames,
+            spaces,
+            commands,
+            faults,
+            contexts,
+            fence,
+            waits: 0,
+        };
         driver.enable();
         driver
     }
@@ -108,7 +157,7 @@ impl Driver {
         for ring in [self.commands, self.faults] {
             self.machine.write(ring.base, &[0; 128]);
         }
-        self.device.set_bus_master(true);
+        self.bus.set_bus_master(true);
         self.write64(REG_CONTEXT_BASE, self.machine.dma(self.contexts));
         self.write32(REG_CONTEXT_ENTRIES, CONTEXTS);
         self.write64(REG_COMMAND_BASE, self.machine.dma(self.commands.base));
@@ -118,21 +167,27 @@ impl Driver {
         self.write32(REG_CTRL, CTRL_ENABLE);
     }
 
+    /// Goes on with another device, by a call.
+    pub fn move_to(&mut self, device: Arc<Device>) {
+        self.bus = device.clone();
+        self.device = device;
+    }
+
     /// Reads a 32-bit register.
     pub fn read32(&self, register: u32) -> u32 {
         let mut bytes = [0; 4];
-        self.device.read(register.into(), &mut bytes);
+        self.bus.read(register.into(), &mut bytes);
         u32::from_le_bytes(bytes)
     }
 
     /// Writes a 32-bit register.
     pub fn write32(&self, register: u32, value: u32) {
-        self.device.write(register.into(), &value.to_le_bytes());
+        self.bus.write(register.into(), &value.to_le_bytes());
     }
 
     /// Writes a 64-bit register.
     pub fn write64(&self, register: u32, value: u64) {
-        self.device.write(register.into(), &value.to_le_bytes());
+        self.bus.write(register.into(), &value.to_le_bytes());
     }
 
     /// Makes a process.
@@ -226,7 +281,7 @@ impl Driver {
     /// Gives a command to the device.
     pub fn command(&self, command: Command) {
         self.commands.push(&self.machine, |address| address, &command.to_bytes());
-        self.device.doorbell(DOORBELL_COMMAND.into());
+        self.bus.doorbell(DOORBELL_COMMAND.into());
     }
 
     /// Invalidates a range; 0 bytes mean everything.
@@ -294,7 +349,7 @@ impl Driver {
     pub fn submit(&self, queue: &Queue, descriptor: Descriptor) {
         let physical = |va| self.space(queue.pasid).physical(va);
         queue.ring.push(&self.machine, physical, &descriptor.to_bytes());
-        self.device.doorbell(queue.number.into());
+        self.bus.doorbell(queue.number.into());
     }
 
     /// Takes the next fault record, if there is one.

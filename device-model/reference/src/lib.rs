@@ -12,7 +12,7 @@ mod oracle;
 mod ring;
 mod space;
 
-pub use driver::{Answer, Driver, Queue, serve, settle, with_engines};
+pub use driver::{Answer, Bus, Driver, Queue, serve, settle, with_engines};
 pub use iommu::Pages;
 pub use machine::{FakeMachine, Frames, PAGE};
 pub use oracle::Oracle;

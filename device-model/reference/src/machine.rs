@@ -33,10 +33,19 @@ impl FakeMachine {
     pub fn behind(iommu: Option<Arc<Pages>>, ranges: &[(u64, usize)]) -> Arc<Self> {
         let ranges: Vec<_> = ranges.iter().map(|(at, len)| (GuestAddress(*at), *len)).collect();
         let memory = GuestMemoryMmap::from_ranges(&ranges).expect("guest memory");
+        Arc::new(Self::with(memory, iommu))
+    }
+
+    /// The same with memory that somebody else made, from address 0 on and without holes.
+    pub fn on(memory: GuestMemoryMmap) -> Arc<Self> {
+        Arc::new(Self::with(memory, None))
+    }
+
+    fn with(memory: GuestMemoryMmap, iommu: Option<Arc<Pages>>) -> Self {
         let (signals, refusals, on_refusal) = Default::default();
         let memory = Arc::new(memory);
         let shown = Mutex::new(Arc::clone(&memory));
-        Arc::new(Self { memory, shown, iommu, signals, refusals, on_refusal })
+        Self { memory, shown, iommu, signals, refusals, on_refusal }
     }
 
     /// Guest memory.

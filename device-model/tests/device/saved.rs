@@ -44,7 +44,7 @@ fn another_device_goes_on() {
     let before = registers(&world.driver.device);
     assert!(before[0] & u64::from(ERR_DOORBELL) != 0);
     assert_eq!(registers(&device), before);
-    world.driver.device = device;
+    world.driver.move_to(device);
     world.driver.rebind(&world.queue);
     commands(&world);
     world.map_all();

@@ -8,6 +8,7 @@ mod plan;
 mod request;
 mod run;
 mod self_test;
+mod serve;
 mod states;
 mod stats_file;
 mod values;
@@ -50,6 +51,7 @@ fn act(action: Action) -> Result<u8, Failure> {
         Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
         Action::Inner { request } => run::run_inside(&Request::read(&request)?),
+        Action::Serve(args) => serve::serve(&args),
         Action::Decode(args) => decode::decode(&args).map(|()| 0),
         Action::States(args) => states::states(&args).map(|()| 0),
         Action::Doctor(args) if args.self_test => self_test::self_test(args.image.as_deref()),

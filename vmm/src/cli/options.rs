@@ -34,6 +34,10 @@ pub enum Action {
     /// Give a terminal in a guest (Ctrl-] ends it)
     #[command(after_help = exit::HELP)]
     Shell(VmArgs),
+    /// Offer the accelerator to QEMU (10.1 or newer) at a socket, until a signal comes; print the
+    /// options that QEMU needs
+    #[command(after_help = exit::HELP)]
+    Serve(ServeArgs),
     /// List the kept states of machines, the one that was used last first, or remove some
     #[command(after_help = exit::HELP)]
     States(StatesArgs),
@@ -198,6 +202,20 @@ pub enum Accel {
     Kvm,
     /// A first guest under QEMU's TCG, and KVM inside it
     Nested,
+}
+
+/// `farfault serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Socket of a device, which is made with mode 0600 (repeatable: a device each)
+    #[arg(long = "socket", value_name = "PATH", required = true)]
+    pub sockets: Vec<PathBuf>,
+    /// The accelerator: engines=N, lookahead=PAGES, …
+    #[arg(long, value_name = "KEY=VALUE,…", default_value = "", hide_default_value = true)]
+    pub device: String,
+    /// Descriptor to which a newline is written when clients can come
+    #[arg(long, value_name = "N")]
+    pub ready_fd: Option<u32>,
 }
 
 /// `farfault states`.

@@ -17,7 +17,6 @@ use crate::oops::Decoder;
 use crate::pmem::Pmem;
 use crate::session::{Orders, Terms};
 use crate::states::Store;
-use farfault_device_model::DeviceConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -138,9 +137,7 @@ impl Plan {
             cmdline.push(GDB_WORDS);
         }
         cmdline.extend(self.request.vm.cmdline_append.as_deref());
-        let wrong = |why| Failure::usage(format!("--device {}: {why}", self.request.vm.device));
-        let device: DeviceConfig = values::keyed(&self.request.vm.device).map_err(wrong)?;
-        device.validate().map_err(|error| wrong(error.to_string()))?;
+        let device = values::device(&self.request.vm.device)?;
         Ok(MachineSpec {
             kernel: self.kernel.clone(),
             initrd: vec![Initrd::File(self.initrd.clone()), Initrd::Bytes(extra)],

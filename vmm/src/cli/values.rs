@@ -2,7 +2,9 @@
 //! The small languages inside options: sizes, `KEY=VALUE`, `HOST:GUEST`, and
 //! `key=value,…` read by serde.
 
+use crate::exit::Failure;
 use crate::machine::{MAX_MEMORY, MIN_MEMORY};
+use farfault_device_model::DeviceConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
@@ -144,6 +146,14 @@ impl FromStr for GdbPort {
         })?;
         Ok(GdbPort { number, wait })
     }
+}
+
+/// Reads what `--device` says of the accelerator.
+pub fn device(text: &str) -> Result<DeviceConfig, Failure> {
+    let wrong = |why| Failure::usage(format!("--device {text}: {why}"));
+    let device: DeviceConfig = keyed(text).map_err(wrong)?;
+    device.validate().map_err(|error| wrong(error.to_string()))?;
+    Ok(device)
 }
 
 /// Reads `key=value,…` into any serde struct; a value is a number, a truth

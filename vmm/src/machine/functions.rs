@@ -9,7 +9,7 @@ use crate::accelerator::{self, Accelerator};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{IommuPort, Unit};
-use crate::pci::{Bar, ConfigSpace, Function, HostBridge, Identity, Msix, Root};
+use crate::pci::{Bar, ConfigSpace, Endpoint, Function, HostBridge, Identity, Msix, Root};
 use farfault_device_model::DeviceConfig;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Functions {
         let memory = Arc::clone(&self.memory);
         let device = Accelerator::new(choices, memory, iommu.map(port), Arc::clone(&msix))?;
         let mut config = self.config(ACCELERATOR, &accelerator::IDENTITY, device.bars())?;
-        config.add_pcie();
+        config.add_pcie(Endpoint::Integrated);
         config.add_msix(msix.vectors());
         self.add(ACCELERATOR, Function::new(config, Some(msix), Arc::clone(&device) as _));
         Ok(device)

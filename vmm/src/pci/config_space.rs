@@ -37,10 +37,16 @@ const BAR_64_BIT: u32 = 0b100;
 
 const CAPABILITY_PCIE: u8 = 0x10;
 const CAPABILITY_MSIX: u8 = 0x11;
-/// PCI Express capability, version 2, root complex integrated endpoint: the
-/// kind of endpoint that sits on the root bus, without a link.
-const PCIE_FLAGS: u16 = 2 | (9 << 4);
+const CAPABILITY_POWER: u8 = 0x01;
+/// PCI Express capability, version 2.
+const PCIE_VERSION: u16 = 2;
 const PCIE_LENGTH: usize = 0x3c;
+const PCIE_LINK_CAPABILITIES: usize = 0x0c;
+const PCIE_LINK_STATUS: usize = 0x12;
+const PCIE_LINK_CAPABILITIES_2: usize = 0x2c;
+/// One lane at 2.5 GT/s, the least there is.
+const LINK: u16 = 1 | 1 << 4;
+const LINK_SPEEDS: u32 = 1 << 1;
 const PCIE_DEVICE_CAPABILITIES: usize = 0x04;
 const PCIE_DEVICE_CONTROL: usize = 0x08;
 const DEVICE_CAPABILITY_ROLE_BASED: u32 = 1 << 15;
@@ -51,6 +57,22 @@ const DEVICE_CONTROL_FLR: u16 = 1 << 15;
 
 const MSIX_LENGTH: usize = 12;
 const MSIX_WRITABLE: u16 = 0xc000;
+
+const POWER_LENGTH: usize = 8;
+const POWER_VERSION: u16 = 3;
+const POWER_CONTROL: usize = 4;
+/// Nothing is lost on the way from D3hot to D0.
+const POWER_NO_SOFT_RESET: u16 = 1 << 3;
+const POWER_STATE: u16 = 0b11;
+
+/// What kind of PCI Express endpoint a function is (device/port type).
+#[derive(Clone, Copy, Debug)]
+pub enum Endpoint {
+    /// On the root bus, without a link.
+    Integrated = 9,
+    /// Behind a port.
+    Linked = 0,
+}
 
 /// Who a function says it is.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +95,7 @@ pub struct ConfigSpace {
     end: usize,
     pcie: Option<usize>,
     msix: Option<usize>,
+    power: Option<usize>,
 }
 
 impl ConfigSpace {
@@ -87,6 +110,7 @@ impl ConfigSpace {
             end: FIRST_CAPABILITY,
             pcie: None,
             msix: None,
+            power: None,
         };
         config.set_u16(VENDOR, identity.id.0);
         config.set_u16(DEVICE, identity.id.1);
@@ -123,15 +147,31 @@ impl ConfigSpace {
     }
 
     /// Adds the PCI Express capability, with function-level reset.
-    pub fn add_pcie(&mut self) {
+    pub fn add_pcie(&mut self, endpoint: Endpoint) {
         let mut body = [0; PCIE_LENGTH - 2];
         let mut writable = [0; PCIE_LENGTH - 2];
-        body[..2].copy_from_slice(&PCIE_FLAGS.to_le_bytes());
+        let mut set =
+            |at: usize, bytes: &[u8]| body[at - 2..][..bytes.len()].copy_from_slice(bytes);
+        set(2, &(PCIE_VERSION | (endpoint as u16) << 4).to_le_bytes());
         let capabilities = DEVICE_CAPABILITY_ROLE_BASED | DEVICE_CAPABILITY_FLR;
-        body[PCIE_DEVICE_CAPABILITIES - 2..][..4].copy_from_slice(&capabilities.to_le_bytes());
+        set(PCIE_DEVICE_CAPABILITIES, &capabilities.to_le_bytes());
+        if let Endpoint::Linked = endpoint {
+            set(PCIE_LINK_CAPABILITIES, &LINK.to_le_bytes());
+            set(PCIE_LINK_STATUS, &LINK.to_le_bytes());
+            set(PCIE_LINK_CAPABILITIES_2, &LINK_SPEEDS.to_le_bytes());
+        }
         writable[PCIE_DEVICE_CONTROL - 2..][..2]
             .copy_from_slice(&DEVICE_CONTROL_WRITABLE.to_le_bytes());
         self.pcie = Some(self.add_capability(CAPABILITY_PCIE, &body, &writable));
+    }
+
+    /// Adds the power management capability: D0 and D3hot, in which it stays what it was.
+    pub fn add_power(&mut self) {
+        let mut body = [0; POWER_LENGTH - 2];
+        body[..2].copy_from_slice(&POWER_VERSION.to_le_bytes());
+        body[POWER_CONTROL - 2..][..2].copy_from_slice(&POWER_NO_SOFT_RESET.to_le_bytes());
+        let writable = [[0; 2], POWER_STATE.to_le_bytes()].concat();
+        self.power = Some(self.add_capability(CAPABILITY_POWER, &body, &writable));
     }
 
     /// Adds the MSI-X capability: the table of `vectors` entries is where the BARs
@@ -195,6 +235,9 @@ impl ConfigSpace {
         }
         if let Some(pcie) = self.pcie {
             self.set_u16(pcie + PCIE_DEVICE_CONTROL, 0);
+        }
+        if let Some(power) = self.power {
+            self.set_u16(power + POWER_CONTROL, POWER_NO_SOFT_RESET);
         }
         if let Some(msix) = self.msix {
             let vectors = self.u16(msix + 2) & !MSIX_WRITABLE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The configuration space as a guest reads and writes it.
 
-use super::config_space::ConfigSpace;
+use super::config_space::{ConfigSpace, Endpoint};
 use super::test_doubles::{IDENTITY, bars, config, page};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -130,6 +130,27 @@ fn a_reset_clears_what_the_guest_has_set() {
     assert_eq!(config.msix_control(), (false, false));
     assert_eq!(read_u16(&config, capability(&config, 0x11) + 2), 2);
     assert_eq!(read_u32(&config, 0x00), 0x5678_1234);
+}
+
+/// PCI Express Base Specification, "PCI Express Capability Structure"; PCI Power Management
+/// Specification, "PCI Power Management Register Block".
+#[test]
+fn an_endpoint_behind_a_port_has_a_link_and_power_states() {
+    let mut config = ConfigSpace::new(page(), &IDENTITY, bars());
+    config.add_pcie(Endpoint::Linked);
+    config.add_power();
+    config.add_msix(3);
+    let pcie = capability(&config, 0x10);
+    assert_eq!(read_u16(&config, pcie + 2), 2, "version 2, endpoint");
+    assert_eq!(read_u32(&config, pcie + 0x0c), 0x11);
+    assert_eq!(read_u16(&config, pcie + 0x12), 0x11);
+    let power = capability(&config, 0x01);
+    assert_eq!((read_u16(&config, power + 2), read_u16(&config, power + 4)), (3, 8));
+    config.write(power + 4, &[0xff, 0xff]);
+    assert_eq!(read_u16(&config, power + 4), 0x0b, "D3hot");
+    config.reset();
+    assert_eq!(read_u16(&config, power + 4), 8, "D0");
+    assert_eq!(read_u16(&config, capability(&config, 0x11) + 2), 2);
 }
 
 #[test]

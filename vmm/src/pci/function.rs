@@ -78,6 +78,19 @@ impl Function {
         if reset {
             config.reset();
         }
+        self.follow(&config, was_master, reset)
+    }
+
+    /// Resets the function as its driver may by writing the configuration space.
+    pub fn reset(&self) -> Vec<BarMove> {
+        let mut config = self.config.lock();
+        let was_master = config.bus_master();
+        config.reset();
+        self.follow(&config, was_master, true)
+    }
+
+    /// Tells whom it concerns what the configuration space says now.
+    fn follow(&self, config: &ConfigSpace, was_master: bool, reset: bool) -> Vec<BarMove> {
         if config.bus_master() != was_master {
             self.device.set_bus_master(config.bus_master());
         }
@@ -91,7 +104,7 @@ impl Function {
             let (enabled, all_masked) = config.msix_control();
             msix.configure(enabled, all_masked, config.bus_master());
         }
-        self.bars.iter().filter_map(|decoded| decoded.follow(&config)).collect()
+        self.bars.iter().filter_map(|decoded| decoded.follow(config)).collect()
     }
 
     pub fn save(&self) -> SavedFunction {

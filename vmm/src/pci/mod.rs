@@ -22,7 +22,7 @@ pub mod test_doubles;
 
 pub use address_map::{AddressMap, EventRegistry};
 pub use bar::{Area, Backing, Bar};
-pub use config_space::{ConfigSpace, Identity};
+pub use config_space::{ConfigSpace, Endpoint, Identity};
 pub use function::{Function, PciDevice, SavedFunction};
 pub use msix::{MSIX_BYTES, Message, MessageSink, Msix, NO_VECTOR, is_register_access};
 pub use root::{HostBridge, Root};

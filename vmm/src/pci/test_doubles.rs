@@ -3,8 +3,8 @@
 //! are asked.
 
 use super::{
-    Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, EventRegistry, Function, Identity, MSIX_BYTES,
-    Message, MessageSink, Msix, PciDevice,
+    Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, Endpoint, EventRegistry, Function, Identity,
+    MSIX_BYTES, Message, MessageSink, Msix, PciDevice,
 };
 use parking_lot::Mutex;
 use std::io;
@@ -129,7 +129,7 @@ pub fn page() -> Arc<MmapRegion> {
 /// A configuration space with everything in it.
 pub fn config() -> ConfigSpace {
     let mut config = ConfigSpace::new(page(), &IDENTITY, bars());
-    config.add_pcie();
+    config.add_pcie(Endpoint::Integrated);
     config.add_msix(VECTORS);
     config
 }
