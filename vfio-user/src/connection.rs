@@ -119,6 +119,7 @@ impl<'b> Connection<'b> {
             let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
             match recvmsg(&self.socket, &mut [IoSliceMut::new(left)], &mut ancillary, flags) {
                 Ok(received) => {
+                    // More than there is room for, here or in this process.
                     message.too_many_files |= received.flags.contains(ReturnFlags::CTRUNC);
                     for item in ancillary.drain() {
                         if let RecvAncillaryMessage::ScmRights(files) = item {
