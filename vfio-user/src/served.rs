@@ -22,6 +22,9 @@ pub struct IrqInfo {
 /// A PCI device. Regions and kinds of interrupts have the numbers of `<linux/vfio.h>`.
 /// Whatever comes in was checked against what it has said of itself.
 pub trait Served {
+    /// Whether the client can have the device. Asked when it wants it described: QEMU goes on
+    /// after a map that was refused, and gives up cleanly here.
+    fn admits(&self) -> Result<(), Errno>;
     /// The region `index`, below 9.
     fn region(&self, index: u32) -> RegionInfo;
     /// The interrupts of kind `index`, below 5.

@@ -68,7 +68,7 @@ impl Client<'_> {
                 self.device.map(map, file).map(|()| Vec::new())
             }
             Request::Unmap(span, echo) => self.device.unmap(span).map(|()| echo.to_vec()),
-            Request::DeviceInfo => Ok(reply::device_info()),
+            Request::DeviceInfo => self.device.admits().map(|()| reply::device_info()),
             Request::RegionInfo(index) => {
                 let region = self.region(index)?;
                 Ok(reply::region_info(index, region))

@@ -22,6 +22,9 @@ struct Recorder {
 }
 
 impl Served for Recorder {
+    fn admits(&self) -> Result<(), Errno> {
+        if self.log.len() > 5 { Err(Errno::BUSY) } else { Ok(()) }
+    }
     fn region(&self, index: u32) -> RegionInfo {
         RegionInfo { size: if index == 0 { 0x1000 } else { 0 } }
     }
@@ -170,6 +173,9 @@ fn the_device_is_described() {
     assert_eq!(pair.ask(7, &words(&[16, 0, 2, 0])), Ok(words(&[16, 9, 2, 4])));
     assert_eq!(pair.ask(7, &words(&[16, 0, 3, 0])), Ok(words(&[16, 0, 3, 0])));
     assert_eq!(pair.ask(7, &words(&[16, 0, 5, 0])), Err(Errno::INVAL));
+    // To whoever cannot have it.
+    (0..6).for_each(|_| pair.ask(13, &[]).map(drop).expect("a reset"));
+    assert_eq!(pair.ask(4, &words(&[16, 0, 0, 0])), Err(Errno::BUSY));
 }
 
 #[test]

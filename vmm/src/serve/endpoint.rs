@@ -24,6 +24,8 @@ pub struct Endpoint {
     function: Function,
     /// A map with a descriptor has come.
     shares: bool,
+    /// It does not share its memory, and has been told so.
+    refused: bool,
 }
 
 impl Endpoint {
@@ -36,24 +38,31 @@ impl Endpoint {
         config.add_power();
         config.add_msix(accelerator::VECTORS);
         let function = Function::new(config, None, Arc::clone(&device) as _);
-        Ok(Self { device, below, function, shares: false })
+        Ok(Self { device, below, function, shares: false, refused: false })
     }
 
     /// A map without a descriptor. ROMs have none, and neither has memory of other devices;
     /// but the guest's own memory comes first.
-    fn without_file(&self, map: &DmaMap) -> Result<(), Errno> {
+    fn without_file(&mut self, map: &DmaMap) -> Result<(), Errno> {
         if self.shares || !map.write {
             return Ok(());
         }
-        tell(
-            "farfault: the client does not share its memory: QEMU does with \
-             -object memory-backend-memfd,id=ram,size=SIZE,share=on -machine memory-backend=ram",
-        );
+        if !self.refused {
+            tell(
+                "farfault: the client does not share its memory: QEMU does with \
+                 -object memory-backend-memfd,id=ram,size=SIZE,share=on -machine memory-backend=ram",
+            );
+        }
+        self.refused = true;
         Err(Errno::INVAL)
     }
 }
 
 impl Served for Endpoint {
+    fn admits(&self) -> Result<(), Errno> {
+        if self.refused { Err(Errno::INVAL) } else { Ok(()) }
+    }
+
     fn region(&self, index: u32) -> RegionInfo {
         let size = match index {
             abi::BAR_REGISTERS => abi::BAR_REGISTERS_SIZE,

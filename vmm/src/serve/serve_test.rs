@@ -345,9 +345,19 @@ fn client() -> (Vmm, JoinHandle<Ended>) {
 }
 
 #[test]
+fn a_client_that_does_not_share_its_memory_is_refused() {
+    let (vmm, server) = client();
+    let about = [16, 0, 0, 0].map(u32::to_le_bytes).concat();
+    vmm.ask(4, &about, &[]).expect("a description");
+    assert_eq!(vmm.map(0, PAGE, 3, None), Err(Errno::EINVAL));
+    assert_eq!(vmm.ask(4, &about, &[]), Err(Errno::EINVAL));
+    drop(vmm);
+    assert_eq!(server.join().expect("no panic"), Ended::Left);
+}
+
+#[test]
 fn memory_that_is_not_what_it_seems_is_refused() {
     let (vmm, server) = client();
-    assert_eq!(vmm.map(0, PAGE, 3, None), Err(Errno::EINVAL), "memory that is not shared");
     vmm.map(0xf_0000, PAGE, 1, None).expect("a ROM");
     let file = memfd(2 * PAGE + 5);
     assert_eq!(vmm.map(PAGE, 2 * PAGE, 3, Some(&file)), Err(Errno::EINVAL), "too short");

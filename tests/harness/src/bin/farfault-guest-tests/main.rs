@@ -26,6 +26,7 @@ mod races;
 mod refusals;
 mod removal;
 mod selftests;
+mod serve;
 mod suite;
 
 use arguments::Arguments;
@@ -47,6 +48,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     failing_allocations::units,
     measurements::units,
     iommu::units,
+    serve::units,
     lifecycle::units,
     exerciser::units,
     pmem::units,
