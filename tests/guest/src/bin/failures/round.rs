@@ -11,7 +11,10 @@ use std::os::unix::fs::FileExt;
 
 /// What a refusal says that is for want of memory, whoever is told: an ioctl, another system
 /// call, or a command.
-const CLEAR: [&str; 4] = ["ENOMEM", "EAGAIN", "os error 12", "no memory for the device's access"];
+const CLEAR: &[&str] = &["ENOMEM", "EAGAIN", "os error 12", "no memory for the device's access"];
+/// The same of a probe: the kernel has no memory for a region and says EBUSY
+/// (`__request_region()`), or for a type of memory, EINVAL (`memtype_reserve()`).
+const CLEAR_OF_PROBE: &[&str] = &["os error 12", "os error 16", "os error 22"];
 
 /// How a round ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,15 +44,25 @@ impl<'s> Round<'s> {
 
     /// Does `work` while an allocation of this thread's fails; and once more if it was refused.
     pub fn of(&self, work: impl FnMut() -> Outcome) -> Result<End, Failure> {
-        self.of_task("/proc/thread-self", work)
+        self.of_task("/proc/thread-self", CLEAR, work)
+    }
+
+    /// The same of a work that has the driver probe the device.
+    pub fn of_probe(&self, work: impl FnMut() -> Outcome) -> Result<End, Failure> {
+        self.of_task("/proc/thread-self", CLEAR_OF_PROBE, work)
     }
 
     /// The same with one of the thread that serves the device's faults.
     pub fn of_service(&self, work: impl FnMut() -> Outcome) -> Result<End, Failure> {
-        self.of_task(&service()?, work)
+        self.of_task(&service()?, CLEAR, work)
     }
 
-    fn of_task(&self, task: &str, mut work: impl FnMut() -> Outcome) -> Result<End, Failure> {
+    fn of_task(
+        &self,
+        task: &str,
+        clear: &[&str],
+        mut work: impl FnMut() -> Outcome,
+    ) -> Result<End, Failure> {
         let nth = format!("{task}/fail-nth");
         write(&nth, &self.number.to_string())?;
         let result = work();
@@ -60,7 +73,7 @@ impl<'s> Round<'s> {
             Ok(()) => End::Done,
             Err(why) if left > 0 => return Err(why),
             Err(why) => {
-                let clear = CLEAR.iter().any(|words| why.to_string().contains(words));
+                let clear = clear.iter().any(|words| why.to_string().contains(words));
                 expect(&format!("'{why}' is for want of memory"), clear)?;
                 work().map_err(|why| format!("when there is memory again: {why}"))?;
                 End::Refused

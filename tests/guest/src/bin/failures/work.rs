@@ -102,7 +102,7 @@ pub fn bind(round: &Round) -> Outcome {
     let device = sysfs::device()?;
     sysfs::probe_here(&device)?;
     sysfs::bind("unbind", &device)?;
-    round.of(|| sysfs::bind("bind", &device))?;
+    round.of_probe(|| sysfs::bind("bind", &device))?;
     sysfs::bind("unbind", &device)?;
     sysfs::bind("bind", &device)
 }
