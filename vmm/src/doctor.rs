@@ -3,8 +3,8 @@
 
 use crate::exit::chain;
 use crate::image::{Image, ImageError};
-use crate::nested::{Qemu, QemuError, Version};
 use crate::probe::{self, Unusable};
+use crate::qemu::{Qemu, QemuError, Version};
 use std::fmt;
 use std::fs;
 use std::path::Path;

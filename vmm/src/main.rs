@@ -19,6 +19,7 @@ mod output;
 mod pci;
 mod pmem;
 mod probe;
+mod qemu;
 mod rate_limit;
 mod serve;
 mod session;

@@ -2,35 +2,28 @@
 //! Nested mode: without usable KVM, QEMU's TCG runs a first guest whose CPU
 //! has SVM, and this very program runs there on its KVM.
 
-mod child;
 mod disk;
-mod keep;
-mod monitor;
-mod nvdimms;
-mod qemu;
 mod shape;
 mod words;
 
 use crate::archive::ArchiveError;
 use crate::machine::{GuestStreams, Machine, MachineError, MachineSpec};
 use crate::pmem::PmemError;
+use crate::qemu::{Bag, Child, Monitor, Nvdimms, Qemu, Ram, Watched};
 use crate::session::{Orders, RunEnd, Session, SessionResult, Task, connect};
 use crate::starts::{self, Booting, Keeper, Place};
 use crate::states::{State, Store};
 use crate::stats::Recorder;
-use child::Child;
 use disk::PackError;
 pub use disk::{INNER_INITRD, INNER_KERNEL, InnerGuest};
-use keep::Watched;
-pub use nvdimms::Nvdimms;
-pub use qemu::{Qemu, QemuError, Version};
+use parking_lot::Mutex;
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use words::{Inherited, Ram};
+use std::sync::Arc;
+use words::Inherited;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NestedError {
@@ -154,7 +147,7 @@ impl FirstGuest {
         let mut command = self.qemu.command();
         command.args(self.arguments(&inherited));
         // The streams end with QEMU: ours are closed.
-        let child = Child::start(command, bag.0, self.memory())
+        let child = Child::start(command, bag.into_inner(), self.memory())
             .map_err(|error| NestedError::Start(self.qemu.path.clone(), error))?;
         let runner = child.runner();
         let guest = Booting::new(&child, keeper);
@@ -176,6 +169,7 @@ impl FirstGuest {
                 inherited.disk = Some(bag.file(disk)?);
                 inherited.ram = Some(Ram { path: bag.file(&ram)?, shared: true });
                 inherited.monitor = Some(bag.socket(its));
+                let monitor = Arc::new(Mutex::new(Monitor::new(monitor)));
                 return Ok(Some(Keeper { place, ram, machine: Box::new(Watched(monitor)) }));
             }
             Start::TakeUp(state) => {
@@ -196,35 +190,6 @@ impl FirstGuest {
                 Task::InSecond { launch, orders, link }
             }
         })
-    }
-}
-
-/// What a child inherits.
-#[derive(Default)]
-struct Bag(Vec<OwnedFd>);
-
-impl Bag {
-    /// Its descriptor's number.
-    fn socket(&mut self, socket: UnixStream) -> String {
-        let number = socket.as_raw_fd().to_string();
-        self.0.push(socket.into());
-        number
-    }
-
-    /// The same of a port, which others may need, too.
-    fn port(&mut self, port: &TcpListener) -> io::Result<String> {
-        let port = port.try_clone()?;
-        let number = port.as_raw_fd().to_string();
-        self.0.push(port.into());
-        Ok(number)
-    }
-
-    /// A path to it.
-    fn file(&mut self, file: &File) -> io::Result<String> {
-        let file = file.try_clone()?;
-        let name = format!("/dev/fd/{}", file.as_raw_fd());
-        self.0.push(file.into());
-        Ok(name)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::session::{SessionOptions, Stdio, Terms};
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;

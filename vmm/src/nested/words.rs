@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The words that QEMU is started with. Devices are few: each is probed by an emulated CPU.
+//! The words that QEMU is started with.
 
 use super::FirstGuest;
+use crate::qemu::{Arguments, Ram};
 use std::ffi::OsString;
 
 /// What the first guest needs beside the memory of its own guest: its kernel,
@@ -44,14 +45,6 @@ pub struct Inherited {
     pub debuggers: Option<String>,
 }
 
-/// Memory that is a file.
-#[derive(Debug)]
-pub struct Ram {
-    pub path: String,
-    /// Whether what the guest writes goes to the file.
-    pub shared: bool,
-}
-
 impl FirstGuest {
     /// Bytes of its memory.
     pub fn memory(&self) -> u64 {
@@ -60,63 +53,29 @@ impl FirstGuest {
 
     /// QEMU's arguments.
     pub fn arguments(&self, inherited: &Inherited) -> Vec<OsString> {
-        let bytes = self.memory();
-        let mut words: Vec<OsString> = [
-            "-nodefaults -no-user-config -display none -no-reboot",
-            "-device pvpanic -action panic=exit-failure",
-            "-accel tcg,thread=multi -cpu EPYC-Rome -smp 3",
-        ]
-        .iter()
-        .flat_map(|line| line.split(' '))
-        .map(OsString::from)
-        .collect();
-        let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
-        let [memory, machine] = self.nvdimms.slots(bytes);
-        let machine = format!("q35,smbus=off,sata=off,usb=off,vmport=off,hpet=off{machine}");
-        add("-m", format!("{}M{memory}", bytes >> 20).into());
-        match &inherited.ram {
-            None => add("-machine", machine.into()),
-            Some(Ram { path, shared }) => {
-                // Who takes a state up must not write to it.
-                let how = if *shared { "share=on" } else { "share=off,readonly=on,rom=off" };
-                let ram = format!("memory-backend-file,id=ram,size={bytes},mem-path={path},{how}");
-                add("-machine", format!("{machine},memory-backend=ram").into());
-                add("-object", ram.into());
-                // Memory that is a file is no part of the rest, and neither is that the machine
-                // stood still when the rest was written.
-                add("-global", "migration.x-ignore-shared=on".into());
-                add("-global", "migration.store-global-state=off".into());
-            }
-        }
-        add("-kernel", self.kernel.clone().into());
-        add("-append", CMDLINE.into());
+        let mut words = Arguments::new();
+        words.words("-accel tcg,thread=multi -cpu EPYC-Rome -smp 3");
+        words.machine(self.memory(), &self.nvdimms, inherited.ram.as_ref(), "");
+        words.add("-kernel", &self.kernel);
+        words.add("-append", CMDLINE);
         if let Some(disk) = &inherited.disk {
-            add("-initrd", disk.into());
+            words.add("-initrd", disk);
         }
         if let Some(state) = &inherited.state {
-            add("-incoming", format!("file:{state}").into());
+            words.add("-incoming", format!("file:{state}"));
         }
         if let Some(monitor) = &inherited.monitor {
-            add("-chardev", format!("socket,id=monitor,fd={monitor}").into());
-            add("-mon", "chardev=monitor,mode=control".into());
+            words.monitor(monitor);
         }
-        add("-chardev", format!("socket,id=serial,fd={}", inherited.serial).into());
-        add("-serial", "chardev:serial".into());
-        let ports = PORTS.len() + 1 + usize::from(inherited.debuggers.is_some());
-        add("-device", format!("virtio-serial-pci,max_ports={ports}").into());
-        for (name, fd) in PORTS.iter().zip(&inherited.ports) {
-            add("-chardev", format!("socket,id={name},fd={fd}").into());
-            add("-device", format!("virtserialport,chardev={name},name=farfault.{name}").into());
-        }
+        words.serial(&inherited.serial);
+        let ports = PORTS.into_iter().zip(inherited.ports.iter().map(String::as_str));
+        words.ports(ports, inherited.debuggers.iter().count());
         if let Some(fd) = &inherited.debuggers {
-            add("-chardev", format!("socket,id=gdb,fd={fd},server=on,wait=off").into());
-            add("-device", "virtserialport,chardev=gdb,name=farfault.gdb".into());
+            words.add("-chardev", format!("socket,id=gdb,fd={fd},server=on,wait=off"));
+            words.add("-device", "virtserialport,chardev=gdb,name=farfault.gdb");
         }
-        for (object, device) in self.nvdimms.arguments(&inherited.pmem) {
-            add("-object", object.into());
-            add("-device", device.into());
-        }
-        words
+        words.nvdimms(&self.nvdimms, &inherited.pmem);
+        words.into_inner()
     }
 
     /// What QEMU would be started as, with names in place of what it inherits.

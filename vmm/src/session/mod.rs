@@ -309,7 +309,7 @@ impl RunningGuest<'_> {
             }
             GuestEvent::Control(Ok(ControlMessage::Ready)) => match &mut self.task {
                 Task::Direct(_) => self.order()?,
-                // Its state may be kept now: see nested::monitor.
+                // Its state may be kept now: see qemu::monitor.
                 Task::FromOutside(port) => {
                     *self.held.lock() = Some(self.guest.hold());
                     port.write_all(b"{\"ready\":true}\n")?;

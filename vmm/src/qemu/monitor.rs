@@ -23,15 +23,16 @@ pub enum MonitorError {
 }
 
 /// A QEMU that listens.
-pub struct Monitor(BufReader<UnixStream>);
+pub struct Monitor {
+    socket: BufReader<UnixStream>,
+    /// It takes commands, which it does once it was greeted.
+    greeted: bool,
+}
 
 impl Monitor {
-    /// Greets it.
-    pub fn open(socket: UnixStream) -> Result<Monitor, MonitorError> {
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut monitor = Monitor(BufReader::new(socket));
-        monitor.execute("qmp_capabilities", &json!({}))?;
-        Ok(monitor)
+    /// The one at this socket; it may still be coming up.
+    pub fn new(socket: UnixStream) -> Monitor {
+        Monitor { socket: BufReader::new(socket), greeted: false }
     }
 
     /// Stops all CPUs and devices. No CPU may run a guest of its own then:
@@ -77,11 +78,20 @@ impl Monitor {
     }
 
     fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, MonitorError> {
+        if !self.greeted {
+            self.greeted = true;
+            self.socket.get_ref().set_read_timeout(Some(PATIENCE))?;
+            self.execute("qmp_capabilities", &json!({}))?;
+        }
         let line = json!({ "execute": command, "arguments": arguments });
-        self.0.get_ref().write_all(format!("{line}\n").as_bytes())?;
+        self.socket.get_ref().write_all(format!("{line}\n").as_bytes())?;
+        self.answer(command)
+    }
+
+    fn answer(&mut self, command: &str) -> Result<Value, MonitorError> {
         loop {
             let mut line = String::new();
-            if self.0.read_line(&mut line)? == 0 {
+            if self.socket.read_line(&mut line)? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             let mut answer: Value = serde_json::from_str(&line)?;
@@ -102,13 +112,13 @@ mod tests {
     use super::*;
 
     /// A QEMU that gives these answers, whatever it is asked.
-    fn monitor(answers: &str) -> Result<Monitor, MonitorError> {
+    fn monitor(answers: &str) -> Monitor {
         let (ours, mut its) = UnixStream::pair().expect("sockets");
         its.write_all(answers.as_bytes()).expect("written");
         its.shutdown(std::net::Shutdown::Write).expect("ended");
         // What it is asked waits in its socket.
         std::mem::forget(its);
-        Monitor::open(ours)
+        Monitor::new(ours)
     }
 
     const GREETING: &str = "{\"QMP\":{\"version\":{}}}\n{\"return\":{}}\n";
@@ -122,7 +132,7 @@ mod tests {
         let (ours, mut its) = UnixStream::pair().expect("sockets");
         its.write_all(format!("{GREETING}{news}").as_bytes()).expect("written");
         its.shutdown(std::net::Shutdown::Write).expect("ended");
-        let mut monitor = Monitor::open(ours).expect("greeted");
+        let mut monitor = Monitor::new(ours);
         monitor.stop().expect("stopped");
         monitor.save(Path::new("/nowhere")).expect("saved");
         assert!(matches!(monitor.go_on(), Err(MonitorError::Silent(_))));
@@ -138,14 +148,14 @@ mod tests {
     #[test]
     fn refusals_have_a_reason() {
         let refusal = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"not now\"}}\n";
-        let mut first = monitor(&format!("{GREETING}{refusal}")).expect("greeted");
+        let mut first = monitor(&format!("{GREETING}{refusal}"));
         let error = first.stop().expect_err("refused");
         assert_eq!(error.to_string(), "QEMU refuses 'stop': not now");
         let failed =
             "{\"return\":{}}\n{\"return\":{\"status\":\"failed\",\"error-desc\":\"full\"}}\n";
-        let mut second = monitor(&format!("{GREETING}{failed}")).expect("greeted");
+        let mut second = monitor(&format!("{GREETING}{failed}"));
         let error = second.save(Path::new("/nowhere")).expect_err("failed");
         assert_eq!(error.to_string(), "QEMU refuses 'migrate': full");
-        assert!(matches!(monitor("hello\n"), Err(MonitorError::Strange(_))));
+        assert!(matches!(monitor("hello\n").stop(), Err(MonitorError::Strange(_))));
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Persistent memory on its way through the first guest: each of its files is an NVDIMM
-//! there, and the farfault inside maps the physical memory that this is.
+//! Persistent memory of a guest of QEMU's: each of its files is an NVDIMM.
 //!
 //! An NVDIMM's place is known when QEMU starts, unlike a BAR's. Else no state could be taken
 //! up: QEMU (11.1, `parse_ramblock()`) wants memory that is shared, and so not part of the
@@ -11,12 +10,12 @@ use std::fs::File;
 use std::ops::Range;
 
 const GIB: u64 = 1 << 30;
-/// Above all memory that a first guest may have.
+/// Above all memory that a guest may have.
 const BASE: u64 = 128 * GIB;
 /// No memory of QEMU's PC that is given a place is below this.
 const LOWEST: u64 = 4 * GIB;
 
-/// Persistent memory, and where it is in the first guest.
+/// Persistent memory, and where it is in the guest.
 #[derive(Debug)]
 pub struct Nvdimms {
     pmem: Vec<Pmem>,

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! QEMU as a program that carries a guest: how it is found and called, what it inherits, and
+//! what it is told while it runs.
+
+mod arguments;
+mod bag;
+mod child;
+mod keep;
+mod monitor;
+mod nvdimms;
+mod program;
+
+pub use arguments::{Arguments, Ram};
+pub use bag::Bag;
+pub use child::Child;
+pub use keep::Watched;
+pub use monitor::Monitor;
+pub use nvdimms::Nvdimms;
+pub use program::{Qemu, QemuError, Version};
