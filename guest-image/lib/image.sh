@@ -53,7 +53,7 @@ write_manifest() {
 		  "kernel": "$kernel",
 		  "kernel_tree": $folder,
 		  "device_version": $((version >> 16)),
-		  "init_version": 2,
+		  "init_version": 3,
 		  "tools": "$tree",
 		  "qemu": "usr/bin/qemu-system-x86_64",
 		  "image_hash": "${image##*-}",

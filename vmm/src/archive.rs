@@ -30,6 +30,8 @@ pub struct Preparation {
     pub driver: bool,
     /// Parameters for the guest driver, as `modprobe` takes them.
     pub driver_params: String,
+    /// Whether the machine gets the device only when init has its orders.
+    pub late_device: bool,
     /// Whether a mark waits until the host has answered it.
     pub mark_ack: bool,
 }
@@ -203,10 +205,13 @@ impl<W: Write> Archive<W> {
     }
 }
 
+/// Where an archive may begin behind another.
+pub const ALIGNMENT: usize = 4;
+
 /// Pads `out`, which holds `len` bytes, to where the next archive may begin.
 pub fn align(out: &mut impl Write, len: u64) -> io::Result<()> {
-    let padding = [0u8; 4];
-    let short = usize::try_from(len.next_multiple_of(4) - len).unwrap_or(0);
+    let padding = [0u8; ALIGNMENT];
+    let short = usize::try_from(len.next_multiple_of(ALIGNMENT as u64) - len).unwrap_or(0);
     out.write_all(padding.get(..short).unwrap_or(&padding))
 }
 

@@ -32,8 +32,13 @@ fn the_command_is_json_in_its_place() {
         tty: false,
         direct: true,
     };
-    let preparation =
-        Preparation { role: Role::L1, driver: true, driver_params: "a=1".into(), mark_ack: true };
+    let preparation = Preparation {
+        role: Role::L1,
+        driver: true,
+        driver_params: "a=1".into(),
+        late_device: true,
+        mark_ack: true,
+    };
     let mut archive = Archive::new(Vec::new());
     archive.command(&command).expect("written");
     archive.preparation(&preparation).expect("written");
@@ -48,7 +53,7 @@ fn the_command_is_json_in_its_place() {
     });
     assert_eq!(json(1), command);
     let preparation = serde_json::json!({
-        "role": "l1", "driver": true, "driver_params": "a=1", "mark_ack": true
+        "role": "l1", "driver": true, "driver_params": "a=1", "late_device": true, "mark_ack": true
     });
     assert_eq!(json(2), preparation);
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Of what init and the host say to each other, which a change of the other side needs, too.
-const INIT_VERSION: u32 = 2;
+const INIT_VERSION: u32 = 3;
 /// Written last by the recipe, so it tells that an image is complete.
 const MANIFEST: &str = "manifest.json";
 

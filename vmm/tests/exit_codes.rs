@@ -20,7 +20,7 @@ impl Image {
         let scratch = tempfile::Builder::new().suffix(&format!("-{name}")).tempdir();
         let image = Image(scratch.expect("a scratch directory"));
         let version = farfault_abi::regs::VERSION >> 16;
-        let manifest = format!(r#"{{"device_version":{version},"init_version":2}}"#);
+        let manifest = format!(r#"{{"device_version":{version},"init_version":3}}"#);
         image.write("vmlinux", &kernel());
         image.write("initrd", b"initrd");
         image.write("l1-vmlinux", b"l1-vmlinux");

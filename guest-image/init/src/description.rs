@@ -17,6 +17,9 @@ pub struct Preparation {
     /// Parameters of farfault.ko.
     #[serde(default)]
     pub driver_params: String,
+    /// Whether the machine gets the device only when it has orders.
+    #[serde(default)]
+    pub late_device: bool,
     /// Whether the host answers each mark when it has taken its snapshot.
     #[serde(default)]
     pub mark_ack: bool,
@@ -116,11 +119,13 @@ mod tests {
             direct: true,
         };
         assert_eq!(command(json), Ok(expected));
-        let json = r#"{"role":"l1","driver":false,"driver_params":"lookahead=8","mark_ack":true}"#;
+        let json = r#"{"role":"l1","driver":false,"driver_params":"lookahead=8","late_device":true,
+            "mark_ack":true}"#;
         let expected = Preparation {
             role: Role::L1,
             driver: false,
             driver_params: "lookahead=8".into(),
+            late_device: true,
             mark_ack: true,
         };
         assert_eq!(preparation(json), Ok(expected));
@@ -132,7 +137,7 @@ mod tests {
         assert_eq!((read.cwd.as_str(), read.tty), ("/", false));
         let read = preparation(r#"{"role":"guest"}"#).unwrap();
         assert_eq!((read.role, read.driver, read.driver_params.as_str()), (Role::Guest, true, ""));
-        assert!(!read.mark_ack);
+        assert!(!read.late_device && !read.mark_ack);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub enum Failure {
     Foreign { path: PathBuf },
     #[error("farfault.ko is loaded but made no {node}: its probe failed (the kernel log says why)")]
     Unbound { node: &'static str },
+    /// The host has said that it is plugged in.
+    #[error("the kernel does not find the accelerator (its log says why)")]
+    NoDevice,
     /// Persistent memory that its modules do not take.
     #[error("no {node} within {seconds} s (the kernel log says why)", node = .node.display())]
     NoPmem { node: PathBuf, seconds: u64 },

@@ -10,6 +10,7 @@ mod console;
 mod control;
 mod counters;
 mod description;
+mod device;
 mod failure;
 mod files;
 mod kernel;

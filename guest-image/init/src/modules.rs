@@ -8,7 +8,7 @@ use crate::failure::{self, Doing, Failure};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 /// Each kernel has its modules in a folder of its release, and the list is there.
@@ -16,10 +16,6 @@ const FOLDER: &str = "/lib/modules";
 const LIST: &str = "at-boot";
 const CMDLINE: &str = "/proc/cmdline";
 const DRIVER: &str = "/lib/modules/farfault.ko";
-const DRIVER_NODE: &str = "/dev/farfault0";
-const PCI_DEVICES: &str = "/sys/bus/pci/devices";
-const VENDOR: &str = "0x1234";
-const DEVICE: &str = "0xfa17";
 
 /// Loads the modules that are listed for the kernel that runs, if any are.
 pub fn load_listed() -> Result<(), Failure> {
@@ -35,22 +31,14 @@ pub fn load_listed() -> Result<(), Failure> {
         .try_for_each(|name| load(&folder.join(name), &parameters_for(name, &cmdline)))
 }
 
-/// Loads the guest driver if the machine has the device.
+/// Loads the guest driver, which then has the device if that is there already.
 pub fn load_driver(params: &str) -> Result<(), Failure> {
-    if !has_device(Path::new(PCI_DEVICES)) {
-        return Ok(());
-    }
     let known = parameters(&failure::read(DRIVER)?);
     // The kernel takes a module all the same, and says so in its log only.
     if let Some(name) = unknown(params, &known) {
         return Err(Failure::NoParameter { name, known: known.join(", ") });
     }
-    load(Path::new(DRIVER), params)?;
-    if Path::new(DRIVER_NODE).exists() {
-        Ok(())
-    } else {
-        Err(Failure::Unbound { node: DRIVER_NODE })
-    }
+    load(Path::new(DRIVER), params)
 }
 
 /// Fails unless the machine can run guests.
@@ -96,16 +84,6 @@ fn unknown(params: &str, known: &[String]) -> Option<String> {
     names.find(|name| !known.contains(name) && name != "dyndbg")
 }
 
-fn has_device(devices: &Path) -> bool {
-    let Ok(found) = fs::read_dir(devices) else { return false };
-    found.flatten().any(|entry| {
-        let reads = |name: &str, id: &str| {
-            fs::read_to_string(entry.path().join(name)).is_ok_and(|text| text.trim() == id)
-        };
-        reads("vendor", VENDOR) && reads("device", DEVICE)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,24 +101,6 @@ mod tests {
         assert_eq!(parameters_for("kvm-amd.ko", line), "npt=0 avic=0");
         assert_eq!(parameters_for("kvm.ko", line), "x=1");
         assert_eq!(parameters_for("pvpanic-mmio.ko", line), "");
-    }
-
-    #[test]
-    fn the_device_is_told_by_both_ids() {
-        let scratch = tempfile::tempdir().unwrap();
-        let root = scratch.path().join("devices");
-        let function = |name: &str, vendor: &str, device: &str| {
-            let path = root.join(name);
-            fs::create_dir_all(&path).unwrap();
-            fs::write(path.join("vendor"), vendor).unwrap();
-            fs::write(path.join("device"), device).unwrap();
-        };
-        assert!(!has_device(&root), "no bus at all");
-        function("0000:00:01.0", "0x1234\n", "0x1111\n");
-        function("0000:00:02.0", "0x8086\n", "0xfa17\n");
-        assert!(!has_device(&root), "only half an identity each");
-        function("0000:00:03.0", "0x1234\n", "0xfa17\n");
-        assert!(has_device(&root));
     }
 
     #[test]

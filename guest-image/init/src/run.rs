@@ -8,7 +8,7 @@ use crate::ports::Ports;
 use crate::reaper::{Ended, Reaper};
 use crate::streams::{Joined, Started, Streams};
 use crate::terminal::Terminal;
-use crate::{console, counters, loopback, marks, modules, orders, pmem};
+use crate::{console, counters, device, loopback, marks, modules, orders, pmem};
 use nix::errno::Errno;
 use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{Signal, kill};
@@ -35,6 +35,9 @@ pub fn run(ports: &Ports, control: &Arc<Control>, reaper: &Reaper) -> Result<Reb
         control.send(&Message::Ready { ready: true })?;
         if !orders::receive(&mut requests)? {
             control.send(&Message::Begun { begun: true })?;
+            if preparation.late_device {
+                get_device(&preparation)?;
+            }
             break run_command(streams, requests, control, reaper)?;
         }
         match run_before(&streams, reaper)? {
@@ -106,10 +109,20 @@ fn prepare(preparation: &Preparation, control: &Arc<Control>) -> Result<(), Fail
     if pmem::exists() {
         pmem::withhold()?;
     }
-    if preparation.driver {
+    let has_device = device::exists();
+    if preparation.driver && (has_device || preparation.late_device) {
         modules::load_driver(&preparation.driver_params)?;
     }
+    if preparation.driver && has_device {
+        device::require_node()?;
+    }
     marks::serve(Arc::clone(control), preparation.mark_ack)
+}
+
+/// Finds the device that the machine has by now.
+fn get_device(preparation: &Preparation) -> Result<(), Failure> {
+    device::find()?;
+    if preparation.driver { device::require_node() } else { Ok(()) }
 }
 
 fn command(description: &Description) -> Result<Command, Failure> {

@@ -99,6 +99,7 @@ impl Plan {
                 role: Role::Guest,
                 driver: !args.no_driver,
                 driver_params: args.driver_params.clone().unwrap_or_default(),
+                late_device: false,
                 mark_ack: true,
             },
             request: request.clone(),

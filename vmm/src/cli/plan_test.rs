@@ -15,7 +15,7 @@ fn image() -> TempDir {
         fs::write(image.path().join(part), part).expect("written");
     }
     let version = farfault_abi::regs::VERSION >> 16;
-    let manifest = format!(r#"{{"device_version":{version},"init_version":2}}"#);
+    let manifest = format!(r#"{{"device_version":{version},"init_version":3}}"#);
     fs::write(image.path().join("manifest.json"), manifest).expect("written");
     image
 }

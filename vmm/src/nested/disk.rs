@@ -88,6 +88,7 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
         role: Role::L1,
         driver: false,
         driver_params: String::new(),
+        late_device: false,
         mark_ack: false,
     })?;
     let out = archive.finish()?;
