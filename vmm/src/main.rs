@@ -22,6 +22,7 @@ mod probe;
 mod qemu;
 mod rate_limit;
 mod serve;
+mod served;
 mod session;
 mod starts;
 mod states;

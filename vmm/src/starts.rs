@@ -7,7 +7,7 @@ use crate::footprint::PrivateDirty;
 use crate::output::tell;
 use crate::session::{Guest, Hold, RunEnd, SessionResult};
 use crate::states::{State, StateError, Store};
-use crate::stats::Sample;
+use crate::stats::{Recorder, Sample};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use parking_lot::Mutex;
 use std::error::Error;
@@ -108,6 +108,23 @@ impl<'a> Booting<'a> {
     pub fn new(guest: &'a dyn Guest, keeper: Option<Keeper>) -> Booting<'a> {
         Booting { guest, keeper: Mutex::new(keeper) }
     }
+
+    /// Keeps the state. The run does not depend on that.
+    fn keep(&self, keeper: Keeper) {
+        let Place { name, verbose, .. } = keeper.place.clone();
+        let kept = keeper.keep();
+        let stuck = matches!(kept, Err(KeepError::Stuck(_)));
+        let told = match kept {
+            Ok(()) => format!("kept the state {name}"),
+            Err(error) => format!("the state is not kept: {}", chain(&error)),
+        };
+        if stuck {
+            self.guest.stop();
+        }
+        if verbose || stuck {
+            tell(&format!("farfault: {told}"));
+        }
+    }
 }
 
 impl Guest for Booting<'_> {
@@ -123,22 +140,11 @@ impl Guest for Booting<'_> {
         self.guest.switch_off();
     }
 
-    /// Keeps the state. The run does not depend on that.
     fn ready(&self) {
-        let Some(keeper) = self.keeper.lock().take() else { return };
-        let Place { name, verbose, .. } = keeper.place.clone();
-        let kept = keeper.keep();
-        let stuck = matches!(kept, Err(KeepError::Stuck(_)));
-        let told = match kept {
-            Ok(()) => format!("kept the state {name}"),
-            Err(error) => format!("the state is not kept: {}", chain(&error)),
-        };
-        if stuck {
-            self.guest.stop();
+        if let Some(keeper) = self.keeper.lock().take() {
+            self.keep(keeper);
         }
-        if verbose || stuck {
-            tell(&format!("farfault: {told}"));
-        }
+        self.guest.ready();
     }
 
     fn hold(&self) -> Hold {
@@ -165,6 +171,20 @@ impl Keeper {
         store.make_room(ram.metadata()?.blocks() * 512)?;
         machine.stand_still(&draft.machine(), Box::new(|| draft.finish(&ram, &about)))
     }
+}
+
+/// Boots a guest as `attempt` does. One that is lost before its init is up is an accident of the
+/// emulation, and is tried once more; nothing after that is.
+pub fn boot<E>(
+    recorder: &mut Recorder,
+    mut attempt: impl FnMut(&mut Recorder) -> Result<SessionResult, E>,
+) -> Result<SessionResult, E> {
+    let first = attempt(recorder)?;
+    if first.started || !matches!(first.end, RunEnd::Lost(_)) {
+        return Ok(first);
+    }
+    recorder.retried();
+    attempt(recorder)
 }
 
 /// Memory of a guest that can be read from here.

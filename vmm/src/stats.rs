@@ -16,6 +16,13 @@ const MAX_COLUMNS: usize = 12;
 
 pub type Counters = BTreeMap<String, u64>;
 
+/// A plain struct of counters, by name.
+pub fn named(all: &impl Serialize) -> Counters {
+    // Such structs always have a JSON form, and are maps of numbers in it.
+    let value = serde_json::to_value(all).and_then(serde_json::from_value);
+    value.unwrap_or_default()
+}
+
 /// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {

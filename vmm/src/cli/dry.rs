@@ -4,6 +4,7 @@
 use crate::machine::{Initrd, MachineSpec};
 use crate::nested::FirstGuest;
 use crate::pmem::Pmem;
+use crate::served::Served;
 use std::ffi::OsStr;
 
 /// A machine on KVM.
@@ -37,6 +38,11 @@ pub fn nested(first: &FirstGuest) -> String {
     let qemu = quoted(&first.words());
     let request = first.inner.request.as_deref().unwrap_or("none");
     format!("hosting  nested\nqemu     {qemu}\ninside   {inside}\nrequest  {request}\n")
+}
+
+/// A guest on QEMU.
+pub fn served(served: &Served) -> String {
+    format!("hosting  qemu\nqemu     {}\n", quoted(&served.words()))
 }
 
 /// Words as a shell would have to be given them.

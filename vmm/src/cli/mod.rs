@@ -3,8 +3,10 @@
 
 mod decode;
 mod dry;
+mod hostings;
 mod options;
 mod plan;
+mod qemu;
 mod request;
 mod run;
 mod self_test;
@@ -50,6 +52,7 @@ fn act(action: Action) -> Result<u8, Failure> {
     match action {
         Action::Run(args) => run::run(&Request { vm: args.vm, command: Some(args.command) }),
         Action::Shell(vm) => run::run(&Request { vm, command: None }),
+        Action::Qemu(args) => qemu::run(&args),
         Action::Inner { request } => run::run_inside(&Request::read(&request)?),
         Action::Serve(args) => serve::serve(&args),
         Action::Decode(args) => decode::decode(&args).map(|()| 0),

@@ -34,6 +34,10 @@ pub enum Action {
     /// Give a terminal in a guest (Ctrl-] ends it)
     #[command(after_help = exit::HELP)]
     Shell(VmArgs),
+    /// Run a command in a guest on QEMU (10.1 or newer), which needs no KVM: as run, but for --accel
+    #[command(override_usage = "farfault qemu [OPTIONS] [-- CMD [ARGS]...]",
+              after_help = exit::HELP)]
+    Qemu(QemuArgs),
     /// Offer the accelerator to QEMU (10.1 or newer) at a socket, until a signal comes; print the
     /// options that QEMU needs
     #[command(after_help = exit::HELP)]
@@ -79,7 +83,18 @@ pub struct RunArgs {
     pub command: Vec<String>,
 }
 
-/// What `run` and `shell` have in common.
+/// `farfault qemu`.
+#[derive(Debug, Args)]
+pub struct QemuArgs {
+    /// The machine and its surroundings
+    #[command(flatten)]
+    pub vm: VmArgs,
+    /// The program to run in the guest, with its arguments; without one, a terminal
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// What `run`, `shell` and `qemu` have in common.
 #[derive(Clone, Debug, Args, Deserialize, PartialEq, Serialize)]
 pub struct VmArgs {
     /// Guest kernel: bzImage or ELF [default: the image's]
@@ -120,7 +135,7 @@ pub struct VmArgs {
     /// Put the accelerator behind an IOMMU (VT-d) that translates its DMA addresses
     #[arg(long, help_heading = "Machine")]
     pub iommu: bool,
-    /// What emulates the CPU; auto tries KVM and falls back to nested
+    /// What emulates the CPU; auto tries KVM, and falls back to nested, or with qemu to tcg
     #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
     pub accel: Accel,
     /// Boot, and take up no kept state
@@ -196,12 +211,14 @@ pub struct VmArgs {
 /// What emulates the CPU.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 pub enum Accel {
-    /// KVM where a probe guest runs on it, nested elsewhere
+    /// KVM where a probe guest runs on it
     Auto,
     /// KVM, untried
     Kvm,
     /// A first guest under QEMU's TCG, and KVM inside it
     Nested,
+    /// QEMU's own emulation (farfault qemu)
+    Tcg,
 }
 
 /// `farfault serve`.

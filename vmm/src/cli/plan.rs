@@ -3,28 +3,20 @@
 //! and checked.
 
 use super::decode::sources;
-use super::options::{Accel, VmArgs};
 use super::request::Request;
-use super::values::{self, GdbPort, UserFile};
+use super::values::{self, UserFile};
 use crate::archive::{Archive, ArchiveError, GuestCommand, Preparation, Role};
 use crate::exit::Failure;
-use crate::gdb::{self, Invitation, Port};
 use crate::image::{Image, ImageError};
-use crate::kvm::KvmGuest;
 use crate::machine::{Blame, Initrd, MachineError, MachineSpec};
-use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest};
 use crate::oops::Decoder;
 use crate::pmem::Pmem;
-use crate::qemu::{Nvdimms, Qemu};
 use crate::session::{Orders, Terms};
-use crate::states::Store;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Pieces of persistent memory of a guest: as many as always find a place in the first guest.
 const MAX_PMEM: usize = 8;
@@ -39,7 +31,7 @@ const GDB_WORDS: &str = "nokaslr";
 /// Where the kernel's modules are: init needs these before there is a command.
 const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
 /// Files that take longer to bring to a running guest than a boot with them.
-const LARGE: usize = 32 << 20;
+pub(super) const LARGE: usize = 32 << 20;
 
 /// Finds a part of an image.
 type Part = fn(&Image) -> Result<PathBuf, ImageError>;
@@ -47,12 +39,12 @@ type Part = fn(&Image) -> Result<PathBuf, ImageError>;
 /// A guest that can be started.
 #[derive(Debug)]
 pub struct Plan {
-    request: Request,
+    pub(super) request: Request,
     command: GuestCommand,
     preparation: Preparation,
     kernel: PathBuf,
     initrd: PathBuf,
-    image: Option<Image>,
+    pub(super) image: Option<Image>,
     /// Whether the user's terminal becomes the guest's.
     pub raw: bool,
 }
@@ -106,6 +98,12 @@ impl Plan {
             image,
             raw,
         })
+    }
+
+    /// The same for a machine that gets its device once the guest is ready.
+    pub fn with_late_device(mut self) -> Plan {
+        self.preparation.late_device = true;
+        self
     }
 
     /// The machine, for KVM, and what its guest is to do.
@@ -206,138 +204,6 @@ impl Plan {
         let everything: Vec<&UserFile> = all.iter().collect();
         let early = archive_of(&everything, |archive| archive.preparation(&self.preparation))?;
         Ok((early, archive_of(&[], |archive| archive.command(&self.command))?))
-    }
-
-    /// Whether all that the guest's first steps depend on is worth keeping.
-    fn may_be_kept(&self, spec: &MachineSpec) -> bool {
-        let args = &self.request.vm;
-        let carries_much = |piece: &Initrd| matches!(piece, Initrd::Bytes(b) if b.len() > LARGE);
-        // Who wants to see a boot shall see one.
-        let shows_boot = args.console || args.verbose > 1;
-        !(args.fresh
-            || args.gdb.is_some()
-            || args.in_first_guest
-            || shows_boot
-            || spec.initrd.iter().any(carries_much))
-    }
-
-    /// The guest, for KVM.
-    pub fn kvm_guest(&self) -> Result<KvmGuest, Failure> {
-        let (mut spec, orders) = self.machine()?;
-        if let Some(port) = self.gdb_port()? {
-            spec.debugger = self.invitation(Port::Tcp(port));
-        }
-        let release = self.image.as_ref().map(|image| image.manifest.kernel_release.as_str());
-        Ok(KvmGuest {
-            states: self.may_be_kept(&spec).then(Store::of_user),
-            image: self.image.as_ref().map(|image| image.directory.clone()),
-            about: self.about(release.unwrap_or_default(), &spec.pmem),
-            verbose: self.request.vm.verbose > 0,
-            spec,
-            orders,
-        })
-    }
-
-    /// Where a debugger may attach, taken.
-    fn gdb_port(&self) -> Result<Option<TcpListener>, Failure> {
-        let Some(port) = self.request.vm.gdb else { return Ok(None) };
-        let taken = gdb::listen(port.number.get());
-        taken.map(Some).map_err(|error| Failure::usage(format!("--gdb {}: {error}", port.number)))
-    }
-
-    /// What the machine is told of debuggers that come by this port, if any may.
-    pub fn invitation(&self, port: Port) -> Option<Arc<Invitation>> {
-        let GdbPort { number, wait } = self.request.vm.gdb?;
-        Some(Arc::new(Invitation { port, number: number.get(), wait }))
-    }
-
-    /// The first guest, for nested mode.
-    pub fn first_guest(&self) -> Result<FirstGuest, Failure> {
-        let (spec, orders) = self.machine()?;
-        let draft = spec.clone();
-        let states = self.may_be_kept(&spec).then(Store::of_user);
-        let image = match &self.image {
-            Some(image) => image,
-            None => &Image::find(self.request.vm.image.as_deref()).map_err(Failure::host_lacks)?,
-        };
-        let tools = image.manifest.tools.as_deref();
-        let nvdimms = Nvdimms::new(spec.pmem);
-        let files = if self.request.vm.in_first_guest { &self.request.vm.files[..] } else { &[] };
-        let request = self.inner_request(&nvdimms);
-        let text = |request: Request| serde_json::to_string(&request).map_err(Failure::vmm);
-        // How long a boot may take is nothing to a guest that is up.
-        let shape = request.clone().map(|mut request| {
-            request.vm.boot_timeout = Duration::ZERO;
-            request
-        });
-        Ok(FirstGuest {
-            machine: shape.map(text).transpose()?.unwrap_or_default(),
-            qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
-                .map_err(Failure::host_lacks)?,
-            image: image.directory.clone(),
-            kernel: image.first_kernel().map_err(Failure::host_lacks)?,
-            initrd: image.first_initrd().map_err(Failure::host_lacks)?,
-            guest_memory: spec.memory,
-            draft: Some(draft),
-            about: self.about(&image.manifest.kernel_release, nvdimms.pmem()),
-            inner: InnerGuest {
-                kernel: spec.kernel,
-                initrd: spec.initrd,
-                request: request.map(text).transpose()?,
-                files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
-            },
-            nvdimms,
-            debuggers: self.gdb_port()?,
-            orders,
-            states,
-            verbose: self.request.vm.verbose > 0,
-        })
-    }
-
-    /// The machine in a few words.
-    fn about(&self, release: &str, pmem: &[Pmem]) -> String {
-        let args = &self.request.vm;
-        let mut words =
-            vec![format!("Linux {release}, {} MiB, {} CPUs", args.memory >> 20, args.cpus)];
-        words.extend(args.iommu.then(|| "IOMMU".to_owned()));
-        words.extend(pmem.iter().map(|pmem| format!("{} MiB of pmem", pmem.size() >> 20)));
-        words.extend(Some(&args.device).filter(|device| !device.is_empty()).cloned());
-        words.extend(args.driver_params.clone());
-        words.extend(args.cmdline_append.clone());
-        words.extend(args.prepare.as_ref().map(|script| format!("after '{script}'")));
-        words.join(", ")
-    }
-
-    /// What this program is asked for in the first guest: the machine that was asked for here.
-    /// The command comes later, and with it what concerns only the run.
-    fn inner_request(&self, nvdimms: &Nvdimms) -> Option<Request> {
-        if self.request.vm.in_first_guest {
-            return None;
-        }
-        let verbose = self.request.vm.verbose;
-        let vm = VmArgs {
-            accel: Accel::Kvm,
-            kernel: Some(INNER_KERNEL.into()),
-            initrd: Some(INNER_INITRD.into()),
-            image: None,
-            qemu: None,
-            files: Vec::new(),
-            pmem: Vec::new(),
-            pmem_at: nvdimms.ranges().to_owned(),
-            env: Vec::new(),
-            cwd: "/".to_owned(),
-            prepare: None,
-            no_input: false,
-            timeout: None,
-            serial: false,
-            stats: false,
-            stats_json: None,
-            // Twice shows the boot, and such a machine is not kept.
-            verbose: if verbose > 1 { verbose } else { 0 },
-            quiet: true,
-            ..self.request.vm.clone()
-        };
-        Some(Request { vm, command: None })
     }
 }
 

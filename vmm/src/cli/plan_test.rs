@@ -2,8 +2,10 @@
 //! Plans made from command lines, with files that stand in for an image.
 
 use super::*;
-use crate::cli::options::{Action, Cli};
+use crate::cli::options::{Accel, Action, Cli, VmArgs};
 use crate::exit::{HOST_LACKS, USAGE};
+use crate::nested::{INNER_INITRD, INNER_KERNEL};
+use crate::qemu::Nvdimms;
 use clap::Parser;
 use std::fs;
 use tempfile::TempDir;

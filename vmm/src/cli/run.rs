@@ -34,7 +34,7 @@ const FREQUENT_EXITS: usize = 20;
 pub fn run(request: &Request) -> Result<u8, Failure> {
     let (args, plan) = (&request.vm, Plan::new(request)?);
     let stats = args.stats_json.as_deref().map(StatsFile::open).transpose()?;
-    if nested(args) { run_nested(args, &plan, stats) } else { run_on_kvm(args, &plan, stats) }
+    if nested(args)? { run_nested(args, &plan, stats) } else { run_on_kvm(args, &plan, stats) }
 }
 
 /// Starts the guest that a request describes in the first guest of nested mode; its orders
@@ -137,7 +137,7 @@ fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
     Ok(if never_ran { HOST_LACKS } else { result.end.code() })
 }
 
-fn recorder(hosting: &str, args: &VmArgs) -> Recorder {
+pub(super) fn recorder(hosting: &str, args: &VmArgs) -> Recorder {
     let mut recorder = Recorder::new(hosting);
     if args.stats || args.stats_json.is_some() {
         recorder.weigh();
@@ -146,22 +146,23 @@ fn recorder(hosting: &str, args: &VmArgs) -> Recorder {
 }
 
 /// Whether KVM cannot be used.
-fn nested(args: &VmArgs) -> bool {
+fn nested(args: &VmArgs) -> Result<bool, Failure> {
     match args.accel {
-        Accel::Kvm => false,
-        _ if args.in_first_guest => true,
-        Accel::Nested => true,
-        Accel::Auto => match probe::kvm() {
+        Accel::Kvm => Ok(false),
+        Accel::Tcg => Err(Failure::usage("--accel tcg is for farfault qemu")),
+        _ if args.in_first_guest => Ok(true),
+        Accel::Nested => Ok(true),
+        Accel::Auto => Ok(match probe::kvm() {
             Ok(()) => false,
             Err(why) => {
                 progress(args, &format!("no usable KVM, so nested mode: {why}"));
                 true
             }
-        },
+        }),
     }
 }
 
-fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Failure> {
+pub(super) fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<Session, Failure> {
     // A guest that its debugger holds makes no haste.
     let (boot_limit, run_limit) = match args.gdb {
         Some(_) => (NO_LIMIT, None),
@@ -198,7 +199,7 @@ fn nested_failure(error: NestedError) -> Failure {
 }
 
 /// What is to be told of how a run ended, line by line.
-fn account(args: &VmArgs, result: &SessionResult, whose: &str) -> Vec<String> {
+pub(super) fn account(args: &VmArgs, result: &SessionResult, whose: &str) -> Vec<String> {
     let complaint =
         |line| format!("farfault: a line on the guest's control port is no message: {line}");
     let mut told: Vec<String> = result.complaints.iter().map(complaint).collect();
@@ -212,7 +213,7 @@ fn account(args: &VmArgs, result: &SessionResult, whose: &str) -> Vec<String> {
 }
 
 /// Tells lines, among them the end of a kernel's log.
-fn tell_decoded(plan: &Plan, lines: &[String]) {
+pub(super) fn tell_decoded(plan: &Plan, lines: &[String]) {
     let mut decoder = plan.decoder();
     let decoded: Vec<String> = lines.iter().map(|line| decoder.decode(line)).collect();
     decoder.lacking().iter().for_each(|why| tell(&format!("farfault: {why}")));
@@ -220,7 +221,11 @@ fn tell_decoded(plan: &Plan, lines: &[String]) {
 }
 
 /// Gives out what was counted.
-fn give_out(args: &VmArgs, report: &Report, stats: Option<StatsFile>) -> Result<(), Failure> {
+pub(super) fn give_out(
+    args: &VmArgs,
+    report: &Report,
+    stats: Option<StatsFile>,
+) -> Result<(), Failure> {
     if args.stats {
         tell(&stats::table(report));
     }
@@ -232,7 +237,7 @@ fn give_out(args: &VmArgs, report: &Report, stats: Option<StatsFile>) -> Result<
 }
 
 /// Says what is done, where someone wants to know.
-fn progress(args: &VmArgs, line: &str) {
+pub(super) fn progress(args: &VmArgs, line: &str) {
     if args.verbose > 0 || !args.quiet && io::stderr().is_terminal() {
         tell(&format!("farfault: {line}"));
     }

@@ -4,8 +4,7 @@
 use crate::footprint::PrivateDirty;
 use crate::machine::Handle;
 use crate::session::{Guest, Hold};
-use crate::stats::{Counters, Sample};
-use serde::Serialize;
+use crate::stats::{Counters, Sample, named};
 
 impl Guest for Handle {
     fn stop(&self) {
@@ -34,16 +33,9 @@ impl Guest for Handle {
 
     fn counters(&self) -> Sample {
         Sample {
-            device: counters(&self.device_counters()),
+            device: named(&self.device_counters()),
             driver: Counters::new(),
-            vmm: counters(&self.machine_counters()),
+            vmm: named(&self.machine_counters()),
         }
     }
-}
-
-/// A struct of counters, by name.
-fn counters(all: &impl Serialize) -> Counters {
-    // Plain structs of numbers always have a JSON form, and are maps of numbers in it.
-    let value = serde_json::to_value(all).and_then(serde_json::from_value);
-    value.unwrap_or_default()
 }

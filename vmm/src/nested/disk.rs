@@ -4,6 +4,7 @@
 
 use crate::archive::{self, Archive, ArchiveError, GuestCommand, Preparation, Role};
 use crate::machine::Initrd;
+use crate::qemu::{Unreadable, concatenate};
 use crate::session::{Orders, Terms};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub enum PackError {
     Archive(#[from] ArchiveError),
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Inner(#[from] Unreadable),
     #[error("cannot hold the first guest's initrd in memory")]
     Memory(#[from] io::Error),
 }
@@ -93,36 +96,4 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     })?;
     let out = archive.finish()?;
     Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?)
-}
-
-/// All pieces of an initrd, each where the kernel looks for it.
-fn concatenate(pieces: &[Initrd]) -> Result<Vec<u8>, PackError> {
-    let mut whole = Vec::new();
-    for piece in pieces {
-        let len = whole.len() as u64;
-        archive::align(&mut whole, len)?;
-        match piece {
-            Initrd::Bytes(bytes) => whole.extend_from_slice(bytes),
-            Initrd::File(path) => {
-                let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut whole));
-                copied.map_err(|error| PackError::Read(path.clone(), error))?;
-            }
-        }
-    }
-    Ok(whole)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_of_an_initrd_begin_where_the_kernel_looks() {
-        let scratch = tempfile::tempdir().expect("a scratch directory");
-        let file = scratch.path().join("vmlinux");
-        std::fs::write(&file, "vmlinux").expect("written");
-        let pieces =
-            [Initrd::Bytes(b"12345".to_vec()), Initrd::File(file), Initrd::Bytes(b"next".to_vec())];
-        assert_eq!(concatenate(&pieces).expect("whole"), b"12345\0\0\0vmlinux\0next");
-    }
 }

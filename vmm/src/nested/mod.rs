@@ -10,7 +10,7 @@ use crate::archive::ArchiveError;
 use crate::machine::{GuestStreams, Machine, MachineError, MachineSpec};
 use crate::pmem::PmemError;
 use crate::qemu::{Bag, Child, Monitor, Nvdimms, Qemu, Ram, Watched};
-use crate::session::{Orders, RunEnd, Session, SessionResult, Task, connect};
+use crate::session::{Orders, Session, SessionResult, Task, connect};
 use crate::starts::{self, Booting, Keeper, Place};
 use crate::states::{State, Store};
 use crate::stats::Recorder;
@@ -79,9 +79,7 @@ enum Start<'a> {
 }
 
 impl FirstGuest {
-    /// Takes up its state or boots it, and holds the session with it. A first guest that panics
-    /// before its init is up is an accident of the emulation and is tried
-    /// once more; nothing after that is.
+    /// Takes up its state or boots it, and holds the session with it.
     pub fn run(
         &self,
         session: &mut Session,
@@ -102,12 +100,7 @@ impl FirstGuest {
             Some(place) => Start::BootAndKeep(&disk, place.clone()),
             None => Start::Boot(&disk),
         };
-        let first = self.attempt(start(), &pmem, session, recorder)?;
-        if first.started || !matches!(first.end, RunEnd::Lost(_)) {
-            return Ok(first);
-        }
-        recorder.retried();
-        self.attempt(start(), &pmem, session, recorder)
+        starts::boot(recorder, |recorder| self.attempt(start(), &pmem, session, recorder))
     }
 
     /// Whatever is wrong with the second guest shows here, and not after a boot.

@@ -4,7 +4,7 @@
 use super::*;
 use crate::machine::MachineEnd;
 use crate::pmem::Pmem;
-use crate::session::{SessionOptions, Stdio, Terms};
+use crate::session::{RunEnd, SessionOptions, Stdio, Terms};
 use serde_json::Value;
 use std::fs;
 use std::io::Read;

@@ -33,6 +33,30 @@ struct Running {
     /// Gone once the process is reaped, so that no other gets our signal.
     pid: Option<Pid>,
     stopped: bool,
+    /// Why it was stopped, if something else of ours has failed.
+    failure: Option<String>,
+}
+
+/// Ends a QEMU without which or with which we cannot go on.
+#[derive(Clone)]
+pub struct Undo(Arc<Mutex<Running>>);
+
+impl Undo {
+    /// Stops it, unless it has ended by itself; its end says why.
+    pub fn fail(&self, why: String) {
+        let mut state = self.0.lock();
+        state.failure.get_or_insert(why);
+        state.kill();
+    }
+}
+
+impl Running {
+    fn kill(&self) {
+        if let Some(pid) = self.pid {
+            // It is our child and not reaped, so this cannot fail.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
 }
 
 impl Child {
@@ -57,10 +81,15 @@ impl Child {
         let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
         let stderr = child.stderr.take();
         Ok(Child {
-            state: Arc::new(Mutex::new(Running { pid: Some(pid), stopped: false })),
+            state: Arc::new(Mutex::new(Running { pid: Some(pid), stopped: false, failure: None })),
             complaint: Mutex::new(stderr.map(|stderr| thread::spawn(|| last_complaint(stderr)))),
             ram,
         })
+    }
+
+    /// What ends it when something else of ours fails.
+    pub fn undo(&self) -> Undo {
+        Undo(Arc::clone(&self.state))
     }
 
     /// Waits for its end.
@@ -72,13 +101,16 @@ impl Child {
             // Waits without reaping: until then the process id is this child's.
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
             while waitid(Id::Pid(pid), flags) == Err(nix::Error::EINTR) {}
-            let (status, stopped) = {
+            let (status, stopped, failure) = {
                 let mut state = state.lock();
                 state.pid = None;
-                (waitpid(pid, None), state.stopped)
+                (waitpid(pid, None), state.stopped, state.failure.take())
             };
             let complaint = complaint.and_then(|thread| thread.join().ok()).flatten();
-            judge(status, stopped, complaint)
+            match failure {
+                Some(why) if was_killed(status) && !stopped => Err(why),
+                _ => judge(status, stopped, complaint),
+            }
         })
     }
 }
@@ -98,11 +130,8 @@ impl Guest for Child {
 
     fn stop(&self) {
         let mut state = self.state.lock();
-        if let Some(pid) = state.pid {
-            state.stopped = true;
-            // It is our child and not reaped, so this cannot fail.
-            let _ = kill(pid, Signal::SIGKILL);
-        }
+        state.stopped |= state.pid.is_some();
+        state.kill();
     }
 }
 
@@ -120,6 +149,10 @@ fn last_complaint(stderr: impl io::Read) -> Option<String> {
         .map(|line| String::from_utf8_lossy(&line).trim().to_owned())
         .filter(|line| !line.is_empty() && !line.contains(": warning: "))
         .last()
+}
+
+fn was_killed(status: nix::Result<WaitStatus>) -> bool {
+    matches!(status, Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)))
 }
 
 fn judge(
@@ -169,6 +202,21 @@ mod tests {
         child.stop();
         assert_eq!(runner(), Ok(MachineEnd::Stopped));
         child.stop();
+    }
+
+    #[test]
+    fn what_fails_beside_it_ends_it_and_is_told() {
+        let child = start("exec sleep 1000").expect("started");
+        let runner = child.runner();
+        child.undo().fail("no device".to_owned());
+        assert_eq!(runner(), Err("no device".to_owned()));
+        // An end of its own says more.
+        let child = start("echo 'q: no memory' >&2; exit 1").expect("started");
+        let (undo, runner) = (child.undo(), child.runner());
+        let pid = child.state.lock().pid.expect("a child");
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("its end");
+        undo.fail("no device".to_owned());
+        assert_eq!(runner(), Err("QEMU ended with code 1: q: no memory".to_owned()));
     }
 
     #[test]

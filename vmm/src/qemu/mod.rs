@@ -5,6 +5,7 @@
 mod arguments;
 mod bag;
 mod child;
+mod initrd;
 mod keep;
 mod monitor;
 mod nvdimms;
@@ -13,7 +14,8 @@ mod program;
 pub use arguments::{Arguments, Ram};
 pub use bag::Bag;
 pub use child::Child;
+pub use initrd::{Unreadable, concatenate};
 pub use keep::Watched;
-pub use monitor::Monitor;
+pub use monitor::{Monitor, MonitorError};
 pub use nvdimms::Nvdimms;
 pub use program::{Qemu, QemuError, Version};

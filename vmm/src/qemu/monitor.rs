@@ -61,6 +61,28 @@ impl Monitor {
         let file = json!({ "transport": "file", "filename": path, "offset": 0 });
         let channel = json!({ "channel-type": "main", "addr": file });
         self.execute("migrate", &json!({ "channels": [channel] }))?;
+        self.await_migration("migrate")
+    }
+
+    /// Goes on from such a file. The machine that waits for it runs then.
+    pub fn take_up(&mut self, path: &str) -> Result<(), MonitorError> {
+        let file = json!({ "transport": "file", "filename": path, "offset": 0 });
+        let channel = json!({ "channel-type": "main", "addr": file });
+        self.execute("migrate-incoming", &json!({ "channels": [channel] }))?;
+        self.await_migration("migrate-incoming")
+    }
+
+    /// Plugs in a device that is served at a socket with this path.
+    pub fn plug(&mut self, socket: &str, bus: &str) -> Result<(), MonitorError> {
+        let socket = json!({ "type": "unix", "path": socket });
+        let device = json!({
+            "driver": "vfio-user-pci", "id": "accelerator", "bus": bus, "socket": socket,
+            "x-msg-timeout": PATIENCE.as_millis() as u64,
+        });
+        self.execute("device_add", &device).map(drop)
+    }
+
+    fn await_migration(&mut self, command: &str) -> Result<(), MonitorError> {
         loop {
             let state = self.execute("query-migrate", &json!({}))?;
             match state["status"].as_str().unwrap_or_default() {
@@ -68,7 +90,7 @@ impl Monitor {
                 "failed" | "cancelled" => {
                     let why = state["error-desc"].as_str().unwrap_or("no reason is given");
                     return Err(MonitorError::Refused {
-                        command: "migrate".into(),
+                        command: command.to_owned(),
                         why: why.into(),
                     });
                 }
@@ -78,14 +100,18 @@ impl Monitor {
     }
 
     fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, MonitorError> {
-        if !self.greeted {
-            self.greeted = true;
-            self.socket.get_ref().set_read_timeout(Some(PATIENCE))?;
-            self.execute("qmp_capabilities", &json!({}))?;
-        }
+        self.greet()?;
         let line = json!({ "execute": command, "arguments": arguments });
         self.socket.get_ref().write_all(format!("{line}\n").as_bytes())?;
         self.answer(command)
+    }
+
+    fn greet(&mut self) -> Result<(), MonitorError> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.socket.get_ref().set_read_timeout(Some(PATIENCE))?;
+            self.execute("qmp_capabilities", &json!({}))?;
+        }
+        Ok(())
     }
 
     fn answer(&mut self, command: &str) -> Result<Value, MonitorError> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Finds a QEMU that can run a first guest: its TCG must emulate nested SVM
-//! faithfully, which 7.2 does not (it loses XSETBV intercepts).
+//! Finds a QEMU that is good enough: its TCG must emulate nested SVM faithfully for a first
+//! guest, which 7.2 does not (it loses XSETBV intercepts).
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ const OLDEST: u32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
     #[error(
-        "nested mode needs {NAME} {OLDEST} or newer: none in the image's tools tree or on PATH; \
+        "there is no {NAME} {OLDEST} or newer in the image's tools tree or on PATH; \
          run guest-image/build, or name one with --qemu"
     )]
     Missing,
@@ -23,7 +23,7 @@ pub enum QemuError {
     Run(PathBuf, #[source] std::io::Error),
     #[error("{} does not say which QEMU it is: {why}", path.display())]
     NotQemu { path: PathBuf, why: String },
-    #[error("{} is QEMU {version}; nested mode needs {OLDEST} or newer", path.display())]
+    #[error("{} is QEMU {version}; it must be {OLDEST} or newer", path.display())]
     Old { path: PathBuf, version: Version },
 }
 

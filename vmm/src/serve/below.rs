@@ -4,6 +4,7 @@
 
 use super::files::Files;
 use super::maps::Maps;
+use super::traffic::Traffic;
 use super::vectors::Vectors;
 use crate::accelerator::{self, RefusalLog};
 use farfault_device_model::{DmaFault, Iommu, Mapping, Permits, Platform, Refusal};
@@ -15,20 +16,26 @@ pub struct Below {
     pub files: Mutex<Files>,
     pub maps: Arc<DmaMaps>,
     pub vectors: Vectors,
+    pub traffic: Arc<Traffic>,
     log: RefusalLog,
 }
 
-/// Changed only within `Device::change_dma`, when no engine asks: nobody ever waits here.
-#[derive(Default)]
-pub struct DmaMaps(pub RwLock<Maps>);
+pub struct DmaMaps {
+    /// Changed only within `Device::change_dma`, when no engine asks: nobody ever waits here.
+    pub maps: RwLock<Maps>,
+    traffic: Arc<Traffic>,
+}
 
 impl Below {
     /// A client that shares nothing yet.
     pub fn new() -> Self {
+        let traffic = Arc::<Traffic>::default();
+        let maps = DmaMaps { maps: RwLock::default(), traffic: Arc::clone(&traffic) };
         Self {
             files: Mutex::default(),
-            maps: Arc::default(),
+            maps: Arc::new(maps),
             vectors: Vectors::new(accelerator::VECTORS),
+            traffic,
             log: RefusalLog::new(),
         }
     }
@@ -44,6 +51,7 @@ impl Platform for Below {
     }
 
     fn signal(&self, vector: u16) {
+        self.traffic.count(|counts| &mut counts.msix_sent);
         self.vectors.signal(vector);
     }
 
@@ -54,9 +62,11 @@ impl Platform for Below {
 
 impl Iommu for DmaMaps {
     fn translate(&self, address: u64, wanted: Permits) -> Result<Mapping, DmaFault> {
-        let mapping = self.0.read().find(address).filter(|found| found.permits.cover(wanted));
+        let mapping = self.maps.read().find(address).filter(|found| found.permits.cover(wanted));
         mapping.ok_or(DmaFault { address, wanted, reason: 0, silent: false })
     }
 
-    fn refused(&self, _: &DmaFault) {}
+    fn refused(&self, _: &DmaFault) {
+        self.traffic.count(|counts| &mut counts.dma_faults);
+    }
 }

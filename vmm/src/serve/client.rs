@@ -4,6 +4,7 @@
 
 use super::below::Below;
 use super::endpoint::Endpoint;
+use super::traffic::Traffic;
 use crate::accelerator::loops;
 use farfault_device_model::{Device, DeviceConfig};
 use farfault_vfio_user::{Bell, Ended, serve};
@@ -12,23 +13,39 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::{self, Builder};
 
-/// Serves a client; how that ended.
-pub fn attend(socket: UnixStream, bell: &Bell, choices: &DeviceConfig) -> io::Result<Ended> {
-    let below = Arc::new(Below::new());
-    let device = Device::new(choices.clone(), Arc::clone(&below) as _).map_err(io::Error::other)?;
-    let mut endpoint = Endpoint::new(Arc::clone(&device), below).map_err(io::Error::other)?;
-    thread::scope(|scope| {
-        // Threads end with it, on every way out.
-        let _stop = Stop(&device);
-        for (name, body) in loops(&device, choices.engines) {
-            let guarded = move || {
-                let _alarm = Alarm(bell);
-                body();
-            };
-            Builder::new().name(name).spawn_scoped(scope, guarded)?;
-        }
-        Ok(serve(socket, bell, &mut endpoint))
-    })
+/// A device that waits for its client.
+pub struct Client {
+    pub device: Arc<Device>,
+    pub traffic: Arc<Traffic>,
+    endpoint: Endpoint,
+    engines: u32,
+}
+
+impl Client {
+    pub fn new(choices: &DeviceConfig) -> io::Result<Client> {
+        let below = Arc::new(Below::new());
+        let device =
+            Device::new(choices.clone(), Arc::clone(&below) as _).map_err(io::Error::other)?;
+        let traffic = Arc::clone(&below.traffic);
+        let endpoint = Endpoint::new(Arc::clone(&device), below).map_err(io::Error::other)?;
+        Ok(Client { device, traffic, endpoint, engines: choices.engines })
+    }
+
+    /// Serves it; how that ended.
+    pub fn attend(mut self, socket: UnixStream, bell: &Bell) -> io::Result<Ended> {
+        thread::scope(|scope| {
+            // Threads end with it, on every way out.
+            let _stop = Stop(&self.device);
+            for (name, body) in loops(&self.device, self.engines) {
+                let guarded = move || {
+                    let _alarm = Alarm(bell);
+                    body();
+                };
+                Builder::new().name(name).spawn_scoped(scope, guarded)?;
+            }
+            Ok(serve(socket, bell, &mut self.endpoint))
+        })
+    }
 }
 
 struct Stop<'d>(&'d Device);

@@ -2,6 +2,7 @@
 //! The device of one client, as vfio-user wants it: regions, interrupts, memory.
 
 use super::below::Below;
+use super::traffic::Counts;
 use crate::accelerator;
 use crate::output::tell;
 use crate::pci::{CONFIG_SIZE, ConfigSpace, Endpoint as Kind, Function, PciDevice};
@@ -41,6 +42,10 @@ impl Endpoint {
         Ok(Self { device, below, function, shares: false, refused: false })
     }
 
+    fn count(&self, what: impl FnOnce(&mut Counts) -> &mut u64) {
+        self.below.traffic.count(what);
+    }
+
     /// A map without a descriptor. ROMs have none, and neither has memory of other devices;
     /// but the guest's own memory comes first.
     fn without_file(&mut self, map: &DmaMap) -> Result<(), Errno> {
@@ -78,6 +83,10 @@ impl Served for Endpoint {
     }
 
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
+        self.count(|counts| match region {
+            CONFIG => &mut counts.config_reads,
+            _ => &mut counts.register_reads,
+        });
         match region {
             CONFIG => self.function.read_config(offset as usize, data),
             bar => PciDevice::read(&*self.device, bar as usize, offset, data),
@@ -85,6 +94,11 @@ impl Served for Endpoint {
     }
 
     fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+        self.count(|counts| match region {
+            CONFIG => &mut counts.config_writes,
+            abi::BAR_DOORBELLS => &mut counts.doorbells,
+            _ => &mut counts.register_writes,
+        });
         match region {
             // Where BARs are is the client's affair.
             CONFIG => drop(self.function.write_config(offset as usize, data)),
@@ -93,10 +107,11 @@ impl Served for Endpoint {
     }
 
     fn map(&mut self, map: &DmaMap, file: Option<OwnedFd>) -> Result<(), Errno> {
+        self.count(|counts| &mut counts.dma_maps);
         let Some(file) = file else { return self.without_file(map) };
         let DmaMap { span, offset, read, write } = *map;
         let (address, new) = {
-            let maps = self.below.maps.0.read();
+            let maps = self.below.maps.maps.read();
             let unused = |stretch| !maps.lead_to(stretch);
             let size = span.last - span.first + 1;
             self.below.files.lock().place(file, offset, size, write, unused)?
@@ -105,21 +120,24 @@ impl Served for Endpoint {
         if new {
             self.device.memory_changed();
         }
-        let maps = &self.below.maps.0;
+        let maps = &self.below.maps.maps;
         self.device.change_dma(|_| maps.write().insert(span, address, Permits { read, write }))
     }
 
     fn unmap(&mut self, span: Span) -> Result<(), Errno> {
-        self.device.change_dma(|gone| self.below.maps.0.write().remove(span, gone));
+        self.count(|counts| &mut counts.dma_unmaps);
+        self.device.change_dma(|gone| self.below.maps.maps.write().remove(span, gone));
         Ok(())
     }
 
     fn set_irqs(&mut self, set: &SetIrqs<'_>, events: Vec<OwnedFd>) -> Result<(), Errno> {
+        self.count(|counts| &mut counts.interrupt_changes);
         // There are no others, and nothing is to be done to none.
         if set.index == MSIX { self.below.vectors.set(set, events) } else { Ok(()) }
     }
 
     fn reset(&mut self) {
+        self.count(|counts| &mut counts.resets);
         drop(self.function.reset());
         self.below.vectors.reset();
     }

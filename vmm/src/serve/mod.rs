@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The accelerator in a process of its own, for VMMs that speak vfio-user: QEMU from 10.1 on.
-//! Each socket is a device, and has one client after the other.
+//! The accelerator for VMMs that speak vfio-user: QEMU from 10.1 on. In a process of its own, each
+//! socket is a device, and has one client after the other; [`Inside`] is one for a child of ours.
 
 mod below;
 mod client;
 mod cut_off;
+mod door;
 mod endpoint;
 mod files;
+mod inside;
 mod maps;
 mod options;
 mod seccomp;
 mod socket;
+mod traffic;
 mod vectors;
 
 use crate::output::tell;
-use client::Alarm;
+use client::{Alarm, Client};
+pub use door::Door;
 use farfault_device_model::DeviceConfig;
 use farfault_vfio_user::{Bell, Ended};
+pub use inside::Inside;
 pub use options::qemu_options;
 pub use socket::Socket;
 use std::io;
@@ -67,7 +72,7 @@ impl Server {
 /// Serves one client after the other until the bell rings.
 fn serve_all(socket: &Socket, bell: &Bell, choices: &DeviceConfig) -> io::Result<()> {
     while let Some(client) = socket.accept(bell)? {
-        match client::attend(client, bell, choices)? {
+        match Client::new(choices)?.attend(client, bell)? {
             Ended::Bell => return Ok(()),
             Ended::Left | Ended::Device => {}
             ended => tell(&format!("farfault: {}: {ended}", socket.path().display())),

@@ -3,7 +3,7 @@
 //! works the model itself, and clients do what they should not.
 
 use super::below::Below;
-use super::client::attend;
+use super::client::Client;
 use super::cut_off;
 use super::endpoint::Endpoint;
 use crate::accelerator::loops;
@@ -339,7 +339,8 @@ fn client() -> (Vmm, JoinHandle<Ended>) {
     let (client, other) = UnixStream::pair().expect("a pair");
     let server = thread::spawn(move || {
         let bell = Bell::new().expect("a bell");
-        attend(other, &bell, &DeviceConfig::default()).expect("threads")
+        let client = Client::new(&DeviceConfig::default()).expect("a device");
+        client.attend(other, &bell).expect("threads")
     });
     (Vmm::new(client), server)
 }

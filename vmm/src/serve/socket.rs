@@ -50,24 +50,29 @@ impl Socket {
 
     /// The next client, or nothing when the bell rings first.
     pub fn accept(&self, bell: &Bell) -> io::Result<Option<UnixStream>> {
-        loop {
-            let mut files = [
-                PollFd::new(bell.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut files, PollTimeout::NONE) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if bell.has_rung() {
-                return Ok(None);
-            }
-            match self.listener.accept() {
-                Ok((client, _)) => return Ok(Some(client)),
-                // It has left already.
-                Err(error) if is_passing(error.kind()) => {}
-                Err(error) => return Err(error),
-            }
+        accept(&self.listener, bell)
+    }
+}
+
+/// The next client of a listener that does not block, or nothing when the bell rings first.
+pub fn accept(listener: &UnixListener, bell: &Bell) -> io::Result<Option<UnixStream>> {
+    loop {
+        let mut files = [
+            PollFd::new(bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut files, PollTimeout::NONE) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if bell.has_rung() {
+            return Ok(None);
+        }
+        match listener.accept() {
+            Ok((client, _)) => return Ok(Some(client)),
+            // It has left already.
+            Err(error) if is_passing(error.kind()) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -138,6 +138,7 @@ impl Session {
         self.spawn("machine", move |tell| tell(GuestEvent::Ended(runner())))?;
 
         if let Task::Ready(_) = task {
+            guest.ready();
             recorder.started(guest.counters());
         }
         let held = Arc::default();

@@ -7,6 +7,7 @@ mod manifest;
 mod shape;
 mod store;
 
+pub use content::fill;
 pub use shape::Shape;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -32,7 +32,7 @@ pub struct Store {
 /// One that can be taken up: its files, open for reading.
 #[derive(Debug)]
 pub struct State {
-    /// The guest's memory, to be mapped privately.
+    /// The guest's memory, to be mapped privately or copied.
     pub ram: File,
     /// All else.
     pub machine: File,
