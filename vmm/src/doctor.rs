@@ -4,7 +4,7 @@
 use crate::exit::chain;
 use crate::image::{Image, ImageError};
 use crate::probe::{self, Unusable};
-use crate::qemu::{Qemu, QemuError, Version};
+use crate::qemu::{Qemu, QemuError, RUNS_FIRST_GUESTS, SERVES_DEVICES, Version};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub fn examine(image: Option<&Path>, qemu: Option<&Path>) -> Examination {
     Examination {
         kvm: probe::kvm(),
         parts,
-        qemu: Qemu::find(qemu, tools.as_deref())
+        qemu: Qemu::find(qemu, tools.as_deref(), RUNS_FIRST_GUESTS)
             .and_then(|qemu| qemu.version().map(|version| (qemu, version))),
         image,
         available_mib: available(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
@@ -48,6 +48,18 @@ impl Examination {
     pub fn can_run(&self) -> bool {
         self.image.is_ok() && self.parts.is_ok() && (self.kvm.is_ok() || self.qemu.is_ok())
     }
+
+    /// The fastest way to run, and why.
+    fn fastest(&self) -> &'static str {
+        match (&self.kvm, &self.qemu) {
+            (Ok(()), _) => "farfault run works here, on KVM, which is the fastest way",
+            (Err(_), Ok((_, version))) if *version >= SERVES_DEVICES => {
+                "farfault run works here, in nested mode\n\
+                 farfault qemu works here, and is the fastest way: it emulates one guest, not two"
+            }
+            (Err(_), _) => "farfault run works here, in nested mode, which is the fastest way",
+        }
+    }
 }
 
 impl fmt::Display for Examination {
@@ -56,7 +68,7 @@ impl fmt::Display for Examination {
             Ok(()) => writeln!(f, "kvm     usable: a probe guest ran on it")?,
             Err(why) => {
                 writeln!(f, "kvm     not usable: {}", chain(why))?;
-                writeln!(f, "        nested mode does without, more slowly")?;
+                writeln!(f, "        farfault qemu and nested mode do without, more slowly")?;
             }
         }
         match (&self.image, &self.parts) {
@@ -78,11 +90,8 @@ impl fmt::Display for Examination {
             None => writeln!(f, "memory  unknown: /proc/meminfo does not say")?,
         }
         writeln!(f, "cpus    {}", self.cpus)?;
-        match (self.can_run(), &self.kvm) {
-            (true, Ok(())) => writeln!(f, "farfault run works here, on KVM"),
-            (true, Err(_)) => writeln!(f, "farfault run works here, in nested mode"),
-            (false, _) => writeln!(f, "farfault run does not work here yet; see above"),
-        }
+        let verdict = "farfault run does not work here yet; see above";
+        writeln!(f, "{}", if self.can_run() { self.fastest() } else { verdict })
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
             kvm: Err(Unusable::Hang),
             image: Err(ImageError::Missing(PathBuf::from("/cache"))),
             parts: Ok(()),
-            qemu: Err(QemuError::Missing),
+            qemu: Err(QemuError::Missing(RUNS_FIRST_GUESTS)),
             available_mib: Some(1000),
             cpus: 2,
         }
@@ -128,10 +137,24 @@ mod tests {
         let image = Image { directory: "/image".into(), manifest: Default::default() };
         let well = Examination { kvm: Ok(()), image: Ok(image), ..ill() };
         assert!(well.can_run());
-        assert!(well.to_string().ends_with("farfault run works here, on KVM\n"));
+        assert!(well.to_string().ends_with("works here, on KVM, which is the fastest way\n"));
         let lost =
             Examination { parts: Err(ImageError::Incomplete("/image/vmlinux".into())), ..well };
         assert!(!lost.can_run());
+    }
+
+    #[test]
+    fn without_kvm_one_emulated_guest_is_faster_than_two() {
+        let image = Image { directory: "/image".into(), manifest: Default::default() };
+        let with = |version| Examination {
+            image: Ok(image.clone()),
+            qemu: Ok((Qemu::at("/qemu"), version)),
+            ..ill()
+        };
+        let text = with(SERVES_DEVICES).to_string();
+        assert!(text.contains("farfault qemu works here, and is the fastest way"), "{text}");
+        let text = with(RUNS_FIRST_GUESTS).to_string();
+        assert!(text.ends_with("in nested mode, which is the fastest way\n"), "{text}");
     }
 
     #[test]

@@ -114,6 +114,13 @@ impl Image {
         self.part("vmlinux")
     }
 
+    /// The kernel for QEMU: as ELF if it can be entered so (PVH), and else it unpacks itself.
+    pub fn kernel_for_qemu(&self) -> Result<PathBuf, ImageError> {
+        let config = fs::read_to_string(self.directory.join("config")).unwrap_or_default();
+        let has_entry = config.lines().any(|line| line == "CONFIG_PVH=y");
+        self.part(if has_entry { "vmlinux" } else { "vmlinuz" })
+    }
+
     pub fn initrd(&self) -> Result<PathBuf, ImageError> {
         self.part("initrd")
     }
@@ -223,6 +230,21 @@ mod tests {
         }
         fs::write(image.directory.join("vmlinux"), "whole").expect("written");
         assert!(image.kernel().is_ok());
+    }
+
+    #[test]
+    fn qemu_gets_a_kernel_that_it_can_enter() {
+        let scratch = tempdir().expect("a scratch directory");
+        let image = Image::find(Some(&make(scratch.path(), "image-x", 0))).expect("an image");
+        for kernel in ["vmlinux", "vmlinuz"] {
+            fs::write(image.directory.join(kernel), "whole").expect("written");
+        }
+        for (config, kernel) in
+            [("# CONFIG_PVH is not set", "vmlinuz"), ("CONFIG_PVH=y", "vmlinux")]
+        {
+            fs::write(image.directory.join("config"), config).expect("written");
+            assert!(image.kernel_for_qemu().expect("a kernel").ends_with(kernel));
+        }
     }
 
     #[test]

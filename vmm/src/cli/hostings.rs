@@ -12,7 +12,7 @@ use crate::kvm::KvmGuest;
 use crate::machine::{Initrd, MachineSpec};
 use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest};
 use crate::pmem::Pmem;
-use crate::qemu::{Nvdimms, Qemu};
+use crate::qemu::{Nvdimms, Qemu, RUNS_FIRST_GUESTS, SERVES_DEVICES};
 use crate::served::{Debuggers, Emulator, Served};
 use crate::states::Store;
 use std::net::TcpListener;
@@ -84,7 +84,7 @@ impl Plan {
         });
         Ok(FirstGuest {
             machine: shape.map(text).transpose()?.unwrap_or_default(),
-            qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools)
+            qemu: Qemu::find(self.request.vm.qemu.as_deref(), tools, RUNS_FIRST_GUESTS)
                 .map_err(Failure::host_lacks)?,
             image: image.directory.clone(),
             kernel: image.first_kernel().map_err(Failure::host_lacks)?,
@@ -108,15 +108,19 @@ impl Plan {
 
     /// The guest, for QEMU on this host.
     pub fn served(&self, emulator: Emulator) -> Result<Served, Failure> {
-        let (spec, orders) = self.machine()?;
+        let (mut spec, orders) = self.machine()?;
         let vm = &self.request.vm;
         let image = self.image.as_ref();
+        if let (None, Some(image)) = (&vm.kernel, image) {
+            spec.kernel = image.kernel_for_qemu().map_err(Failure::host_lacks)?;
+        }
         let release = image.map_or("", |image| image.manifest.kernel_release.as_str());
         let tools = image.and_then(|image| image.manifest.tools.as_deref());
         let nvdimms = Nvdimms::new(spec.pmem.clone());
         let debuggers = |port| Debuggers { port, wait: vm.gdb.is_some_and(|port| port.wait) };
         Ok(Served {
-            qemu: Qemu::find(vm.qemu.as_deref(), tools).map_err(Failure::host_lacks)?,
+            qemu: Qemu::find(vm.qemu.as_deref(), tools, SERVES_DEVICES)
+                .map_err(Failure::host_lacks)?,
             emulator,
             image: image.map(|image| image.directory.clone()),
             states: self.may_be_kept(&spec).then(Store::of_user),

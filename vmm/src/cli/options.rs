@@ -319,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn qemu_takes_what_run_does_and_needs_no_command() {
+        let qemu = |line: &str| match parse(line).expect("a good command line").action {
+            Action::Qemu(args) => args,
+            other => panic!("not qemu: {other:?}"),
+        };
+        let options = "--memory 1G --iommu --file a:/b -n --accel kvm";
+        let args = qemu(&format!("qemu {options} -- sh --stats"));
+        assert_eq!(args.vm, run(&format!("run {options} -- sh --stats")).vm);
+        assert_eq!(args.command, ["sh", "--stats"]);
+        assert!(qemu("qemu --accel tcg").command.is_empty());
+    }
+
+    #[test]
     fn options_repeat_where_that_makes_sense() {
         let args = run("run --file a:/b --file c --env A=1 --env B=2 -vv -- true");
         assert_eq!((args.vm.files.len(), args.vm.env.len(), args.vm.verbose), (2, 2, 2));

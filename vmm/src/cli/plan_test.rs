@@ -6,6 +6,7 @@ use crate::cli::options::{Accel, Action, Cli, VmArgs};
 use crate::exit::{HOST_LACKS, USAGE};
 use crate::nested::{INNER_INITRD, INNER_KERNEL};
 use crate::qemu::Nvdimms;
+use crate::served::Emulator;
 use clap::Parser;
 use std::fs;
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 /// A kernel and an initrd that are there, which is all that a plan looks at.
 fn image() -> TempDir {
     let image = tempfile::tempdir().expect("a scratch directory");
-    for part in ["vmlinux", "initrd", "l1-vmlinux", "l1-initrd"] {
+    for part in ["vmlinux", "vmlinuz", "initrd", "l1-vmlinux", "l1-initrd"] {
         fs::write(image.path().join(part), part).expect("written");
     }
     let version = farfault_abi::regs::VERSION >> 16;
@@ -32,6 +33,7 @@ fn request(image: &TempDir, line: &str) -> Request {
     match cli.action {
         Action::Run(args) => Request { vm: args.vm, command: Some(args.command) },
         Action::Shell(vm) => Request { vm, command: None },
+        Action::Qemu(args) => Request { vm: args.vm, command: Some(args.command) },
         other => panic!("no guest: {other:?}"),
     }
 }
@@ -141,4 +143,23 @@ fn modules_come_before_the_command_and_much_comes_with_the_boot() {
     for shown in ["--fresh", "--console", "-vv"] {
         assert!(!sizes(shown).2, "{shown}");
     }
+}
+
+#[test]
+fn a_guest_on_qemu_gets_its_device_late() {
+    let image = image();
+    let qemu = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-qemu");
+    let late = |options: &str| {
+        let line = format!("farfault qemu --image IMAGE --qemu {qemu} {options} -- true");
+        let plan = plan(&image, &line).expect("a plan").with_late_device();
+        let served = plan.served(Emulator::Tcg).expect("a guest");
+        let Some(Initrd::Bytes(early)) = served.spec.initrd.get(1) else { panic!("no archive") };
+        let early = String::from_utf8_lossy(early).contains(r#""late_device":true"#);
+        (served.spec.kernel, early, served.states.is_some())
+    };
+    let own = image.path().join("vmlinuz");
+    assert_eq!(late(""), (own.clone(), true, true));
+    assert_eq!(late("--fresh"), (own, true, false));
+    let given = image.path().join("vmlinux");
+    assert_eq!(late("--kernel IMAGE/vmlinux"), (given, true, true));
 }

@@ -18,4 +18,4 @@ pub use initrd::{Unreadable, concatenate};
 pub use keep::Watched;
 pub use monitor::{Monitor, MonitorError};
 pub use nvdimms::Nvdimms;
-pub use program::{Qemu, QemuError, Version};
+pub use program::{Qemu, QemuError, RUNS_FIRST_GUESTS, SERVES_DEVICES, Version};

@@ -154,20 +154,34 @@ mod tests {
         let news = "{\"event\":\"RESET\"}\n{\"event\":\"STOP\"}\n{\"return\":{}}\n\
                     {\"return\":{}}\n\
                     {\"return\":{\"status\":\"active\"}}\n{\"event\":\"MIGRATION\"}\n\
-                    {\"return\":{\"status\":\"completed\"}}\n";
+                    {\"return\":{\"status\":\"completed\"}}\n\
+                    {\"return\":{}}\n{\"return\":{\"status\":\"completed\"}}\n\
+                    {\"return\":{}}\n";
         let (ours, mut its) = UnixStream::pair().expect("sockets");
         its.write_all(format!("{GREETING}{news}").as_bytes()).expect("written");
         its.shutdown(std::net::Shutdown::Write).expect("ended");
         let mut monitor = Monitor::new(ours);
         monitor.stop().expect("stopped");
         monitor.save(Path::new("/nowhere")).expect("saved");
+        monitor.take_up("/nowhere").expect("taken up");
+        monitor.plug("/dev/fd/3", "behind").expect("plugged in");
         assert!(matches!(monitor.go_on(), Err(MonitorError::Silent(_))));
         drop(monitor);
         let asked = BufReader::new(its).lines().map_while(Result::ok).map(|line| {
             let asked: Value = serde_json::from_str(&line).expect("JSON");
             asked["execute"].as_str().unwrap_or_default().to_owned()
         });
-        let all = ["qmp_capabilities", "stop", "migrate", "query-migrate", "query-migrate", "cont"];
+        let all = [
+            "qmp_capabilities",
+            "stop",
+            "migrate",
+            "query-migrate",
+            "query-migrate",
+            "migrate-incoming",
+            "query-migrate",
+            "device_add",
+            "cont",
+        ];
         assert_eq!(asked.collect::<Vec<_>>(), all);
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Finds a QEMU that is good enough: its TCG must emulate nested SVM faithfully for a first
-//! guest, which 7.2 does not (it loses XSETBV intercepts).
+//! Finds a QEMU that is new enough.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,22 +8,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const NAME: &str = "qemu-system-x86_64";
-/// The oldest major version that is used.
-const OLDEST: u32 = 10;
+/// The oldest that runs a first guest: TCG must emulate nested SVM faithfully, which 7.2 does not
+/// (it loses XSETBV intercepts).
+pub const RUNS_FIRST_GUESTS: Version = Version(10, 0, 0);
+/// The oldest that takes a device of another process (vfio-user).
+pub const SERVES_DEVICES: Version = Version(10, 1, 0);
 
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
     #[error(
-        "there is no {NAME} {OLDEST} or newer in the image's tools tree or on PATH; \
+        "there is no {NAME} {0} or newer in the image's tools tree or on PATH; \
          run guest-image/build, or name one with --qemu"
     )]
-    Missing,
+    Missing(Version),
     #[error("cannot run {}", .0.display())]
     Run(PathBuf, #[source] std::io::Error),
     #[error("{} does not say which QEMU it is: {why}", path.display())]
     NotQemu { path: PathBuf, why: String },
-    #[error("{} is QEMU {version}; it must be {OLDEST} or newer", path.display())]
-    Old { path: PathBuf, version: Version },
+    #[error("{} is QEMU {version}; it must be {oldest} or newer", path.display())]
+    Old { path: PathBuf, version: Version, oldest: Version },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +49,13 @@ pub struct Qemu {
 
 impl Qemu {
     /// The one in `chosen`, else in the tools tree, else on `PATH`.
-    pub fn find(chosen: Option<&Path>, tools: Option<&Path>) -> Result<Qemu, QemuError> {
+    pub fn find(
+        chosen: Option<&Path>,
+        tools: Option<&Path>,
+        oldest: Version,
+    ) -> Result<Qemu, QemuError> {
         if let Some(path) = chosen {
-            return Qemu::of_host(path.to_owned());
+            return Qemu::of_host(path.to_owned(), oldest);
         }
         let in_tree = tools.map(|tree| (tree.join("usr/bin").join(NAME), tree));
         if let Some((path, tree)) = in_tree.filter(|(path, _)| path.is_file()) {
@@ -58,7 +64,7 @@ impl Qemu {
         }
         let path = env::var_os("PATH").unwrap_or_default();
         let on_path = env::split_paths(&path).map(|dir| dir.join(NAME)).find(|path| path.is_file());
-        Qemu::of_host(on_path.ok_or(QemuError::Missing)?)
+        Qemu::of_host(on_path.ok_or(QemuError::Missing(oldest))?, oldest)
     }
 
     /// One that a test has made.
@@ -67,11 +73,11 @@ impl Qemu {
         Qemu { path: path.into(), tree: None }
     }
 
-    fn of_host(path: PathBuf) -> Result<Qemu, QemuError> {
+    fn of_host(path: PathBuf, oldest: Version) -> Result<Qemu, QemuError> {
         let qemu = Qemu { path, tree: None };
         let version = qemu.version()?;
-        if version.0 < OLDEST {
-            return Err(QemuError::Old { path: qemu.path, version });
+        if version < oldest {
+            return Err(QemuError::Old { path: qemu.path, version, oldest });
         }
         Ok(qemu)
     }
@@ -135,14 +141,15 @@ mod tests {
         for other in ["", "bash 5", "QEMU emulator version x.y", "QEMU emulator version "] {
             assert_eq!(version(other), None, "{other}");
         }
-        assert!(Version(7, 2, 9) < Version(10, 0, 0));
+        assert!(Version(7, 2, 9) < RUNS_FIRST_GUESTS && RUNS_FIRST_GUESTS < SERVES_DEVICES);
     }
 
     #[test]
     fn a_program_that_is_no_qemu_is_refused() {
-        let error = Qemu::find(Some(Path::new("/bin/true")), None).expect_err("no QEMU");
+        let find = |path| Qemu::find(Some(Path::new(path)), None, SERVES_DEVICES);
+        let error = find("/bin/true").expect_err("no QEMU");
         assert_eq!(error.to_string(), "/bin/true does not say which QEMU it is: exit status: 0");
-        let error = Qemu::find(Some(Path::new("/nowhere/qemu")), None).expect_err("no QEMU");
+        let error = find("/nowhere/qemu").expect_err("no QEMU");
         assert_eq!(
             crate::exit::chain(&error),
             "cannot run /nowhere/qemu: No such file or directory (os error 2)"

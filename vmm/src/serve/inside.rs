@@ -67,3 +67,45 @@ impl Drop for Inside {
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+
+    /// What is told of a client that does this.
+    fn told(client: impl FnOnce(UnixStream)) -> Result<String, mpsc::RecvError> {
+        let door = Door::new().expect("a socket");
+        let path = format!("/proc/self/fd/{}", door.place().as_raw_fd());
+        let socket = UnixStream::connect(path).expect("connected");
+        let (sender, receiver) = mpsc::channel();
+        let fail = move |why| sender.send(why).expect("heard");
+        let _inside = Inside::serve(door, &DeviceConfig::default(), fail).expect("a device");
+        client(socket);
+        receiver.recv()
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_no_failure() {
+        assert!(told(drop).is_err());
+    }
+
+    #[test]
+    fn an_end_before_that_is_told() {
+        // A message of no bytes.
+        let why = told(|mut socket| socket.write_all(&[0; 16]).expect("sent")).expect("a reason");
+        assert!(why.starts_with("the accelerator is no longer served: the client sent"), "{why}");
+    }
+
+    #[test]
+    fn a_device_without_a_client_ends() {
+        let door = Door::new().expect("a socket");
+        let inside = Inside::serve(door, &DeviceConfig::default(), |why| panic!("{why}"));
+        let inside = inside.expect("a device");
+        assert_eq!(inside.traffic(), Counts::default());
+        drop(inside);
+    }
+}

@@ -190,3 +190,7 @@ impl Served {
         Ok(result?)
     }
 }
+
+#[cfg(test)]
+#[path = "served_test.rs"]
+mod tests;
