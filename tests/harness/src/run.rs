@@ -27,6 +27,8 @@ pub struct Farfault {
     pub image: PathBuf,
     /// The configuration of the kernel that guests run.
     pub kernel: KernelConfig,
+    /// Whether guests are those of `farfault qemu`.
+    on_qemu: bool,
     /// Where states are kept, if not where they usually are.
     cache: Option<PathBuf>,
     /// Where what runs leave behind is kept, if it is.
@@ -44,7 +46,17 @@ impl Farfault {
             return Err(format!("{} is missing; run guest-image/build", program.display()));
         }
         let kernel = KernelConfig::of(&image)?;
-        Ok(Self { program, image, kernel, cache: None, keep: None })
+        Ok(Self { program, image, kernel, on_qemu: false, cache: None, keep: None })
+    }
+
+    /// The same with guests on QEMU.
+    pub fn on_qemu(&self) -> Self {
+        Self { on_qemu: true, ..self.clone() }
+    }
+
+    /// What `farfault` is asked to do for a guest.
+    pub fn action(&self) -> &'static str {
+        if self.on_qemu { "qemu" } else { "run" }
     }
 
     /// The same with states of its own, kept below this folder.
@@ -101,7 +113,7 @@ impl Farfault {
         let stats = host_file()?;
         let stats_json = format!("--stats-json={}", stats.path().display());
         let options: Vec<String> = options.iter().map(|one| self.in_time(one.as_ref())).collect();
-        let mut words = vec!["run", &stats_json];
+        let mut words = vec![self.action(), &stats_json];
         words.extend(self.keep.as_ref().map(|_| "--serial"));
         let boot_limit = self.boot_limit();
         words.extend(boot_limit.as_deref());
@@ -151,7 +163,7 @@ impl Farfault {
         let failed = |error| format!("cannot run {}: {error}", self.program.display());
         let mut child = self
             .command()
-            .arg("run")
+            .arg(self.action())
             .args(options.iter().map(|option| self.in_time(option)))
             .args(["--", "sh", "-c", &self.told_the_time(script)])
             .stdout(Stdio::piped())

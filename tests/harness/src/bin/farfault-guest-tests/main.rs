@@ -22,6 +22,7 @@ mod oops;
 mod out_of_memory;
 mod pmem;
 mod programs;
+mod qemu;
 mod races;
 mod refusals;
 mod removal;
@@ -49,6 +50,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     measurements::units,
     iommu::units,
     serve::units,
+    qemu::units,
     lifecycle::units,
     exerciser::units,
     pmem::units,
