@@ -23,7 +23,7 @@ pub fn require_node() -> Result<(), Failure> {
 }
 
 /// Has the kernel look for what was plugged in; drivers that are loaded have probed it then. Not
-/// every kernel hears of a device by itself, and PCI's own way of telling it takes 5 s.
+/// every kernel has PCI hotplug, and that of PCIe itself waits 5 s for its attention button.
 pub fn find() -> Result<(), Failure> {
     fs::write(RESCAN, "1").map_err(Failure::file("write", RESCAN))?;
     if exists() { Ok(()) } else { Err(Failure::NoDevice) }
