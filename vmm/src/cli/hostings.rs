@@ -13,7 +13,7 @@ use crate::machine::{Initrd, MachineSpec};
 use crate::nested::{FirstGuest, INNER_INITRD, INNER_KERNEL, InnerGuest};
 use crate::pmem::Pmem;
 use crate::qemu::{Nvdimms, Qemu, RUNS_FIRST_GUESTS, SERVES_DEVICES};
-use crate::served::{Debuggers, Emulator, Served};
+use crate::served::{Emulator, Served};
 use crate::states::Store;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -117,7 +117,9 @@ impl Plan {
         let release = image.map_or("", |image| image.manifest.kernel_release.as_str());
         let tools = image.and_then(|image| image.manifest.tools.as_deref());
         let nvdimms = Nvdimms::new(spec.pmem.clone());
-        let debuggers = |port| Debuggers { port, wait: vm.gdb.is_some_and(|port| port.wait) };
+        if let Some(port) = self.gdb_port()? {
+            spec.debugger = self.invitation(Port::Tcp(port));
+        }
         Ok(Served {
             qemu: Qemu::find(vm.qemu.as_deref(), tools, SERVES_DEVICES)
                 .map_err(Failure::host_lacks)?,
@@ -125,7 +127,6 @@ impl Plan {
             image: image.map(|image| image.directory.clone()),
             states: self.may_be_kept(&spec).then(Store::of_user),
             about: format!("{}, QEMU", self.about(release, nvdimms.pmem())),
-            debuggers: self.gdb_port()?.map(debuggers),
             nvdimms,
             spec,
             orders,

@@ -2,6 +2,7 @@
 //! Where debuggers come from: one at a time.
 
 use super::client::Client;
+use crate::output::tell;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -30,12 +31,29 @@ pub struct Invitation {
     pub wait: bool,
 }
 
+impl Invitation {
+    /// Says from when on one can come.
+    pub fn announce(&self) {
+        let waits = if self.wait { ", and the guest waits for that" } else { "" };
+        let number = self.number;
+        tell(&format!("farfault: gdb can attach now (target remote :{number}){waits}"));
+    }
+}
+
 /// Takes a TCP port of this host, which only programs of this host reach.
 pub fn listen(number: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, number))
 }
 
 impl Port {
+    /// The TCP port, if it is one.
+    pub fn listener(&self) -> Option<&TcpListener> {
+        match self {
+            Port::Tcp(listener) => Some(listener),
+            Port::Virtio(_) => None,
+        }
+    }
+
     /// The next debugger, or nothing when the bell rings first.
     pub fn await_client(&self, bell: BorrowedFd) -> io::Result<Option<Client>> {
         let stream = match self {

@@ -23,9 +23,8 @@ enum Farewell {
 
 /// Serves debuggers of a machine, whose CPUs stand still already if it waits for the first.
 pub fn serve(invitation: &Invitation, debuggee: &dyn Debuggee) {
-    let Invitation { port, number, wait } = invitation;
-    let waits = if *wait { ", and the guest waits for that" } else { "" };
-    tell(&format!("farfault: gdb can attach now (target remote :{number}){waits}"));
+    let port = &invitation.port;
+    invitation.announce();
     loop {
         match port.await_client(debuggee.bell()) {
             Ok(Some(client)) => {

@@ -21,7 +21,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,14 +47,6 @@ pub enum Emulator {
     Tcg,
 }
 
-/// Where a debugger of the guest comes.
-#[derive(Debug)]
-pub struct Debuggers {
-    pub port: TcpListener,
-    /// Whether the guest waits for one before its first instruction.
-    pub wait: bool,
-}
-
 /// The machine and its guest, described.
 #[derive(Debug)]
 pub struct Served {
@@ -66,7 +57,6 @@ pub struct Served {
     pub spec: MachineSpec,
     /// Its persistent memory.
     pub nvdimms: Nvdimms,
-    pub debuggers: Option<Debuggers>,
     pub orders: Orders,
     /// Where its state is kept, unless it shall be booted.
     pub states: Option<Store>,
@@ -151,8 +141,9 @@ impl Served {
             pmem: pmem.iter().map(|file| bag.file(file)).collect::<Result<_, _>>()?,
             ..Inherited::default()
         };
-        let debuggers = self.debuggers.as_ref().map(|them| bag.port(&them.port));
-        inherited.debuggers = debuggers.transpose()?;
+        let debuggers =
+            self.spec.debugger.as_ref().and_then(|invitation| invitation.port.listener());
+        inherited.debuggers = debuggers.map(|port| bag.port(port)).transpose()?;
         let state = match &start {
             Start::Boot(disk, _) => {
                 inherited.disk = Some(bag.file(disk)?);
@@ -168,6 +159,9 @@ impl Served {
         // The streams end with QEMU: ours are closed.
         let child = Child::start(command, bag.into_inner(), self.spec.memory)
             .map_err(|error| ServedError::Start(self.qemu.path.clone(), error))?;
+        if let Some(invitation) = &self.spec.debugger {
+            invitation.announce();
+        }
         let (keeper, task) = match start {
             Start::Boot(_, place) => {
                 let keep =

@@ -2,11 +2,13 @@
 //! Guests played by a script in QEMU's place.
 
 use super::*;
+use crate::gdb::{Invitation, Port};
 use crate::machine::{Initrd, MachineEnd};
 use crate::pmem::Pmem;
 use crate::session::{RunEnd, SessionOptions, Stdio, Terms};
 use std::fs;
 use std::io::Read;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +33,6 @@ fn served(dir: &Path, kernel: &str) -> Served {
         image: Some(dir.to_owned()),
         nvdimms: Nvdimms::new(Vec::new()),
         spec,
-        debuggers: None,
         orders: Orders { prepare: None, archive: [].into(), terms: Terms::default() },
         states: None,
         about: String::new(),
@@ -108,8 +109,8 @@ fn the_words_are_those_of_the_machine() {
     }
     served.spec.iommu = true;
     served.emulator = Emulator::Kvm;
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-    served.debuggers = Some(Debuggers { port, wait: true });
+    let port = Port::Tcp(TcpListener::bind("127.0.0.1:0").expect("a port"));
+    served.spec.debugger = Some(Arc::new(Invitation { port, number: 1, wait: true }));
     served.nvdimms = Nvdimms::new(vec![Pmem::File { path: "f".into(), size: 16 << 20 }]);
     let all = words(&served);
     for part in [

@@ -59,12 +59,12 @@ impl Served {
         }
         words.ports(PORTS.into_iter().zip(inherited.ports.iter().map(String::as_str)), 0);
         words.add("-device", format!("pcie-root-port,id={PORT},chassis=1"));
-        if let Some((fd, debuggers)) = inherited.debuggers.as_ref().zip(self.debuggers.as_ref()) {
+        if let Some(fd) = &inherited.debuggers {
             words.add("-chardev", format!("socket,id=gdb,fd={fd},server=on,wait=off"));
             words.add("-gdb", "chardev:gdb");
-            if debuggers.wait {
-                words.words("-S");
-            }
+        }
+        if self.spec.debugger.as_ref().is_some_and(|invitation| invitation.wait) {
+            words.words("-S");
         }
         words.nvdimms(&self.nvdimms, &inherited.pmem);
         words.into_inner()
@@ -91,7 +91,7 @@ impl Served {
             ram: Some(Ram { path: "RAM".into(), shared: true }),
             disk: Some("INITRD".into()),
             pmem: self.nvdimms.names(),
-            debuggers: self.debuggers.as_ref().map(|_| "GDB".into()),
+            debuggers: self.spec.debugger.as_ref().map(|_| "GDB".into()),
             ..Inherited::default()
         };
         let mut words = self.qemu.words();
