@@ -23,4 +23,5 @@ pub mod run;
 pub mod script;
 pub mod select;
 pub mod shard;
+pub mod tools;
 pub mod unit;

@@ -4,6 +4,7 @@
 
 use farfault_tests::check::{Check, ensure, exit_code};
 use farfault_tests::run::{Farfault, Finished, Ran, how_many};
+use farfault_tests::tools;
 use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -31,10 +32,7 @@ for word; do
 	[ \"$word\" != EPYC-Rome ] || word=EPYC-Rome,-rdrand,-rdseed
 	set -- \"$@\" \"$word\"
 done
-lib=TREE/usr/lib/x86_64-linux-gnu
-export QEMU_MODULE_DIR=$lib/qemu
-exec TREE/lib64/ld-linux-x86-64.so.2 --library-path $lib TREE/usr/bin/qemu-system-x86_64 \\
-	-L TREE/usr/share/qemu -L TREE/usr/share/seabios \"$@\"
+exec QEMU \"$@\"
 ";
 
 pub fn units() -> Vec<Unit> {
@@ -80,9 +78,12 @@ struct Own {
 impl Own {
     fn new(farfault: &Farfault, cache: &Path) -> Result<Self, String> {
         let qemu = cache.join("qemu");
-        fs::write(&qemu, WITHOUT_RDRAND.replace("TREE", &farfault.tools()?))
-            .and_then(|()| fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)))
-            .map_err(|error| format!("{}: {error}", qemu.display()))?;
+        fs::write(
+            &qemu,
+            WITHOUT_RDRAND.replace("QEMU", &tools::qemu(&farfault.tools()?).join(" ")),
+        )
+        .and_then(|()| fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| format!("{}: {error}", qemu.display()))?;
         let qemu = format!("--qemu={}", qemu.display());
         Ok(Self { farfault: farfault.with_cache(cache), cache: cache.to_owned(), qemu })
     }

@@ -5,7 +5,7 @@
 use farfault_tests::check::{
     Check, LEAKS, LOG, SWITCHED_OFF, ensure, exit_code, good_end, one_line, succeeded,
 };
-use farfault_tests::run::{Farfault, Finished, Ran, Step, counted, host_file, script_of};
+use farfault_tests::run::{Farfault, Finished, Ran, Step, counted, host_file, marked, script_of};
 use farfault_tests::unit::Unit;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -28,13 +28,15 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let cache = tempfile::Builder::new().prefix("test-qemu-").tempdir_in(place);
     let cache = cache.map_err(|error| format!("no folder in {}: {error}", place.display()))?;
     let own = Own(farfault.on_qemu().with_cache(cache.path()));
-    let steps = [("saxpy", "saxpy 100000"), ("stress", "stress"), LEAKS, LOG];
+    let steps =
+        [("saxpy", "saxpy 100000"), ("stress", "stress"), ("submission", "submission"), LEAKS, LOG];
     let steps = steps.map(|(name, command)| Step::new(name, command));
     let work = own.0.script(&["--cpus=2", "--timeout=300"], &script_of(&steps, ""))?;
     let mut checks = vec![
         Check::new("saxpy", succeeded(&work, "saxpy")),
         Check::new("stress", succeeded(&work, "stress")),
         Check::new("what was counted", counts(&work)),
+        Check::new("a submission is a message without a reply", submission(&work)),
     ];
     checks.extend(good_end(&work));
     let others: [(&str, Result<(), String>); 9] = [
@@ -66,6 +68,17 @@ fn counts(finished: &Finished) -> Result<(), String> {
     let faults = count("vmm/dma_faults")?;
     let counted = all.iter().all(|count| *count > 0) && faults == 0;
     ensure(counted && stats["hosting"] == "qemu", || format!("{stats:#}"))
+}
+
+/// Between its marks the program `submission` only submits.
+fn submission(finished: &Finished) -> Result<(), String> {
+    succeeded(finished, "submission")?;
+    let count = |path| marked(&finished.stats, "submitted", path);
+    let (done, doorbells) = (count("device/descriptors")?, count("vmm/doorbells")?);
+    let [reads, writes] = [count("vmm/register_reads")?, count("vmm/register_writes")?];
+    ensure(done >= 1000 && doorbells >= 1 && reads == 0 && writes == 0, || {
+        format!("{done} descriptors, {doorbells} doorbells, {reads} reads, {writes} writes")
+    })
 }
 
 /// A program with states of its own.

@@ -5,6 +5,7 @@
 use farfault_tests::check::{Check, ensure};
 use farfault_tests::kernel_log;
 use farfault_tests::run::Farfault;
+use farfault_tests::tools;
 use farfault_tests::unit::Unit;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -133,16 +134,11 @@ fn client(socket: &Path, bus: &str) -> String {
 }
 
 /// The tools tree's QEMU with the image's guest in it, whose memory is shared.
-fn qemu(farfault: &Farfault, words: &str) -> Result<Command, String> {
-    let tools = farfault.tools()?;
-    let tree = Path::new(&tools);
-    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
-    let mut command = Command::new(tree.join("lib64/ld-linux-x86-64.so.2"));
-    command.env("QEMU_MODULE_DIR", libraries.join("qemu")).arg("--library-path").arg(&libraries);
-    command.arg(tree.join("usr/bin/qemu-system-x86_64"));
-    for firmware in ["qemu", "seabios"] {
-        command.arg("-L").arg(tree.join("usr/share").join(firmware));
-    }
+fn qemu(farfault: &Farfault, kernel_words: &str) -> Result<Command, String> {
+    let words = tools::qemu(&farfault.tools()?);
+    let (program, arguments) = words.split_first().ok_or("no QEMU")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
     let options = "-nodefaults -no-user-config -display none -no-reboot -serial stdio \
                    -accel tcg,thread=multi -cpu max -smp 2 -m 1G \
                    -object memory-backend-memfd,id=ram,size=1G,share=on \
@@ -150,7 +146,7 @@ fn qemu(farfault: &Farfault, words: &str) -> Result<Command, String> {
     command.args(options.split_whitespace());
     command.arg("-kernel").arg(farfault.image.join("vmlinuz"));
     command.arg("-initrd").arg(farfault.image.join("initrd"));
-    let kernel = format!("console=ttyS0 quiet panic=-1 reboot=t rdinit=/bin/sh {words}");
+    let kernel = format!("console=ttyS0 quiet panic=-1 reboot=t rdinit=/bin/sh {kernel_words}");
     command.arg("-append").arg(format!("{kernel} -- -c \"{SCRIPT}\""));
     Ok(command)
 }
