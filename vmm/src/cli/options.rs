@@ -156,7 +156,7 @@ pub struct VmArgs {
         conflicts_with = "in_first_guest"
     )]
     pub gdb: Option<GdbPort>,
-    /// QEMU for nested mode [default: the image's tools tree, else the host's]
+    /// QEMU for nested mode and for qemu [default: the image's tools tree, else the host's]
     #[arg(long, value_name = "FILE", help_heading = "Machine")]
     pub qemu: Option<PathBuf>,
     /// Put a file or directory into the guest, at /NAME or at GUEST (repeatable)

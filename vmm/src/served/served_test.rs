@@ -97,7 +97,7 @@ fn the_words_are_those_of_the_machine() {
     let mut served = served(scratch.path(), "k");
     let plain = words(&served);
     for part in [
-        "-accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 512M ",
+        "-accel tcg,thread=multi -cpu EPYC-Rome -smp 2 -m 512M ",
         ",share=on ",
         "-device pcie-root-port,id=behind,chassis=1",
         "size=90% quiet -initrd INITRD",
