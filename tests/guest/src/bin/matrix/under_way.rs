@@ -132,7 +132,8 @@ impl Cell<'_> {
                 let _ = self.cpu.store(sample.at + LINK, 0);
             }
             if samples.iter().any(|sample| sample.writable) {
-                expect("the walk ends at a cleared link", walk.end()?.is_ok())?;
+                let end = walk.end()?;
+                expect(&format!("the walk ends at a cleared link: {end:x?}"), end.is_ok())?;
             }
             return Ok(());
         }
