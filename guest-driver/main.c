@@ -56,16 +56,19 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* Sets CTRL and waits until the device has followed. */
+/* Sets CTRL and waits until the device has followed; -ENODEV if none is there. */
 static int ff_control(struct ff_device *ff, u32 ctrl)
 {
 	u32 want = ctrl & FF_CTRL_ENABLE ? FF_STATUS_READY : 0;
 	u32 status;
+	int ret;
 
 	writel(ctrl, ff->regs + FF_REG_CTRL);
-	return readl_poll_timeout(ff->regs + FF_REG_STATUS, status,
-				  (status & FF_STATUS_READY) == want, 10,
-				  FF_CTRL_TIMEOUT_US);
+	ret = readl_poll_timeout(ff->regs + FF_REG_STATUS, status,
+				 PCI_POSSIBLE_ERROR(status) ||
+				 (status & FF_STATUS_READY) == want, 10,
+				 FF_CTRL_TIMEOUT_US);
+	return PCI_POSSIBLE_ERROR(status) ? -ENODEV : ret;
 }
 
 /* Once the device reaches no memory, nobody need wait for it. */

@@ -236,6 +236,17 @@ static long ff_timeout(u64 deadline)
 		     MAX_SCHEDULE_TIMEOUT - 1);
 }
 
+/* The device of a fence that does not come may be gone. */
+static void ff_fence_look(struct ff_device *ff)
+{
+	int section;
+
+	if (!ff_device_enter(ff, &section))
+		return;
+	ff_command_look(ff);
+	ff_device_exit(ff, section);
+}
+
 /*
  * Looks before it sleeps, with its wait entry queued before it looks: the
  * device stores the fence, then interrupts, so no wake-up is lost. Looking may
@@ -246,6 +257,7 @@ static long ff_timeout(u64 deadline)
 static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 {
 	wait_queue_head_t *head = ff_completion(queue->service->ff, queue->id);
+	unsigned long look = jiffies + HZ;
 	DEFINE_WAIT_FUNC(entry, woken_wake_function);
 	long timeout, period = 1;
 	int ret;
@@ -263,6 +275,10 @@ static int ff_fence_wait(struct ff_queue *queue, const struct ff_wait *wait)
 		}
 		wait_woken(&entry, TASK_INTERRUPTIBLE, min(timeout, period));
 		period = min(2 * period, HZ / 10);
+		if (time_after(jiffies, look)) {
+			ff_fence_look(queue->service->ff);
+			look = jiffies + HZ;
+		}
 	}
 	remove_wait_queue(head, &entry);
 	return ret;

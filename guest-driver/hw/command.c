@@ -94,10 +94,10 @@ void ff_commands_restart(struct ff_device *ff)
 }
 
 /*
- * The device does not answer, and somebody must not return before it has let
- * go of a page. Without bus mastering it reaches none.
+ * The device carries out nothing more, for a reason that is told, and somebody must not
+ * return before it has let go of a page. Without bus mastering it reaches none.
  */
-static void ff_command_timeout(struct ff_device *ff)
+static void ff_command_give_up(struct ff_device *ff, const char *why)
 {
 	struct ff_commands *commands = &ff->commands;
 	bool gone;
@@ -112,9 +112,24 @@ static void ff_command_timeout(struct ff_device *ff)
 	if (gone)
 		return;
 
-	dev_err(ff->dev, "commands are not carried out, device taken off the bus; write 1 to its reset file in sysfs to use it again\n");
+	dev_err(ff->dev, "%s, device taken off the bus; write 1 to its reset file in sysfs to use it again\n",
+		why);
 	wake_up_all(&commands->wait);
 	ff_lost(ff);
+}
+
+/* Gives up a device that is not there any more: for who waits, now and then. */
+void ff_command_look(struct ff_device *ff)
+{
+	if (!ff_device_present(ff))
+		ff_command_give_up(ff, "it does not answer");
+}
+
+static void ff_command_look_until(struct ff_device *ff, unsigned long deadline)
+{
+	ff_command_look(ff);
+	if (time_after(jiffies, deadline))
+		ff_command_give_up(ff, "commands are not carried out");
 }
 
 /* Whether @nr entries of the ring are free. */
@@ -139,8 +154,7 @@ static void ff_commands_lock(struct ff_device *ff, bool may_sleep)
 		spin_unlock(&commands->lock);
 		/* What fills the ring may not have been rung for yet. */
 		ff_command_ring(ff);
-		if (time_after(jiffies, deadline))
-			ff_command_timeout(ff);
+		ff_command_look_until(ff, deadline);
 		if (may_sleep)
 			usleep_range(50, 200);
 		else
@@ -266,6 +280,8 @@ static bool ff_command_spin(struct ff_device *ff, u64 fence, u64 ns)
  */
 void ff_command_wait(struct ff_device *ff, u64 fence)
 {
+	unsigned long deadline = jiffies + ff_command_patience();
+
 	if (ff_command_spin(ff, fence, FF_COMMAND_SPIN_NS))
 		return;
 
@@ -273,9 +289,9 @@ void ff_command_wait(struct ff_device *ff, u64 fence)
 	ff_count(&ff->counters, FF_COUNT_COMMAND_WAITS, 1);
 	ff_command_push_wait(ff, FF_WAIT_IRQ, true);
 	ff_command_ring(ff);
-	if (!wait_event_timeout(ff->commands.wait, ff_command_passed(ff, fence),
-				ff_command_patience()))
-		ff_command_timeout(ff);
+	while (!wait_event_timeout(ff->commands.wait,
+				   ff_command_passed(ff, fence), HZ))
+		ff_command_look_until(ff, deadline);
 }
 
 /* Waits for a moment, for who may not sleep. Returns whether the fence has passed. */

@@ -55,6 +55,7 @@ bool ff_command_reserve(struct ff_device *ff);
 void ff_command_unreserve(struct ff_device *ff);
 void ff_command_ring(struct ff_device *ff);
 
+void ff_command_look(struct ff_device *ff);
 bool ff_command_passed(struct ff_device *ff, u64 fence);
 void ff_command_wait(struct ff_device *ff, u64 fence);
 bool ff_command_poll(struct ff_device *ff, u64 fence);

@@ -143,6 +143,7 @@ static inline void ff_wake_all(struct ff_device *ff)
 		wake_up_all(&ff->completion[i].wait);
 }
 
+bool ff_device_present(struct ff_device *ff);
 void ff_lost(struct ff_device *ff);
 void ff_device_put(struct ff_device *ff);
 void ff_device_counters_add(struct ff_device *ff);
