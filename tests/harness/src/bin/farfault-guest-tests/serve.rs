@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The accelerator in a process of its own, and QEMU as its client: one guest after the other
-//! on one server, the second one behind an IOMMU.
+//! on one server, one of them behind an IOMMU, one that boots again; and a server that is killed.
 
 use farfault_tests::check::{Check, ensure};
 use farfault_tests::kernel_log;
@@ -14,23 +14,72 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a guest does, as its first process.
-const SCRIPT: &str = "\
+/// What a guest does first, as its first process.
+const BEGINNING: &str = "\
 mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys; \
-mount -t debugfs none /sys/kernel/debug; insmod /lib/modules/farfault.ko && saxpy 100000 && \
-for d in /sys/bus/pci/drivers/farfault/0*; do echo 1 >$d/reset; done && saxpy 1000 && stress && \
-leaks && rmmod farfault && echo all is well; poweroff -f";
+mount -t debugfs none /sys/kernel/debug; insmod /lib/modules/farfault.ko";
 
-/// The device behind a port, and on the root bus behind an IOMMU.
-const GUESTS: [(&str, &[&str], &str, &str); 2] = [
-    ("behind a port", &["-device", "pcie-root-port,id=behind"], "behind", ""),
-    (
-        "behind an IOMMU",
-        &["-device", "amd-iommu,intremap=on,dma-remap=on"],
-        "pcie.0",
-        "iommu.strict=1",
-    ),
+/// What it says when all is well.
+const WELL: &str = "all is well";
+
+/// A guest of the server.
+struct Client {
+    name: &'static str,
+    /// QEMU's options beside the usual ones.
+    devices: &'static [&'static str],
+    /// Where the accelerator is.
+    bus: &'static str,
+    /// The kernel's words beside the usual ones.
+    words: &'static str,
+    /// What it does with the accelerator.
+    script: &'static str,
+    /// How often it says that all is well.
+    boots: usize,
+}
+
+const PORT: [&str; 2] = ["-device", "pcie-root-port,id=behind"];
+
+const CLIENTS: [Client; 3] = [
+    Client {
+        name: "behind a port",
+        devices: &PORT,
+        bus: "behind",
+        words: "",
+        script: WORK,
+        boots: 1,
+    },
+    Client {
+        name: "behind an IOMMU",
+        devices: &["-device", "amd-iommu,intremap=on,dma-remap=on"],
+        bus: "pcie.0",
+        words: "iommu.strict=1",
+        script: WORK,
+        boots: 1,
+    },
+    Client {
+        name: "after a reboot",
+        devices: &PORT,
+        bus: "behind",
+        words: "",
+        script: "saxpy 1000 && echo all is well; reboot -f",
+        boots: 2,
+    },
 ];
+
+const WORK: &str = "\
+saxpy 100000 && for d in /sys/bus/pci/drivers/farfault/0*; do echo 1 >$d/reset; done && \
+saxpy 1000 && stress && leaks && rmmod farfault && echo all is well; poweroff -f";
+
+/// The guest whose server is killed when it says that it has begun.
+const BEREFT: Client = Client {
+    name: "a guest whose server is killed",
+    devices: &PORT,
+    bus: "behind",
+    words: "",
+    script: "echo it has begun; while saxpy 100000; do :; done; saxpy 1; \
+             rmmod farfault && echo all is well; poweroff -f",
+    boots: 1,
+};
 
 pub fn units() -> Vec<Unit> {
     vec![Unit::new("serve", run)]
@@ -96,36 +145,75 @@ impl Running {
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
     let socket = folder.path().join("accelerator");
-    let patience = Duration::from_secs(240 * farfault.kernel.slowness());
-    let mut command = farfault.command();
-    command.args(["serve", "--ready-fd=1", "--socket"]).arg(&socket);
-    let mut server = Running::start(&mut command, 2 * patience)?;
-    server.hear(str::is_empty)?;
+    let mut server = serve(farfault, &socket)?;
     let mut checks = Vec::new();
-    for (name, devices, bus, words) in GUESTS {
-        let mut command = qemu(farfault, words)?;
-        command.args(devices).arg("-device").arg(client(&socket, bus));
-        let guest = Running::start(&mut command, patience)?;
-        let heard = guest.hear(|_| false)?;
-        let well = heard.iter().any(|line| line.ends_with("all is well"));
-        let heard = heard.join("\n");
-        let clean = kernel_log::complaints(&heard).is_empty();
-        checks.push(Check::new(name, ensure(well && clean, || heard)));
+    for client in &CLIENTS {
+        checks.push(Check::new(client.name, attach(farfault, client, &socket)));
     }
+    checks.push(Check::new("the server ends by SIGTERM", end(&mut server, &socket)));
+    let lonely = folder.path().join("killed");
+    checks.push(Check::new(BEREFT.name, bereave(farfault, serve(farfault, &lonely)?, &lonely)));
+    Ok(checks)
+}
+
+/// Long enough for all that is done here, one after the other.
+fn patience(farfault: &Farfault) -> Duration {
+    Duration::from_secs(240 * farfault.kernel.slowness())
+}
+
+/// A server that clients can come to.
+fn serve(farfault: &Farfault, socket: &Path) -> Result<Running, String> {
+    let mut command = farfault.command();
+    command.args(["serve", "--ready-fd=1", "--socket"]).arg(socket);
+    let server = Running::start(&mut command, 4 * patience(farfault))?;
+    server.hear(str::is_empty)?;
+    Ok(server)
+}
+
+/// A guest does its work, as often as it is to boot.
+fn attach(farfault: &Farfault, client: &Client, socket: &Path) -> Result<(), String> {
+    let guest = Running::start(&mut qemu(farfault, client, socket)?, patience(farfault))?;
+    let mut heard = Vec::new();
+    for _ in 0..client.boots {
+        heard.extend(guest.hear(|line| line.ends_with(WELL))?);
+    }
+    if client.boots == 1 {
+        heard.extend(guest.hear(|_| false)?);
+    }
+    judge(client, &heard)
+}
+
+/// The guest's processes are told, and its driver can go.
+fn bereave(farfault: &Farfault, mut server: Running, socket: &Path) -> Result<(), String> {
+    let guest = Running::start(&mut qemu(farfault, &BEREFT, socket)?, patience(farfault))?;
+    let mut heard = guest.hear(|line| line.ends_with("it has begun"))?;
+    server.child.kill().map_err(|error| format!("cannot kill the server: {error}"))?;
+    heard.extend(guest.hear(|_| false)?);
+    judge(&BEREFT, &heard)?;
+    let said = |words: &str| heard.iter().filter(|line| line.contains(words)).count();
+    let told = (said("it does not answer, device taken off the bus"), said("(EIO)"));
+    ensure(told == (1, 2), || format!("said {told:?} times: {}", heard.join("\n")))
+}
+
+fn judge(client: &Client, heard: &[String]) -> Result<(), String> {
+    let well = heard.iter().filter(|line| line.ends_with(WELL)).count();
+    let heard = heard.join("\n");
+    ensure(well == client.boots && kernel_log::complaints(&heard).is_empty(), || heard)
+}
+
+fn end(server: &mut Running, socket: &Path) -> Result<(), String> {
     let kill = format!("kill -TERM {}", server.child.id());
     let killed = Command::new("sh").args(["-c", &kill]).status();
     ensure(killed.is_ok_and(|status| status.success()), || kill)?;
     let said = server.hear(|_| false)?;
     let code = server.child.wait().map_err(|error| error.to_string())?.code();
-    let ended = ensure(code == Some(143) && said.is_empty() && !socket.exists(), || {
+    ensure(code == Some(143) && said.is_empty() && !socket.exists(), || {
         format!("exit code {code:?}, and it said: {}", said.join("\n"))
-    });
-    checks.push(Check::new("the server ends by SIGTERM", ended));
-    Ok(checks)
+    })
 }
 
 /// The option that makes QEMU a client.
-fn client(socket: &Path, bus: &str) -> String {
+fn device(socket: &Path, bus: &str) -> String {
     let socket = serde_json::json!({ "type": "unix", "path": socket });
     let device = serde_json::json!({
         "driver": "vfio-user-pci", "bus": bus, "socket": socket, "x-msg-timeout": 60000
@@ -134,19 +222,24 @@ fn client(socket: &Path, bus: &str) -> String {
 }
 
 /// The tools tree's QEMU with the image's guest in it, whose memory is shared.
-fn qemu(farfault: &Farfault, kernel_words: &str) -> Result<Command, String> {
-    let words = tools::qemu(&farfault.tools()?);
-    let (program, arguments) = words.split_first().ok_or("no QEMU")?;
+fn qemu(farfault: &Farfault, client: &Client, socket: &Path) -> Result<Command, String> {
+    let all = tools::qemu(&farfault.tools()?);
+    let (program, arguments) = all.split_first().ok_or("no QEMU")?;
     let mut command = Command::new(program);
     command.args(arguments);
-    let options = "-nodefaults -no-user-config -display none -no-reboot -serial stdio \
+    let options = "-nodefaults -no-user-config -display none -serial stdio \
                    -accel tcg,thread=multi -cpu max -smp 2 -m 1G \
                    -object memory-backend-memfd,id=ram,size=1G,share=on \
                    -machine q35,memory-backend=ram,kernel-irqchip=split";
     command.args(options.split_whitespace());
     command.arg("-kernel").arg(farfault.image.join("vmlinuz"));
     command.arg("-initrd").arg(farfault.image.join("initrd"));
-    let kernel = format!("console=ttyS0 quiet panic=-1 reboot=t rdinit=/bin/sh {kernel_words}");
-    command.arg("-append").arg(format!("{kernel} -- -c \"{SCRIPT}\""));
+    let Client { devices, bus, words, script, boots, .. } = client;
+    if *boots == 1 {
+        command.arg("-no-reboot");
+    }
+    let kernel = format!("console=ttyS0 quiet panic=-1 reboot=t rdinit=/bin/sh {words}");
+    command.arg("-append").arg(format!("{kernel} -- -c \"{BEGINNING} && {{ {script}; }}\""));
+    command.args(*devices).arg("-device").arg(device(socket, bus));
     Ok(command)
 }
