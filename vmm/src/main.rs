@@ -1,43 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `farfault`: boots a guest with the accelerator in it and runs a command there.
-
-mod accelerator;
-mod archive;
-mod cli;
-mod devices;
-mod doctor;
-mod exit;
-mod footprint;
-mod gdb;
-mod image;
-mod iommu;
-mod kvm;
-mod machine;
-mod nested;
-mod oops;
-mod output;
-mod pci;
-mod pmem;
-mod probe;
-mod qemu;
-mod rate_limit;
-mod serve;
-mod served;
-mod session;
-mod starts;
-mod states;
-mod stats;
-
-use std::panic;
-use std::process;
+//! `farfault`: see the library of the same name.
 
 fn main() {
-    panic::set_hook(Box::new(|what| {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap_or("without a name");
-        output::tell(&format!("farfault: internal error in the thread {name}: {what}"));
-    }));
-    let code = panic::catch_unwind(cli::main).unwrap_or(exit::VMM_FAILED);
-    // Threads that still wait for input nobody will type must not hold us up.
-    process::exit(code.into());
+    farfault::main();
 }

@@ -15,6 +15,8 @@ mod seccomp;
 mod socket;
 mod traffic;
 mod vectors;
+#[cfg(any(test, fuzzing))]
+mod wild;
 
 use crate::output::tell;
 use client::{Alarm, Client};
@@ -28,6 +30,8 @@ use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+#[cfg(fuzzing)]
+pub use wild::World;
 
 /// Sockets that are served.
 pub struct Server {
