@@ -8,6 +8,7 @@ pub mod check;
 pub mod costs;
 pub mod gdb;
 pub mod hmm_selftests;
+pub mod hosting;
 pub mod imports;
 pub mod junit;
 pub mod keep;

@@ -2,6 +2,7 @@
 //! Runs the `farfault` program as a user would, and guest programs one after
 //! another in one boot.
 
+use crate::hosting::Hosting;
 use crate::keep::Keep;
 use crate::kernel_config::KernelConfig;
 pub use crate::script::{Finished, Section, Step, counted, marked, script_of, section};
@@ -27,12 +28,11 @@ pub struct Farfault {
     pub image: PathBuf,
     /// The configuration of the kernel that guests run.
     pub kernel: KernelConfig,
-    /// Whether guests are those of `farfault qemu`.
-    on_qemu: bool,
     /// Where states are kept, if not where they usually are.
     cache: Option<PathBuf>,
     /// Where what runs leave behind is kept, if it is.
     keep: Option<Arc<Keep>>,
+    hosting: Hosting,
 }
 
 impl Farfault {
@@ -46,17 +46,7 @@ impl Farfault {
             return Err(format!("{} is missing; run guest-image/build", program.display()));
         }
         let kernel = KernelConfig::of(&image)?;
-        Ok(Self { program, image, kernel, on_qemu: false, cache: None, keep: None })
-    }
-
-    /// The same with guests on QEMU.
-    pub fn on_qemu(&self) -> Self {
-        Self { on_qemu: true, ..self.clone() }
-    }
-
-    /// What `farfault` is asked to do for a guest.
-    pub fn action(&self) -> &'static str {
-        if self.on_qemu { "qemu" } else { "run" }
+        Ok(Self { program, image, kernel, ..Self::default() })
     }
 
     /// The same with states of its own, kept below this folder.
@@ -69,12 +59,29 @@ impl Farfault {
         Self { keep: Some(Arc::new(Keep::new(folder))), ..self.clone() }
     }
 
+    /// The same with scripts on guests of this hosting.
+    pub fn on(&self, hosting: Hosting) -> Self {
+        Self { hosting, ..self.clone() }
+    }
+
     /// A command that runs the program.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("FARFAULT_IMAGE", &self.image).stdin(Stdio::null());
         command.envs(self.cache.iter().map(|folder| ("XDG_CACHE_HOME", folder)));
         command
+    }
+
+    /// The hosting of those guests.
+    pub fn hosting(&self) -> Hosting {
+        self.hosting
+    }
+
+    /// The hosting that is fastest on this host, as `farfault doctor` says.
+    pub fn fastest(&self) -> Result<Hosting, String> {
+        let doctor = self.run(&["doctor"])?;
+        let on_qemu = doctor.stdout.contains("farfault qemu works here, and is the fastest way");
+        Ok(if on_qemu { Hosting::VfioUser } else { Hosting::InProcess })
     }
 
     /// The release of the kernel that guests run, as the image says.
@@ -112,8 +119,10 @@ impl Farfault {
     pub fn script<S: AsRef<str>>(&self, options: &[S], script: &str) -> Ran {
         let stats = host_file()?;
         let stats_json = format!("--stats-json={}", stats.path().display());
-        let options: Vec<String> = options.iter().map(|one| self.in_time(one.as_ref())).collect();
-        let mut words = vec![self.action(), &stats_json];
+        // What makes the hosting may be what a test asks for, too.
+        let others = options.iter().filter(|one| !self.hosting.words().contains(&one.as_ref()));
+        let options: Vec<String> = others.map(|one| self.in_time(one.as_ref())).collect();
+        let mut words = [self.hosting.words(), &[&stats_json]].concat();
         words.extend(self.keep.as_ref().map(|_| "--serial"));
         let boot_limit = self.boot_limit();
         words.extend(boot_limit.as_deref());
@@ -163,7 +172,7 @@ impl Farfault {
         let failed = |error| format!("cannot run {}: {error}", self.program.display());
         let mut child = self
             .command()
-            .arg(self.action())
+            .args(self.hosting.words())
             .args(options.iter().map(|option| self.in_time(option)))
             .args(["--", "sh", "-c", &self.told_the_time(script)])
             .stdout(Stdio::piped())

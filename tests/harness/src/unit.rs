@@ -17,6 +17,8 @@ pub struct Unit {
     pub name: String,
     /// Whether only a nightly run has it.
     pub nightly: bool,
+    /// Whether it is about what is in a guest, and must find the same on any hosting.
+    pub content: bool,
     run: Box<Run>,
 }
 
@@ -26,7 +28,13 @@ impl Unit {
         name: impl Into<String>,
         run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), nightly: false, run: Box::new(run) }
+        Self { name: name.into(), nightly: false, content: false, run: Box::new(run) }
+    }
+
+    /// The same, about what is in a guest.
+    #[must_use]
+    pub fn of_content(self) -> Self {
+        Self { content: true, ..self }
     }
 
     /// The same for nightly runs only, if `nightly`.

@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use farfault_tests::hosting::Hosting;
 use farfault_tests::shard::Shard;
 use farfault_tests::unit::GUEST;
 use std::fs::File;
@@ -26,6 +27,10 @@ pub struct Arguments {
     /// Only the part I of N parts that take about as long as each other
     #[arg(long, value_name = "I/N", requires = "list")]
     pub shard: Option<Shard>,
+    /// Run units that are about what is in a guest on this hosting, and no others [default: all, and
+    /// those on the fastest]
+    #[arg(long)]
+    pub hosting: Option<Hosting>,
     /// Run N units at once [default: one for each CPU, as far as there is memory]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,

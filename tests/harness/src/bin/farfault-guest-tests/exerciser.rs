@@ -75,6 +75,7 @@ impl FileSystem {
 pub fn units() -> Vec<Unit> {
     let unit = |system: &'static FileSystem| {
         Unit::new(format!("exerciser::{}", system.name), |farfault| run(farfault, system))
+            .of_content()
     };
     FILE_SYSTEMS.iter().map(unit).collect()
 }

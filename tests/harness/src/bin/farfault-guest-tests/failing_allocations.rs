@@ -17,8 +17,9 @@ const LEFT_OUT: [&str; 1] = ["ff_selfcheck_pgtable"];
 const PARTS: u32 = 8;
 
 pub fn units() -> Vec<Unit> {
-    let part =
-        |part| Unit::new(format!("failing-allocations::part-{part}"), move |ff| run(ff, part));
+    let part = |part| {
+        Unit::new(format!("failing-allocations::part-{part}"), move |ff| run(ff, part)).of_content()
+    };
     (1..=PARTS).map(part).collect()
 }
 

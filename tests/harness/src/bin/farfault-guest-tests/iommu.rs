@@ -7,6 +7,7 @@ use farfault_tests::check::{
     Check, LEAKS, LOG, each, ensure, found, good_end, ktap, ktap_but, not_applicable, succeeded,
 };
 use farfault_tests::hmm_selftests;
+use farfault_tests::hosting::Hosting;
 use farfault_tests::run::{Farfault, Finished, Ran, Step, USUAL, counted, script_of, seed};
 use farfault_tests::unit::Unit;
 
@@ -24,7 +25,7 @@ const KTAP: [(&str, &str); 4] = [
 ];
 
 const PLAIN: [(&str, &str); 5] = [
-    ("group", "cat /sys/bus/pci/devices/0000:00:01.0/iommu_group/type"),
+    ("group", "cat /sys/bus/pci/drivers/farfault/0*/iommu_group/type"),
     ("saxpy", "saxpy 1000000"),
     ("stress", "stress --processes 2 --queues 2 --commands 150 --seed SEED"),
     LEAKS,
@@ -41,17 +42,33 @@ const BROKEN: [(&str, &str); 4] = [
 
 pub fn units() -> Vec<Unit> {
     vec![
-        Unit::new("iommu::translated", translated),
+        Unit::new("iommu::translated", translated).of_content(),
+        Unit::new("iommu::vt-d", vt_d),
         Unit::new("iommu::physical-addresses", physical),
     ]
 }
 
 fn translated(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let module = hmm_selftests::module(&hmm_selftests::from_environment()?);
+    run(farfault, &[&module], &KTAP)
+}
+
+/// The one of our own, with as much as shows that it works.
+fn vt_d(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let programs = KTAP.into_iter().filter(|(name, _)| *name == "dma").collect::<Vec<_>>();
+    run(farfault, &[], &programs)
+}
+
+fn run(
+    farfault: &Farfault,
+    options: &[&str],
+    programs: &[(&str, &str)],
+) -> Result<Vec<Check>, String> {
     let seed = seed()?.to_string();
     let step = |(name, command): &(&str, &str)| Step::new(*name, command.replace("SEED", &seed));
-    let steps: Vec<Step> = KTAP.iter().chain(&PLAIN).map(step).collect();
-    let module = hmm_selftests::module(&hmm_selftests::from_environment()?);
-    Ok(checks(&behind(farfault, &[&module], &steps)?))
+    let steps: Vec<Step> = programs.iter().chain(&PLAIN).map(step).collect();
+    let finished = behind(farfault, options, &steps)?;
+    Ok(checks(farfault.hosting(), &finished, programs))
 }
 
 fn physical(farfault: &Farfault) -> Result<Vec<Check>, String> {
@@ -69,8 +86,8 @@ fn behind(farfault: &Farfault, options: &[&str], steps: &[Step]) -> Ran {
     farfault.script(&[&USUAL[..], &["--iommu"], options].concat(), &script_of(steps, ""))
 }
 
-fn checks(finished: &Finished) -> Vec<Check> {
-    let mut checks: Vec<Check> = KTAP
+fn checks(hosting: Hosting, finished: &Finished, programs: &[(&str, &str)]) -> Vec<Check> {
+    let mut checks: Vec<Check> = programs
         .iter()
         .flat_map(|(name, _)| match *name {
             "matrix" => ktap_but(finished, name, not_applicable),
@@ -79,7 +96,7 @@ fn checks(finished: &Finished) -> Vec<Check> {
         .collect();
     checks.extend(each(finished, PLAIN.map(|(name, _)| name)));
     checks.push(Check::new("the IOMMU translates", translates(finished)));
-    checks.push(Check::new("no DMA fault", faults(finished)));
+    checks.push(Check::new("no DMA fault", faults(hosting, finished)));
     checks.extend(good_end(finished));
     checks
 }
@@ -90,11 +107,11 @@ fn translates(finished: &Finished) -> Result<(), String> {
 }
 
 /// The IOMMU was asked, was told of what is unmapped, and refused nothing.
-fn faults(finished: &Finished) -> Result<(), String> {
+fn faults(hosting: Hosting, finished: &Finished) -> Result<(), String> {
     let count = |path: &str| counted(&finished.stats, path);
-    let (faults, invalidations) = (count("vmm/dma_faults")?, count("vmm/iommu_invalidations")?);
+    let (faults, unmaps) = (count("vmm/dma_faults")?, count(hosting.unmaps())?);
     ensure(faults == 0, || format!("{faults} DMA faults"))?;
-    ensure(invalidations > 1000, || format!("{invalidations} invalidations only"))
+    ensure(unmaps > 100, || format!("told {unmaps} times only of what is unmapped"))
 }
 
 /// The program ends with an error, not in a hang; there are DMA faults to show for it, and

@@ -14,7 +14,7 @@ const NAME: &str = "kernel-bugs";
 const COMMAND: &str = "unload && insmod /test_hmm.ko && kernel-bugs";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new(NAME, run).only_if_nightly(true)]
+    vec![Unit::new(NAME, run).of_content().only_if_nightly(true)]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

@@ -6,6 +6,7 @@
 //! which then passes or fails.
 
 mod arguments;
+mod costs;
 mod debugger;
 mod exerciser;
 mod failing_allocations;
@@ -48,6 +49,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     out_of_memory::units,
     failing_allocations::units,
     measurements::units,
+    costs::units,
     iommu::units,
     serve::units,
     qemu::units,
@@ -78,7 +80,10 @@ fn main() -> ExitCode {
     };
     let units: Vec<Unit> = SCENARIOS.iter().flat_map(|units| units()).collect();
     let understood = Arguments::read().and_then(|arguments| {
-        let chosen = select(&units, &arguments.names, is_nightly())?;
+        let mut chosen = select(&units, &arguments.names, is_nightly())?;
+        if arguments.hosting.is_some() {
+            chosen.retain(|unit| unit.content);
+        }
         Ok((arguments, chosen))
     });
     match understood {

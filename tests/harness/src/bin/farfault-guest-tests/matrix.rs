@@ -67,9 +67,10 @@ pub fn units() -> Vec<Unit> {
     let row = |name: String| {
         let nightly = !ROWS.contains(&name.as_str());
         Unit::new(format!("matrix::{name}"), move |farfault| row(farfault, &name))
+            .of_content()
             .only_if_nightly(nightly)
     };
-    let losses = Unit::new("matrix::losses", losses);
+    let losses = Unit::new("matrix::losses", losses).of_content();
     row_names(PAGE).into_iter().map(row).chain([losses]).collect()
 }
 

@@ -27,7 +27,7 @@ const BACKINGS: [&str; 2] = ["4 KiB", "2 MiB"];
 const SIZES: [(&str, u64); 2] = [("2 MiB", 8 << 10), ("4 KiB", (21 << 20) / 10)];
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("measurements", run)]
+    vec![Unit::new("measurements", run).of_content()]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

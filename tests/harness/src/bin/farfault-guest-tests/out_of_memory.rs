@@ -42,7 +42,7 @@ echo max >/sys/fs/cgroup/firm/memory.max
 wait $!";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("out-of-memory", run)]
+    vec![Unit::new("out-of-memory", run).of_content()]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

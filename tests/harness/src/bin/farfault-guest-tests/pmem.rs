@@ -41,7 +41,7 @@ const FILE_SYSTEMS: [FileSystem; 2] = [
 const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("pmem", run)]
+    vec![Unit::new("pmem", run).of_content()]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

@@ -5,6 +5,7 @@
 use farfault_tests::check::{
     Check, LEAKS, LOG, SWITCHED_OFF, ensure, exit_code, good_end, one_line, succeeded,
 };
+use farfault_tests::hosting::Hosting;
 use farfault_tests::run::{Farfault, Finished, Ran, Step, counted, host_file, marked, script_of};
 use farfault_tests::unit::Unit;
 use std::fs;
@@ -27,7 +28,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let place = farfault.image.parent().unwrap_or(Path::new("/"));
     let cache = tempfile::Builder::new().prefix("test-qemu-").tempdir_in(place);
     let cache = cache.map_err(|error| format!("no folder in {}: {error}", place.display()))?;
-    let own = Own(farfault.on_qemu().with_cache(cache.path()));
+    let own = Own(farfault.on(Hosting::VfioUser).with_cache(cache.path()));
     let steps =
         [("saxpy", "saxpy 100000"), ("stress", "stress"), ("submission", "submission"), LEAKS, LOG];
     let steps = steps.map(|(name, command)| Step::new(name, command));
@@ -86,12 +87,12 @@ struct Own(Farfault);
 
 impl Own {
     fn run(&self, words: &[&str]) -> Ran {
-        self.0.run(&[&[self.0.action(), "-v"], words].concat())
+        self.0.run(&[&["qemu", "-v"], words].concat())
     }
 
     fn start(&self, words: &[&str]) -> Result<Child, String> {
         let mut command = self.0.command();
-        command.args([self.0.action(), "-v"]).args(words);
+        command.args(["qemu", "-v"]).args(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().map_err(|error| error.to_string())
     }
@@ -234,7 +235,7 @@ impl Own {
             (&["--pmem=/dev/null"], 64, "/dev/null is not a file"),
         ];
         for (options, code, words) in cases {
-            let words_of = [&[self.0.action(), "-q"], options, &["--", "true"]].concat();
+            let words_of = [&["qemu", "-q"], options, &["--", "true"]].concat();
             let finished = self.0.run(&words_of)?;
             exit_code(&finished, code)?;
             one_line(&finished, words)?;

@@ -72,8 +72,10 @@ const BROKEN: [Broken; 3] = [
 ];
 
 pub fn units() -> Vec<Unit> {
-    let group = |name| Unit::new(format!("races::{name}"), move |farfault| group(farfault, name));
-    let broken = Unit::new("races::broken-drivers", broken);
+    let group = |name| {
+        Unit::new(format!("races::{name}"), move |farfault| group(farfault, name)).of_content()
+    };
+    let broken = Unit::new("races::broken-drivers", broken).of_content();
     GROUPS.into_iter().map(group).chain([broken]).collect()
 }
 

@@ -28,7 +28,7 @@ until test -e /dev/farfault0; do :; done
 saxpy 10000";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("removal", run)]
+    vec![Unit::new("removal", run).of_content()]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

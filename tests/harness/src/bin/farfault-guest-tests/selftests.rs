@@ -51,7 +51,10 @@ done
 hmm-tests -V hmm_device_coherent -t anon_write";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("selftests::hmm-tests", both), Unit::new("selftests::dmirror", ours)]
+    vec![
+        Unit::new("selftests::hmm-tests", both).of_content(),
+        Unit::new("selftests::dmirror", ours).of_content(),
+    ]
 }
 
 fn ours(farfault: &Farfault) -> Result<Vec<Check>, String> {

@@ -191,8 +191,10 @@ fn bereave(farfault: &Farfault, mut server: Running, socket: &Path) -> Result<()
     heard.extend(guest.hear(|_| false)?);
     judge(&BEREFT, &heard)?;
     let said = |words: &str| heard.iter().filter(|line| line.contains(words)).count();
-    let told = (said("it does not answer, device taken off the bus"), said("(EIO)"));
-    ensure(told == (1, 2), || format!("said {told:?} times: {}", heard.join("\n")))
+    let told =
+        ["it does not answer, device taken off the bus", "queue 0 is halted", "QUEUE_CREATE: EIO"]
+            .map(said);
+    ensure(told == [1; 3], || format!("said {told:?} times: {}", heard.join("\n")))
 }
 
 fn judge(client: &Client, heard: &[String]) -> Result<(), String> {

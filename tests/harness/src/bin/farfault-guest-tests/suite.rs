@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use farfault_tests::at_once::{as_many_as_fit, at_once};
 use farfault_tests::check::{Check, Verdict};
 use farfault_tests::costs::Costs;
+use farfault_tests::hosting::Hosting;
 use farfault_tests::keep::Keep;
 use farfault_tests::needs::Needs;
 use farfault_tests::results::UnitResult;
@@ -21,6 +22,8 @@ struct Suite<'a> {
     farfault: Farfault,
     arguments: &'a Arguments,
     needs: Needs,
+    /// Where units run that are about what is in a guest.
+    hosting: Hosting,
     /// Where what came of each unit is written.
     results: Option<Mutex<File>>,
 }
@@ -33,7 +36,9 @@ pub fn run(
     needs: Needs,
 ) -> Result<ExitCode, String> {
     let results = arguments.results_file()?.map(Mutex::new);
-    let suite = Suite { farfault: Farfault::from_environment()?, arguments, needs, results };
+    let farfault = Farfault::from_environment()?;
+    let hosting = arguments.hosting.map_or_else(|| farfault.fastest(), Ok)?;
+    let suite = Suite { farfault, arguments, needs, hosting, results };
     let jobs = arguments.jobs.unwrap_or_else(as_many_as_fit);
     let cost = |unit: &&Unit| costs.of(&format!("{GUEST} {}", unit.name));
     let trials = at_once(chosen, jobs, cost, |unit| suite.trials(unit));
@@ -46,10 +51,13 @@ pub fn run(
 impl Suite<'_> {
     /// Runs a unit, and writes what came of it.
     fn trials(&self, unit: &Unit) -> Result<Vec<Trial>, String> {
-        let farfault = match &self.arguments.keep {
-            Some(folder) => self.farfault.keeping_in(&Keep::folder_of(folder, &unit.name)),
-            None => self.farfault.clone(),
-        };
+        let mut farfault = self.farfault.clone();
+        if unit.content {
+            farfault = farfault.on(self.hosting);
+        }
+        if let Some(folder) = &self.arguments.keep {
+            farfault = farfault.keeping_in(&Keep::folder_of(folder, &unit.name));
+        }
         eprintln!("farfault-guest-tests: {}", unit.name);
         let start = Instant::now();
         let checks = run_unit(unit, &farfault, &self.needs);
