@@ -3,12 +3,11 @@
 //! a count changes first.
 
 mod results;
-mod table;
 
-pub use results::{Kernel, Outcome};
+pub use results::{Kernel, Outcome, outcomes};
 
+use crate::table::{Row, aligned};
 use std::collections::{BTreeMap, BTreeSet};
-use table::{Row, aligned};
 
 /// What a cell shows of a kernel that has no such test.
 const NO_SUCH_TEST: &str = "none";

@@ -74,7 +74,7 @@ impl Kernel {
 }
 
 /// The outcomes in a JUnit file.
-fn outcomes(xml: &str) -> Result<BTreeMap<String, Outcome>, String> {
+pub fn outcomes(xml: &str) -> Result<BTreeMap<String, Outcome>, String> {
     let report = Report::deserialize_from_str(xml)
         .map_err(|error| format!("its results are no JUnit file: {error}"))?;
     let tests: BTreeMap<_, _> = report.test_suites.iter().flat_map(outcomes_of).collect();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Cells in columns, and where they change.
+//! Cells in columns, and where they change from one column to the next.
 
-/// What a cell shows of a kernel that could not be tried.
+/// What a cell shows of a column that could not be had.
 const NOT_TRIED: &str = "-";
 
 /// A line of the table: a test, or the counts of a scenario.
 pub struct Row {
     /// What it is about.
     pub name: String,
-    /// By kernel; none of one that could not be tried.
+    /// By column; none where it could not be had.
     pub cells: Vec<Option<String>>,
 }
 
