@@ -132,7 +132,7 @@ pub fn bars(events: Vec<Arc<EventFd>>) -> Vec<Bar> {
     ];
     let stride = abi::DOORBELL_STRIDE;
     let (range, backing) = (0..abi::BAR_DOORBELLS_SIZE, Backing::Doorbells { stride, events });
-    let bar = |index: u32, size, areas| Bar { index: index as usize, size, areas };
+    let bar = |index: u32, size, areas| Bar::new(index as usize, size, areas);
     vec![
         bar(abi::BAR_REGISTERS, abi::BAR_REGISTERS_SIZE, registers),
         bar(abi::BAR_DOORBELLS, abi::BAR_DOORBELLS_SIZE, vec![Area { range, backing }]),

@@ -13,6 +13,7 @@ mod image;
 mod iommu;
 mod kvm;
 mod machine;
+mod mapping;
 mod nested;
 mod oops;
 mod output;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Making a machine, step by step.
 
+use super::bar_memory::BarMemory;
 use super::bus::Bus;
 use super::end::EndLatch;
 use super::error::MachineError;
@@ -105,6 +106,8 @@ impl Machine {
         interrupts.ignore_writes(OLD_CONFIG_ADDRESS)?;
 
         let mut slots = Slots::new(Arc::clone(&vm), Arc::clone(&memory))?;
+        let bar_memory = BarMemory::new(Arc::clone(&vm));
+        let map = AddressMap::new(Arc::clone(&interrupts) as _, bar_memory);
         if vm.check_extension(Cap::ReadonlyMem) {
             config_pages.into_iter().try_for_each(|(at, page)| slots.add_page(at, page))?;
         }
@@ -113,8 +116,8 @@ impl Machine {
         let context = VcpuContext {
             bus: Arc::new(Bus {
                 ports: io,
+                map: Mutex::new(map),
                 pci,
-                map: Mutex::new(AddressMap::new(Arc::clone(&interrupts) as _)),
                 iommu: iommu.clone(),
             }),
             exits: Arc::new(Exits::default()),

@@ -11,9 +11,10 @@ use std::sync::Arc;
 /// Everything outside RAM that a guest can address.
 pub struct Bus {
     pub ports: PortBus,
-    pub pci: Root,
-    /// Where its BARs are.
+    /// Where BARs are. They move one after the other. It goes before the devices that it has
+    /// memory of.
     pub map: Mutex<AddressMap>,
+    pub pci: Root,
     pub iommu: Option<Arc<IommuRegisters>>,
 }
 
@@ -42,9 +43,7 @@ impl Bus {
     /// A store to where no RAM is, or where it is read-only.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
         if let Some(offset) = within(address, ECAM, ECAM_SIZE) {
-            // Held over both, so that BARs are followed in the order in which they move.
-            let mut map = self.map.lock();
-            map.follow(self.pci.write_config(offset, data));
+            self.pci.write_config(offset, data, &mut self.map.lock());
         } else if let Some((iommu, offset)) = self.iommu_at(address) {
             iommu.write(offset, data);
         } else {

@@ -9,7 +9,9 @@ use crate::accelerator::{self, Accelerator};
 use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{IommuPort, Unit};
-use crate::pci::{Bar, ConfigSpace, Endpoint, Function, HostBridge, Identity, Msix, Root};
+use crate::pci::{
+    Bar, ConfigSpace, Endpoint, Function, HostBridge, Identity, Msix, PciFunction, Root,
+};
 use farfault_device_model::DeviceConfig;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ pub struct Functions {
     interrupts: Arc<Interrupts>,
     memory: Arc<GuestMemoryMmap>,
     window: AddressAllocator,
-    functions: Vec<(u8, Arc<Function>)>,
+    functions: Vec<(u8, Arc<dyn PciFunction>)>,
     pages: Vec<(u64, Arc<MmapRegion>)>,
 }
 

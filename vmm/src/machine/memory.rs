@@ -21,6 +21,9 @@ use vm_memory::{
     GuestRegionMmap, MmapRegion,
 };
 
+/// The first of KVM's slots that no memory of the guest's own takes, nor a page that it reads.
+pub const FIRST_FREE_SLOT: u32 = 256;
+
 /// What a guest sees of this process's memory. All of it stays mapped until the
 /// guest sees it no more.
 pub struct Slots {

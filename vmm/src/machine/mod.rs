@@ -4,6 +4,7 @@
 //! ([`MachineEnd`]).
 
 mod acpi;
+mod bar_memory;
 mod boot;
 mod builder;
 mod bus;

@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A BAR as a value: how large it is, and what a guest finds in it.
 
+use crate::mapping::Mapping;
 use std::ops::Range;
 use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
-/// A memory BAR; all of ours are 64 bits wide and so take two registers.
+/// A memory BAR.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// Number of its first register: 0, 2 or 4.
+    /// Number of its first register, 0 to 5.
     pub index: usize,
-    /// Bytes, a power of two of at least a page.
+    pub width: Width,
+    pub prefetchable: bool,
+    /// Bytes, a power of two of at least 16.
     pub size: u64,
     /// What is in it. Between areas reads give ones and writes do nothing.
     pub areas: Vec<Area>,
+}
+
+/// Bits of a BAR's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    Bits32,
+    /// It takes two registers.
+    Bits64,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +49,9 @@ pub enum Backing {
         /// One for each.
         events: Vec<Arc<EventFd>>,
     },
+    /// Memory of a device of the host. An access reaches it without an exit where the host can
+    /// do so, and is as for registers elsewhere.
+    Mapped(Arc<Mapping>),
 }
 
 /// A BAR that answers elsewhere than before: what a write to configuration space
@@ -52,6 +66,11 @@ pub struct BarMove {
 }
 
 impl Bar {
+    /// One of ours: 64 bits wide, and what is read from it may have effects.
+    pub fn new(index: usize, size: u64, areas: Vec<Area>) -> Bar {
+        Bar { index, width: Width::Bits64, prefetchable: false, size, areas }
+    }
+
     /// What is at `offset`, and where that begins.
     pub fn at(&self, offset: u64) -> Option<&Area> {
         self.areas.iter().find(|area| area.range.contains(&offset))
@@ -62,9 +81,17 @@ impl Bar {
         self.areas.iter().flat_map(|area| {
             let (stride, events) = match &area.backing {
                 Backing::Doorbells { stride, events } => (*stride, events.as_slice()),
-                Backing::Registers | Backing::MsixTable => (1, [].as_slice()),
+                _ => (1, [].as_slice()),
             };
             (area.range.start..).step_by(stride as usize).zip(events)
+        })
+    }
+
+    /// What of it is memory of the host's, by its offset.
+    pub fn mappings(&self) -> impl Iterator<Item = (u64, &Arc<Mapping>)> {
+        self.areas.iter().filter_map(|area| match &area.backing {
+            Backing::Mapped(mapping) => Some((area.range.start, mapping)),
+            _ => None,
         })
     }
 }

@@ -8,7 +8,7 @@
 //! address bits below its size are simply not writable.
 
 use super::CONFIG_SIZE;
-use super::bar::{Backing, Bar};
+use super::bar::{Backing, Bar, Width};
 use super::msix::PENDING;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,6 +34,7 @@ const COMMAND_INTX_OFF: u16 = 1 << 10;
 const STATUS_CAPABILITIES: u16 = 1 << 4;
 
 const BAR_64_BIT: u32 = 0b100;
+const BAR_PREFETCHABLE: u32 = 0b1000;
 
 const CAPABILITY_PCIE: u8 = 0x10;
 const CAPABILITY_MSIX: u8 = 0x11;
@@ -123,7 +124,8 @@ impl ConfigSpace {
         config.allow(CACHE_LINE, &[0xff]);
         config.allow(INTERRUPT_LINE, &[0xff]);
         for bar in config.bars.clone() {
-            config.allow(bar_register(bar.index), &(!(bar.size - 1)).to_le_bytes());
+            let address = (!(bar.size - 1)).to_le_bytes();
+            config.allow(bar_register(bar.index), &address[..registers(bar.width)]);
             config.set_bar(&bar, 0);
         }
         config
@@ -190,6 +192,14 @@ impl ConfigSpace {
         self.msix = Some(start);
     }
 
+    /// Sets bytes, and which of their bits the guest may write.
+    pub fn put(&mut self, offset: usize, bytes: &[u8], writable: &[u8]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            self.set_u8(offset + i, *byte);
+        }
+        self.allow(offset, writable);
+    }
+
     /// Puts a BAR at an address, as firmware does before the guest runs.
     pub fn place(&mut self, index: usize, address: u64) {
         if let Some(bar) = self.bars.iter().find(|bar| bar.index == index).cloned() {
@@ -252,7 +262,11 @@ impl ConfigSpace {
     /// Where a BAR is, if the function answers to memory accesses at all.
     pub fn decoded(&self, bar: &Bar) -> Option<u64> {
         let register = bar_register(bar.index);
-        let address = u64::from(self.u32(register)) | u64::from(self.u32(register + 4)) << 32;
+        let upper = match bar.width {
+            Width::Bits32 => 0,
+            Width::Bits64 => self.u32(register + 4),
+        };
+        let address = u64::from(self.u32(register)) | u64::from(upper) << 32;
         (self.u16(COMMAND) & COMMAND_MEMORY != 0).then_some(address & !(bar.size - 1))
     }
 
@@ -277,8 +291,15 @@ impl ConfigSpace {
 
     fn set_bar(&mut self, bar: &Bar, address: u64) {
         let register = bar_register(bar.index);
-        self.set_u32(register, (address & !(bar.size - 1)) as u32 | BAR_64_BIT);
-        self.set_u32(register + 4, (address >> 32) as u32);
+        let kind = if bar.prefetchable { BAR_PREFETCHABLE } else { 0 };
+        let lower = (address & !(bar.size - 1)) as u32 | kind;
+        match bar.width {
+            Width::Bits32 => self.set_u32(register, lower),
+            Width::Bits64 => {
+                self.set_u32(register, lower | BAR_64_BIT);
+                self.set_u32(register + 4, (address >> 32) as u32);
+            }
+        }
     }
 
     fn allow(&mut self, offset: usize, bits: &[u8]) {
@@ -317,6 +338,14 @@ impl ConfigSpace {
         let page = self.page.as_volatile_slice();
         // Fails only outside the page, where there is nothing to write.
         let _ = page.store(value, offset, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of a BAR's registers.
+fn registers(width: Width) -> usize {
+    match width {
+        Width::Bits32 => 4,
+        Width::Bits64 => 8,
     }
 }
 

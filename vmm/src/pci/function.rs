@@ -3,13 +3,14 @@
 //! Here the guest's writes to the configuration space become what the device
 //! must hear of (bus mastering, reset) and what the machine must (moved BARs).
 
-use super::bar::{Backing, Bar, BarMove};
+use super::address_map::AddressMap;
+use super::bar::{Backing, BarMove};
 use super::config_space::ConfigSpace;
+use super::decoded::DecodedBars;
 use super::msix::{Msix, SavedMsix};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a device behind a function does. Every method can be called from any
 /// vCPU at any time.
@@ -24,12 +25,28 @@ pub trait PciDevice: Send + Sync {
     fn reset(&self);
 }
 
-/// Where BARs that are not decoded are: nowhere. Not a possible BAR address.
-const NOWHERE: u64 = u64::MAX;
+/// A function as the bus sees it: one of ours, with a device behind it, or one of the host's.
+/// Every method can be called from any vCPU at any time.
+pub trait PciFunction: Send + Sync {
+    /// Reads its configuration space.
+    fn read_config(&self, offset: usize, data: &mut [u8]);
+    /// Writes it; `map` follows the BARs that move by that.
+    fn write_config(&self, offset: usize, data: &[u8], map: &mut AddressMap);
+    /// Reads the BAR at `address`; says whether it has one there.
+    fn read_memory(&self, address: u64, data: &mut [u8]) -> bool;
+    /// Writes the BAR at `address`; says whether it has one there.
+    fn write_memory(&self, address: u64, data: &[u8]) -> bool;
+    /// Its state, if it has one that can be kept.
+    fn save(&self) -> Option<SavedFunction>;
+    /// Makes a new function what `saved` was, as if the guest had written all of its
+    /// configuration space; says whether that was one like it.
+    fn restore(&self, saved: &SavedFunction, map: &mut AddressMap) -> bool;
+}
 
+/// A function with a device of ours.
 pub struct Function {
     config: Mutex<ConfigSpace>,
-    bars: Vec<DecodedBar>,
+    bars: DecodedBars,
     msix: Option<Arc<Msix>>,
     device: Arc<dyn PciDevice>,
 }
@@ -44,21 +61,13 @@ pub struct SavedFunction {
 /// Bytes of a configuration space that a guest can write some of.
 const HEADER_AND_CAPABILITIES: usize = 256;
 
-/// A BAR and where it answers; what an MMIO access is looked up in.
-struct DecodedBar {
-    bar: Arc<Bar>,
-    address: AtomicU64,
-}
-
 impl Function {
     pub fn new(
         config: ConfigSpace,
         msix: Option<Arc<Msix>>,
         device: Arc<dyn PciDevice>,
     ) -> Function {
-        let nowhere =
-            |bar: &Arc<Bar>| DecodedBar { bar: Arc::clone(bar), address: AtomicU64::new(NOWHERE) };
-        let bars = config.bars().iter().map(nowhere).collect();
+        let bars = DecodedBars::new(config.bars());
         Function { config: Mutex::new(config), bars, msix, device }
     }
 
@@ -104,7 +113,7 @@ impl Function {
             let (enabled, all_masked) = config.msix_control();
             msix.configure(enabled, all_masked, config.bus_master());
         }
-        self.bars.iter().filter_map(|decoded| decoded.follow(config)).collect()
+        self.bars.follow(|bar, _| config.decoded(bar))
     }
 
     pub fn save(&self) -> SavedFunction {
@@ -126,7 +135,7 @@ impl Function {
 
     /// The device's BAR access at `address`, if it is one.
     pub fn read_memory(&self, address: u64, data: &mut [u8]) -> bool {
-        let Some((bar, offset)) = self.find(address) else { return false };
+        let Some((bar, offset)) = self.bars.find(address) else { return false };
         match (bar.at(offset).map(|area| (&area.backing, &area.range)), &self.msix) {
             (Some((Backing::MsixTable, range)), Some(msix)) => {
                 msix.read(offset - range.start, data);
@@ -139,7 +148,7 @@ impl Function {
 
     /// The device's BAR access at `address`, if it is one.
     pub fn write_memory(&self, address: u64, data: &[u8]) -> bool {
-        let Some((bar, offset)) = self.find(address) else { return false };
+        let Some((bar, offset)) = self.bars.find(address) else { return false };
         match (bar.at(offset).map(|area| (&area.backing, &area.range)), &self.msix) {
             (Some((Backing::MsixTable, range)), Some(msix)) => {
                 msix.write(offset - range.start, data);
@@ -149,22 +158,30 @@ impl Function {
         }
         true
     }
-
-    fn find(&self, address: u64) -> Option<(&Bar, u64)> {
-        self.bars.iter().find_map(|DecodedBar { bar, address: base }| {
-            let base = base.load(Ordering::Acquire);
-            let offset = address.checked_sub(base)?;
-            (base != NOWHERE && offset < bar.size).then_some((bar.as_ref(), offset))
-        })
-    }
 }
 
-impl DecodedBar {
-    /// Answers where `config` says; the move, if it is one.
-    fn follow(&self, config: &ConfigSpace) -> Option<BarMove> {
-        let to = config.decoded(&self.bar);
-        let from = self.address.swap(to.unwrap_or(NOWHERE), Ordering::AcqRel);
-        let from = (from != NOWHERE).then_some(from);
-        (from != to).then(|| BarMove { bar: Arc::clone(&self.bar), from, to })
+impl PciFunction for Function {
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        self.read_config(offset, data);
+    }
+
+    fn write_config(&self, offset: usize, data: &[u8], map: &mut AddressMap) {
+        map.follow(self.write_config(offset, data));
+    }
+
+    fn read_memory(&self, address: u64, data: &mut [u8]) -> bool {
+        self.read_memory(address, data)
+    }
+
+    fn write_memory(&self, address: u64, data: &[u8]) -> bool {
+        self.write_memory(address, data)
+    }
+
+    fn save(&self) -> Option<SavedFunction> {
+        Some(self.save())
+    }
+
+    fn restore(&self, saved: &SavedFunction, map: &mut AddressMap) -> bool {
+        self.restore(saved).map(|moves| map.follow(moves)).is_some()
     }
 }

@@ -2,8 +2,11 @@
 //! What a write to configuration space does to the device behind it.
 
 use super::bar::BarMove;
-use super::test_doubles::{Recorder, Registry, Sent, Sink, TABLE, Told, VECTORS, config, function};
+use super::test_doubles::{
+    Recorder, Registry, Sent, Sink, TABLE, Told, VECTORS, config, function, map,
+};
 use super::{AddressMap, Area, Backing, Bar, Function, Msix, Root};
+use crate::mapping::Mapping;
 use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -114,7 +117,9 @@ fn the_root_finds_functions_by_number_and_nothing_elsewhere() {
     assert_eq!(read(0), u32::MAX, "another device");
     assert_eq!(read(1 << 15 | 1 << 12), u32::MAX, "another function");
     assert_eq!(read(1 << 20 | 1 << 15), u32::MAX, "another bus");
-    assert!(root.write_config(2 << 15, &[0xff; 4]).is_empty());
+    let (mut map, registry) = map();
+    root.write_config(2 << 15, &[0xff; 4], &mut map);
+    assert!(registry.attached.lock().is_empty());
     assert!(!root.write_memory(0xc000_0000, &[0]));
 }
 
@@ -123,9 +128,9 @@ fn doorbells_follow_their_bar() {
     let events = (0..2).map(|_| Arc::new(EventFd::new(0).unwrap())).collect();
     let backing = Backing::Doorbells { stride: 0x1000, events };
     let areas = vec![Area { range: 0..0x4000, backing }];
-    let bar = Arc::new(Bar { index: 4, size: 0x4000, areas });
+    let bar = Arc::new(Bar::new(4, 0x4000, areas));
     let registry = Arc::new(Registry { refused: Some(0x9000), ..Registry::default() });
-    let mut map = AddressMap::new(Arc::clone(&registry) as _);
+    let mut map = AddressMap::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let mut from = None;
     let mut follow = |to| {
         map.follow(vec![BarMove { bar: Arc::clone(&bar), from, to }]);
@@ -149,11 +154,9 @@ fn another_function_goes_on_where_one_was_saved() {
     let saved = function.save();
     let (other, device, sink) = self::function();
     let root = Root::new(vec![(1, Arc::new(other))]);
-    let moves = root.restore(&[saved]).expect("the same function");
-    let moves: Vec<_> = moves.iter().map(|moved| (moved.bar.index, moved.to)).collect();
-    assert_eq!(moves, [(0, Some(SMALL)), (4, Some(LARGE))]);
+    assert!(root.restore(&[saved], &mut map().0), "the same function");
     assert_eq!(device.take(), [Told::BusMaster(true)]);
-    assert_eq!(root.save(), [function.save()]);
+    assert_eq!(root.save(), Some(vec![function.save()]));
     assert!(matches!(sink.take()[..], [Sent::Programmed(0, _)]));
     assert!(root.write_memory(LARGE, &[1]));
     assert_eq!(device.take(), [Told::Write(4, 0, vec![1])]);
@@ -164,6 +167,29 @@ fn another_bus_is_not_restored() {
     let (function, ..) = placed();
     let without_msix = Function::new(config(), None, Arc::new(Recorder::default()));
     let root = Root::new(vec![(1, Arc::new(without_msix))]);
-    assert!(root.restore(&[function.save()]).is_none());
-    assert!(root.restore(&[]).is_none());
+    let (mut map, _) = map();
+    assert!(!root.restore(&[function.save()], &mut map));
+    assert!(!root.restore(&[], &mut map));
+}
+
+#[test]
+fn memory_of_the_host_follows_its_bar() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(0x3000).unwrap();
+    let area = |start, size| {
+        let memory = Mapping::of(&file, start, size).unwrap();
+        Area { range: start..start + size, backing: Backing::Mapped(Arc::new(memory)) }
+    };
+    let bar = Arc::new(Bar::new(0, 0x4000, vec![area(0, 0x1000), area(0x2000, 0x1000)]));
+    let registry = Arc::new(Registry { refused: Some(0x8000), ..Registry::default() });
+    let mut map = AddressMap::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _);
+    let mut from = None;
+    let mut follow = |to| {
+        map.follow(vec![BarMove { bar: Arc::clone(&bar), from, to }]);
+        from = to;
+        registry.shown.lock().clone()
+    };
+    assert_eq!(follow(Some(0x4000)), [0x4000, 0x6000]);
+    assert_eq!(follow(Some(0x8000)), [0xa000], "one address is refused, the other is not");
+    assert_eq!(follow(None), [0; 0]);
 }

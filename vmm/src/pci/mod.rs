@@ -7,6 +7,7 @@
 mod address_map;
 mod bar;
 mod config_space;
+mod decoded;
 mod function;
 mod msix;
 mod root;
@@ -20,10 +21,10 @@ mod msix_test;
 #[cfg(test)]
 pub mod test_doubles;
 
-pub use address_map::{AddressMap, EventRegistry};
+pub use address_map::{AddressMap, EventRegistry, MemoryRegistry};
 pub use bar::{Area, Backing, Bar};
 pub use config_space::{ConfigSpace, Endpoint, Identity};
-pub use function::{Function, PciDevice, SavedFunction};
+pub use function::{Function, PciDevice, PciFunction, SavedFunction};
 pub use msix::{MSIX_BYTES, Message, MessageSink, Msix, NO_VECTOR, is_register_access};
 pub use root::{HostBridge, Root};
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The root bus: finds the function that an access is for.
 
-use super::bar::BarMove;
+use super::address_map::AddressMap;
 use super::config_space::Identity;
-use super::function::{Function, PciDevice, SavedFunction};
+use super::function::{PciDevice, PciFunction, SavedFunction};
 use std::sync::Arc;
 
 /// Bus 0 with its devices, one function each.
 pub struct Root {
-    functions: Vec<(u8, Arc<Function>)>,
+    functions: Vec<(u8, Arc<dyn PciFunction>)>,
 }
 
 impl Root {
     /// A bus with functions at the given device numbers.
-    pub fn new(functions: Vec<(u8, Arc<Function>)>) -> Root {
+    pub fn new(functions: Vec<(u8, Arc<dyn PciFunction>)>) -> Root {
         Root { functions }
     }
 
@@ -25,27 +25,23 @@ impl Root {
         }
     }
 
-    /// Writes the ECAM window; BARs that move by it are the caller's to follow.
-    #[must_use]
-    pub fn write_config(&self, offset: u64, data: &[u8]) -> Vec<BarMove> {
-        self.at(offset).map_or(Vec::new(), |function| function.write_config(register(offset), data))
+    /// Writes the ECAM window; `map` follows the BARs that move by that.
+    pub fn write_config(&self, offset: u64, data: &[u8], map: &mut AddressMap) {
+        if let Some(function) = self.at(offset) {
+            function.write_config(register(offset), data, map);
+        }
     }
 
-    pub fn save(&self) -> Vec<SavedFunction> {
+    /// The bus, if the state of each function can be kept.
+    pub fn save(&self) -> Option<Vec<SavedFunction>> {
         self.functions.iter().map(|(_, function)| function.save()).collect()
     }
 
-    /// Makes a new bus what `saved` was; none if that was another one. BARs that move by it
-    /// are the caller's to follow.
-    pub fn restore(&self, saved: &[SavedFunction]) -> Option<Vec<BarMove>> {
-        if self.functions.len() != saved.len() {
-            return None;
-        }
-        let mut moves = Vec::new();
-        for ((_, function), saved) in self.functions.iter().zip(saved) {
-            moves.extend(function.restore(saved)?);
-        }
-        Some(moves)
+    /// Makes a new bus what `saved` was; says whether that was one like it.
+    pub fn restore(&self, saved: &[SavedFunction], map: &mut AddressMap) -> bool {
+        let mut pairs = self.functions.iter().zip(saved);
+        self.functions.len() == saved.len()
+            && pairs.all(|((_, function), saved)| function.restore(saved, map))
     }
 
     /// Reads the BAR at `address`; says whether there is one.
@@ -58,7 +54,7 @@ impl Root {
         self.functions.iter().any(|(_, function)| function.write_memory(address, data))
     }
 
-    fn at(&self, offset: u64) -> Option<&Function> {
+    fn at(&self, offset: u64) -> Option<&dyn PciFunction> {
         let device_and_function = offset >> 12;
         let found = self.functions.iter();
         let mut found = found.filter(|(device, _)| u64::from(*device) << 3 == device_and_function);

@@ -3,9 +3,10 @@
 //! are asked.
 
 use super::{
-    Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, Endpoint, EventRegistry, Function, Identity,
-    MSIX_BYTES, Message, MessageSink, Msix, PciDevice,
+    AddressMap, Area, Backing, Bar, CONFIG_SIZE, ConfigSpace, Endpoint, EventRegistry, Function,
+    Identity, MSIX_BYTES, MemoryRegistry, Message, MessageSink, Msix, PciDevice,
 };
+use crate::mapping::Mapping;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub fn bars() -> Vec<Bar> {
         Area { range: TABLE..TABLE + MSIX_BYTES, backing: Backing::MsixTable },
     ];
     let all = vec![Area { range: 0..large, backing: Backing::Registers }];
-    vec![Bar { index: 0, size: 0x4000, areas }, Bar { index: 4, size: large, areas: all }]
+    vec![Bar::new(0, 0x4000, areas), Bar::new(4, large, all)]
 }
 
 /// What happened to a vector.
@@ -65,11 +66,12 @@ impl MessageSink for VectorSink {
     }
 }
 
-/// Which addresses have an event.
+/// Which addresses have an event, and which a mapping.
 #[derive(Default)]
 pub struct Registry {
     pub attached: Mutex<Vec<u64>>,
-    /// An address that cannot have one.
+    pub shown: Mutex<Vec<u64>>,
+    /// An address that cannot have any.
     pub refused: Option<u64>,
 }
 
@@ -85,6 +87,26 @@ impl EventRegistry for Registry {
         self.attached.lock().retain(|attached| *attached != address);
         Ok(())
     }
+}
+
+impl MemoryRegistry for Registry {
+    fn show(&self, _memory: &Arc<Mapping>, address: u64) -> io::Result<()> {
+        if self.refused == Some(address) {
+            return Err(io::Error::other("refused"));
+        }
+        self.shown.lock().push(address);
+        Ok(())
+    }
+    fn hide(&self, _memory: &Arc<Mapping>, address: u64) -> io::Result<()> {
+        self.shown.lock().retain(|shown| *shown != address);
+        Ok(())
+    }
+}
+
+/// A map of addresses, and what it has done.
+pub fn map() -> (AddressMap, Arc<Registry>) {
+    let registry = Arc::new(Registry::default());
+    (AddressMap::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _), registry)
 }
 
 /// What a device was told.

@@ -104,7 +104,7 @@ impl Transport {
             Area { range: NOTIFY..MSIX_TABLE, backing: Backing::Doorbells { stride, events } },
             Area { range: MSIX_TABLE..MSIX_TABLE + MSIX_BYTES, backing: Backing::MsixTable },
         ];
-        vec![Bar { index: BAR, size: BAR_SIZE, areas }]
+        vec![Bar::new(BAR, BAR_SIZE, areas)]
     }
 
     /// Adds the capabilities that say where the registers are.

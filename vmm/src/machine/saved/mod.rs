@@ -73,6 +73,7 @@ impl Hardware {
     ) -> Result<SavedMachine, SaveError> {
         // Devices first: what they still do ends in interrupts, and these in vCPUs.
         let accelerator = self.accelerator.save().ok_or(SaveError::Busy("accelerator"))?;
+        let functions = self.bus.pci.save().ok_or(SaveError::Busy("passed-through function"))?;
         let console = console.save().ok_or(SaveError::Busy("console"))?;
         let serial = serial.save().ok_or(SaveError::Busy("serial line"))?;
         self.interrupts.settle()?;
@@ -82,7 +83,7 @@ impl Hardware {
             tsc_khz: tsc_khz(vcpus.first().copied())?,
             clock: SavedClock::of(&self.vm, vcpus)?,
             chips: SavedChips::of(&self.vm)?,
-            functions: self.bus.pci.save(),
+            functions,
             accelerator,
             iommu: self.bus.iommu.as_ref().map(|iommu| iommu.save()),
             console,
@@ -114,9 +115,8 @@ impl Hardware {
             (None, None) => {}
             _ => fits(false, "the IOMMU")?,
         }
-        let moves = self.bus.pci.restore(&saved.functions);
-        fits(moves.is_some(), "the PCI bus")?;
-        self.bus.map.lock().follow(moves.unwrap_or_default());
+        let restored = self.bus.pci.restore(&saved.functions, &mut self.bus.map.lock());
+        fits(restored, "the PCI bus")?;
         fits(self.accelerator.restore(&saved.accelerator).is_ok(), "the accelerator")?;
         fits(console.restore(&saved.console), "the console")?;
         fits(serial.restore(&saved.serial).is_ok(), "the serial line")?;
