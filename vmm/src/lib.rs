@@ -28,6 +28,7 @@ mod session;
 mod starts;
 mod states;
 mod stats;
+mod vfio;
 
 use std::panic;
 use std::process;

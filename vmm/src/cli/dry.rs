@@ -24,6 +24,7 @@ pub fn machine(spec: &MachineSpec) -> String {
         ("device", format!("{:?}", spec.device)),
         ("iommu", if spec.iommu { "vt-d" } else { "none" }.to_owned()),
     ];
+    rows.extend(spec.passed_through.iter().map(|address| ("vfio", address.to_string())));
     rows.extend(spec.pmem.iter().map(|pmem| ("pmem", described(pmem))));
     rows.iter().map(|(name, value)| format!("{name:<8} {value}\n")).collect()
 }

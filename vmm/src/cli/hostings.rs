@@ -29,6 +29,8 @@ impl Plan {
         !(args.fresh
             || args.gdb.is_some()
             || args.in_first_guest
+            // What is in such a device cannot be kept.
+            || !args.vfio.is_empty()
             || shows_boot
             || spec.initrd.iter().any(carries_much))
     }

@@ -4,6 +4,7 @@
 use super::values::{self, GdbPort, PmemFile, UserFile};
 use crate::exit;
 use crate::machine::MAX_VCPUS;
+use crate::vfio::PciAddress;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,11 @@ pub struct VmArgs {
     /// Put the accelerator behind an IOMMU (VT-d) that translates its DMA addresses
     #[arg(long, help_heading = "Machine")]
     pub iommu: bool,
+    /// Give the guest a PCI device of this host that is bound to vfio-pci. One that is an
+    /// accelerator takes the place of the emulated one. Needs KVM (repeatable)
+    #[arg(long, value_name = "SEGMENT:BUS:DEV.FN", help_heading = "Machine",
+          conflicts_with_all = ["iommu", "in_first_guest"])]
+    pub vfio: Vec<PciAddress>,
     /// What emulates the CPU; auto tries KVM, and falls back to nested, or with qemu to tcg
     #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
     pub accel: Accel,
@@ -350,6 +356,11 @@ mod tests {
             ("run --timeout never -- true", "invalid value 'never' for '--timeout <SECONDS>'"),
             ("run --gdb 0 -- true", "invalid value '0' for '--gdb <PORT[,wait]>'"),
             ("run --gdb gdb -- true", "invalid value 'gdb' for '--gdb <PORT[,wait]>'"),
+            ("run --vfio nvme0 -- true", "invalid value 'nvme0' for '--vfio <SEGMENT:BUS:DEV.FN>'"),
+            (
+                "run --vfio 01:00.0 --iommu -- true",
+                "the argument '--vfio <SEGMENT:BUS:DEV.FN>' cannot be used with '--iommu'",
+            ),
             ("fly", "unrecognized subcommand 'fly'"),
         ];
         for (line, expected) in cases {

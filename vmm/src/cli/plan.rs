@@ -148,6 +148,7 @@ impl Plan {
             vcpus: self.request.vm.cpus,
             device,
             iommu: self.request.vm.iommu,
+            passed_through: self.request.vm.vfio.clone(),
             debugger: None,
         })
     }

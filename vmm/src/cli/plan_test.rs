@@ -59,6 +59,17 @@ fn a_machine_is_what_was_asked_for() {
 }
 
 #[test]
+fn functions_of_the_host_come_in_their_order_and_nothing_of_them_is_kept() {
+    let image = image();
+    let line = "farfault run --image IMAGE --vfio 0000:02:00.1 --vfio 01:00.0 -- true";
+    let plan = plan(&image, line).expect("a plan");
+    let (spec, _) = plan.machine().expect("a machine");
+    let addresses: Vec<_> = spec.passed_through.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["0000:02:00.1", "0000:01:00.0"]);
+    assert!(!plan.may_be_kept(&spec));
+}
+
+#[test]
 fn bad_wishes_get_one_line_and_the_right_code() {
     let image = image();
     let cases = [

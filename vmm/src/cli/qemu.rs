@@ -48,6 +48,9 @@ fn emulator(args: &VmArgs) -> Result<Emulator, Failure> {
     if args.in_first_guest || args.accel == Accel::Nested {
         return Err(Failure::usage("farfault qemu has no first guest: --accel nested is for run"));
     }
+    if let Some(address) = args.vfio.first() {
+        return Err(Failure::usage(format!("--vfio {address} is for farfault run, on KVM")));
+    }
     Ok(match args.accel {
         Accel::Kvm => Emulator::Kvm,
         Accel::Auto => match probe::kvm() {

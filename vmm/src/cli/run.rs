@@ -147,18 +147,25 @@ pub(super) fn recorder(hosting: &str, args: &VmArgs) -> Recorder {
 
 /// Whether KVM cannot be used.
 fn nested(args: &VmArgs) -> Result<bool, Failure> {
-    match args.accel {
-        Accel::Kvm => Ok(false),
-        Accel::Tcg => Err(Failure::usage("--accel tcg is for farfault qemu")),
+    let passed_through = args.vfio.first();
+    match (args.accel, passed_through) {
+        (Accel::Kvm, _) => Ok(false),
+        (Accel::Tcg, _) => Err(Failure::usage("--accel tcg is for farfault qemu")),
         _ if args.in_first_guest => Ok(true),
-        Accel::Nested => Ok(true),
-        Accel::Auto => Ok(match probe::kvm() {
-            Ok(()) => false,
-            Err(why) => {
+        (Accel::Nested, None) => Ok(true),
+        (Accel::Nested, Some(address)) => Err(Failure::usage(format!(
+            "--vfio {address} needs KVM: a first guest has no devices of this host"
+        ))),
+        (Accel::Auto, _) => match (probe::kvm(), passed_through) {
+            (Ok(()), _) => Ok(false),
+            (Err(why), None) => {
                 progress(args, &format!("no usable KVM, so nested mode: {why}"));
-                true
+                Ok(true)
             }
-        }),
+            (Err(why), Some(address)) => {
+                Err(Failure::host_lacks(format!("--vfio {address} needs KVM: {why}")))
+            }
+        },
     }
 }
 

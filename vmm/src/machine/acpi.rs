@@ -4,10 +4,10 @@
 //! looks for each, and waits for a clock that is not there 40,000 exits long.
 
 use super::error::MachineError;
+use super::functions::IntxLine;
 use super::layout;
 use crate::devices::{panic, power, serial};
 use crate::pci::ECAM_SIZE;
-use acpi_tables::Aml;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
     Package, Path, ResourceTemplate, Scope,
@@ -21,6 +21,7 @@ use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, AmlSink};
 use std::ops::Range;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -40,13 +41,14 @@ const DMAR_ALL_PCI: u8 = 1;
 /// Bits of a DMA address, less one.
 const DMAR_WIDTH: u8 = 47;
 
-/// Writes the tables for `vcpus` vCPUs, a 64-bit PCI window and an IOMMU, and
-/// returns where the first of them is.
+/// Writes the tables for `vcpus` vCPUs, a 64-bit PCI window, an IOMMU, and devices that
+/// interrupt by a pin; returns where the first of them is.
 pub fn write(
     memory: &GuestMemoryMmap,
     vcpus: u8,
     window_64: Option<Range<u64>>,
     iommu: bool,
+    lines: &[IntxLine],
 ) -> Result<u64, MachineError> {
     let mut next = layout::ACPI.start + Rsdp::len() as u64;
     let mut place = |table: &dyn Aml| {
@@ -55,7 +57,7 @@ pub fn write(
         next += put(memory, address, table)?;
         Ok::<u64, MachineError>(address)
     };
-    let dsdt = place(&dsdt(window_64))?;
+    let dsdt = place(&dsdt(window_64, lines))?;
     let mut tables = vec![place(&fadt(dsdt))?, place(&madt(vcpus))?, place(&mcfg())?];
     if iommu {
         tables.push(place(&dmar())?);
@@ -130,11 +132,11 @@ fn dmar() -> impl Aml {
     dmar
 }
 
-fn dsdt(window_64: Option<Range<u64>>) -> impl Aml {
+fn dsdt(window_64: Option<Range<u64>>, lines: &[IntxLine]) -> impl Aml {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 6, OEM, TABLE, REVISION);
     let off = power::SLEEP_TYPE_OFF;
     Name::new("_S5_".into(), &Package::new(vec![&off, &off, &0u8, &0u8])).to_aml_bytes(&mut dsdt);
-    let devices = [host_bridge(window_64), board(), com1(), panic_port()].concat();
+    let devices = [host_bridge(window_64, lines), board(), com1(), panic_port()].concat();
     dsdt.append_slice(&Scope::raw(Path::new("\\_SB_"), devices));
     dsdt.update_checksum();
     dsdt
@@ -149,7 +151,7 @@ fn device(name: &str, hid: &dyn Aml, resources: Vec<&dyn Aml>, more: &[&dyn Aml]
     bytes
 }
 
-fn host_bridge(window_64: Option<Range<u64>>) -> Vec<u8> {
+fn host_bridge(window_64: Option<Range<u64>>, lines: &[IntxLine]) -> Vec<u8> {
     let uncached = || AddressSpaceCacheable::NotCacheable;
     let Range { start, end } = layout::PCI_WINDOW_32;
     let bus = AddressSpace::new_bus_number(0u16, 0);
@@ -159,13 +161,40 @@ fn host_bridge(window_64: Option<Range<u64>>) -> Vec<u8> {
     });
     let mut windows: Vec<&dyn Aml> = vec![&bus, &low];
     windows.extend(high.as_ref().map(|window| window as &dyn Aml));
-    let more: [&dyn Aml; 4] = [
+    let routes: Vec<Route> = lines.iter().flat_map(routes).collect();
+    let routes = Package::new(routes.iter().map(|route| route as &dyn Aml).collect());
+    let more: [&dyn Aml; 5] = [
         &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
         &Name::new("_UID".into(), &0u8),
         &Name::new("_SEG".into(), &0u8),
         &Name::new("_BBN".into(), &0u8),
+        &Name::new("_PRT".into(), &routes),
     ];
-    device("PCI0", &EISAName::new("PNP0A08"), windows, &more)
+    let more = if lines.is_empty() { &more[..4] } else { &more };
+    device("PCI0", &EISAName::new("PNP0A08"), windows, more)
+}
+
+/// A pin of a PCI device (INTA to INTD, from 0 on), and the pin of the I/O APIC that it is
+/// connected to.
+struct Route {
+    device: u8,
+    pin: u8,
+    gsi: u32,
+}
+
+/// Its function has one pin, whichever that is.
+fn routes(line: &IntxLine) -> impl Iterator<Item = Route> {
+    let IntxLine { device, pin: gsi } = *line;
+    (0..4).map(move |pin| Route { device, pin, gsi })
+}
+
+impl Aml for Route {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        // All functions of the device.
+        let address = u32::from(self.device) << 16 | 0xffff;
+        // No link device that could be asked: the pin is a number.
+        Package::new(vec![&address, &self.pin, &0u8, &self.gsi]).to_aml_bytes(sink);
+    }
 }
 
 /// A kernel uses ECAM only where a device of the board claims it.
@@ -194,8 +223,12 @@ mod tests {
 
     /// Walks the tables as a kernel does and returns them by signature.
     fn tables(vcpus: u8, iommu: bool) -> Vec<(String, Vec<u8>)> {
+        tables_with(vcpus, iommu, &[])
+    }
+
+    fn tables_with(vcpus: u8, iommu: bool, lines: &[IntxLine]) -> Vec<(String, Vec<u8>)> {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 1 << 20)]).unwrap();
-        let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30), iommu).unwrap();
+        let rsdp = write(&memory, vcpus, Some(64 << 30..128 << 30), iommu, lines).unwrap();
         let mut bytes = [0; 36];
         memory.read_slice(&mut bytes, GuestAddress(rsdp)).unwrap();
         assert_eq!(&bytes[..8], b"RSD PTR ");
@@ -266,6 +299,27 @@ mod tests {
         assert_eq!(dmar[48..52], [0, 0, 16, 0], "a unit of 16 bytes");
         assert_eq!(dmar[52..56], [1, 0, 0, 0], "all of PCI segment 0");
         assert_eq!(dmar[56..], layout::IOMMU.to_le_bytes());
+    }
+
+    /// ACPI 6.5, 6.2.13.
+    #[test]
+    fn devices_with_a_pin_are_routed_to_the_io_apic() {
+        let routed = |lines: &[IntxLine]| {
+            let tables = tables_with(1, false, lines);
+            let dsdt = &tables.iter().find(|(name, _)| name == "DSDT").unwrap().1;
+            let at = dsdt.windows(4).position(|bytes| bytes == b"_PRT")?;
+            Some(dsdt[at + 4..].to_vec())
+        };
+        assert_eq!(routed(&[]), None);
+        let table = routed(&[IntxLine { device: 3, pin: 17 }]).expect("a table");
+        // Packages of four: any function of device 3, INTA to INTD, no link, pin 17.
+        let route =
+            |pin: &[u8]| [&[0x12, 12, 4, 0x0c, 0xff, 0xff, 3, 0], pin, &[0, 0x0a, 17]].concat();
+        let routes = [route(&[0]), route(&[1]), route(&[0x0a, 2]), route(&[0x0a, 3])];
+        let found = routes.iter().map(|route| route[3..].to_vec());
+        for route in found {
+            assert!(table.windows(route.len()).any(|bytes| bytes == route), "{table:x?}");
+        }
     }
 
     #[test]

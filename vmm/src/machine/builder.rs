@@ -6,7 +6,7 @@ use super::bus::Bus;
 use super::end::EndLatch;
 use super::error::MachineError;
 use super::exits::Exits;
-use super::functions::Functions;
+use super::functions::{Finished, Functions, MAX_PASSED_THROUGH};
 use super::handle::Handle;
 use super::hits::Hits;
 use super::interrupts::Interrupts;
@@ -19,14 +19,20 @@ use super::standstill::Standstill;
 use super::start::Start;
 use super::vcpu::VcpuContext;
 use super::{acpi, boot, cpuid, kernel, layout, saved};
+use crate::accelerator;
 use crate::devices::panic::{self, PanicPort};
 use crate::devices::serial::{self, SerialLine, SerialPort};
 use crate::devices::{PortBus, power};
 use crate::iommu::{IommuRegisters, Unit};
 use crate::pci::AddressMap;
 use crate::pmem::Pmem;
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use crate::vfio::{Container, Found, Host, PassthroughError};
+use farfault_device_model::DeviceConfig;
+use kvm_bindings::{
+    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2, kvm_create_device,
+    kvm_device_type_KVM_DEV_TYPE_VFIO,
+};
+use kvm_ioctls::{Cap, DeviceFd, Kvm, VcpuFd, VmFd};
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +65,7 @@ impl Machine {
     /// the kernel into memory that is thrown away.
     pub fn check(spec: &MachineSpec) -> Result<(), MachineError> {
         check(spec)?;
+        find_passed_through(spec)?;
         kernel::load(&memory::allocate(spec.memory)?, spec, 0).map(drop)
     }
 
@@ -69,6 +76,7 @@ impl Machine {
         start: &Start,
     ) -> Result<Machine, MachineError> {
         check(spec)?;
+        let passed_through = find_passed_through(spec)?;
         let kvm = open_kvm()?;
         let supported = supported_cpuid(&kvm)?;
         let window_64 = window_above(spec, &supported)?;
@@ -81,15 +89,23 @@ impl Machine {
             true => Some(Unit::new(Arc::clone(&memory), interrupts.vector()?)),
             false => None,
         };
-        let accelerator = functions.add_accelerator(&spec.device, unit.as_ref())?;
-        let iommu = unit.map(|unit| IommuRegisters::new(unit, Arc::clone(&accelerator) as _));
+        let accelerator = match passed_through.iter().any(is_accelerator) {
+            true => None,
+            false => Some(functions.add_accelerator(&spec.device, unit.as_ref())?),
+        };
+        let behind = accelerator.clone();
+        let iommu = unit.zip(behind).map(|(unit, device)| IommuRegisters::new(unit, device as _));
         let mut console = functions.add_console(vec![
             ("farfault.stdin", ports.stdin),
             ("farfault.stdout", ports.stdout),
             ("farfault.stderr", ports.stderr),
             ("farfault.control", ports.control),
         ])?;
-        let (pci, config_pages) = functions.finish();
+        if !passed_through.is_empty() {
+            let container = Container::new(kvm_of_vfio(&vm), &memory)?;
+            functions.add_passed_through(container, &passed_through)?;
+        }
+        let Finished { root: pci, pages: config_pages, lines } = functions.finish();
 
         let interrupt = interrupts.line(serial::IRQ)?;
         let what = "make the serial line";
@@ -114,12 +130,7 @@ impl Machine {
 
         let end = EndLatch::new().map_err(MachineError::host("make an eventfd"))?;
         let context = VcpuContext {
-            bus: Arc::new(Bus {
-                ports: io,
-                map: Mutex::new(map),
-                pci,
-                iommu: iommu.clone(),
-            }),
+            bus: Arc::new(Bus { ports: io, map: Mutex::new(map), pci, iommu: iommu.clone() }),
             exits: Arc::new(Exits::default()),
             end: Arc::clone(&end),
             pause: Arc::new(Pause::default()),
@@ -131,7 +142,7 @@ impl Machine {
             vm,
             interrupts,
             bus: Arc::clone(&context.bus),
-            accelerator: Arc::clone(&accelerator),
+            accelerator: accelerator.clone(),
             panic_port,
             exits: Arc::clone(&context.exits),
         };
@@ -139,7 +150,7 @@ impl Machine {
         if let Start::GoOn(_, saved) = start {
             hardware.restore(saved, &vcpus, &serial, &mut console)?;
         } else if let Some(first) = vcpus.first() {
-            let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu)?;
+            let rsdp = acpi::write(&memory, spec.vcpus, window_64, spec.iommu, &lines)?;
             let entry = kernel::load(&memory, spec, rsdp)?;
             boot::write_tables(&memory)?;
             // The others wait to be started by the first.
@@ -199,6 +210,38 @@ fn check(spec: &MachineSpec) -> Result<(), MachineError> {
         return Err(MachineError::TooSmall { what, have: spec.memory, need });
     }
     Ok(())
+}
+
+/// The functions of the host that the guest is to have.
+fn find_passed_through(spec: &MachineSpec) -> Result<Vec<Found>, MachineError> {
+    let wanted = &spec.passed_through;
+    if wanted.len() > MAX_PASSED_THROUGH {
+        return Err(MachineError::TooManyFunctions);
+    }
+    let twice = |(index, address)| wanted[..index].contains(address).then_some(*address);
+    if let Some(address) = wanted.iter().enumerate().find_map(twice) {
+        return Err(PassthroughError::Twice(address).into());
+    }
+    let host = Host::here();
+    let found: Vec<Found> =
+        wanted.iter().map(|address| host.find(*address)).collect::<Result<_, _>>()?;
+    match found.iter().find(|found| is_accelerator(found)) {
+        Some(own) if spec.device != DeviceConfig::default() => {
+            Err(MachineError::TwoAccelerators(own.address))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Whether a function of the host is one of those that this program emulates.
+fn is_accelerator(found: &Found) -> bool {
+    found.id == accelerator::IDENTITY.id
+}
+
+/// What KVM offers to be told of functions of the host; a KVM without it can do with less.
+fn kvm_of_vfio(vm: &VmFd) -> Option<DeviceFd> {
+    let type_ = kvm_device_type_KVM_DEV_TYPE_VFIO;
+    vm.create_device(&mut kvm_create_device { type_, ..Default::default() }).ok()
 }
 
 fn open_kvm() -> Result<Kvm, MachineError> {

@@ -2,9 +2,11 @@
 //! What can go wrong while a machine is built or runs, in words for the
 //! person at the keyboard.
 
+use super::functions::MAX_PASSED_THROUGH;
 use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY};
 use crate::accelerator::AcceleratorError;
 use crate::pmem::PmemError;
+use crate::vfio::{PassthroughError, PciAddress};
 use std::io;
 use std::path::PathBuf;
 
@@ -48,6 +50,15 @@ pub enum MachineError {
     Memory { bytes: u64 },
     #[error(transparent)]
     Pmem(#[from] PmemError),
+    #[error(transparent)]
+    Passthrough(#[from] PassthroughError),
+    #[error(
+        "--vfio {0} is an accelerator, and takes the place of the one that --device describes; \
+         leave out one of the two"
+    )]
+    TwoAccelerators(PciAddress),
+    #[error("--vfio: a guest has at most {MAX_PASSED_THROUGH} of them")]
+    TooManyFunctions,
     #[error("cannot open /dev/kvm: {0}")]
     NoKvm(io::Error),
     #[error("KVM on this host cannot {0}")]
@@ -98,9 +109,13 @@ impl MachineError {
             | E::MemorySize { .. }
             | E::Vcpus(_)
             | E::CommandLine(..)
+            | E::TwoAccelerators(_)
+            | E::TooManyFunctions
             | E::Accelerator(AcceleratorError::Choices(_)) => Blame::User,
             E::Pmem(PmemError::NoRoom { .. } | PmemError::Map(..)) => Blame::Host,
             E::Pmem(_) => Blame::User,
+            E::Passthrough(error) if error.is_usage() => Blame::User,
+            E::Passthrough(_) => Blame::Host,
             E::AddressBits { .. } | E::Memory { .. } | E::NoKvm(_) | E::KvmLacks(_) => Blame::Host,
             E::Kvm { .. }
             | E::NotRestored(_)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Putting PCI functions on bus 0: a configuration space that the guest can
-//! read without an exit, a place for each BAR, interrupts and doorbells.
+//! Putting PCI functions on bus 0: a configuration space, which of our own the guest
+//! can read without an exit, a place for each BAR, interrupts and doorbells.
 
 use super::error::MachineError;
 use super::interrupts::Interrupts;
@@ -10,8 +10,9 @@ use crate::devices::virtio::console::{self, Console};
 use crate::devices::virtio::transport::{self, Transport};
 use crate::iommu::{IommuPort, Unit};
 use crate::pci::{
-    Bar, ConfigSpace, Endpoint, Function, HostBridge, Identity, Msix, PciFunction, Root,
+    Bar, ConfigSpace, DirectLine, Endpoint, Function, HostBridge, Identity, Msix, PciFunction, Root,
 };
+use crate::vfio::{Container, Found, Surroundings, Survey};
 use farfault_device_model::DeviceConfig;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -22,6 +23,28 @@ use vm_memory::{GuestMemoryMmap, MmapRegion};
 const HOST_BRIDGE: u8 = 0;
 const ACCELERATOR: u8 = 1;
 const CONSOLE: u8 = 2;
+const FIRST_PASSED_THROUGH: u8 = 3;
+/// So many fit on the bus behind it.
+pub const MAX_PASSED_THROUGH: usize = 29;
+
+/// Pins of the I/O APIC that nothing else uses, for functions of the host.
+const FIRST_PIN: u32 = 16;
+const PINS: u32 = 8;
+
+/// A device that interrupts by a pin of the I/O APIC.
+#[derive(Clone, Copy, Debug)]
+pub struct IntxLine {
+    pub device: u8,
+    pub pin: u32,
+}
+
+/// What comes of it: the bus, configuration spaces with the addresses at which the guest may read
+/// them, and who interrupts by which pin.
+pub struct Finished {
+    pub root: Root,
+    pub pages: Vec<(u64, Arc<MmapRegion>)>,
+    pub lines: Vec<IntxLine>,
+}
 
 /// The functions of bus 0, while they are being made.
 pub struct Functions {
@@ -29,6 +52,7 @@ pub struct Functions {
     memory: Arc<GuestMemoryMmap>,
     window: AddressAllocator,
     functions: Vec<(u8, Arc<dyn PciFunction>)>,
+    lines: Vec<IntxLine>,
     pages: Vec<(u64, Arc<MmapRegion>)>,
 }
 
@@ -46,6 +70,7 @@ impl Functions {
             memory: Arc::clone(memory),
             window,
             functions: Vec::new(),
+            lines: Vec::new(),
             pages: Vec::new(),
         };
         let config = bus.config(HOST_BRIDGE, &HostBridge::IDENTITY, Vec::new())?;
@@ -90,13 +115,39 @@ impl Functions {
         Console::new(transport, ports).map_err(MachineError::host(what))
     }
 
-    /// The finished bus, and its configuration spaces with the addresses at
-    /// which a guest may read them.
-    pub fn finish(self) -> (Root, Vec<(u64, Arc<MmapRegion>)>) {
-        (Root::new(self.functions), self.pages)
+    /// Adds functions of the host.
+    pub fn add_passed_through(
+        &mut self,
+        mut container: Container,
+        all: &[Found],
+    ) -> Result<(), MachineError> {
+        for (device, found) in (FIRST_PASSED_THROUGH..).zip(all) {
+            let survey = Survey::new(Arc::new(container.open(found)?));
+            let messages = (0..survey.vectors()).map(|_| self.interrupts.direct_message());
+            let messages = messages.collect::<Result<_, _>>()?;
+            let line = survey.has_pin().then(|| self.line_of(device)).transpose()?;
+            let page = memory::config_page()?;
+            let surroundings = Surroundings { page, messages, line };
+            let name = found.address.to_string();
+            let function = survey.pass(name, surroundings, |bar| self.room_for(bar));
+            self.add(device, function);
+        }
+        Ok(())
     }
 
-    fn add(&mut self, device: u8, function: Function) {
+    /// The pin of a device.
+    fn line_of(&mut self, device: u8) -> Result<Box<dyn DirectLine>, MachineError> {
+        let pin = FIRST_PIN + self.lines.len() as u32 % PINS;
+        let line = self.interrupts.direct_line(pin)?;
+        self.lines.push(IntxLine { device, pin });
+        Ok(line)
+    }
+
+    pub fn finish(self) -> Finished {
+        Finished { root: Root::new(self.functions), pages: self.pages, lines: self.lines }
+    }
+
+    fn add(&mut self, device: u8, function: impl PciFunction + 'static) {
         self.functions.push((device, Arc::new(function)));
     }
 
@@ -111,11 +162,22 @@ impl Functions {
         self.pages.push((layout::ECAM + (u64::from(device) << 15), Arc::clone(&page)));
         let mut config = ConfigSpace::new(page, identity, bars);
         for bar in config.bars().to_vec() {
-            let place = self.window.allocate(bar.size, bar.size, AllocPolicy::FirstMatch);
-            let place = place.map_err(|_| MachineError::Internal("BARs outgrow their window"))?;
-            config.place(bar.index, place.start());
+            let place = self.room_for(&bar);
+            config.place(
+                bar.index,
+                place.ok_or(MachineError::Internal("BARs outgrow their window"))?,
+            );
         }
         Ok(config)
+    }
+
+    /// Where firmware would put a BAR. It leaves it to the guest to find a place for one that is
+    /// too large.
+    fn room_for(&mut self, bar: &Bar) -> Option<u64> {
+        // Each begins a page, so that its memory can be shown to the guest.
+        let alignment = bar.size.max(layout::PAGE);
+        let place = self.window.allocate(alignment, alignment, AllocPolicy::FirstMatch);
+        place.ok().map(|place| place.start())
     }
 
     fn msix(&self, vectors: u16) -> Result<Arc<Msix>, MachineError> {

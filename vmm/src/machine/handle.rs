@@ -42,7 +42,8 @@ pub struct Handle {
     pub(super) end: Arc<EndLatch>,
     pub(super) exits: Arc<Exits>,
     pub(super) last_seen: Arc<LastSeen>,
-    pub(super) accelerator: Arc<Accelerator>,
+    /// Unless one of the host's takes its place.
+    pub(super) accelerator: Option<Arc<Accelerator>>,
     pub(super) iommu: Option<Arc<IommuRegisters>>,
     pub(super) standstill: Arc<Standstill>,
     /// Whether debuggers may have its vCPUs stand still, and nobody else.
@@ -81,14 +82,15 @@ impl Handle {
     }
 
     pub fn machine_counters(&self) -> MachineCounters {
+        let accelerator = self.accelerator.as_ref();
         let [pio_exits, mmio_exits, other_exits, boot_exits] = self.exits.read();
         MachineCounters {
             pio_exits,
             mmio_exits,
             other_exits,
             boot_exits,
-            ioeventfd_doorbells: self.accelerator.doorbells_rung(),
-            msix_sent: self.accelerator.messages_sent(),
+            ioeventfd_doorbells: accelerator.map_or(0, |device| device.doorbells_rung()),
+            msix_sent: accelerator.map_or(0, |device| device.messages_sent()),
             dma_faults: self.iommu.as_ref().map_or(0, |iommu| iommu.faults()),
             iommu_invalidations: self.iommu.as_ref().map_or(0, |iommu| iommu.invalidations()),
             private_kib: footprint::private_kib(&self.ram),
@@ -100,9 +102,9 @@ impl Handle {
         PrivateDirty::of("self", |range| footprint::covered(range, &self.ram))
     }
 
-    /// The accelerator's own counters as of now.
+    /// The accelerator's own counters as of now; none of one that is the host's.
     pub fn device_counters(&self) -> Counters {
-        self.accelerator.counters()
+        self.accelerator.as_ref().map_or_else(Counters::default, |device| device.counters())
     }
 
     /// Where each vCPU was when the machine was stopped.

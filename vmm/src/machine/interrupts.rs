@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Interrupts and doorbells through KVM: an irqfd for every I/O APIC pin and
-//! MSI-X vector in use, the table of routes behind them, and ioeventfds.
+//! message in use, the table of routes behind them, and ioeventfds.
 
 use super::error::MachineError;
-use crate::pci::{EventRegistry, Message, MessageSink};
+use crate::pci::{DirectLine, DirectMessage, EventRegistry, Message, MessageSink};
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KvmIrqRouting,
     kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1 as Route, kvm_irq_routing_irqchip,
@@ -30,13 +30,8 @@ pub struct Interrupts {
 /// does not know yet, and learns of all others programmed until then with it.
 #[derive(Default)]
 struct Routes {
-    lines: Vec<Line>,
+    messages: Vec<Message>,
     stale: bool,
-}
-
-struct Line {
-    event: EventFd,
-    message: Message,
 }
 
 impl Interrupts {
@@ -46,11 +41,24 @@ impl Interrupts {
 
     /// An irqfd for one more MSI-X vector.
     pub fn vector(self: &Arc<Interrupts>) -> Result<Box<dyn MessageSink>, MachineError> {
-        let mut routes = self.routes.lock();
-        let index = routes.lines.len();
-        let event = self.line(IO_APIC_PINS + index as u32)?;
-        routes.lines.push(Line { event, message: Message::default() });
-        Ok(Box::new(Vector { interrupts: Arc::clone(self), index }))
+        let index = self.routes.lock().add();
+        let event = self.line(gsi(index))?;
+        Ok(Box::new(Vector { interrupts: Arc::clone(self), index, event }))
+    }
+
+    /// A message that the host's kernel sends, when it is raised and has been connected.
+    pub fn direct_message(self: &Arc<Interrupts>) -> Result<Box<dyn DirectMessage>, MachineError> {
+        let (index, event) = (self.routes.lock().add(), event()?);
+        Ok(Box::new(Direct { interrupts: Arc::clone(self), index, event }))
+    }
+
+    /// A pin of the I/O APIC that the host's kernel asserts.
+    pub fn direct_line(&self, pin: u32) -> Result<Box<dyn DirectLine>, MachineError> {
+        let [event, served] = [event()?, event()?];
+        self.vm
+            .register_irqfd_with_resample(&event, &served, pin)
+            .map_err(MachineError::kvm("make an irqfd for a level"))?;
+        Ok(Box::new(Asserted { event, served }))
     }
 
     /// Lets writes to a port vanish in the kernel, without an exit. KVM keeps
@@ -89,6 +97,20 @@ fn event() -> Result<EventFd, MachineError> {
 }
 
 impl Routes {
+    /// One message more.
+    fn add(&mut self) -> usize {
+        self.messages.push(Message::default());
+        self.messages.len() - 1
+    }
+
+    fn program(&mut self, index: usize, message: Message) {
+        let Some(programmed) = self.messages.get_mut(index) else { return };
+        if *programmed != message {
+            *programmed = message;
+            self.stale = true;
+        }
+    }
+
     /// Has `set` give the whole table to KVM, if it does not know it yet. What it
     /// refuses (it may lack memory for the moment) it is given again with the next
     /// message; until then messages go as they went before.
@@ -97,12 +119,17 @@ impl Routes {
             return;
         }
         let pins = (0..IO_APIC_PINS).map(pin_route);
-        let lines = (IO_APIC_PINS..).zip(&self.lines);
-        let entries: Vec<_> =
-            pins.chain(lines.map(|(gsi, line)| message_route(gsi, line.message))).collect();
+        let messages = self.messages.iter().enumerate();
+        let routes = messages.map(|(index, message)| message_route(gsi(index), *message));
+        let entries: Vec<_> = pins.chain(routes).collect();
         let table = KvmIrqRouting::from_entries(&entries).ok();
         self.stale = table.is_none_or(|table| set(&table).is_err());
     }
+}
+
+/// What KVM calls a message: it counts on from the pins.
+fn gsi(index: usize) -> u32 {
+    IO_APIC_PINS + index as u32
 }
 
 fn pin_route(pin: u32) -> kvm_irq_routing_entry {
@@ -126,25 +153,64 @@ fn message_route(gsi: u32, message: Message) -> kvm_irq_routing_entry {
 struct Vector {
     interrupts: Arc<Interrupts>,
     index: usize,
+    event: EventFd,
 }
 
 impl MessageSink for Vector {
     fn program(&self, message: Message) {
-        let mut routes = self.interrupts.routes.lock();
-        let Some(line) = routes.lines.get_mut(self.index) else { return };
-        if line.message != message {
-            line.message = message;
-            routes.stale = true;
-        }
+        self.interrupts.routes.lock().program(self.index, message);
     }
 
     fn send(&self) {
         let mut routes = self.interrupts.routes.lock();
         routes.settle(|table| self.interrupts.vm.set_gsi_routing(table));
-        if let Some(line) = routes.lines.get(self.index) {
-            // Fails only if the counter is full, so the message is on its way.
-            let _ = line.event.write(1);
+        // Fails only if the counter is full, so the message is on its way.
+        let _ = self.event.write(1);
+    }
+}
+
+/// One message among all, which KVM takes only while it is connected.
+struct Direct {
+    interrupts: Arc<Interrupts>,
+    index: usize,
+    event: EventFd,
+}
+
+impl DirectMessage for Direct {
+    fn event(&self) -> &EventFd {
+        &self.event
+    }
+
+    fn connect(&self, message: Message) -> io::Result<()> {
+        let mut routes = self.interrupts.routes.lock();
+        routes.program(self.index, message);
+        routes.settle(|table| self.interrupts.vm.set_gsi_routing(table));
+        if routes.stale {
+            return Err(io::Error::other("KVM does not take the message"));
         }
+        // KVM looks whether it was raised by now.
+        self.interrupts.vm.register_irqfd(&self.event, gsi(self.index)).map_err(io::Error::from)
+    }
+
+    fn disconnect(&self) {
+        // Fails only if it is not connected.
+        let _ = self.interrupts.vm.unregister_irqfd(&self.event, gsi(self.index));
+    }
+}
+
+/// A pin with an event to assert it.
+struct Asserted {
+    event: EventFd,
+    served: EventFd,
+}
+
+impl DirectLine for Asserted {
+    fn event(&self) -> &EventFd {
+        &self.event
+    }
+
+    fn served(&self) -> &EventFd {
+        &self.served
     }
 }
 
@@ -162,17 +228,15 @@ impl EventRegistry for Interrupts {
 
 #[cfg(test)]
 mod tests {
+    use super::{Message, Routes};
     use kvm_ioctls::Error;
-    use vmm_sys_util::eventfd::EventFd;
-
-    use super::{Line, Message, Routes};
 
     /// What a host has refused once it may take the next time.
     #[test]
     fn a_refused_table_is_given_again() {
-        let event = EventFd::new(0).expect("an eventfd");
-        let message = Message { address: 0xfee0_0000, data: 0x41 };
-        let mut routes = Routes { lines: vec![Line { event, message }], stale: true };
+        let mut routes = Routes::default();
+        let index = routes.add();
+        routes.program(index, Message { address: 0xfee0_0000, data: 0x41 });
         let mut given = 0;
         for answer in [Err(Error::new(12)), Ok(()), Ok(())] {
             routes.settle(|_| {

@@ -35,6 +35,9 @@ pub const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Four pages that KVM may use itself.
 pub const KVM_PAGES: u64 = 0xfeff_c000;
 
+/// Bytes of the smallest page.
+pub const PAGE: u64 = 4096;
+
 /// Structures of the 64-bit boot protocol.
 pub const GDT: u64 = 0x500;
 /// Page tables for the jump into the kernel: one page, then one each level.

@@ -48,7 +48,9 @@ impl Machine {
         let mut events = EventLoop::new()?;
         events.add(EndWatcher(Arc::clone(&end)));
         events.add(StandstillWatcher(Arc::clone(&standstill)));
-        events.add(DoorbellLine(Arc::clone(&accelerator)));
+        if let Some(accelerator) = &accelerator {
+            events.add(DoorbellLine(Arc::clone(accelerator)));
+        }
         events.add(Rc::clone(&serial));
         events.add(Rc::clone(&console));
 
@@ -59,7 +61,8 @@ impl Machine {
             });
             started.ok()
         };
-        let engines: Vec<_> = accelerator.loops().into_iter().filter_map(start).collect();
+        let loops = accelerator.iter().flat_map(|accelerator| accelerator.loops());
+        let engines: Vec<_> = loops.filter_map(start).collect();
         let waits = self.invitation.as_ref().is_some_and(|invitation| invitation.wait);
         if waits {
             self.context.pause.begin();
@@ -90,7 +93,7 @@ impl Machine {
         }
         standstill.close();
         // A vCPU may be waiting for the device, so that goes first.
-        accelerator.stop();
+        accelerator.iter().for_each(|accelerator| accelerator.stop());
         vcpus.join();
         if let Some(debugger) = debugger {
             debugger.take_leave(&self.context.hits);

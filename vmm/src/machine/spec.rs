@@ -5,6 +5,7 @@
 use super::layout;
 use crate::gdb::Invitation;
 use crate::pmem::Pmem;
+use crate::vfio::PciAddress;
 use farfault_device_model::DeviceConfig;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
@@ -47,6 +48,9 @@ pub struct MachineSpec {
     pub device: DeviceConfig,
     /// Whether it stands behind an IOMMU.
     pub iommu: bool,
+    /// Functions of the host that the guest has. If an accelerator is among them, it is the
+    /// only one.
+    pub passed_through: Vec<PciAddress>,
     /// Where debuggers come from, if they may.
     pub debugger: Option<Arc<Invitation>>,
 }

@@ -32,7 +32,7 @@ pub struct SavedMachine {
     clock: SavedClock,
     chips: SavedChips,
     functions: Vec<SavedFunction>,
-    accelerator: SavedAccelerator,
+    accelerator: Option<SavedAccelerator>,
     iommu: Option<SavedIommu>,
     console: SavedConsole,
     serial: SavedSerial,
@@ -58,7 +58,7 @@ pub struct Hardware {
     pub msrs: Vec<u32>,
     pub interrupts: Arc<Interrupts>,
     pub bus: Arc<Bus>,
-    pub accelerator: Arc<Accelerator>,
+    pub accelerator: Option<Arc<Accelerator>>,
     pub panic_port: Arc<PanicPort>,
     pub exits: Arc<Exits>,
 }
@@ -72,7 +72,11 @@ impl Hardware {
         console: &Console,
     ) -> Result<SavedMachine, SaveError> {
         // Devices first: what they still do ends in interrupts, and these in vCPUs.
-        let accelerator = self.accelerator.save().ok_or(SaveError::Busy("accelerator"))?;
+        let saved = self.accelerator.as_ref().map(|accelerator| accelerator.save());
+        let accelerator = match saved {
+            Some(None) => return Err(SaveError::Busy("accelerator")),
+            saved => saved.flatten(),
+        };
         let functions = self.bus.pci.save().ok_or(SaveError::Busy("passed-through function"))?;
         let console = console.save().ok_or(SaveError::Busy("console"))?;
         let serial = serial.save().ok_or(SaveError::Busy("serial line"))?;
@@ -117,7 +121,12 @@ impl Hardware {
         }
         let restored = self.bus.pci.restore(&saved.functions, &mut self.bus.map.lock());
         fits(restored, "the PCI bus")?;
-        fits(self.accelerator.restore(&saved.accelerator).is_ok(), "the accelerator")?;
+        let restored = match (&self.accelerator, &saved.accelerator) {
+            (Some(accelerator), Some(saved)) => accelerator.restore(saved).is_ok(),
+            (None, None) => true,
+            _ => false,
+        };
+        fits(restored, "the accelerator")?;
         fits(console.restore(&saved.console), "the console")?;
         fits(serial.restore(&saved.serial).is_ok(), "the serial line")?;
         self.panic_port.restore(saved.has_panic_driver);
