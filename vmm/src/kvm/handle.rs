@@ -33,7 +33,7 @@ impl Guest for Handle {
 
     fn counters(&self) -> Sample {
         Sample {
-            device: named(&self.device_counters()),
+            device: self.device_counters().as_ref().map(named).unwrap_or_default(),
             driver: Counters::new(),
             vmm: named(&self.machine_counters()),
         }

@@ -103,8 +103,8 @@ impl Handle {
     }
 
     /// The accelerator's own counters as of now; none of one that is the host's.
-    pub fn device_counters(&self) -> Counters {
-        self.accelerator.as_ref().map_or_else(Counters::default, |device| device.counters())
+    pub fn device_counters(&self) -> Option<Counters> {
+        self.accelerator.as_ref().map(|device| device.counters())
     }
 
     /// Where each vCPU was when the machine was stopped.
