@@ -21,6 +21,7 @@ mod measurements;
 mod older_kernels;
 mod oops;
 mod out_of_memory;
+mod passthrough;
 mod pmem;
 mod programs;
 mod qemu;
@@ -53,6 +54,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     iommu::units,
     serve::units,
     qemu::units,
+    passthrough::units,
     lifecycle::units,
     exerciser::units,
     pmem::units,

@@ -86,7 +86,7 @@ pub fn units() -> Vec<Unit> {
 }
 
 /// A process that ends with its test.
-struct Running {
+pub struct Running {
     child: Child,
     lines: Receiver<String>,
     deadline: Instant,
@@ -101,7 +101,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(command: &mut Command, patience: Duration) -> Result<Self, String> {
+    pub fn start(command: &mut Command, patience: Duration) -> Result<Self, String> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned = command.spawn();
         let mut child = spawned.map_err(|error| format!("cannot start {command:?}: {error}"))?;
@@ -122,7 +122,7 @@ impl Running {
     }
 
     /// All that it says up to a line that `is_last`, or to its end.
-    fn hear(&self, is_last: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
+    pub fn hear(&self, is_last: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
         let mut heard = Vec::new();
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -215,7 +215,7 @@ fn end(server: &mut Running, socket: &Path) -> Result<(), String> {
 }
 
 /// The option that makes QEMU a client.
-fn device(socket: &Path, bus: &str) -> String {
+pub fn device(socket: &Path, bus: &str) -> String {
     let socket = serde_json::json!({ "type": "unix", "path": socket });
     let device = serde_json::json!({
         "driver": "vfio-user-pci", "bus": bus, "socket": socket, "x-msg-timeout": 60000
@@ -223,12 +223,18 @@ fn device(socket: &Path, bus: &str) -> String {
     device.to_string()
 }
 
-/// The tools tree's QEMU with the image's guest in it, whose memory is shared.
-fn qemu(farfault: &Farfault, client: &Client, socket: &Path) -> Result<Command, String> {
+/// The tools tree's QEMU, without any machine.
+pub fn bare_qemu(farfault: &Farfault) -> Result<Command, String> {
     let all = tools::qemu(&farfault.tools()?);
     let (program, arguments) = all.split_first().ok_or("no QEMU")?;
     let mut command = Command::new(program);
     command.args(arguments);
+    Ok(command)
+}
+
+/// QEMU with the image's guest in it, whose memory is shared.
+fn qemu(farfault: &Farfault, client: &Client, socket: &Path) -> Result<Command, String> {
+    let mut command = bare_qemu(farfault)?;
     let options = "-nodefaults -no-user-config -display none -serial stdio \
                    -accel tcg,thread=multi -cpu max -smp 2 -m 1G \
                    -object memory-backend-memfd,id=ram,size=1G,share=on \
