@@ -41,9 +41,9 @@ impl AddressMap {
 
     /// Follows BARs to where the guest has moved them. What cannot be there is not
     /// lost: an access then exits and reaches the device as any other.
-    pub fn follow(&mut self, moves: Vec<BarMove>) {
+    pub fn follow(&mut self, moves: &[BarMove]) {
         // What goes makes room for what comes.
-        for BarMove { bar, from, .. } in &moves {
+        for BarMove { bar, from, .. } in moves {
             let at = |offset| from.and_then(|base| base.checked_add(offset));
             for (offset, event) in bar.doorbells() {
                 let _ = at(offset).map(|address| self.detach(event, address));
@@ -52,7 +52,7 @@ impl AddressMap {
                 let _ = at(offset).map(|address| self.hide(memory, address));
             }
         }
-        for BarMove { bar, to, .. } in &moves {
+        for BarMove { bar, to, .. } in moves {
             let at = |offset| to.and_then(|base| base.checked_add(offset));
             for (offset, event) in bar.doorbells() {
                 if let Some(address) = at(offset)

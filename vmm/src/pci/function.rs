@@ -166,7 +166,7 @@ impl PciFunction for Function {
     }
 
     fn write_config(&self, offset: usize, data: &[u8], map: &mut AddressMap) {
-        map.follow(self.write_config(offset, data));
+        map.follow(&self.write_config(offset, data));
     }
 
     fn read_memory(&self, address: u64, data: &mut [u8]) -> bool {
@@ -182,6 +182,6 @@ impl PciFunction for Function {
     }
 
     fn restore(&self, saved: &SavedFunction, map: &mut AddressMap) -> bool {
-        self.restore(saved).map(|moves| map.follow(moves)).is_some()
+        self.restore(saved).map(|moves| map.follow(&moves)).is_some()
     }
 }

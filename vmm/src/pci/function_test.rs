@@ -133,7 +133,7 @@ fn doorbells_follow_their_bar() {
     let mut map = AddressMap::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let mut from = None;
     let mut follow = |to| {
-        map.follow(vec![BarMove { bar: Arc::clone(&bar), from, to }]);
+        map.follow(&[BarMove { bar: Arc::clone(&bar), from, to }]);
         from = to;
         registry.attached.lock().clone()
     };
@@ -185,7 +185,7 @@ fn memory_of_the_host_follows_its_bar() {
     let mut map = AddressMap::new(Arc::clone(&registry) as _, Arc::clone(&registry) as _);
     let mut from = None;
     let mut follow = |to| {
-        map.follow(vec![BarMove { bar: Arc::clone(&bar), from, to }]);
+        map.follow(&[BarMove { bar: Arc::clone(&bar), from, to }]);
         from = to;
         registry.shown.lock().clone()
     };

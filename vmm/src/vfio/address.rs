@@ -30,8 +30,7 @@ fn read(text: &str) -> Option<PciAddress> {
     let (segment, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
     let hex = |text: &str, last: u32| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let value = u32::from_str_radix(text, 16).ok().filter(|value| digits && *value <= last);
-        value
+        u32::from_str_radix(text, 16).ok().filter(|value| digits && *value <= last)
     };
     Some(PciAddress {
         segment: hex(segment, u32::MAX)?,

@@ -49,7 +49,7 @@ impl HostFunction for VfioFunction {
                 let range = |offset: u64, size| Some(offset..offset.checked_add(size)?);
                 areas.iter().filter_map(|area| range(area.offset, area.size)).collect()
             }
-            None => Vec::from([0..self.bar_size(bar)]),
+            None => std::iter::once(0..self.bar_size(bar)).collect(),
         }
     }
 

@@ -177,14 +177,14 @@ impl PciFunction for Passthrough {
         let place = |config: &PassedConfig, bar: &Bar| config.decoded(bar).filter(|_| !reset);
         let stays =
             |bar: &Bar, from: Option<u64>| from.filter(|_| from == place(&state.config, bar));
-        map.follow(self.bars.follow(stays));
+        map.follow(&self.bars.follow(stays));
         state.config.forward(&*self.host, offset, data);
         if reset {
             state.config.reset(&*self.host);
             state.table.iter_mut().for_each(MsixTable::reset);
         }
         self.follow(state);
-        map.follow(self.bars.follow(|bar, _| state.config.decoded(bar)));
+        map.follow(&self.bars.follow(|bar, _| state.config.decoded(bar)));
     }
 
     fn read_memory(&self, address: u64, data: &mut [u8]) -> bool {

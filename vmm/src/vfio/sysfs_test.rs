@@ -114,7 +114,7 @@ fn others_of_the_group_are_named() {
 fn what_cannot_be_opened_is_named() {
     let folders = Folders::new();
     let group = folders.root.path().join("dev/vfio/7");
-    fs::set_permissions(&group, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&group, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may open it all the same.
     if fs::File::open(&group).is_err() {
         let expected = "--vfio 0000:01:00.0: you may not open /dev/vfio/7: chown it, or be root";

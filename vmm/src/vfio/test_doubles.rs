@@ -134,7 +134,7 @@ impl HostFunction for Fake {
         SIZES[bar]
     }
     fn mappable(&self, bar: usize) -> Vec<Range<u64>> {
-        if bar == 0 { vec![0..SIZES[0]] } else { Vec::new() }
+        (bar == 0).then_some(0..SIZES[0]).into_iter().collect()
     }
     fn map(&self, _bar: usize, range: Range<u64>) -> io::Result<Mapping> {
         Mapping::of(&self.memory, range.start, range.end - range.start)
