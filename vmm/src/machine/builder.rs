@@ -6,7 +6,7 @@ use super::bus::Bus;
 use super::end::EndLatch;
 use super::error::MachineError;
 use super::exits::Exits;
-use super::functions::{Finished, Functions, MAX_PASSED_THROUGH};
+use super::functions::{Finished, Functions};
 use super::handle::Handle;
 use super::hits::Hits;
 use super::interrupts::Interrupts;
@@ -14,7 +14,9 @@ use super::memory::{self, Slots};
 use super::pause::Pause;
 use super::run::Machine;
 use super::saved::Hardware;
-use super::spec::{GuestStreams, MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec};
+use super::spec::{
+    GuestStreams, MAX_MEMORY, MAX_PASSED_THROUGH, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY, MachineSpec,
+};
 use super::standstill::Standstill;
 use super::start::Start;
 use super::vcpu::VcpuContext;

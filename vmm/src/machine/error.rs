@@ -2,8 +2,7 @@
 //! What can go wrong while a machine is built or runs, in words for the
 //! person at the keyboard.
 
-use super::functions::MAX_PASSED_THROUGH;
-use super::spec::{MAX_MEMORY, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY};
+use super::spec::{MAX_MEMORY, MAX_PASSED_THROUGH, MAX_VCPUS, MEMORY_STEP, MIN_MEMORY};
 use crate::accelerator::AcceleratorError;
 use crate::pmem::PmemError;
 use crate::vfio::{PassthroughError, PciAddress};

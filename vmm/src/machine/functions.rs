@@ -23,9 +23,8 @@ use vm_memory::{GuestMemoryMmap, MmapRegion};
 const HOST_BRIDGE: u8 = 0;
 const ACCELERATOR: u8 = 1;
 const CONSOLE: u8 = 2;
+/// [`MAX_PASSED_THROUGH`](super::spec::MAX_PASSED_THROUGH) of them fit on the bus.
 const FIRST_PASSED_THROUGH: u8 = 3;
-/// So many fit on the bus behind it.
-pub const MAX_PASSED_THROUGH: usize = 29;
 
 /// Pins of the I/O APIC that nothing else uses, for functions of the host.
 const FIRST_PIN: u32 = 16;

@@ -18,6 +18,8 @@ pub const MAX_MEMORY: u64 = 64 << 30;
 /// Memory comes in pieces of this size.
 pub const MEMORY_STEP: u64 = 2 << 20;
 pub const MAX_VCPUS: u8 = 16;
+/// Functions of the host: a bus has 32 devices, and three of them are the machine's own.
+pub const MAX_PASSED_THROUGH: usize = 29;
 
 /// One piece of the initial RAM disk.
 #[derive(Clone, Debug)]
