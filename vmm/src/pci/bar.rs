@@ -15,7 +15,7 @@ pub struct Bar {
     pub prefetchable: bool,
     /// Bytes, a power of two of at least 16.
     pub size: u64,
-    /// What is in it. Between areas reads give ones and writes do nothing.
+    /// What is in it. What is between areas is up to the function; in ours, nothing.
     pub areas: Vec<Area>,
 }
 

@@ -6,7 +6,7 @@ use super::device::VfioFunction;
 use super::error::PassthroughError;
 use super::sysfs::Found;
 use kvm_ioctls::DeviceFd;
-use nix::libc::{EBUSY, ENOMEM, EPERM};
+use nix::libc::{EBUSY, EFAULT, ENOMEM, EPERM};
 use std::sync::Arc;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioDeviceFd, VfioError, VfioOps};
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -58,12 +58,15 @@ impl Container {
             // volatile access only. VFIO pins its pages: they are the device's until the
             // container is closed, whatever becomes of the mapping.
             unsafe { self.vfio.vfio_dma_map(start, size, region.as_ptr()) }
-                .map_err(|error| self.unmapped(error))
+                .map_err(|error| self.unmapped(error, region.file_offset().is_some()))
         })
     }
 
-    fn unmapped(&self, error: VfioError) -> PassthroughError {
+    fn unmapped(&self, error: VfioError, is_file: bool) -> PassthroughError {
         match error {
+            VfioError::IommuDmaMap(error) if error.errno() == EFAULT && is_file => {
+                PassthroughError::Pmem
+            }
             VfioError::IommuDmaMap(error) if error.errno() == ENOMEM => {
                 let bytes = self.memory.iter().map(|region| region.len()).sum();
                 PassthroughError::Locked { bytes }

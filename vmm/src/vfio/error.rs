@@ -61,6 +61,11 @@ pub enum PassthroughError {
         bytes >> 20
     )]
     Locked { bytes: u64 },
+    #[error(
+        "--vfio: the guest's persistent memory must be in a file of tmpfs (/dev/shm): what other \
+         file systems keep no device may write"
+    )]
+    Pmem,
     #[error("--vfio: the IOMMU does not take the guest's memory")]
     Memory(#[source] vfio_ioctls::VfioError),
 }

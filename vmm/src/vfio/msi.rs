@@ -5,11 +5,12 @@
 use crate::pci::{ConfigSpace, Message};
 
 const ENABLED: u16 = 1;
+/// How many vectors it has, and how many of them it may use: as powers of two.
+const CAPABLE: u16 = 0b111 << 1;
 const ALLOWED: u16 = 0b111 << 4;
+const MAX_ORDER: u16 = 5;
 const WIDE: u16 = 1 << 7;
 const MASKS: u16 = 1 << 8;
-/// The largest number of vectors is two to the power of this.
-const MAX_ORDER: u16 = 5;
 
 /// The capability, which is ours.
 pub struct Msi {
@@ -81,7 +82,8 @@ impl Msi {
         if control & ENABLED == 0 {
             return None;
         }
-        let order = ((control & ALLOWED) >> 4).min(MAX_ORDER);
+        let capable = ((control & CAPABLE) >> 1).min(MAX_ORDER);
+        let order = ((control & ALLOWED) >> 4).min(capable);
         let upper = if self.is_wide() { u32_at(Msi::ADDRESS + 4) } else { 0 };
         let address = u64::from(upper) << 32 | u64::from(u32_at(Msi::ADDRESS));
         let (data, count) = (u32_at(self.data()) & 0xffff, 1u32 << order);

@@ -25,7 +25,7 @@ for module in $(cat /lib/modules/*/at-boot); do insmod /lib/modules/*/$module; d
 modprobe vfio-pci; modprobe vfio_iommu_type1
 devices=/sys/bus/pci/devices
 found() { grep -l $1 $devices/*/device | cut -d/ -f6; }
-accelerator=$(found 0xfa17) disk=$(found 0x0010)
+accelerator=$(found 0xfa17) disk=$(found 0x0010 | head -n 1) beside=$(found 0x0010 | tail -n 1)
 options="--initrd /host/initrd --memory 256M"
 run="/host/farfault run --kernel /host/kernel $options"
 tried() { $run "$@"; }
@@ -40,12 +40,17 @@ for device in $accelerator $disk; do
 	[ ! -e $devices/$device/driver ] || echo $device >$devices/$device/driver/unbind
 	echo $device >/sys/bus/pci/drivers_probe
 done
+refused "what is not alone" 69 "cannot keep it apart from $beside (of the driver nvme)" --vfio $disk -- true
+echo $beside >$devices/$beside/driver/unbind
 refused "what needs KVM" 64 "needs KVM" --vfio $disk --accel nested -- true
 chown nobody /dev/kvm
 tried() { su nobody -c "$run $*"; }
 group=/dev/vfio/$(basename $(readlink $devices/$disk/iommu_group))
 refused "no permission" 69 "you may not open $group" --vfio $disk -- true
 chown nobody $group
+exec 9<>$group
+refused "what is in use" 69 "another process has it" --vfio $disk -- true
+exec 9>&-
 refused "no locked memory" 69 "may not lock so much" --vfio $disk -- true
 tried() { $run "$@"; }
 refused "two accelerators" 64 "leave out one of the two" --vfio $accelerator --device engines=4 -- true
@@ -93,11 +98,13 @@ check "a disk by its pin" eval "copies && interrupts IO-APIC"
 "#;
 
 /// All that is checked in there.
-const CHECKS: [&str; 19] = [
+const CHECKS: [&str; 21] = [
     "what is not there",
     "what a driver has",
     "what no driver has",
+    "what is not alone",
     "what needs KVM",
+    "what is in use",
     "no permission",
     "no locked memory",
     "two accelerators",
@@ -132,7 +139,15 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     server.hear(str::is_empty)?;
     let mut command = host(farfault, &initrd)?;
     let drive = format!("file={},if=none,id=disk,format=raw", disk.display());
-    command.args(["-drive", &drive, "-device", "nvme,drive=disk,serial=1"]);
+    command.args([
+        "-drive",
+        &drive,
+        "-device",
+        "nvme,drive=disk,serial=1,addr=8.0,multifunction=on",
+    ]);
+    // In one group with it.
+    command.args(["-drive", "driver=null-co,if=none,id=null,size=1M"]);
+    command.args(["-device", "nvme,drive=null,serial=2,addr=8.1"]);
     command.arg("-device").arg(device(&socket, "pcie.0"));
     let heard = Running::start(&mut command, patience)?.hear(|_| false)?;
     let said = |name: &str| {
