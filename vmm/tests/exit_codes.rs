@@ -98,6 +98,15 @@ fn every_code_of_the_table_whatever_becomes_of_standard_error() {
 }
 
 #[test]
+fn nested_mode_has_no_devices_of_the_host() {
+    let image = Image::new("answers");
+    let (status, _, stderr) = shell(&image.run("--vfio 01:00.0"));
+    let told =
+        "farfault: --vfio 0000:01:00.0 needs KVM: a first guest has no devices of this host\n";
+    assert_eq!((status, stderr.as_str()), (Some(64), told));
+}
+
+#[test]
 fn a_port_that_is_taken_is_bad_usage() {
     let image = Image::new("answers");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
