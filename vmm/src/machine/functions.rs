@@ -142,6 +142,7 @@ impl Functions {
         Ok(line)
     }
 
+    /// The finished bus.
     pub fn finish(self) -> Finished {
         Finished { root: Root::new(self.functions), pages: self.pages, lines: self.lines }
     }
