@@ -105,7 +105,7 @@ impl Machine {
         ])?;
         if !passed_through.is_empty() {
             let container = Container::new(kvm_of_vfio(&vm), &memory)?;
-            functions.add_passed_through(container, &passed_through)?;
+            functions.add_passed_through(&container, &passed_through)?;
         }
         let Finished { root: pci, pages: config_pages, lines } = functions.finish();
 

@@ -117,11 +117,12 @@ impl Functions {
     /// Adds functions of the host.
     pub fn add_passed_through(
         &mut self,
-        mut container: Container,
+        container: &Container,
         all: &[Found],
     ) -> Result<(), MachineError> {
-        for (device, found) in (FIRST_PASSED_THROUGH..).zip(all) {
-            let survey = Survey::new(Arc::new(container.open(found)?));
+        let opened = container.open(all)?;
+        for (device, (found, host)) in (FIRST_PASSED_THROUGH..).zip(all.iter().zip(opened)) {
+            let survey = Survey::new(Arc::new(host));
             let messages = (0..survey.vectors()).map(|_| self.interrupts.direct_message());
             let messages = messages.collect::<Result<_, _>>()?;
             let line = survey.has_pin().then(|| self.line_of(device)).transpose()?;

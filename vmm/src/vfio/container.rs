@@ -15,7 +15,6 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 pub struct Container {
     vfio: Arc<VfioContainer>,
     memory: Arc<GuestMemoryMmap>,
-    is_filled: bool,
 }
 
 impl Container {
@@ -26,11 +25,19 @@ impl Container {
     ) -> Result<Container, PassthroughError> {
         let kvm = kvm.map(|device| Arc::new(VfioDeviceFd::new_from_kvm(device)));
         let vfio = Arc::new(VfioContainer::new(kvm).map_err(PassthroughError::Container)?);
-        Ok(Container { vfio, memory: Arc::clone(memory), is_filled: false })
+        Ok(Container { vfio, memory: Arc::clone(memory) })
     }
 
-    /// Opens a function, which from then on can reach all memory of the guest.
-    pub fn open(&mut self, found: &Found) -> Result<VfioFunction, PassthroughError> {
+    /// Opens functions, which from then on can reach all memory of the guest.
+    pub fn open(&self, all: &[Found]) -> Result<Vec<VfioFunction>, PassthroughError> {
+        let opened = all.iter().map(|found| self.open_one(found)).collect::<Result<_, _>>()?;
+        // The container has an IOMMU only with its first function. And QEMU's IOMMU for AMD does
+        // not tell a device behind vfio-user of what was mapped before that came.
+        self.fill()?;
+        Ok(opened)
+    }
+
+    fn open_one(&self, found: &Found) -> Result<VfioFunction, PassthroughError> {
         let Found { address, path, .. } = found;
         let shared = Arc::clone(&self.vfio) as Arc<dyn VfioOps>;
         let device = VfioDevice::new(path, shared, true).map_err(|source| match source {
@@ -42,11 +49,6 @@ impl Container {
             }
             source => PassthroughError::Refused { address: *address, source },
         })?;
-        // Only with its first function has the container an IOMMU.
-        if !self.is_filled {
-            self.fill()?;
-            self.is_filled = true;
-        }
         Ok(VfioFunction(device))
     }
 
