@@ -9,24 +9,6 @@
 #include <linux/version.h>
 
 /*
- * hmm_range_fault(), with all that goes before it. mmap_lock is held from beginning to
- * end, so no userfaultfd handler is asked. -EINTR if the caller is killed.
- */
-static inline int ff_range_fault_locked(struct hmm_range *range)
-{
-	struct mm_struct *mm = range->notifier->mm;
-	int ret;
-
-	range->notifier_seq = mmu_interval_read_begin(range->notifier);
-	ret = mmap_read_lock_killable(mm);
-	if (ret)
-		return ret;
-	ret = hmm_range_fault(range);
-	mmap_read_unlock(mm);
-	return ret;
-}
-
-/*
  * From 7.3 on HMM gives mmap_lock up while it waits for a page, and can be killed.
  * Its retries are bounded by time, ours by number: a jiffy leaves them to us. The wait
  * for an invalidation counts, too: if it takes longer, HMM gives up before it has tried.
@@ -39,9 +21,19 @@ static inline int ff_range_fault(struct hmm_range *range)
 }
 #else
 #define FF_HMM_GIVES_WAY	false
+/* mmap_lock is held from beginning to end. -EINTR if the caller is killed. */
 static inline int ff_range_fault(struct hmm_range *range)
 {
-	return ff_range_fault_locked(range);
+	struct mm_struct *mm = range->notifier->mm;
+	int ret;
+
+	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		return ret;
+	ret = hmm_range_fault(range);
+	mmap_read_unlock(mm);
+	return ret;
 }
 #endif
 

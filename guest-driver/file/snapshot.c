@@ -54,7 +54,7 @@ static int ff_look_try(struct ff_look *look, unsigned long start,
 		.end = end,
 		.hmm_pfns = look->pfns,
 	};
-	int ret = ff_range_fault_locked(&range);
+	int ret = ff_range_fault(&range);
 
 	if (ret)
 		return ret;

@@ -2,12 +2,15 @@
 /*
  * Pages that somebody else has to bring: a file system or a userfaultfd handler.
  *
- * hmm_range_fault() holds mmap_lock from beginning to end. So it asks no
- * handler, and before 7.3 its wait for a file system cannot be killed. From 7.3
- * on it can, but a thread that waits for a handler there can be neither stopped
- * nor frozen. Such pages are therefore faulted in first, as the CPU would do it:
- * with mmap_lock given up, and until a signal comes. Then HMM finds them, but for a
- * region that a handler takes charge of in between.
+ * Where hmm_range_fault() holds mmap_lock from beginning to end it asks no handler,
+ * and before 7.3 its wait for a file system cannot be killed. From 7.3 on it can, but
+ * a thread that waits for a handler there can be neither stopped nor frozen. Such
+ * pages are therefore faulted in first, as the CPU would do it: with mmap_lock given
+ * up, and until a signal comes.
+ *
+ * If a handler is in charge of some page of a span, all pages are faulted in here, and
+ * HMM only looks at what is there. So it asks no handler, but that of a region that
+ * one takes charge of in between.
  *
  * Such a fault is one in the kernel, so a userfaultfd that was opened with
  * UFFD_USER_MODE_ONLY does not hear of it and the access fails.
@@ -46,10 +49,9 @@ static int ff_fault_in_again(const struct ff_mirror *mirror)
  * struct ff_fault_in_walk - How far the faulting in of a span is
  * @mirror: mirror of the calling process
  * @span: span
- * @all: see ff_fault_in()
+ * @all: all pages, rather than those that HMM cannot wait for
  * @address: page that is next
  * @tried: FAULT_FLAG_TRIED if it has been waited for
- * @armed: a userfaultfd is in charge of some page
  */
 struct ff_fault_in_walk {
 	struct ff_mirror *mirror;
@@ -57,10 +59,12 @@ struct ff_fault_in_walk {
 	bool all;
 	unsigned long address;
 	unsigned int tried;
-	bool armed;
 };
 
-/* Goes on by a page, or past a mapping that nobody need be waited for. */
+/*
+ * Goes on by a page, past a mapping that nobody need be waited for, or back to the
+ * first page if all have to be faulted in.
+ */
 static int ff_fault_in_step(struct ff_fault_in_walk *in)
 {
 	bool write = in->span->request & HMM_PFN_REQ_WRITE;
@@ -68,8 +72,8 @@ static int ff_fault_in_step(struct ff_fault_in_walk *in)
 			     (write ? FAULT_FLAG_WRITE : 0);
 	struct mm_struct *mm = in->mirror->mm;
 	struct vm_area_struct *vma;
-	vm_fault_t fault = 0;
-	bool armed, waits;
+	vm_fault_t fault;
+	bool armed;
 	int ret;
 
 	if (mmap_read_lock_killable(mm))
@@ -79,15 +83,21 @@ static int ff_fault_in_step(struct ff_fault_in_walk *in)
 	if (ret)
 		goto unlock;
 	armed = userfaultfd_armed(vma);
-	in->armed |= armed;
-	waits = armed ? in->span->ask :
-		in->all || (!FF_HMM_GIVES_WAY && !vma_is_anonymous(vma));
-	if (!waits) {
+	if (armed && !in->all) {
+		in->all = true;
+		in->address = in->span->start;
+		goto unlock;
+	}
+	if (!in->all && (FF_HMM_GIVES_WAY || vma_is_anonymous(vma))) {
 		in->address = vma->vm_end;
 		goto unlock;
 	}
+	/* Then mmap_lock is kept, and a page that takes a wait is left out. */
+	if (armed && !in->span->ask)
+		flags |= FAULT_FLAG_RETRY_NOWAIT;
 	fault = handle_mm_fault(vma, in->address, flags, NULL);
-	if (fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) {
+	if (fault & (VM_FAULT_RETRY | VM_FAULT_COMPLETED) &&
+	    !(flags & FAULT_FLAG_RETRY_NOWAIT)) {
 		ff_count(&in->mirror->ff->counters, FF_COUNT_USERFAULTS,
 			 armed && !in->tried);
 		in->tried = FAULT_FLAG_TRIED;
@@ -108,10 +118,10 @@ unlock:
  * @span: which pages, and for what
  * @all: all of them, rather than those that HMM cannot wait for
  *
- * Return: 0, or 1 if a userfaultfd is in charge of some of the pages;
- * -ERESTARTSYS if a signal came that does not kill, -EINTR if one came that does,
- * -ESHUTDOWN if the mirror closes; -EFAULT, -EPERM or -ENOMEM if a page cannot be
- * had.
+ * Return: 1 if all pages have been faulted in, but for those that only a handler can
+ * bring if it is not to be asked; 0 if HMM may do the rest; -ERESTARTSYS if a signal
+ * came that does not kill, -EINTR if one came that does, -ESHUTDOWN if the mirror
+ * closes; -EFAULT, -EPERM or -ENOMEM if a page cannot be had.
  */
 int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all)
 {
@@ -125,5 +135,5 @@ int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all)
 
 	while (!ret && in.address < span->end)
 		ret = ff_fault_in_step(&in);
-	return ret ?: in.armed;
+	return ret ?: in.all;
 }

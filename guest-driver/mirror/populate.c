@@ -221,12 +221,68 @@ exit:
 	return ret;
 }
 
+/*
+ * Whether all is there that was faulted in before HMM looked. What is not may have
+ * gone again, or only a handler could have brought it. What cannot be had is an error.
+ */
+static int ff_populate_check(const struct ff_span *span,
+			     const struct ff_scratch *scratch)
+{
+	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
+	unsigned long i, wanted = HMM_PFN_VALID;
+
+	if (span->request & HMM_PFN_REQ_WRITE)
+		wanted |= HMM_PFN_WRITE;
+	for (i = 0; i < pages; i++) {
+		if (scratch->pfns[i] & HMM_PFN_ERROR)
+			return -EFAULT;
+		if (wanted & ~scratch->pfns[i])
+			return span->ask ? -EBUSY : -EFAULT;
+	}
+	return 0;
+}
+
+/* Finds the pages, and faults them in if they are asked for. */
+static int ff_populate_find(struct ff_mirror *mirror, const struct ff_span *span,
+			    struct hmm_range *range, struct ff_scratch *scratch)
+{
+	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
+	unsigned long i, request = span->request;
+	int present = 0, ret;
+
+	if (request)
+		present = ff_fault_in(mirror, span, false);
+	if (present < 0)
+		return present;
+	if (present)
+		request = 0;
+	if (span->prefetch) {
+		range->default_flags = request;
+	} else {
+		/*
+		 * Anew for each try: the last one has left its results here. HMM
+		 * retries by itself, too, over its own results. The mask keeps it
+		 * from reading "writable" there as "to be written".
+		 */
+		range->pfn_flags_mask = request;
+		for (i = 0; i < pages; i++)
+			scratch->pfns[i] = request;
+	}
+
+	ret = ff_range_fault(range);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
+	ff_count(&mirror->ff->counters, span->prefetch ?
+		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
+	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
+	trace_ff_range_fault(mirror->pasid, span, ret);
+	return ret ?: present ? ff_populate_check(span, scratch) : 0;
+}
+
 /* Returns -EBUSY if an invalidation came between. */
 static int ff_populate_try(struct ff_interval *interval,
 			   const struct ff_span *span,
 			   struct ff_scratch *scratch)
 {
-	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
 	struct ff_mirror *mirror = interval->mirror;
 	struct hmm_range range = {
 		.notifier = &interval->notifier,
@@ -234,35 +290,8 @@ static int ff_populate_try(struct ff_interval *interval,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
 	};
-	int armed = 0, ret;
-	unsigned long i;
+	int ret = ff_populate_find(mirror, span, &range, scratch);
 
-	if (span->prefetch) {
-		range.default_flags = span->request;
-	} else {
-		/*
-		 * Anew for each try: the last one has left its results here. HMM
-		 * retries by itself, too, over its own results. The mask keeps it
-		 * from reading "writable" there as "to be written".
-		 */
-		range.pfn_flags_mask = span->request;
-		for (i = 0; i < pages; i++)
-			scratch->pfns[i] = span->request;
-	}
-
-	if (span->request)
-		armed = ff_fault_in(mirror, span, false);
-	if (armed < 0)
-		return armed;
-	ret = armed ? ff_range_fault_locked(&range) : ff_range_fault(&range);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_CALLS, 1);
-	ff_count(&mirror->ff->counters, span->prefetch ?
-		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
-	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
-	trace_ff_range_fault(mirror->pasid, span, ret);
-	/* What the handler has brought may be gone again. */
-	if (ret == -EFAULT && armed && span->ask)
-		return -EBUSY;
 	if (ret)
 		return ret;
 	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
