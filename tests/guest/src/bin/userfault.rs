@@ -2,7 +2,7 @@
 //! `userfault [TEST…]`: the device works on memory whose pages a userfaultfd
 //! handler brings. Prints KTAP.
 
-use farfault_client::{Device, Queue};
+use farfault_client::{Advice, Device, Queue};
 use farfault_guest_programs::children::{Child, Signpost, end_thread, exit_now};
 use farfault_guest_programs::counters::{self, growth, killed};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
@@ -20,6 +20,7 @@ test_program![
     prefetch_waits_for_the_handler,
     prefetch_of_what_is_partly_the_handlers,
     prefetch_of_what_cannot_be_read_is_refused,
+    advice_asks_no_handler,
     pages_of_a_file_are_mapped_late,
     protected_pages_are_read_and_written,
     killed_while_it_waits,
@@ -147,6 +148,29 @@ fn prefetch_of_what_cannot_be_read_is_refused() -> Outcome {
     let refused = Device::open()?.prefetch_mut(&mut region[..]);
     let refused = refused.err().map(|error| error.to_string());
     expect_equal("refusal", &refused.as_deref(), &Some("ioctl PREFETCH: EFAULT: Bad address"))
+}
+
+/// It takes what is there, and what the handler of a protected region is not needed for.
+fn advice_asks_no_handler() -> Outcome {
+    let (region, userfault) = Userfault::missing(BYTES)?;
+    let there = 3 * PAGE..4 * PAGE;
+    userfault.bring(region.address() + there.start as u64, &contents(3))?;
+    let protected = Region::small_pages(PAGE)?;
+    userfault.register(protected.address(), PAGE, Mode::WriteProtected)?;
+    let (device, mut queue) = device_and_queue()?;
+    let mut copy = vec![0; PAGE];
+    queue.fill(&mut copy, 1_u8)?;
+    let advise = || {
+        device.advise(&region[..], Advice::WillRead)?;
+        Ok(device.advise(&protected[..], Advice::WillRead)?)
+    };
+    expect_equal("pages asked for", &growth("userfaults", advise)?, &0)?;
+    for (page, expected) in [(&region[there], contents(3)), (&protected[..], [0; PAGE])] {
+        let faults = growth("faults", || Ok(queue.copy(page, &mut copy)?))?;
+        expect("the device read what was there", copy == expected)?;
+        expect_equal("faults after the advice", &faults, &0)?;
+    }
+    Ok(())
 }
 
 fn pages_of_a_file_are_mapped_late() -> Outcome {
