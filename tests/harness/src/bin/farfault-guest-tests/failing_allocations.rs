@@ -16,6 +16,9 @@ const LEFT_OUT: [&str; 1] = ["ff_selfcheck_pgtable"];
 /// Each has a machine of its own: all sites together take more than half an hour.
 const PARTS: u32 = 8;
 
+/// Room for what the driver says each time that it is bound: the log must be whole.
+const LOG_SIZE: &str = "--cmdline-append=log_buf_len=4M";
+
 pub fn units() -> Vec<Unit> {
     let part = |part| {
         Unit::new(format!("failing-allocations::part-{part}"), move |ff| run(ff, part)).of_content()
@@ -33,8 +36,14 @@ fn run(farfault: &Farfault, part: u32) -> Result<Vec<Check>, String> {
         LOG,
     ];
     let steps = steps.map(|(name, command)| Step::new(name, command));
-    let options =
-        ["--iommu", "--cpus=2", "--memory=1G", "--timeout=900", "--driver-params=dmirror=1"];
+    let options = [
+        "--iommu",
+        "--cpus=2",
+        "--memory=1G",
+        "--timeout=900",
+        "--driver-params=dmirror=1",
+        LOG_SIZE,
+    ];
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
     Ok(checks(&finished))
 }
