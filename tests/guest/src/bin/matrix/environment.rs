@@ -27,17 +27,17 @@ pub struct Environment {
 impl Environment {
     pub fn prepare() -> Result<Self, Failure> {
         let huge = "/sys/kernel/mm/transparent_hugepage";
-        write(&format!("{huge}/enabled"), "madvise")?;
-        write(&format!("{huge}/hugepages-64kB/enabled"), "madvise")?;
-        write(&format!("{huge}/shmem_enabled"), "advise")?;
-        write("/proc/sys/vm/nr_hugepages", "64")?;
+        set(&format!("{huge}/enabled"), "madvise")?;
+        set(&format!("{huge}/hugepages-64kB/enabled"), "madvise")?;
+        set(&format!("{huge}/shmem_enabled"), "advise")?;
+        set("/proc/sys/vm/nr_hugepages", "64")?;
         // The kernel need not log every time that drain() has it drop caches.
-        write("/proc/sys/vm/drop_caches", "4")?;
+        set("/proc/sys/vm/drop_caches", "4")?;
         // No page is to be cleaned or merged but by a cell.
-        write("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
-        write(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
-        write(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
-        write("/sys/kernel/mm/ksm/run", "0")?;
+        set("/proc/sys/vm/dirty_writeback_centisecs", "0")?;
+        set(&format!("{huge}/khugepaged/scan_sleep_millisecs"), "3600000")?;
+        set(&format!("{huge}/khugepaged/pages_to_scan"), "1")?;
+        set("/sys/kernel/mm/ksm/run", "0")?;
         let not_yet = || OnceCell::new();
         let (ext4, xfs, dax_ext4, dax_xfs) = (not_yet(), not_yet(), not_yet(), not_yet());
         let swap = setup::swap().and_then(|()| swap_only_to(ZRAM));
@@ -89,6 +89,11 @@ impl Environment {
         let mended = self.mend();
         result.and(mended)
     }
+}
+
+/// What the kernel lacks need not be set: a cell that wants it finds out.
+fn set(path: &str, text: &str) -> Outcome {
+    if Path::new(path).exists() { write(path, text) } else { Ok(()) }
 }
 
 /// The type, in a swap entry, of the only device that there is: the kernel gives a new
