@@ -13,8 +13,9 @@ use std::os::unix::fs::FileExt;
 /// call, or a command.
 const CLEAR: &[&str] = &["ENOMEM", "EAGAIN", "os error 12", "no memory for the device's access"];
 /// The same of a probe: the kernel has no memory for a region and says EBUSY
-/// (`__request_region()`), or for a type of memory, EINVAL (`memtype_reserve()`).
-const CLEAR_OF_PROBE: &[&str] = &["os error 12", "os error 16", "os error 22"];
+/// (`__request_region()`), for a type of memory EINVAL (`memtype_reserve()`), or for the
+/// interrupts' domain ENODEV (`__pci_enable_msix_range()`).
+const CLEAR_OF_PROBE: &[&str] = &["os error 12", "os error 16", "os error 19", "os error 22"];
 
 /// How a round ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
