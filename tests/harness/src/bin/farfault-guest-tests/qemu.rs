@@ -90,9 +90,16 @@ impl Own {
         self.0.run(&[&["qemu", "-v"], words].concat())
     }
 
+    /// A run that has its signals, although a shell ignores SIGINT for what is in its background.
     fn start(&self, words: &[&str]) -> Result<Child, String> {
-        let mut command = self.0.command();
-        command.args(["qemu", "-v"]).args(words);
+        let ours = self.0.command();
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT")
+            .arg(ours.get_program())
+            .args(["qemu", "-v"])
+            .args(words);
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().map_err(|error| error.to_string())
     }
@@ -200,7 +207,7 @@ impl Own {
             .into_iter()
             .chain([("INT", "", Some(130)), ("KILL", "QEMU", Some(70))])
         {
-            let mut child = self.start(&["--", "sh", "-c", "echo up; sleep 1000"])?;
+            let mut child = self.start(&["--", "sh", "-c", "echo up; sleep 100"])?;
             let mut said = String::new();
             let stdout = child.stdout.take().ok_or("no output")?;
             // It has come as far as that, or is at its end.
