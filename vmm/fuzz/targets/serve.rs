@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A client of `farfault serve` and its guest that do anything: see `src/serve/wild.rs`.
+//! A client of `farfault serve` and its guest that do anything: see `src/serve/wild`.
 #![no_main]
 
 use farfault::World;
