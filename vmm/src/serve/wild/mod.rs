@@ -82,7 +82,7 @@ impl World {
 
     /// Does what the bytes say, from the beginning.
     pub fn play(&mut self, input: &[u8]) -> io::Result<()> {
-        let acts = Vec::<Act>::arbitrary_take_rest(Unstructured::new(input)).unwrap_or_default();
+        let acts = acts(input);
         self.begin_anew()?;
         let below = Arc::new(Below::new());
         let config = DeviceConfig { lookahead: 8, ..DeviceConfig::default() };
@@ -95,10 +95,8 @@ impl World {
         self.driver.set_up();
         self.driver.bind(&self.queue);
         let (client, server) = UnixStream::pair()?;
-        client.set_nonblocking(true)?;
         self.answers.send(client.try_clone()?).map_err(io::Error::other)?;
         let other = file(8 * PAGE)?;
-        let acts: Vec<Act> = acts.into_iter().take(MAX_ACTS).collect();
         Speaker { client, memory: &self.memory, other: &other }.say(&acts);
         let guest = Guest { driver: &self.driver, queue: &self.queue, other: &other };
         let mut stepping =
@@ -116,6 +114,13 @@ impl World {
         self.image.iter().for_each(|(at, bytes)| self.driver.machine.write(*at, bytes));
         Ok(())
     }
+}
+
+/// What is said by bytes, as far as they go.
+fn acts(input: &[u8]) -> Vec<Act> {
+    let mut left = Unstructured::new(input);
+    let mut next = || if left.is_empty() { None } else { Act::arbitrary(&mut left).ok() };
+    std::iter::from_fn(&mut next).take(MAX_ACTS).collect()
 }
 
 #[cfg(test)]

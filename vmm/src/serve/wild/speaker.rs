@@ -12,6 +12,9 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+/// Regions that there are, and one more.
+const REGIONS: u8 = 10;
+
 /// The client, which says all that it has to say before it is heard.
 pub struct Speaker<'w> {
     pub client: UnixStream,
@@ -41,21 +44,21 @@ impl Speaker<'_> {
             }
             Act::Map { address, pages, offset, flags, file } => {
                 let places = [offset.number(), address.number(), pages.number()];
-                let body = [words(&[32, (*flags).into()]), longs(&places)].concat();
+                let body = [words(&[32, few(*flags)]), longs(&places)].concat();
                 self.message(2, 0, &body, file.as_slice());
             }
             Act::Unmap { address, pages, flags } => {
                 let places = [address.number(), pages.number()];
-                let body = [words(&[24, (*flags).into()]), longs(&places)].concat();
+                let body = [words(&[24, few(*flags)]), longs(&places)].concat();
                 self.message(3, 0, &body, &[]);
             }
             Act::Read { region, offset, count } => {
-                let place = words(&[(*region).into(), (*count).into()]);
+                let place = words(&[(*region % REGIONS).into(), (*count).into()]);
                 self.message(9, 0, &[longs(&[(*offset).into()]), place].concat(), &[]);
             }
             Act::Write { region, offset, value, size } => {
                 let size = usize::from(*size % 9);
-                let place = words(&[(*region).into(), size as u32]);
+                let place = words(&[(*region % REGIONS).into(), size as u32]);
                 let value = value.to_le_bytes().into_iter().take(size).collect();
                 let body = [longs(&[(*offset).into()]), place, value].concat();
                 self.message(10, 0x10, &body, &[]);
@@ -85,7 +88,12 @@ impl Speaker<'_> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(20))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let _ = files.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(&files));
-        let _ = sendmsg(&self.client, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL);
+        let _ = sendmsg(
+            &self.client,
+            &[IoSlice::new(bytes)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        );
     }
 
     fn open(&self, source: Source) -> io::Result<OwnedFd> {
@@ -97,6 +105,11 @@ impl Speaker<'_> {
             Source::Socket => Ok(UnixStream::pair()?.0.into()),
         }
     }
+}
+
+/// Flags, among which those that there are come often.
+fn few(flags: u8) -> u32 {
+    u32::from(flags >> 6)
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
