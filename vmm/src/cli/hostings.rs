@@ -28,7 +28,6 @@ impl Plan {
         let shows_boot = args.console || args.verbose > 1;
         !(args.fresh
             || args.gdb.is_some()
-            || args.in_first_guest
             // What is in such a device cannot be kept.
             || !args.vfio.is_empty()
             || shows_boot
@@ -76,7 +75,6 @@ impl Plan {
         };
         let tools = image.manifest.tools.as_deref();
         let nvdimms = Nvdimms::new(spec.pmem);
-        let files = if self.request.vm.in_first_guest { &self.request.vm.files[..] } else { &[] };
         let request = self.inner_request(&nvdimms);
         let text = |request: Request| serde_json::to_string(&request).map_err(Failure::vmm);
         // How long a boot may take is nothing to a guest that is up.
@@ -98,7 +96,6 @@ impl Plan {
                 kernel: spec.kernel,
                 initrd: spec.initrd,
                 request: request.map(text).transpose()?,
-                files: files.iter().map(|file| (file.host.clone(), file.guest.clone())).collect(),
             },
             nvdimms,
             debuggers: self.gdb_port()?,

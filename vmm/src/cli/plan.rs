@@ -194,12 +194,15 @@ impl Plan {
 
     /// The archive that init finds in the initramfs, and the one with its orders.
     fn files(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let all = if self.request.vm.in_first_guest { &[][..] } else { &self.request.vm.files };
-        let (modules, others): (Vec<&UserFile>, _) = all.iter().partition(|file| is_module(file));
+        let all = &self.request.vm.files;
+        // A first guest needs none of them before its command, and the second is not meant.
+        let is_early = |file: &&UserFile| !self.request.vm.in_first_guest && is_module(file);
+        let (modules, others): (Vec<&UserFile>, _) = all.iter().partition(is_early);
         let early = archive_of(&modules, |archive| archive.preparation(&self.preparation))?;
         let late = archive_of(&others, |archive| archive.command(&self.command))?;
         // What runs first may be among them.
-        if late.len() <= LARGE && self.request.vm.prepare.is_none() {
+        let is_small = late.len() <= LARGE || self.request.vm.in_first_guest;
+        if is_small && self.request.vm.prepare.is_none() {
             return Ok((early, late));
         }
         let everything: Vec<&UserFile> = all.iter().collect();

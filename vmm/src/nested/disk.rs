@@ -42,8 +42,6 @@ pub struct InnerGuest {
     /// What this program is asked for in the first guest; nothing if the command is to run
     /// in the first guest itself.
     pub request: Option<String>,
-    /// Files for the first guest itself: where they are, and where they shall be.
-    pub files: Vec<(PathBuf, String)>,
 }
 
 impl InnerGuest {
@@ -81,9 +79,6 @@ pub fn pack(image: &Path, inner: &InnerGuest) -> Result<File, PackError> {
     archive.path(Path::new("/proc/self/exe"), INNER_PROGRAM)?;
     archive.path(&inner.kernel, INNER_KERNEL)?;
     archive.bytes(INNER_INITRD, 0o644, &concatenate(&inner.initrd)?)?;
-    for (host, guest) in &inner.files {
-        archive.user_file(host, guest)?;
-    }
     if let Some(request) = &inner.request {
         archive.bytes(INNER_REQUEST, 0o600, request.as_bytes())?;
     }

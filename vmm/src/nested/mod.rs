@@ -174,14 +174,13 @@ impl FirstGuest {
     }
 
     /// What is to be run, and where.
-    fn task(&self, link: UnixStream, launched: bool) -> Result<Task, NestedError> {
+    fn task(&self, link: UnixStream, goes_on: bool) -> Result<Task, NestedError> {
         let orders = self.orders.clone();
-        Ok(match self.inner.launch()? {
-            None => Task::Direct(orders),
-            Some(launch) => {
-                let launch = if launched { None } else { Some(launch) };
-                Task::InSecond { launch, orders, link }
-            }
+        Ok(match (self.inner.launch()?, goes_on) {
+            (None, false) => Task::Direct(orders),
+            (None, true) => Task::Ready(orders),
+            (Some(launch), false) => Task::InSecond { launch: Some(launch), orders, link },
+            (Some(_), true) => Task::InSecond { launch: None, orders, link },
         })
     }
 }

@@ -33,7 +33,6 @@ fn first_guest(dir: &Path, kernel: &str) -> FirstGuest {
             kernel: dir.join(kernel),
             initrd: Vec::new(),
             request: Some("{}".into()),
-            files: Vec::new(),
         },
         image: dir.to_owned(),
         orders: Orders { prepare: None, archive: [].into(), terms: Terms::default() },
