@@ -2,6 +2,7 @@
 //! Kept states of machines on KVM: in a first guest, where KVM is usable, guests are booted
 //! and leave their states behind, and others go on from these.
 
+use crate::machines::FIRST_GUEST;
 use farfault_tests::check::{Check, clean_log, ended, ensure, found, says};
 use farfault_tests::run::{Farfault, Finished, Step, how_many, script_of};
 use farfault_tests::unit::Unit;
@@ -115,8 +116,7 @@ fn finished(farfault: &Farfault, runs: &[Run], more: Vec<Step>) -> Result<Finish
     steps.extend(more);
     let files = ["initrd", "manifest.json", "vmlinux"]
         .map(|name| format!("--file={}:/img/{name}", farfault.image.join(name).display()));
-    let all = ["--in-first-guest", "--memory=3G", "--timeout=3000"].map(str::to_owned);
-    farfault.script(&[&all[..], &files].concat(), &script_of(&steps, ""))
+    farfault.script(&[&FIRST_GUEST.map(str::to_owned)[..], &files].concat(), &script_of(&steps, ""))
 }
 
 fn checks(finished: &Finished, runs: &[Run]) -> Vec<Check> {

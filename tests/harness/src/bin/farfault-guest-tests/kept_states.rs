@@ -8,6 +8,7 @@ use farfault_tests::tools;
 use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +19,9 @@ const KEPT: &str = "farfault: kept the state ";
 const TAKEN: &str = "farfault: taking up the state ";
 /// Behind this a boot takes the place of a kept state.
 const REFUSED: &str = "cannot be taken up";
+const DAMAGED: &str = "is not as it was left";
+/// By then a command runs.
+const RUNS: Duration = Duration::from_millis(600);
 /// What a guest knows of entropy and time.
 const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
@@ -48,22 +52,19 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let in_turn = how_many("FARFAULT_STARTS", 4, 200)?;
     let killed = how_many("FARFAULT_KILLED", 3, 50)?;
     let start = Instant::now();
-    let first = own.first();
+    let booted = own.boot()?;
     let boot = start.elapsed();
     own.compare(how_many("FARFAULT_RATIOS", 0, 10)?)?;
-    let booted = own.stats(&["--fresh"], WORK)?;
-    let checks: [(&str, Result<(), String>); 11] = [
-        ("the first boot leaves a state behind", first),
-        ("a run takes of memory what it writes", own.memory(&booted)),
+    let checks: [(&str, Result<(), String>); 9] = [
+        ("a run goes on from what the first boot left", own.expect(TAKEN)),
+        ("a run takes of memory what it writes", own.memory()),
         ("a run counts from zero", own.counts(&booted)),
         ("files, input and exit code are the run's own", own.streams()),
         ("clock and entropy are the run's own", own.entropy()),
         ("runs in turn and at the same time", own.many(in_turn)),
-        ("a run that is killed harms no other", own.killed(killed, Duration::from_millis(600))),
-        ("a changed byte means a boot", own.damaged()),
-        ("what comes before the command is done once", own.prepared()),
-        ("persistent memory is the run's own", own.persistent_memory()),
-        ("a maker that is killed harms no other", own.killed_makers(killed.div_ceil(3), boot)),
+        ("a run that is killed harms no other", own.killed_often(killed)),
+        ("a changed byte means a boot, which may be killed", own.damaged(killed.div_ceil(3), boot)),
+        ("what comes before the command, and persistent memory", own.prepared()),
     ];
     Ok(checks.map(|(name, result)| Check::new(name, result)).into())
 }
@@ -110,9 +111,12 @@ impl Own {
         ensure(!booted, || finished.stderr.clone())
     }
 
-    fn first(&self) -> Result<(), String> {
-        self.expect(KEPT)?;
-        self.expect(TAKEN)
+    /// The first run, which boots and leaves its state behind: what it has counted.
+    fn boot(&self) -> Result<Value, String> {
+        let finished = self.farfault.script(&[self.qemu.as_str(), "-v"], WORK)?;
+        exit_code(&finished, 0)?;
+        ensure(finished.stderr.contains(KEPT), || finished.stderr.clone())?;
+        Ok(finished.stats)
     }
 
     /// The counters of a run.
@@ -134,19 +138,19 @@ impl Own {
     }
 
     /// A run takes the pages that it writes: a file of so many MiB in the guest's memory adds as
-    /// many. What a boot has written is shared.
-    fn memory(&self, booted: &Value) -> Result<(), String> {
-        let taken = |stats: &Value| {
+    /// many. What a boot has written, hundreds of MiB, is shared.
+    fn memory(&self) -> Result<(), String> {
+        let taken = |script: &str| {
+            let stats = self.stats(&[], script)?;
             let kib = stats["host"]["ram_private_dirty_kib"].as_u64();
             kib.map(|kib| kib >> 10).ok_or_else(|| format!("no figure in {stats}"))
         };
-        let write = format!("dd if=/dev/zero of=/zeros bs=1M count={WRITTEN}");
-        let (few, many) = (self.stats(&[], "true")?, self.stats(&[], &write)?);
-        let (few, many, booted) = (taken(&few)?, taken(&many)?, taken(booted)?);
-        let said =
-            format!("{few} MiB; {many} MiB with {WRITTEN} written; {booted} MiB with a boot");
+        let few = taken("true")?;
+        let many = taken(&format!("dd if=/dev/zero of=/zeros bs=1M count={WRITTEN}"))?;
+        let said = format!("{few} MiB; {many} MiB with {WRITTEN} written");
         println!("note: of the host's memory a run takes {said}");
-        ensure(few > 0 && few < booted / 2 && many.abs_diff(few + WRITTEN) < WRITTEN / 4, || said)
+        let few_enough = (1..WRITTEN / 2).contains(&few);
+        ensure(few_enough && many.abs_diff(few + WRITTEN) < WRITTEN / 4, || said)
     }
 
     fn streams(&self) -> Result<(), String> {
@@ -172,43 +176,57 @@ impl Own {
         ensure(stderr.contains(TAKEN) && stderr.contains("V /opt\n"), || stderr.clone())
     }
 
+    /// What comes before the command is done once. Two files of persistent memory are by one
+    /// state, into which nothing of either comes, whatever is tried before the command.
     fn prepared(&self) -> Result<(), String> {
-        let script = "echo prepared; tee -a /run/when </proc/sys/kernel/random/uuid";
-        let run = || self.run(&["--prepare", script, "--", "cat", "/run/when"]);
-        let (one, two) = (run()?, run()?);
-        let when = one.stdout.lines().last().unwrap_or_default();
-        let said = format!("prepared\n{when}\n{when}\n");
-        ensure(one.stdout == said && one.stderr.contains(KEPT), || format!("{one:?}"))?;
-        let again = two.stdout == format!("{when}\n") && two.stderr.contains(TAKEN);
-        ensure(again, || format!("{two:?} after {one:?}"))?;
-        exit_code(&self.run(&["--prepare", "exit 3", "--", "true"])?, 3)
-    }
-
-    /// Two files by one state, into which nothing of either comes, whatever is tried before
-    /// the command.
-    fn persistent_memory(&self) -> Result<(), String> {
         let [system, text] = ["system", "text"].map(|name| self.cache.join(name));
         fs::write(&text, "text\n").map_err(|error| error.to_string())?;
-        let early = "modprobe -a nd_pmem nd_e820; head -c 9 /dev/pmem0 || echo nothing";
-        let run = |file: &Path, script: &str, stdout: &str, stderr: &str| {
+        let early = "tee /run/when </proc/sys/kernel/random/uuid; modprobe -a nd_pmem nd_e820; \
+                     head -c 9 /dev/pmem0 || echo nothing";
+        let run = |file: &Path, script: &str, said: &str| {
             let pmem = format!("--pmem={},size=32M", file.display());
-            let ran = self.run(&[&pmem, "--prepare", early, "--", "sh", "-c", script])?;
-            let as_wanted = ran.stdout == stdout && ran.stderr.contains(stderr);
-            ensure(as_wanted, || format!("no '{stderr}' or not '{stdout}': {ran:?}"))
+            let script = format!("cat /run/when && {script}");
+            let ran = self.run(&[&pmem, "--prepare", early, "--", "sh", "-c", &script])?;
+            exit_code(&ran, 0)?;
+            ensure(ran.stderr.contains(said), || format!("no '{said}': {ran:?}"))?;
+            Ok::<_, String>(ran.stdout)
         };
         let mount = "mkdir /pmem && mount -o dax=always /dev/pmem0 /pmem";
         let make = format!("mkfs.ext4 -q -b 4096 /dev/pmem0 && {mount} && echo mark >/pmem/mark");
-        run(&system, &make, "nothing\n", KEPT)?;
+        let first = run(&system, &make, KEPT)?;
+        let when = first.lines().next().unwrap_or_default();
+        let said = format!("{when}\nnothing\n{when}\n");
+        ensure(when.len() == 36 && first == said, || format!("before and in a command: {first}"))?;
         let change = "head -n 1 /dev/pmem0; echo next | dd of=/dev/pmem0 conv=notrunc 2>/dev/null";
-        run(&text, change, "text\n", TAKEN)?;
-        run(&system, &format!("{mount} && cat /pmem/mark"), "mark\n", TAKEN)?;
-        run(&text, "head -n 1 /dev/pmem0", "next\n", TAKEN)
+        let runs = [
+            (&text, change, "text"),
+            (&system, &format!("{mount} && cat /pmem/mark"), "mark"),
+            (&text, "head -n 1 /dev/pmem0", "next"),
+        ];
+        runs.into_iter().try_for_each(|(file, script, line)| {
+            let found = run(file, script, TAKEN)?;
+            ensure(found == format!("{when}\n{line}\n"), || format!("not {when}, {line}: {found}"))
+        })
     }
 
-    fn damaged(&self) -> Result<(), String> {
+    /// States with a byte changed. The boots in their place are cut short, or the keeping is: the
+    /// last moments are those in which the state is written.
+    fn damaged(&self, number: u64, boot: Duration) -> Result<(), String> {
+        for turn in 1..=number {
+            self.change_a_byte()?;
+            let said = self.killed(boot * (number + turn) as u32 / (2 * number) as u32)?;
+            ensure(said.contains(DAMAGED), || format!("a damaged state: {said}"))?;
+        }
+        self.expect(TAKEN)
+    }
+
+    fn change_a_byte(&self) -> Result<(), String> {
         let states = self.cache.join("farfault/states");
-        let state = fs::read_dir(&states).ok().and_then(|mut all| all.next()?.ok());
-        let path = state.ok_or("no state is kept")?.path().join("ram");
+        let all = fs::read_dir(&states).map_err(|error| error.to_string())?;
+        let paths = all.filter_map(|entry| Some(entry.ok()?.path()));
+        // Those of makers that were killed have an extension.
+        let state = paths.into_iter().find(|path| path.extension().is_none());
+        let path = state.ok_or("no state is kept")?.join("ram");
         let file = File::options().read(true).write(true).open(path);
         let file = file.map_err(|error| error.to_string())?;
         let middle = file.metadata().map_err(|error| error.to_string())?.len() / 2;
@@ -216,9 +234,7 @@ impl Own {
         let flip = file
             .read_exact_at(&mut byte, middle)
             .and_then(|()| file.write_all_at(&byte.map(|byte| byte ^ 1), middle));
-        flip.map_err(|error| error.to_string())?;
-        self.expect("is not as it was left")?;
-        self.expect(TAKEN)
+        flip.map_err(|error| error.to_string())
     }
 
     /// So many in turn, then four at a time.
@@ -236,29 +252,27 @@ impl Own {
         Ok(())
     }
 
-    /// Runs that are killed at moments up to `longest` after their start.
-    fn killed(&self, number: u64, longest: Duration) -> Result<(), String> {
+    /// Runs that are killed at moments from their start to where a command runs.
+    fn killed_often(&self, number: u64) -> Result<(), String> {
         for turn in 1..=number {
-            let mut child = self.command(&["--", "sleep", "1000"]);
-            let mut child =
-                child.stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-            thread::sleep(longest * turn as u32 / number as u32);
-            child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
-            self.expect("state ")?;
+            self.killed(RUNS * turn as u32 / number as u32)?;
         }
         self.expect(TAKEN)
     }
 
-    /// The same with nothing kept, so that the boot or the keeping is cut short.
-    fn killed_makers(&self, number: u64, boot: Duration) -> Result<(), String> {
-        let states = self.cache.join("farfault/states");
-        for turn in 1..=number {
-            fs::remove_dir_all(&states).map_err(|error| error.to_string())?;
-            // The last moments are those in which the state is written.
-            let moment = boot * (number + turn) as u32 / (2 * number) as u32;
-            self.killed(1, moment)?;
-        }
-        Ok(())
+    /// A run that is killed at this moment, and one after it: what the first had said.
+    fn killed(&self, moment: Duration) -> Result<String, String> {
+        let failed = |error: io::Error| error.to_string();
+        let mut said = tempfile::tempfile().map_err(failed)?;
+        let mut command = self.command(&["--", "sleep", "1000"]);
+        let mut child =
+            command.stderr(said.try_clone().map_err(failed)?).spawn().map_err(failed)?;
+        thread::sleep(moment);
+        child.kill().and_then(|()| child.wait()).map_err(failed)?;
+        self.expect("state ")?;
+        let mut text = String::new();
+        said.rewind().and_then(|()| said.read_to_string(&mut text)).map_err(failed)?;
+        Ok(text)
     }
 
     /// Two runs from one state, and the host between them.

@@ -9,6 +9,11 @@ use serde_json::Value;
 use std::{fs, io};
 use tempfile::TempDir;
 
+/// The first guest of all that run guests of their own in one: from one state.
+pub const FIRST_GUEST: [&str; 3] = ["--in-first-guest", "--memory=4G", "--timeout=3000"];
+/// The program in there.
+const IN_FIRST_GUEST: &str = "XDG_CACHE_HOME=/tmp/cache /farfault/farfault run --accel=kvm";
+
 /// Exits to userspace from start to process 1, PIO and MMIO together.
 const BOOT_EXITS: u64 = 600;
 /// Private memory of the VMM outside guest RAM.
@@ -26,14 +31,21 @@ pub struct Boot<'a> {
     pub code: i32,
     /// What must be in its output.
     pub says: &'a str,
+    /// Whether it boots, even if it could go on from a kept state.
+    pub fresh: bool,
 }
 
 const fn boot<'a>(name: &'a str, options: &'a str, script: &'a str) -> Boot<'a> {
-    Boot { name, options, script, code: 0, says: "" }
+    Boot { name, options, script, code: 0, says: "", fresh: true }
 }
 
 const fn ends<'a>(name: &'a str, script: &'a str, code: i32, says: &'a str) -> Boot<'a> {
-    Boot { name, options: "", script, code, says }
+    Boot { code, says, ..boot(name, "", script) }
+}
+
+/// The same for a guest that may go on from the state of one before it.
+const fn goes_on<'a>(name: &'a str, script: &'a str, code: i32, says: &'a str) -> Boot<'a> {
+    Boot { fresh: false, ..ends(name, script, code, says) }
 }
 
 /// Machines of every shape.
@@ -62,11 +74,11 @@ static WITHIN: [Boot; 2] = [
 ];
 /// Guests that end otherwise than with their command.
 static ENDS: [Boot; 5] = [
-    ends("panic", "echo c > /proc/sysrq-trigger", GUEST_DIED, "the guest panicked"),
-    ends("restart-at-once", "echo b > /proc/sysrq-trigger", SWITCHED_OFF, "restarted before"),
-    ends("reboot", "reboot; sleep 1000", SWITCHED_OFF, "restarted before its command"),
-    ends("poweroff", "poweroff; sleep 1000", SWITCHED_OFF, "switched itself off before"),
-    ends("halt", "halt; sleep 1000", SWITCHED_OFF, "switched itself off before"),
+    goes_on("panic", "echo c > /proc/sysrq-trigger", GUEST_DIED, "the guest panicked"),
+    goes_on("restart-at-once", "echo b > /proc/sysrq-trigger", SWITCHED_OFF, "restarted before"),
+    goes_on("reboot", "reboot; sleep 1000", SWITCHED_OFF, "restarted before its command"),
+    goes_on("poweroff", "poweroff; sleep 1000", SWITCHED_OFF, "switched itself off before"),
+    goes_on("halt", "halt; sleep 1000", SWITCHED_OFF, "switched itself off before"),
 ];
 /// Guests that never come to their command, or not to its end.
 static FAILURES: [Boot; 8] = [
@@ -86,7 +98,7 @@ static FAILURES: [Boot; 8] = [
         ..ends("fits-only-packed", "true", BAD_USAGE, "MiB (--memory ")
     },
     Boot {
-        options: "--boot-timeout=10 --cmdline-append='rdinit=/bin/sh loglevel=7'",
+        options: "--boot-timeout=5 --cmdline-append='rdinit=/bin/sh loglevel=7'",
         ..ends("never-answers", "true", TIMED_OUT, "  | ")
     },
     Boot {
@@ -169,8 +181,9 @@ fn run(farfault: &Farfault, boots: &[Boot]) -> Result<Vec<Check>, String> {
 pub fn boot_all(farfault: &Farfault, boots: &[Boot], options: &[String]) -> Ran {
     let steps = boots.iter().map(|boot| {
         let (options, script) = (with_defaults(boot), boot.script);
+        let fresh = if boot.fresh { "--fresh" } else { "" };
         let command = format!(
-            "/farfault/farfault run --accel=kvm --fresh --initrd=/farfault/initrd \
+            "{IN_FIRST_GUEST} {fresh} --initrd=/farfault/initrd \
              --stats-json=/run/boot.json {options} -- sh -c '{script}; code=$?; dmesg; exit $code'"
         );
         Step::new(boot.name, command)
@@ -179,8 +192,7 @@ pub fn boot_all(farfault: &Farfault, boots: &[Boot], options: &[String]) -> Ran 
         &steps.collect::<Vec<_>>(),
         "echo '@@ begin NAME-stats'\ncat /run/boot.json\nrm -f /run/boot.json\necho '@@ end NAME-stats 0'",
     );
-    let all = ["--in-first-guest", "--memory=4G", "--timeout=900"].map(str::to_owned);
-    farfault.script(&[&all, options].concat(), &script)
+    farfault.script(&[&FIRST_GUEST.map(str::to_owned), options].concat(), &script)
 }
 
 /// Exit codes and words.

@@ -44,6 +44,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
             script: "uname -r; (exit 37)",
             code: CODE,
             says: &kernel.uname,
+            fresh: true,
         })
         .collect();
     let files: Vec<String> = kernels

@@ -6,7 +6,9 @@ use farfault_tests::check::{
     Check, LEAKS, LOG, SWITCHED_OFF, ensure, exit_code, good_end, one_line, succeeded,
 };
 use farfault_tests::hosting::Hosting;
-use farfault_tests::run::{Farfault, Finished, Ran, Step, counted, host_file, marked, script_of};
+use farfault_tests::run::{
+    Farfault, Finished, Ran, Step, USUAL, counted, host_file, marked, script_of,
+};
 use farfault_tests::unit::Unit;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -28,11 +30,12 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let place = farfault.image.parent().unwrap_or(Path::new("/"));
     let cache = tempfile::Builder::new().prefix("test-qemu-").tempdir_in(place);
     let cache = cache.map_err(|error| format!("no folder in {}: {error}", place.display()))?;
-    let own = Own(farfault.on(Hosting::VfioUser).with_cache(cache.path()));
+    let shared = farfault.on(Hosting::VfioUser);
+    let own = Own(shared.with_cache(cache.path()));
     let steps =
         [("saxpy", "saxpy 100000"), ("stress", "stress"), ("submission", "submission"), LEAKS, LOG];
     let steps = steps.map(|(name, command)| Step::new(name, command));
-    let work = own.0.script(&["--cpus=2", "--timeout=300"], &script_of(&steps, ""))?;
+    let work = shared.script(&USUAL, &script_of(&steps, ""))?;
     let mut checks = vec![
         Check::new("saxpy", succeeded(&work, "saxpy")),
         Check::new("stress", succeeded(&work, "stress")),
@@ -44,7 +47,7 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         ("the first boot leaves a state behind", own.streams(KEPT)),
         ("runs from it at the same time", own.twice()),
         ("files, input and exit code", own.streams(TAKEN)),
-        ("behind an IOMMU", own.behind_an_iommu()),
+        ("behind an IOMMU", behind_an_iommu(&shared)),
         ("persistent memory", own.persistent_memory()),
         ("what comes before the command", own.prepared()),
         ("ends of a guest", own.ends()),
@@ -79,6 +82,19 @@ fn submission(finished: &Finished) -> Result<(), String> {
     let [reads, writes] = [count("vmm/register_reads")?, count("vmm/register_writes")?];
     ensure(done >= 1000 && doorbells >= 1 && reads == 0 && writes == 0, || {
         format!("{done} descriptors, {doorbells} doorbells, {reads} reads, {writes} writes")
+    })
+}
+
+/// What the driver unmaps is out of the device's reach.
+fn behind_an_iommu(farfault: &Farfault) -> Result<(), String> {
+    let script = "ls -d /sys/bus/pci/drivers/farfault/0*/iommu && saxpy 10000 && leaks";
+    let finished = farfault.script(&[&USUAL[..], &["--iommu"]].concat(), script)?;
+    exit_code(&finished, 0)?;
+    let count = |path| counted(&finished.stats, path);
+    let [maps, unmaps] = [count("vmm/dma_maps")?, count("vmm/dma_unmaps")?];
+    let faults = count("vmm/dma_faults")?;
+    ensure(maps > 20 && unmaps > 20 && faults == 0, || {
+        format!("{maps} maps, {unmaps} unmaps, {faults} faults")
     })
 }
 
@@ -135,19 +151,6 @@ impl Own {
         })
     }
 
-    /// What the driver unmaps is out of the device's reach.
-    fn behind_an_iommu(&self) -> Result<(), String> {
-        let script = "ls -d /sys/bus/pci/drivers/farfault/0*/iommu && saxpy 10000 && leaks";
-        let finished = self.0.script(&["--iommu"], script)?;
-        exit_code(&finished, 0)?;
-        let count = |path| counted(&finished.stats, path);
-        let [maps, unmaps] = [count("vmm/dma_maps")?, count("vmm/dma_unmaps")?];
-        let faults = count("vmm/dma_faults")?;
-        ensure(maps > 20 && unmaps > 20 && faults == 0, || {
-            format!("{maps} maps, {unmaps} unmaps, {faults} faults")
-        })
-    }
-
     /// The device reads what is in a file of the host, and what it writes is there afterwards. The
     /// state that the first run keeps has nothing of it.
     fn persistent_memory(&self) -> Result<(), String> {
@@ -182,7 +185,8 @@ impl Own {
         exit_code(&one, 0)?;
         exit_code(&two, 0)?;
         let [first, second] = [&one, &two].map(|ran| ran.stdout.lines().next().unwrap_or_default());
-        ensure(first == second && two.stderr.contains(TAKEN), || format!("{one:?} {two:?}"))
+        ensure(first == second && two.stderr.contains(TAKEN), || format!("{one:?} {two:?}"))?;
+        exit_code(&self.run(&["--prepare", "exit 3", "--", "true"])?, 3)
     }
 
     fn ends(&self) -> Result<(), String> {

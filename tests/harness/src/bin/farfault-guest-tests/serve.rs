@@ -241,11 +241,13 @@ pub fn bare_qemu(farfault: &Farfault) -> Result<Command, String> {
 fn qemu(farfault: &Farfault, client: &Client, socket: &Path) -> Result<Command, String> {
     let mut command = bare_qemu(farfault)?;
     let options = "-nodefaults -no-user-config -display none -serial stdio \
-                   -accel tcg,thread=multi -cpu max -smp 2 -m 1G \
+                   -accel tcg,thread=multi -cpu EPYC-Rome -smp 2 -m 1G \
                    -object memory-backend-memfd,id=ram,size=1G,share=on \
                    -machine q35,memory-backend=ram,kernel-irqchip=split";
     command.args(options.split_whitespace());
-    command.arg("-kernel").arg(farfault.image.join("vmlinuz"));
+    // Where QEMU can enter it, nothing has to be unpacked.
+    let kernel = if farfault.kernel.has("CONFIG_PVH") { "vmlinux" } else { "vmlinuz" };
+    command.arg("-kernel").arg(farfault.image.join(kernel));
     command.arg("-initrd").arg(farfault.image.join("initrd"));
     let Client { devices, bus, words, script, boots, .. } = client;
     if *boots == 1 {
