@@ -31,6 +31,10 @@ static bool ff_break_flush;
 module_param_named_unsafe(break_flush, ff_break_flush, bool, 0444);
 MODULE_PARM_DESC(break_flush, "Do not wait until the device lets go of pages, to show that tests notice");
 
+static bool ff_break_unmap;
+module_param_named_unsafe(break_unmap, ff_break_unmap, bool, 0444);
+MODULE_PARM_DESC(break_unmap, "Undo DMA mappings of what the device may still read, to show that an IOMMU notices");
+
 module_param_named_unsafe(break_dma, ff_dma_bypass, bool, 0444);
 MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
 
@@ -58,7 +62,37 @@ static bool ff_break_keeps(const struct mmu_notifier_range *range)
 	       mmap_lock_speculate_try_begin(range->mm, &seq);
 }
 
-/* Without the zap for break_clean, without the wait for break_flush. */
+/*
+ * Undoes what is mapped for DMA of a range, and leaves the first page of it to the
+ * device, for reading: of what is gone nothing is to be marked dirty.
+ */
+static void ff_break_reap(struct ff_interval *interval,
+			  const struct mmu_notifier_range *range)
+{
+	struct ff_mirror *mirror = interval->mirror;
+	struct ff_pgtable *pgt = &mirror->pgt;
+	unsigned long start = max(range->start, ff_interval_start(interval));
+	unsigned long end = min(range->end, ff_interval_end(interval));
+	struct ff_gather gather;
+	u64 entry;
+
+	lockdep_assert_held(&mirror->lock);
+	entry = ff_pgtable_lookup(pgt, start);
+	ff_interval_zap(interval, start, end, &gather);
+	ff_dma_reap(pgt, &interval->dma, start, end, &gather.tables);
+	/* The tables on its way are there, or were and are empty now. */
+	if (entry)
+		ff_pgtable_map(pgt, start, 0,
+			       (entry & FF_PTE_ADDRESS) | FF_PTE_VALID |
+			       FF_PTE_LEAF | FF_PTE_READ, &gather.tables);
+	/* The device may still walk them. */
+	list_splice(&gather.tables, &mirror->unlinked);
+}
+
+/*
+ * Without the zap for break_clean, without the wait for break_flush, without both
+ * for break_unmap.
+ */
 static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
 				const struct mmu_notifier_range *range,
 				unsigned long seq,
@@ -72,18 +106,20 @@ static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
 	u64 fence = 0;
 
 	if (!mmu_notifier_range_blockable(range) ||
-	    (!ff_break_flush && !keep))
+	    (!ff_break_flush && !ff_break_unmap && !keep))
 		return ff_mirror_ops.invalidate_start(notifier, range, seq,
 						      finish);
 	mutex_lock(&mirror->lock);
 	mmu_interval_set_seq(notifier, seq);
-	if (!keep) {
+	if (ff_break_unmap) {
+		ff_break_reap(interval, range);
+	} else if (!keep) {
 		ff_interval_zap(interval, range->start, range->end, &gather);
 		fence = ff_interval_flush(interval, &gather, true);
 	}
 	mutex_unlock(&mirror->lock);
 	/* A table that is still walked would do worse than the test wants. */
-	if (!keep && !list_empty(&gather.tables)) {
+	if (!ff_break_unmap && !keep && !list_empty(&gather.tables)) {
 		ff_command_wait(mirror->ff, fence);
 		ff_tables_free(&mirror->pgt, &gather.tables);
 	}
@@ -112,7 +148,7 @@ void __init ff_break_init(void)
 		static_call_update(ff_up_fault, ff_break_collect);
 	if (ff_break_dirty)
 		static_call_update(ff_mark_dirty, ff_break_mark_dirty);
-	if (ff_break_clean || ff_break_flush) {
+	if (ff_break_clean || ff_break_flush || ff_break_unmap) {
 		ff_break_ops.invalidate_finish =
 			ff_mirror_ops.invalidate_finish;
 		ff_interval_ops = &ff_break_ops;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The accelerator stands behind a translating IOMMU: workloads, cells of the matrix and
-//! races, with not one DMA fault; and a driver that gives the device physical addresses,
-//! with which no program gets through.
+//! races, with not one DMA fault; a driver that gives the device physical addresses,
+//! with which no program gets through; and one that unmaps what the device still uses.
 
 use farfault_tests::check::{
     Check, LEAKS, LOG, each, ensure, found, good_end, ktap, ktap_but, not_applicable, succeeded,
@@ -40,11 +40,21 @@ const BROKEN: [(&str, &str); 4] = [
     LOG,
 ];
 
+/// The driver that unmaps what it leaves to the device. The cell has the device read where the
+/// process has nothing any more.
+const UNMAPS: [(&str, &str); 4] = [
+    ("break", "unload && insmod /lib/modules/farfault.ko break_unmap=1"),
+    ("broken", "matrix --row anonymous --column munmap"),
+    LEAKS,
+    LOG,
+];
+
 pub fn units() -> Vec<Unit> {
     vec![
         Unit::new("iommu::translated", translated).of_content(),
         Unit::new("iommu::vt-d", vt_d),
         Unit::new("iommu::physical-addresses", physical),
+        Unit::new("iommu::use-after-unmap", use_after_unmap),
     ]
 }
 
@@ -77,6 +87,24 @@ fn physical(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let mut checks = vec![
         Check::new("break", succeeded(&finished, "break")),
         Check::new("physical addresses are refused", refused(&finished)),
+    ];
+    checks.extend(good_end(&finished));
+    Ok(checks)
+}
+
+/// QEMU's IOMMU takes a mapping from the server before the guest goes on.
+fn use_after_unmap(farfault: &Farfault) -> Result<Vec<Check>, String> {
+    let steps = UNMAPS.map(|(name, command)| Step::new(name, command));
+    let finished = behind(&farfault.on(Hosting::VfioUserIommu), &[], &steps)?;
+    let told = finished.stderr.contains("the IOMMU refused DMA address");
+    let faults = counted(&finished.stats, "vmm/dma_faults")?;
+    let mut checks = vec![
+        Check::new("break", succeeded(&finished, "break")),
+        Check::new("the device is told", succeeded(&finished, "broken")),
+        Check::new(
+            "use after unmap is refused",
+            ensure(told && faults > 0, || format!("{faults} DMA faults: {}", finished.stderr)),
+        ),
     ];
     checks.extend(good_end(&finished));
     Ok(checks)
