@@ -31,6 +31,7 @@ mod removal;
 mod selftests;
 mod serve;
 mod suite;
+mod vfio;
 
 use arguments::Arguments;
 use farfault_tests::costs::Costs;
@@ -47,6 +48,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     refusals::units,
     programs::units,
     selftests::units,
+    vfio::units,
     out_of_memory::units,
     failing_allocations::units,
     measurements::units,
