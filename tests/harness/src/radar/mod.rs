@@ -62,7 +62,7 @@ impl Radar {
     }
 
     /// As text for a terminal: counts, and the tests that are not the same everywhere, or `all`
-    /// of them; then which kernels these are, and what has changed.
+    /// of them; then which kernels these are, what has changed, and with `all` why tests were skipped.
     pub fn text(&self, all: bool) -> String {
         let names = self.kernels.iter().map(|kernel| kernel.name.clone());
         let mut lines = vec![std::iter::once("test".to_owned()).chain(names).collect()];
@@ -73,9 +73,27 @@ impl Radar {
         lines.extend(tests.filter(|row| all || row.has_changed()).map(|row| row.shown()));
         let kernels = self.kernels.iter().map(Kernel::told);
         let changes = self.changes().iter().map(Change::told).collect::<Vec<_>>();
+        let skipped = if all { section("Skipped", self.skipped()) } else { String::new() };
         format!("{}\n{LEGEND}\n", aligned(&lines))
             + &section("Kernels", kernels)
             + &section("Changes", changes)
+            + &skipped
+    }
+
+    /// Tests that were skipped, each with the reason and the kernels.
+    fn skipped(&self) -> Vec<String> {
+        let mut all = BTreeMap::<_, Vec<&str>>::new();
+        for kernel in &self.kernels {
+            for (test, outcome) in kernel.found.iter().flatten() {
+                if let Outcome::Skipped(why) = outcome {
+                    all.entry((test, why)).or_default().push(&kernel.name);
+                }
+            }
+        }
+        let line = |((test, why), kernels): ((_, _), Vec<_>)| {
+            format!("{test}: {why} ({})", kernels.join(" "))
+        };
+        all.into_iter().map(line).collect()
     }
 
     fn row(&self, name: &str, cell: impl Fn(&BTreeMap<String, Outcome>) -> String) -> Row {
@@ -189,6 +207,7 @@ mod tests {
         assert!(text.contains("\n  7.2: m::a: ok -> none\n"), "{text}");
         assert!(text.contains("\n  7.2: m::b: none -> skip: needs it\n"), "{text}");
         assert!(text.contains("\nm     1 ok  1 skip*\n"), "{text}");
+        assert!(radar.text(true).ends_with("\nSkipped:\n  m::b: needs it (7.2)\n"), "{text}");
         assert!(!radar.is_worse());
     }
 
