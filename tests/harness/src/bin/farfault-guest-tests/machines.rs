@@ -208,7 +208,7 @@ fn with_defaults(Boot { name, options, .. }: &Boot) -> String {
     let is_bare = BARE.iter().any(|(bare, _)| bare == name);
     let kernel = if is_bare { &format!("/bare/{name}") } else { "/farfault/kernel" };
     let mut words = (*options).to_owned();
-    for (option, default) in [("--kernel", kernel), ("--timeout", "90")] {
+    for (option, default) in [("--kernel", kernel), ("--timeout", "$((90 * FARFAULT_SLOWNESS))")] {
         if !options.contains(option) {
             words.push_str(&format!(" {option}={default}"));
         }
