@@ -179,6 +179,10 @@ pub fn ktap_but(finished: &Finished, step: &str, expected: fn(&str) -> bool) -> 
 pub fn clean_log(finished: &Finished, step: &str) -> Result<(), String> {
     let log = found(finished, step)?.output;
     ensure(log.contains("Linux version"), || "there is no kernel log".to_owned())?;
+    let races = kernel_log::others_races(&log);
+    if races > 0 {
+        println!("note: KCSAN has found {races} data races without the driver");
+    }
     let complaints = kernel_log::complaints(&log);
     ensure(complaints.is_empty(), || {
         format!("{}\n--- the log's end\n{}", complaints.join("\n"), tail(&log))

@@ -62,21 +62,26 @@ const OURS: &str = "[farfault]";
 /// those count in which the driver has a part: it knows many of Linux's own.
 pub fn complaints(log: &str) -> Vec<&str> {
     let lines: Vec<&str> = log.lines().collect();
-    let counts =
-        |(at, line): &(usize, &&str)| !line.contains(DATA_RACE) || has_part(&lines[at + 1..]);
     let complains = |line: &str| COMPLAINTS.iter().any(|complaint| line.contains(complaint));
-    let wrong = lines.iter().enumerate().filter(|(_, line)| complains(line)).filter(counts);
-    wrong.map(|(_, line)| *line).collect()
+    let wrong = lines.iter().enumerate().filter(|(_, line)| complains(line));
+    wrong.filter(|(at, _)| !is_others_race(&lines[*at..])).map(|(_, line)| *line).collect()
 }
 
-/// Whether the driver is in the report that goes on so.
-fn has_part(rest: &[&str]) -> bool {
-    rest.iter().take_while(|line| !line.contains(RULE)).any(|line| line.contains(OURS))
+/// How many data races KCSAN has found in `log` in which the driver has no part.
+pub fn others_races(log: &str) -> usize {
+    let lines: Vec<&str> = log.lines().collect();
+    (0..lines.len()).filter(|&at| is_others_race(&lines[at..])).count()
+}
+
+/// Whether a report of KCSAN begins here that does not have the driver in it.
+fn is_others_race(lines: &[&str]) -> bool {
+    let report = || lines.iter().take_while(|line| !line.contains(RULE));
+    lines[0].contains(DATA_RACE) && !report().any(|line| line.contains(OURS))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{RULE, complaints};
+    use super::{RULE, complaints, others_races};
 
     #[test]
     fn a_warning_is_found_among_ordinary_lines() {
@@ -114,6 +119,7 @@ mod tests {
         assert!(complaints(&report("")).is_empty());
         let log = report("") + &report(" [farfault]") + &report("");
         assert_eq!(complaints(&log), ["BUG: KCSAN: data-race in a / b"]);
+        assert_eq!(others_races(&log), 2);
     }
 
     #[test]
