@@ -27,6 +27,8 @@ pub const KINDS: &[Kind] = &[
 const SCATTERED: usize = 4096;
 /// Changes behind which each begins with pages scattered anew, until some have moved.
 const PATIENCE: usize = 40;
+/// Changes of which some must have moved pages.
+const ENOUGH: usize = 3 * PATIENCE;
 /// How often a page is asked to move that will not.
 const TRIES: usize = 1000;
 /// Pages that are merged; they are equal in pairs.
@@ -97,7 +99,8 @@ impl Change for Compact {
 
     fn finish(&mut self) -> Result<(), Failure> {
         println!("# compaction has moved pages of these {} times", self.moved);
-        if self.moved > 0 { Ok(()) } else { Err("it must at least once".into()) }
+        let shown = self.moved > 0 || self.changes < ENOUGH;
+        if shown { Ok(()) } else { Err("it must at least once".into()) }
     }
 }
 
