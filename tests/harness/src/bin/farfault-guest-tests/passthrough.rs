@@ -26,6 +26,7 @@ modprobe vfio-pci; modprobe vfio_iommu_type1
 devices=/sys/bus/pci/devices
 found() { grep -l $1 $devices/*/device | cut -d/ -f6; }
 accelerator=$(found 0xfa17) disk=$(found 0x0010 | head -n 1) beside=$(found 0x0010 | tail -n 1)
+ordinary="$(found 0x10d3) $(found 0x10c9) $(found 0x11e8)"
 options="--initrd /host/initrd --memory 256M"
 run="/host/farfault run --kernel /host/kernel $options"
 tried() { $run "$@"; }
@@ -35,7 +36,7 @@ refused() { name=$1 code=$2 words=$3; shift 3
 refused "what is not there" 64 "there is no such PCI device" --vfio 0000:00:1e.7 -- true
 refused "what a driver has" 69 "the host's driver nvme has it" --vfio $disk -- true
 refused "what no driver has" 69 "no driver has it" --vfio $accelerator -- true
-for device in $accelerator $disk; do
+for device in $accelerator $disk $ordinary; do
 	echo vfio-pci >$devices/$device/driver_override
 	[ ! -e $devices/$device/driver ] || echo $device >$devices/$device/driver/unbind
 	echo $device >/sys/bus/pci/drivers_probe
@@ -59,6 +60,11 @@ echo check "a guest with an accelerator": $?
 /host/farfault run --kernel /host/own-kernel --no-driver $options \
 	--vfio $accelerator --vfio $disk --file /host/copies:/copies -- sh /copies
 echo check "a guest with a disk": $?
+if [ -e /host/ordinary ]; then
+	$run $(printf -- '--vfio %s ' $ordinary) --cmdline-append 'memmap=1M$0x8000000' \
+		--file /host/ordinary:/ordinary -- sh /ordinary
+	echo check "a guest with ordinary devices": $?
+fi
 dmesg
 echo all is done
 poweroff -f
@@ -97,7 +103,47 @@ check "a disk again" appears
 check "a disk by its pin" eval "copies && interrupts IO-APIC"
 "#;
 
-/// All that is checked in there.
+/// What its guest with network cards and QEMU's educational device does, which are 00:03.0 to
+/// 00:05.0. The image's kernel has the cards' drivers, if it is the one for all machines.
+const ORDINARY: &str = r#"
+check() { name=$1; shift; if "$@"; then echo check $name: ok; else echo check $name: $?; fi; }
+net_of() { for net in /sys/class/net/*; do
+	case $(readlink $net/device/driver) in */$1) basename $net;; esac; done; }
+talks() { modprobe $1; net=$(net_of $1); ip addr add $2.15/24 dev $net; ip link set $net up
+	for i in $(seq 30); do ping -c 1 -W 1 $2.2 >/dev/null && grep $net /proc/interrupts && return 0; done; return 1; }
+edu=/sys/bus/pci/devices/0000:00:05.0
+echo 1 >$edu/enable
+# Memory and bus mastering.
+printf '\006' | dd of=$edu/config bs=1 seek=4 conv=notrunc 2>/dev/null
+bar=$(head -n 1 $edu/resource | cut -d' ' -f1)
+factorial() { devmem $((bar + 0x8)) 32 5; sleep 1; [ $(devmem $((bar + 0x8)) 32) = 0x00000078 ]; }
+# copies SOURCE DESTINATION DIRECTION: 8 bytes.
+copies() { devmem $((bar + 0x80)) 64 $1; devmem $((bar + 0x88)) 64 $2; devmem $((bar + 0x90)) 64 8
+	devmem $((bar + 0x98)) 64 $3; sleep 1; }
+# There is memory that Linux does not use, and the device's own at 0x40000.
+there_and_back() { devmem 0x8000000 64 0x1122334455667788; copies 0x8000000 0x40000 1; copies 0x40000 0x8001000 3
+	[ $(devmem 0x8001000 64) = 0x1122334455667788 ]; }
+check "a card of e1000e" talks e1000e 10.0.2
+check "a card of igb" talks igb 10.0.3
+check "registers of edu" factorial
+check "DMA of edu" there_and_back
+dmesg | grep -E 'BUG|WARNING|Oops' || echo check "ordinary devices in the log: ok"
+"#;
+
+/// What is checked in there, where the image's kernel has the drivers.
+const OF_ORDINARY: [&str; 6] = [
+    "a card of e1000e",
+    "a card of igb",
+    "registers of edu",
+    "DMA of edu",
+    "ordinary devices in the log",
+    "a guest with ordinary devices",
+];
+const NETWORKS: &str = "\
+-netdev user,id=one,net=10.0.2.0/24 -device e1000e,netdev=one,addr=9 \
+-netdev user,id=other,net=10.0.3.0/24 -device igb,netdev=other,addr=a -device edu,addr=b";
+
+/// All that is checked of the others.
 const CHECKS: [&str; 21] = [
     "what is not there",
     "what a driver has",
@@ -145,6 +191,10 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         "-device",
         "nvme,drive=disk,serial=1,addr=8.0,multifunction=on",
     ]);
+    let has_cards = has_cards(farfault);
+    if has_cards {
+        command.args(NETWORKS.split_whitespace());
+    }
     // In one group with it.
     command.args(["-drive", "driver=null-co,if=none,id=null,size=1M"]);
     command.args(["-device", "nvme,drive=null,serial=2,addr=8.1"]);
@@ -158,13 +208,23 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
     let well = |name: &str| matches!(said(name), Some("ok" | "0"));
     let result =
         |name| ensure(well(name), || said(name).unwrap_or("it did not come to that").into());
-    let mut checks: Vec<Check> =
-        CHECKS.iter().map(|name| Check::new(*name, result(name))).collect();
+    let more = if has_cards { &OF_ORDINARY[..] } else { &[] };
+    let names = || CHECKS.iter().chain(more);
+    let mut checks: Vec<Check> = names().map(|name| Check::new(*name, result(name))).collect();
+    if !has_cards {
+        let why = "the kernel lacks CONFIG_E1000E, CONFIG_IGB";
+        checks.extend(OF_ORDINARY.map(|name| Check::skipped(name, why.to_owned())));
+    }
     let clean = kernel_log::complaints(&log).is_empty();
     // It tells of what went wrong above, too.
-    let good = clean && CHECKS.iter().all(|name| well(name));
+    let good = clean && names().all(|name| well(name));
     checks.push(Check::new("the host's log", ensure(good, || log)));
     Ok(checks)
+}
+
+/// Whether the image's kernel has drivers of network cards, as the one for all machines has.
+fn has_cards(farfault: &Farfault) -> bool {
+    ["CONFIG_E1000E", "CONFIG_IGB"].iter().all(|option| farfault.kernel.has(option))
 }
 
 /// QEMU with an IOMMU and the image's first guest in it, whose CPU has SVM.
@@ -190,15 +250,18 @@ fn pack(farfault: &Farfault, at: &Path) -> io::Result<()> {
     let image = |name| fs::read(farfault.image.join(name));
     let mut packed = image("l1-initrd")?;
     packed.resize(packed.len().next_multiple_of(512), 0);
-    let files: [(&str, u32, &[u8]); 7] = [
-        ("host/farfault", 0o755, &image("farfault")?),
-        ("host/kernel", 0o644, &image("vmlinux")?),
-        ("host/own-kernel", 0o644, &image("l1-vmlinux")?),
-        ("host/initrd", 0o644, &image("initrd")?),
-        ("host/script", 0o644, HOST.as_bytes()),
-        ("host/workload", 0o644, WORKLOAD.as_bytes()),
-        ("host/copies", 0o644, COPIES.as_bytes()),
+    let mut files: Vec<(&str, u32, Vec<u8>)> = vec![
+        ("host/farfault", 0o755, image("farfault")?),
+        ("host/kernel", 0o644, image("vmlinux")?),
+        ("host/own-kernel", 0o644, image("l1-vmlinux")?),
+        ("host/initrd", 0o644, image("initrd")?),
+        ("host/script", 0o644, HOST.into()),
+        ("host/workload", 0o644, WORKLOAD.into()),
+        ("host/copies", 0o644, COPIES.into()),
     ];
+    if has_cards(farfault) {
+        files.push(("host/ordinary", 0o644, ORDINARY.into()));
+    }
     let folder = NewcBuilder::new("host").mode(0o755).set_mode_file_type(ModeFileType::Directory);
     folder.write(&mut packed, 0).finish()?;
     for (inode, (name, mode, bytes)) in (1..).zip(files) {
@@ -206,7 +269,7 @@ fn pack(farfault: &Farfault, at: &Path) -> io::Result<()> {
         let builder = builder.set_mode_file_type(ModeFileType::Regular);
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         let mut file = builder.write(&mut packed, length);
-        file.write_all(bytes)?;
+        file.write_all(&bytes)?;
         file.finish()?;
     }
     newc::trailer(&mut packed)?;
