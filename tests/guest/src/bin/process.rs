@@ -194,8 +194,11 @@ fn opening_binds_nothing() -> Outcome {
     })?
     .succeed()?;
     Child::start(|| {
-        open()?.info()?;
-        expect_equal("a namespace after an ioctl", &unshare(), &Err(Errno::EINVAL))
+        let device = open()?;
+        device.info()?;
+        expect_equal("a namespace after an ioctl", &unshare(), &Err(Errno::EINVAL))?;
+        drop(device);
+        Ok(())
     })?
     .succeed()
 }
