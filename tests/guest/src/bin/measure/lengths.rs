@@ -11,6 +11,8 @@ use std::time::Instant;
 
 const LENGTHS: [usize; 4] = [1, 16, 64, 512];
 const ROUNDS: usize = 7;
+/// Seconds that a call takes at least: a clock that ticks seldom may show none.
+const LEAST: f64 = 1e-6;
 
 pub fn measure(bytes: usize) -> Result<Table, Failure> {
     let rig = Rig::new()?;
@@ -34,7 +36,7 @@ pub fn measure(bytes: usize) -> Result<Table, Failure> {
         }
     }
     // What a page costs, the unit being what it costs at best.
-    let [present, fresh] = costs.map(|costs| costs.map(|costs| best(&costs)));
+    let [present, fresh] = costs.map(|costs| costs.map(|costs| best(&costs).max(LEAST)));
     let unit = present.into_iter().chain(fresh).fold(f64::INFINITY, f64::min);
     let [present, fresh] = [present, fresh].map(|costs| costs.map(|cost| cost / unit));
     let mut table = Table::new(&[
