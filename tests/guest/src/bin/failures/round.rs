@@ -13,9 +13,11 @@ use std::os::unix::fs::FileExt;
 /// call, or a command.
 const CLEAR: &[&str] = &["ENOMEM", "EAGAIN", "os error 12", "no memory for the device's access"];
 /// The same of a probe: the kernel has no memory for a region and says EBUSY
-/// (`__request_region()`), for a type of memory EINVAL (`memtype_reserve()`), or for the
-/// interrupts' domain ENODEV (`__pci_enable_msix_range()`).
-const CLEAR_OF_PROBE: &[&str] = &["os error 12", "os error 16", "os error 19", "os error 22"];
+/// (`__request_region()`), for a type of memory EINVAL (`memtype_reserve()`), for the interrupts'
+/// domain ENODEV (`__pci_enable_msix_range()`), or for as many of them as are needed ENOSPC
+/// (`pci_alloc_irq_vectors()`).
+const CLEAR_OF_PROBE: &[&str] =
+    &["os error 12", "os error 16", "os error 19", "os error 22", "os error 28"];
 
 /// How a round ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
