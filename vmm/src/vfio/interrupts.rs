@@ -40,7 +40,7 @@ impl Interrupts {
         let count = count.min(self.vectors.len());
         let (way, count) = match way {
             Way::Line => (self.line.as_ref().map(|_| way), 1),
-            way => (Some(way).filter(|_| count > 0), count),
+            way => ((count > 0).then_some(way), count),
         };
         let wanted = way.map(|way| (way, count));
         if self.now == wanted {
