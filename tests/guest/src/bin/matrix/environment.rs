@@ -47,7 +47,7 @@ impl Environment {
     /// A directory of an ext4 file system.
     pub fn ext4(&self) -> Result<&PathBuf, Failure> {
         let [disk, _] = setup::RAM_DISKS;
-        needed(self.ext4.get_or_init(|| on(setup::ram_disks, FileSystem::EXT4, disk)))
+        needed(self.ext4.get_or_init(|| on(setup::ram_disks, FileSystem::EXT4_QUIET, disk)))
     }
 
     /// One of an xfs file system whose files can share blocks.
