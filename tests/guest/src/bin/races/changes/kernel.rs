@@ -27,8 +27,8 @@ pub const KINDS: &[Kind] = &[
 const SCATTERED: usize = 4096;
 /// Changes behind which each begins with pages scattered anew, until some have moved.
 const PATIENCE: usize = 40;
-/// Changes of which some must have moved pages.
-const ENOUGH: usize = 3 * PATIENCE;
+/// Changes of which some must have moved pages. Of the 150 that are usual as few as one has, or none.
+const ENOUGH: usize = 800;
 /// How often a page is asked to move that will not.
 const TRIES: usize = 1000;
 /// Pages that are merged; they are equal in pairs.
@@ -81,7 +81,7 @@ struct Compact {
 impl Change for Compact {
     fn step(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.changes += 1;
-        // One time in ten it makes pages move.
+        // Now and then it makes pages move.
         if self.changes % 8 == 1 || (self.moved == 0 && self.changes > PATIENCE) {
             self.scattered = scattered(self.changes % 16 == 1)?;
             // What is touched anew takes the holes.
