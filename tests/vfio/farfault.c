@@ -156,12 +156,19 @@ static void enable(struct vfio_pci_device *device)
 		VFIO_ASSERT_EQ(readl(registers + FF_REG_ERRORS), 0);
 }
 
+static void set_command_bits(struct vfio_pci_device *device, u16 bits)
+{
+	u16 command = vfio_pci_config_readw(device, PCI_COMMAND);
+
+	vfio_pci_config_writew(device, PCI_COMMAND, command | bits);
+}
+
 static int farfault_probe(struct vfio_pci_device *device)
 {
 	if (!vfio_pci_device_match(device, FF_PCI_VENDOR, FF_PCI_DEVICE))
 		return -EINVAL;
 	/* Only with memory enabled does it answer. */
-	vfio_pci_cmd_set(device, PCI_COMMAND_MEMORY);
+	set_command_bits(device, PCI_COMMAND_MEMORY);
 	if (readl(registers_of(device) + FF_REG_ID) != FF_ID_MAGIC ||
 	    readl(registers_of(device) + FF_REG_VERSION) != FF_VERSION ||
 	    !(readq(registers_of(device) + FF_REG_FEATURES) & FF_FEATURE_LEAF_1G))
@@ -175,7 +182,7 @@ static void farfault_init(struct vfio_pci_device *device)
 	struct shared *shared = shared_of(device);
 
 	VFIO_ASSERT_GE(driver->region.size, sizeof(*shared));
-	vfio_pci_cmd_set(device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+	set_command_bits(device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 				 PCI_COMMAND_INTX_DISABLE);
 	disable(device);
 	memset(shared, 0, sizeof(*shared));
