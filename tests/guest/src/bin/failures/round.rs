@@ -33,7 +33,7 @@ pub enum End {
 const ENDS: [End; 3] = [End::Refused, End::Done, End::NoneLeft];
 
 pub struct Round<'s> {
-    number: u32,
+    pub number: u32,
     pub symbols: &'s Symbols,
     /// Where the child says how it ended.
     told: File,
