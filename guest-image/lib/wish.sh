@@ -28,9 +28,9 @@ kernel_path() {
 	made) printf '%s\n' "$wanted" ;;
 	archive) kernel_tree "$wanted" from-archive ;;
 	debs) kernel_tree "debs-$(debs_key "$wanted")" from-debs ;;
-	folder) kernel_tree "folder-$(folder_key "$wanted")" from-folder ;;
+	folder) kernel_tree "folder-$(folder_key "$wanted")" from-folder selftest-sources ;;
 	checking) kernel_tree "$wanted-$(cat "$(for_first_guest kernel_path)/version" 2>/dev/null)" \
-		from-source ../init/needed-options {needed,tests,small,checking,"$wanted"}.config from-folder ;;
+		from-source ../init/needed-options {needed,tests,small,checking,"$wanted"}.config from-folder selftest-sources ;;
 	esac
 }
 
@@ -65,9 +65,7 @@ kernel_file() {
 # source_of TREE: a tree that was built with O= has its source elsewhere.
 source_of() { if [ -d "$1/source" ]; then printf '%s/source\n' "$1"; else printf '%s\n' "$1"; fi; }
 
-# What a kernel's selftests are built from, which headers leave out.
-selftest_sources=(lib/test_hmm.c lib/test_hmm_uapi.h mm/gup_test.h tools/include tools/arch/x86/include
-	tools/testing/selftests/kselftest.h tools/testing/selftests/kselftest_harness.h tools/testing/selftests/mm)
+mapfile -t selftest_sources < <(grep -v '^#' "$repo/guest-image/kernel/selftest-sources")
 
 # take_kernel --kernel WHAT
 take_kernel() {
