@@ -7,8 +7,9 @@ use crate::qemu::{Arguments, Ram};
 use std::ffi::OsString;
 
 /// What the kernel is told first: where the console is, that a panic ends the run, how a restart
-/// ends it quickly, and that the initramfs may have more than half of memory.
-const CMDLINE: &str = "console=ttyS0 panic=-1 reboot=t initramfs_options=size=90%";
+/// ends it quickly, that the initramfs may have more than half of memory, and that the timer is
+/// there: when the kernel looks for itself, on a host that is busy, it finds none and panics.
+const CMDLINE: &str = "console=ttyS0 panic=-1 reboot=t initramfs_options=size=90% no_timer_check";
 
 /// A CPU without FSRM, which TCG's `max` has: with that a kernel copies short words byte by byte,
 /// and a device that reads one meanwhile sees a part of it changed.
