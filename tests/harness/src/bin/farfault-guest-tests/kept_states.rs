@@ -214,7 +214,7 @@ impl Own {
     fn damaged(&self, number: u64, boot: Duration) -> Result<(), String> {
         for turn in 1..=number {
             self.change_a_byte()?;
-            let said = self.killed(boot * (number + turn) as u32 / (2 * number) as u32)?;
+            let said = self.killed(boot * (number + turn - 1) as u32 / (2 * number) as u32)?;
             ensure(said.contains(DAMAGED), || format!("a damaged state: {said}"))?;
         }
         self.expect(TAKEN)
