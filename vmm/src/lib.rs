@@ -3,6 +3,7 @@
 
 mod accelerator;
 mod archive;
+mod child;
 mod cli;
 mod devices;
 mod doctor;

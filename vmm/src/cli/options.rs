@@ -197,6 +197,15 @@ pub struct VmArgs {
     /// Write what was counted to FILE, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub stats_json: Option<PathBuf>,
+    /// Run PROGRAM on this host at each mark, with the mark's name, while the guest waits. Needs
+    /// KVM, or farfault qemu
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        help_heading = "Output",
+        conflicts_with = "in_first_guest"
+    )]
+    pub on_mark: Option<PathBuf>,
     /// Print what would be started, and start nothing
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,

@@ -114,6 +114,12 @@ fn virtio_port(name: &str) -> Result<File, Failure> {
 }
 
 fn run_nested(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8, Failure> {
+    if args.on_mark.is_some() {
+        let why =
+            "--on-mark needs KVM, or farfault qemu: nested mode hears of marks in its first guest";
+        let chosen = args.accel == Accel::Nested;
+        return Err(if chosen { Failure::usage(why) } else { Failure::host_lacks(why) });
+    }
     let first = plan.first_guest()?;
     if args.dry_run {
         first.check().map_err(nested_failure)?;
@@ -185,6 +191,7 @@ pub(super) fn session(args: &VmArgs, plan: &Plan, first_guest: bool) -> Result<S
         serial: args.verbose > 1 || (args.serial && !first_guest),
         boot_limit,
         run_limit: run_limit.map(|limit| limit.saturating_add(grace)),
+        on_mark: args.on_mark.clone(),
     };
     Session::of_process(options).map_err(Failure::vmm)
 }

@@ -4,11 +4,11 @@
 // What happens between fork and exec has no safe interface.
 #![allow(unsafe_code)]
 
+use crate::child;
 use crate::footprint::PrivateDirty;
 use crate::machine::MachineEnd;
 use crate::session::{Guest, Runner};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -72,9 +72,7 @@ impl Child {
                 // Here and not before the fork: no other child shall have them.
                 let keep = |fd| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map(drop);
                 inherited.iter().try_for_each(keep)?;
-                prctl::set_pdeathsig(Signal::SIGKILL)?;
-                // The parent may have died before the line above.
-                if Pid::parent() == parent { Ok(()) } else { Err(nix::Error::ESRCH.into()) }
+                child::die_with(parent)
             });
         }
         let mut child = command.spawn()?;

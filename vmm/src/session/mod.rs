@@ -4,6 +4,7 @@
 
 mod control;
 mod guest;
+mod on_mark;
 mod orders;
 mod relay;
 mod sender;
@@ -19,6 +20,7 @@ use control::ControlMessage;
 pub use control::Inner;
 pub use guest::{Guest, Hold, Runner};
 use nix::sys::signal::Signal;
+use on_mark::{Mark, OnMark};
 pub use orders::{Orders, Terms};
 use parking_lot::Mutex;
 use sender::{Sender, Waiting};
@@ -30,6 +32,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -53,7 +56,7 @@ pub enum Task {
 }
 
 /// How a session is held.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
     /// The user's terminal is the guest's.
     pub raw: bool,
@@ -67,6 +70,8 @@ pub struct SessionOptions {
     pub boot_limit: Duration,
     /// How long the whole run may take.
     pub run_limit: Option<Duration>,
+    /// A program that is run with the name of each mark.
+    pub on_mark: Option<PathBuf>,
 }
 
 enum SessionEvent {
@@ -146,6 +151,7 @@ impl Session {
         let mut running = RunningGuest {
             guest,
             recorder,
+            on_mark: self.on_mark()?,
             task,
             log: Arc::clone(&log),
             control: to_control,
@@ -248,6 +254,14 @@ impl Session {
         Ok(control.clone())
     }
 
+    /// A thread that runs the user's program at marks, and the way to it.
+    fn on_mark(&self) -> io::Result<Option<OnMark>> {
+        let Some(program) = self.options.on_mark.clone() else { return Ok(None) };
+        let (on_mark, serve) = OnMark::new(program);
+        self.spawn("marks", move |_| serve())?;
+        Ok(Some(on_mark))
+    }
+
     /// A thread that writes to the guest, and the way to it.
     fn sender(&self, stream: UnixStream) -> io::Result<Sender> {
         let (sender, waiting): (Sender, Waiting) = sender::channel();
@@ -284,6 +298,7 @@ type Held = Arc<Mutex<Option<Hold>>>;
 struct RunningGuest<'a> {
     guest: &'a dyn Guest,
     recorder: &'a mut Recorder,
+    on_mark: Option<OnMark>,
     task: Task,
     log: Arc<Mutex<SerialLog>>,
     /// The guest's init.
@@ -368,11 +383,16 @@ impl RunningGuest<'_> {
         let counters = |driver| Sample { driver, ..self.guest.counters() };
         match event {
             GuestEvent::Control(Ok(ControlMessage::Mark { name, driver })) => {
-                let answer = serde_json::json!({ "marked": name });
-                self.recorder.mark(name, counters(driver));
                 // Init may wait for this, so that what follows a mark is
                 // never counted before it.
-                self.control.line(&answer);
+                let answer = serde_json::json!({ "marked": name });
+                self.recorder.mark(name.clone(), counters(driver));
+                match &self.on_mark {
+                    Some(on_mark) => {
+                        on_mark.hear(Mark { name, answer, control: self.control.clone() });
+                    }
+                    None => self.control.line(&answer),
+                }
             }
             GuestEvent::Control(Ok(ControlMessage::Exit { code, driver, inner }))
             | GuestEvent::Link(Ok(ControlMessage::Exit { code, driver, inner }))

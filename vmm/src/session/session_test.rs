@@ -145,10 +145,16 @@ fn the_console_gets_the_input_and_shows_the_log() {
     assert_eq!(seen.result.end, RunEnd::Exit(0));
 }
 
-#[test]
-fn a_mark_is_counted_and_answered() {
-    let seen = session(options(), b"", |ports, _| {
-        say(&ports.control, "{\"started\":true}\n{\"mark\":\"warm\",\"driver\":{\"batches\":2}}\n");
+/// A guest that sets the mark `name`, does something `meanwhile`, and shows what it is answered.
+fn marks(
+    options: SessionOptions,
+    name: &str,
+    meanwhile: impl FnOnce(&UnixStream) + Send + 'static,
+) -> Seen {
+    let mark = serde_json::json!({ "mark": name, "driver": { "batches": 2 } });
+    session(options, b"", move |ports, _| {
+        say(&ports.control, &format!("{{\"started\":true}}\n{mark}\n"));
+        meanwhile(&ports.control);
         let mut answer = String::new();
         let mut control = BufReader::new(&ports.control);
         while !answer.contains("marked") {
@@ -158,10 +164,44 @@ fn a_mark_is_counted_and_answered() {
         say(&ports.stdout, &answer);
         say(&ports.control, "{\"exit\":0}\n");
         MachineEnd::PowerOff
-    });
+    })
+}
+
+#[test]
+fn a_mark_is_counted_and_answered() {
+    let seen = marks(options(), "warm", |_| {});
     assert_eq!(seen.stdout, b"{\"marked\":\"warm\"}\n");
     assert_eq!(seen.report["marks"][0]["driver"]["batches"], 2);
     assert_eq!(seen.report["marks"][0]["device"]["faults"], 0);
+}
+
+/// It reads a FIFO with the mark's name, to the end.
+#[test]
+fn a_guest_is_answered_when_the_program_for_marks_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let name = fifo.display().to_string();
+    let options = SessionOptions { on_mark: Some("cat".into()), ..options() };
+    let seen = marks(options, &name, move |mut control| {
+        let written = File::options().write(true).open(&fifo).expect("somebody reads");
+        // What is said already is not the answer.
+        control.set_nonblocking(true).expect("a socket");
+        let mut said = vec![0; 1 << 20];
+        let length = control.read(&mut said).unwrap_or(0);
+        assert!(!String::from_utf8_lossy(&said[..length]).contains("marked"));
+        control.set_nonblocking(false).expect("a socket");
+        drop(written);
+    });
+    assert_eq!(seen.result.end, RunEnd::Exit(0));
+}
+
+#[test]
+fn a_program_for_marks_that_fails_harms_nobody() {
+    for program in ["false", "/no/such/program"] {
+        let options = SessionOptions { on_mark: Some(program.into()), ..options() };
+        assert_eq!(marks(options, "warm", |_| {}).stdout, b"{\"marked\":\"warm\"}\n");
+    }
 }
 
 #[test]
@@ -192,13 +232,14 @@ fn the_words_of_a_panic_are_none() {
 
 #[test]
 fn a_guest_that_never_answers_is_stopped() {
-    let options = SessionOptions { boot_limit: Duration::from_millis(1), ..options() };
+    let limit = Duration::from_millis(1);
+    let options = SessionOptions { boot_limit: limit, ..options() };
     let seen = session(options, b"", |ports, stopped| {
         say(&ports.serial, "Decompressing Linux...\r\n");
         stopped.recv().expect("stopped");
         MachineEnd::Stopped
     });
-    assert_eq!(seen.result.end, RunEnd::NeverStarted(options.boot_limit));
+    assert_eq!(seen.result.end, RunEnd::NeverStarted(limit));
     assert_eq!(seen.result.last_words, ["Decompressing Linux...", "vCPU 0: halted"]);
 }
 
@@ -370,7 +411,7 @@ fn a_guest_that_goes_on_gets_its_orders_at_once_and_is_up_with_them() {
         session.attend(ends, task, &Fake(stop), runner, &mut recorder).expect("result")
     };
     let short = SessionOptions { boot_limit: Duration::from_millis(1), ..options() };
-    let dead = attempt("", short);
+    let dead = attempt("", short.clone());
     assert_eq!((dead.started, dead.end), (false, RunEnd::NeverStarted(short.boot_limit)));
     let limit = Duration::from_millis(500);
     let options = SessionOptions { run_limit: Some(limit), ..options() };
