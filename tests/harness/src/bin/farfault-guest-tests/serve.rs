@@ -177,25 +177,26 @@ fn serve(farfault: &Farfault, socket: &Path) -> Result<Running, String> {
     Ok(server)
 }
 
-/// A guest, and what it said on the way to process 1. A boot that does not come there is repeated
-/// once.
+/// A guest, and what it said on the way to process 1. A boot that hangs before, or panics, is
+/// repeated once.
 fn boot(
     farfault: &Farfault,
     client: &Client,
     socket: &Path,
 ) -> Result<(Running, Vec<String>), String> {
-    let start = || {
+    for repeats in 0.. {
         let mut guest = Running::start(&mut qemu(farfault, client, socket)?, boot_limit(farfault))?;
-        let heard = guest.hear(|line| line.ends_with(BEGUN))?;
-        let begun = heard.last().is_some_and(|line| line.ends_with(BEGUN));
-        ensure(begun, || format!("it does not boot: {}", heard.join("\n")))?;
-        guest.deadline = Instant::now() + patience(farfault);
-        Ok((guest, heard))
-    };
-    start().or_else(|why: String| {
-        eprintln!("note: a boot died before process 1 and was repeated once: {why}");
-        start()
-    })
+        let heard = guest.hear(|line| line.ends_with(BEGUN));
+        let said = heard.as_ref().map_or_else(String::clone, |heard| heard.join("\n"));
+        if said.ends_with(BEGUN) {
+            guest.deadline = Instant::now() + patience(farfault);
+            return heard.map(|heard| (guest, heard));
+        }
+        let died = heard.is_err() || said.contains("Kernel panic");
+        ensure(died && repeats == 0, || format!("it does not boot: {said}"))?;
+        eprintln!("note: a boot died before process 1 and was repeated once: {said}");
+    }
+    unreachable!("the second boot is the last")
 }
 
 /// A guest does its work, as often as it is to boot.
