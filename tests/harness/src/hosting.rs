@@ -5,6 +5,9 @@ use crate::script::marked;
 use clap::ValueEnum;
 use serde_json::Value;
 
+/// Messages between QEMU and the device that are waited for.
+const MESSAGES: [&str; 3] = ["vmm/register_reads", "vmm/config_reads", "vmm/config_writes"];
+
 /// A way to run a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Hosting {
@@ -15,15 +18,19 @@ pub enum Hosting {
     VfioUser,
     /// The same behind QEMU's IOMMU
     VfioUserIommu,
+    /// The same, passed on to a guest on the KVM of the guest there
+    Chain,
 }
 
 impl Hosting {
-    /// The subcommand of `farfault`, with the options that make it this one.
+    /// The subcommand of `farfault`, with the options that make it this one. Those of a chain depend
+    /// on what the guest is to get (`chain.rs`).
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::InProcess => &["run"],
             Self::VfioUser => &["qemu"],
             Self::VfioUserIommu => &["qemu", "--iommu"],
+            Self::Chain => &[],
         }
     }
 
@@ -31,8 +38,9 @@ impl Hosting {
     pub fn waits(self, stats: &Value, mark: &str) -> Result<u64, String> {
         let counters: &[&str] = match self {
             Self::InProcess => &["vmm/mmio_exits", "vmm/pio_exits"],
-            Self::VfioUser | Self::VfioUserIommu => {
-                &["vmm/register_reads", "vmm/config_reads", "vmm/config_writes"]
+            Self::VfioUser | Self::VfioUserIommu => &MESSAGES,
+            Self::Chain => {
+                &[MESSAGES[0], MESSAGES[1], MESSAGES[2], "inner/mmio_exits", "inner/pio_exits"]
             }
         };
         counters.iter().map(|counter| marked(stats, mark, counter)).sum()
@@ -42,7 +50,7 @@ impl Hosting {
     pub fn doorbells(self, stats: &Value, mark: &str) -> Result<u64, String> {
         let counter = match self {
             Self::InProcess => "vmm/ioeventfd_doorbells",
-            Self::VfioUser | Self::VfioUserIommu => "vmm/doorbells",
+            Self::VfioUser | Self::VfioUserIommu | Self::Chain => "vmm/doorbells",
         };
         marked(stats, mark, counter)
     }
@@ -51,7 +59,7 @@ impl Hosting {
     pub fn unmaps(self) -> &'static str {
         match self {
             Self::InProcess => "vmm/iommu_invalidations",
-            Self::VfioUser | Self::VfioUserIommu => "vmm/dma_unmaps",
+            Self::VfioUser | Self::VfioUserIommu | Self::Chain => "vmm/dma_unmaps",
         }
     }
 }

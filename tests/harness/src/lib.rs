@@ -4,6 +4,7 @@
 
 pub mod allocations;
 pub mod at_once;
+mod chain;
 pub mod check;
 pub mod costs;
 pub mod gdb;

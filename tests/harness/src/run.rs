@@ -2,6 +2,7 @@
 //! Runs the `farfault` program as a user would, and guest programs one after
 //! another in one boot.
 
+use crate::chain::{self, Chain};
 use crate::hosting::Hosting;
 use crate::keep::Keep;
 use crate::kernel_config::KernelConfig;
@@ -122,15 +123,16 @@ impl Farfault {
         // What makes the hosting may be what a test asks for, too.
         let others = options.iter().filter(|one| !self.hosting.words().contains(&one.as_ref()));
         let options: Vec<String> = others.map(|one| self.in_time(one.as_ref())).collect();
-        let mut words = [self.hosting.words(), &[&stats_json]].concat();
-        words.extend(self.keep.as_ref().map(|_| "--serial"));
-        let boot_limit = self.boot_limit();
-        words.extend(boot_limit.as_deref());
-        words.extend(options.iter().map(String::as_str));
-        let script = self.told_the_time(script);
-        words.extend(["--", "sh", "-c", &script]);
-        let mut finished = self.run(&words)?;
+        let mut all = vec![stats_json];
+        all.extend(self.keep.as_ref().map(|_| "--serial".to_owned()));
+        all.extend(self.boot_limit());
+        all.extend(options);
+        let call = self.call(&all, script)?;
+        let mut finished = self.run(&call.words.iter().map(String::as_str).collect::<Vec<_>>())?;
         finished.stats = read_json(stats.path());
+        if self.hosting == Hosting::Chain {
+            finished.stats = chain::counted(finished.stats, &mut finished.stderr);
+        }
         if finished.stats.pointer("/boots/retried_before_pid1").is_some_and(|count| *count != 0) {
             eprintln!("note: a boot died before process 1 and was repeated once");
         }
@@ -170,14 +172,10 @@ impl Farfault {
     /// guest does.
     pub fn killed_at(&self, options: &[String], script: &str, last: &str) -> Ran {
         let failed = |error| format!("cannot run {}: {error}", self.program.display());
-        let mut child = self
-            .command()
-            .args(self.hosting.words())
-            .args(options.iter().map(|option| self.in_time(option)))
-            .args(["--", "sh", "-c", &self.told_the_time(script)])
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let options: Vec<String> = options.iter().map(|option| self.in_time(option)).collect();
+        let call = self.call(&options, script)?;
+        let mut child =
+            self.command().args(&call.words).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let stdout = child.stdout.take().map(|stdout| read_until(stdout, last));
         // SIGKILL; it may have ended by itself.
         let _ = child.kill();
@@ -191,7 +189,28 @@ impl Farfault {
     }
 }
 
+/// What `farfault` is called with.
+struct Call {
+    words: Vec<String>,
+    /// Whose files they name.
+    _chain: Option<Chain>,
+}
+
 impl Farfault {
+    /// What runs a script on the hosting.
+    fn call(&self, options: &[String], script: &str) -> Result<Call, String> {
+        let script = self.told_the_time(script);
+        if self.hosting == Hosting::Chain {
+            let chain = Chain::new(&self.image, options, &script)?;
+            return Ok(Call { words: chain.words.clone(), _chain: Some(chain) });
+        }
+        let mut words: Vec<String> =
+            self.hosting.words().iter().map(|word| (*word).to_owned()).collect();
+        words.extend_from_slice(options);
+        words.extend(["--", "sh", "-c", &script].map(str::to_owned));
+        Ok(Call { words, _chain: None })
+    }
+
     /// An option, if it is a time limit one that the kernel keeps.
     fn in_time(&self, option: &str) -> String {
         let seconds = option.strip_prefix("--timeout=").and_then(|text| text.parse::<u64>().ok());

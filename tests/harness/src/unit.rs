@@ -8,6 +8,9 @@ use crate::run::Farfault;
 /// What the units make up, as a suite of scripts/test.
 pub const GUEST: &str = "guest";
 
+/// What some of them want.
+pub const PERSISTENT_MEMORY: &str = "persistent memory";
+
 /// Starts machines, and says what came of it, or why that could not be begun.
 type Run = dyn Fn(&Farfault) -> Result<Vec<Check>, String> + Send + Sync;
 
@@ -19,6 +22,8 @@ pub struct Unit {
     pub nightly: bool,
     /// Whether it is about what is in a guest, and must find the same on any hosting.
     pub content: bool,
+    /// What it wants of a machine that a guest in a chain of hosts cannot have.
+    pub wants: Option<&'static str>,
     run: Box<Run>,
 }
 
@@ -28,13 +33,19 @@ impl Unit {
         name: impl Into<String>,
         run: impl Fn(&Farfault) -> Result<Vec<Check>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), nightly: false, content: false, run: Box::new(run) }
+        Self { name: name.into(), nightly: false, content: false, wants: None, run: Box::new(run) }
     }
 
     /// The same, about what is in a guest.
     #[must_use]
     pub fn of_content(self) -> Self {
         Self { content: true, ..self }
+    }
+
+    /// The same on a machine that has this, which not all can have.
+    #[must_use]
+    pub fn wants(self, what: Option<&'static str>) -> Self {
+        Self { wants: what, ..self }
     }
 
     /// The same for nightly runs only, if `nightly`.

@@ -9,7 +9,7 @@ use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, 
 use farfault_tests::run::{
     Farfault, Finished, LOADS_XFS, Step, host_file, how_many, script_of, seed,
 };
-use farfault_tests::unit::Unit;
+use farfault_tests::unit::{PERSISTENT_MEMORY, Unit};
 
 const OPERATIONS: u64 = 1500;
 const OPERATIONS_NIGHTLY: u64 = 10_000;
@@ -76,6 +76,7 @@ pub fn units() -> Vec<Unit> {
     let unit = |system: &'static FileSystem| {
         Unit::new(format!("exerciser::{}", system.name), |farfault| run(farfault, system))
             .of_content()
+            .wants(system.is_dax().then_some(PERSISTENT_MEMORY))
     };
     FILE_SYSTEMS.iter().map(unit).collect()
 }

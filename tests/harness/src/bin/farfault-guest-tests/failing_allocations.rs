@@ -21,7 +21,9 @@ const LOG_SIZE: &str = "--cmdline-append=log_buf_len=4M";
 
 pub fn units() -> Vec<Unit> {
     let part = |part| {
-        Unit::new(format!("failing-allocations::part-{part}"), move |ff| run(ff, part)).of_content()
+        Unit::new(format!("failing-allocations::part-{part}"), move |ff| run(ff, part))
+            .of_content()
+            .wants(Some("IOMMU"))
     };
     (1..=PARTS).map(part).collect()
 }

@@ -51,7 +51,7 @@ const UNMAPS: [(&str, &str); 4] = [
 
 pub fn units() -> Vec<Unit> {
     vec![
-        Unit::new("iommu::translated", translated).of_content(),
+        Unit::new("iommu::translated", translated).of_content().wants(Some("IOMMU")),
         Unit::new("iommu::vt-d", vt_d),
         Unit::new("iommu::physical-addresses", physical),
         Unit::new("iommu::use-after-unmap", use_after_unmap),

@@ -12,7 +12,7 @@ use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, ktap_but
 use farfault_tests::ktap::{self as reader, Outcome};
 use farfault_tests::matrix::{AT_REST, Matrix, machine, row_names};
 use farfault_tests::run::{Farfault, Finished, Step, script_of};
-use farfault_tests::unit::Unit;
+use farfault_tests::unit::{PERSISTENT_MEMORY, Unit};
 
 /// What is known of each cell. A test sees to it that it is what the guest's `matrix` does.
 const PAGE: &str = include_str!("../../../../../guest-driver/matrix.md");
@@ -66,8 +66,10 @@ impl Loss {
 pub fn units() -> Vec<Unit> {
     let row = |name: String| {
         let nightly = !ROWS.contains(&name.as_str());
+        let wanted = name.contains("dax").then_some(PERSISTENT_MEMORY);
         Unit::new(format!("matrix::{name}"), move |farfault| row(farfault, &name))
             .of_content()
+            .wants(wanted)
             .only_if_nightly(nightly)
     };
     let losses = Unit::new("matrix::losses", losses).of_content();

@@ -7,7 +7,7 @@ use farfault_tests::check::{
     Check, SWITCHED_OFF, clean_log, ensure, exit_code, found, number, says, succeeded,
 };
 use farfault_tests::run::{Farfault, Finished, LOADS_XFS, Step, host_file, script_of};
-use farfault_tests::unit::Unit;
+use farfault_tests::unit::{PERSISTENT_MEMORY, Unit};
 use std::fs::File;
 use std::path::Path;
 use tempfile::NamedTempFile;
@@ -41,7 +41,7 @@ const FILE_SYSTEMS: [FileSystem; 2] = [
 const RESET: &str = "echo b >/proc/sysrq-trigger; sleep 10000";
 
 pub fn units() -> Vec<Unit> {
-    vec![Unit::new("pmem", run).of_content()]
+    vec![Unit::new("pmem", run).of_content().wants(Some(PERSISTENT_MEMORY))]
 }
 
 fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {

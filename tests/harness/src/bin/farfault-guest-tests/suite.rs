@@ -76,6 +76,10 @@ fn run_unit(unit: &Unit, farfault: &Farfault, needs: &Needs) -> Vec<Check> {
     if let Some(why) = lacking(&unit.name) {
         return vec![Check::skipped("can be begun", why)];
     }
+    if let Some(what) = unit.wants.filter(|_| farfault.hosting() == Hosting::Chain) {
+        let why = format!("a guest in a chain of hosts has no {what}");
+        return vec![Check::skipped("can be begun", why)];
+    }
     let within = |check: &str| lacking(&format!("{}::{check}", unit.name));
     unit.run(farfault).into_iter().map(|check| check.excused(within)).collect()
 }
