@@ -30,7 +30,8 @@ impl KernelConfig {
     /// How many times longer than usual the kernel may take for anything: it looks at each
     /// access to memory, and at each lock.
     pub fn slowness(&self) -> u64 {
-        if self.has("CONFIG_KASAN") || self.has("CONFIG_PROVE_LOCKING") { 3 } else { 1 }
+        let slow = ["CONFIG_KASAN", "CONFIG_KCSAN", "CONFIG_PROVE_LOCKING"];
+        if slow.iter().any(|option| self.has(option)) { 3 } else { 1 }
     }
 }
 
