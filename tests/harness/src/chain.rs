@@ -47,59 +47,86 @@ impl Chain {
     pub fn new(image: &Path, options: &[String], script: &str) -> Result<Self, String> {
         let mut file = host_file()?;
         file.write_all(script.as_bytes()).map_err(|error| format!("cannot write: {error}"))?;
-        let at = |name: &str| image.join(name).display().to_string();
-        let mut words = vec![
-            "qemu".to_owned(),
-            "--iommu".to_owned(),
-            // Its first guest is one for QEMU's CPU.
-            "--accel=tcg".to_owned(),
-            "--no-driver".to_owned(),
-            "--cpus=3".to_owned(),
-            // As in nested mode guests keep off CPU 0.
-            "--cmdline-append=isolcpus=0".to_owned(),
-            format!("--kernel={}", at("l1-vmlinux")),
-            format!("--initrd={}", at("l1-initrd")),
-            format!("--file={}:/host/script", file.path().display()),
-        ];
-        for (name, there) in [("farfault", "farfault"), ("vmlinux", "kernel"), ("initrd", "initrd")]
-        {
-            words.push(format!("--file={}:/host/{there}", at(name)));
-        }
-        let (mut memory, mut inner) = (GUEST_MEMORY, Vec::new());
-        for (number, option) in options.iter().enumerate() {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            match name {
-                "--stats-json" => words.push(option.clone()),
-                "--file" => {
-                    let (file, at) = value.rsplit_once(':').unwrap_or((value, ""));
-                    let base = file.rsplit('/').next().unwrap_or(file);
-                    let at = if at.is_empty() { &format!("/{base}") } else { at };
-                    words.push(format!("--file={file}:/host/files/{number}/{base}"));
-                    inner.push(format!("--file=/host/files/{number}/{base}:{at}"));
-                }
-                "--timeout" => {
-                    let seconds = value.parse::<u64>().map_err(|_| format!("{option}?"))?;
-                    words.push(format!("--timeout={}", seconds + HOST_BOOTS));
-                    inner.push(option.clone());
-                }
-                "--iommu" | "--pmem" => return Err(format!("{name} cannot be had in a chain")),
-                _ => inner.push(option.clone()),
-            }
-            if name == "--memory" {
-                memory = mebibytes(value).ok_or_else(|| format!("{option}?"))?;
-            }
-        }
-        words.push(format!("--memory={}M", memory + HOST_MEMORY));
-        let inner: Vec<String> = inner.iter().map(|option| quoted(option)).collect();
-        let host = HOST.replace("BEGIN", STATS[0]).replace("END", STATS[1]);
-        let host = host.replace("OPTIONS", &inner.join(" "));
-        words.extend(["--", "sh", "-c", &host].map(str::to_owned));
+        let shares = Shares::of(options)?;
+        let mut words = host(image);
+        words.push(format!("--memory={}M", shares.memory + HOST_MEMORY));
+        words.push(format!("--file={}:/host/script", file.path().display()));
+        words.extend(shares.host);
+        let guest: Vec<String> = shares.guest.iter().map(|option| quoted(option)).collect();
+        let script = HOST.replace("BEGIN", STATS[0]).replace("END", STATS[1]);
+        let script = script.replace("OPTIONS", &guest.join(" "));
+        words.extend(["--", "sh", "-c", &script].map(str::to_owned));
         Ok(Self { words, _script: file })
     }
 }
 
+/// A host that has what it needs to run the image's guest.
+fn host(image: &Path) -> Vec<String> {
+    let at = |name: &str| image.join(name).display().to_string();
+    let file = |name, there| format!("--file={}:/host/{there}", at(name));
+    // The first guest's modules are for the CPU that QEMU emulates. As in nested mode guests keep
+    // off CPU 0.
+    let fixed = ["qemu", "--accel=tcg", "--iommu", "--no-driver", "--cpus=3"];
+    let mut words = fixed.map(str::to_owned).to_vec();
+    words.extend([
+        "--cmdline-append=isolcpus=0".to_owned(),
+        format!("--kernel={}", at("l1-vmlinux")),
+        format!("--initrd={}", at("l1-initrd")),
+        file("farfault", "farfault"),
+        file("vmlinux", "kernel"),
+        file("initrd", "initrd"),
+    ]);
+    words
+}
+
+/// What of a run's options is for the host, and what for its guest.
+struct Shares {
+    host: Vec<String>,
+    guest: Vec<String>,
+    /// MiB of the guest.
+    memory: u64,
+}
+
+impl Shares {
+    fn of(options: &[String]) -> Result<Self, String> {
+        let mut shares = Self { host: Vec::new(), guest: Vec::new(), memory: GUEST_MEMORY };
+        options.iter().enumerate().try_for_each(|(number, option)| shares.add(number, option))?;
+        Ok(shares)
+    }
+
+    fn add(&mut self, number: usize, option: &str) -> Result<(), String> {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let wrong = || format!("{option}?");
+        match name {
+            "--stats-json" => self.host.push(option.to_owned()),
+            "--file" => self.hand_on(number, value),
+            "--iommu" | "--pmem" => return Err(format!("{name} cannot be had in a chain")),
+            _ => self.guest.push(option.to_owned()),
+        }
+        match name {
+            "--memory" => self.memory = mebibytes(value).ok_or_else(wrong)?,
+            "--timeout" => {
+                let seconds = value.parse::<u64>().map_err(|_| wrong())?;
+                self.host.push(format!("--timeout={}", seconds + HOST_BOOTS));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A file, `HERE` or `HERE:THERE`, goes through the host.
+    fn hand_on(&mut self, number: usize, file: &str) {
+        let (here, there) = file.rsplit_once(':').unwrap_or((file, ""));
+        let base = here.rsplit('/').next().unwrap_or(here);
+        let there = if there.is_empty() { &format!("/{base}") } else { there };
+        self.host.push(format!("--file={here}:/host/files/{number}/{base}"));
+        self.guest.push(format!("--file=/host/files/{number}/{base}:{there}"));
+    }
+}
+
 /// What was counted, in all: the driver's counters are the guest's, those of its VMM are named
-/// `inner`, and all others are of what carries the device. Takes what the host says of the guest's out of what it has said.
+/// `inner`, and all others are of what carries the device. What the host says of its guest is
+/// taken out of what it has `said`.
 pub fn counted(carrier: Value, said: &mut String) -> Value {
     let Some((before, rest)) = said.split_once(&format!("\n{}\n", STATS[0])) else {
         return carrier;
