@@ -2,7 +2,7 @@
 //! The device through a chain of hosts: `farfault qemu` carries it, behind an IOMMU, to a host
 //! whose Linux hands it to VFIO; and `farfault run --vfio`, on KVM there, to the guest.
 
-use crate::run::host_file;
+use crate::host_file::host_file;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;

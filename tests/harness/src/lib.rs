@@ -9,6 +9,7 @@ pub mod check;
 pub mod costs;
 pub mod gdb;
 pub mod hmm_selftests;
+mod host_file;
 pub mod hosting;
 pub mod hostings;
 pub mod imports;

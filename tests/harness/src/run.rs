@@ -3,6 +3,7 @@
 //! another in one boot.
 
 use crate::chain::{self, Chain};
+pub use crate::host_file::host_file;
 use crate::hosting::Hosting;
 use crate::keep::Keep;
 use crate::kernel_config::KernelConfig;
@@ -13,7 +14,6 @@ use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use tempfile::NamedTempFile;
 
 /// Seconds within which a guest is to have booted, if nothing else is said.
 const BOOT_LIMIT: u64 = 180;
@@ -255,13 +255,6 @@ pub const USUAL: [&str; 3] = ["--cpus=2", "--memory=1G", "--timeout=600"];
 
 /// For a machine that mounts xfs: Linux takes many seconds to load it where KVM is nested.
 pub const LOADS_XFS: &str = "--prepare=modprobe xfs";
-
-/// An empty file of the host that goes away with its test.
-pub fn host_file() -> Result<NamedTempFile, String> {
-    NamedTempFile::with_prefix("farfault-").map_err(|error| {
-        format!("cannot make a file in {}: {error}", std::env::temp_dir().display())
-    })
-}
 
 /// Whether this is a nightly run: scenarios that go by numbers then do as many as
 /// fit into hours, not into minutes.
