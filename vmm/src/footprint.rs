@@ -27,21 +27,6 @@ impl PrivateDirty {
     }
 }
 
-/// Private memory of this process outside `ram`, in KiB.
-pub fn private_kib(ram: &[Range<u64>]) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let maps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    anonymous_total(&status).saturating_sub(anonymous_within(&maps, ram))
-}
-
-fn anonymous_total(status: &str) -> u64 {
-    status.lines().find_map(|line| kib(line, "RssAnon:")).unwrap_or(0)
-}
-
-fn anonymous_within(maps: &str, ram: &[Range<u64>]) -> u64 {
-    total(maps, |range, _| covered(range, ram).then_some("Anonymous:"))
-}
-
 /// How a mapping takes writes.
 #[derive(Clone, Copy)]
 enum Sharing {
@@ -117,17 +102,19 @@ Private_Dirty:         8 kB
 ";
 
     #[test]
-    fn only_mappings_of_guest_ram_are_subtracted() {
+    fn guest_ram_may_be_in_pieces() {
         let first = 0x7f00_0000_0000..0x7f00_0020_0000;
         let second = 0x7f00_0020_0000..0x7f00_0020_1000;
-        assert_eq!(anonymous_within(MAPS, std::slice::from_ref(&first)), 300);
-        assert_eq!(anonymous_within(MAPS, std::slice::from_ref(&second)), 4);
-        assert_eq!(anonymous_within(MAPS, &[second, first]), 304);
+        let within = |ram: &[Range<u64>]| {
+            total(MAPS, |range, sharing| covered(range, ram).then_some(written(sharing)))
+        };
+        assert_eq!(within(std::slice::from_ref(&first)), 300);
+        assert_eq!(within(std::slice::from_ref(&second)), 4);
+        assert_eq!(within(&[second, first]), 304);
         let pieces = [0x7f00_0010_0000..0x7f00_0020_0000, 0x7f00_0000_0000..0x7f00_0010_0000];
-        assert_eq!(anonymous_within(MAPS, &pieces), 300);
-        assert_eq!(anonymous_within(MAPS, &pieces[..1]), 0);
-        assert_eq!(anonymous_within(MAPS, &[]), 0);
-        assert_eq!(anonymous_total("VmRSS:\t  10 kB\nRssAnon:\t    7 kB\n"), 7);
+        assert_eq!(within(&pieces), 300);
+        assert_eq!(within(&pieces[..1]), 0);
+        assert_eq!(within(&[]), 0);
     }
 
     #[test]
@@ -142,7 +129,6 @@ Private_Dirty:         8 kB
 
     #[test]
     fn this_process_has_some() {
-        assert!(private_kib(&[]) > 0);
         let own = PrivateDirty::of("self", |_| false);
         assert!(own.private_dirty_kib > 0 && own.ram_private_dirty_kib == 0, "{own:?}");
         assert_eq!(PrivateDirty::of("none", |_| true), PrivateDirty::default());

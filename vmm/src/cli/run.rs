@@ -9,7 +9,7 @@ use super::stats_file::StatsFile;
 use crate::exit::{Failure, HOST_LACKS};
 use crate::gdb::Port;
 use crate::kvm::{self, Attended, KvmError};
-use crate::machine::{Machine, Start};
+use crate::machine::{Handle, Machine, Start};
 use crate::nested::NestedError;
 use crate::output::{print, tell};
 use crate::probe;
@@ -50,10 +50,10 @@ pub fn run_inside(request: &Request) -> Result<u8, Failure> {
     let run = |session: &mut Session, recorder: &mut Recorder| {
         kvm::attend(session, &spec, &Start::Boot, Task::FromOutside(port), None, recorder)
     };
-    let (result, report) = run_machine(args, &plan, run)?;
+    // All output is there: nobody need wait until the machine has been taken apart.
+    let (result, report, _machine) = run_machine(args, &plan, run)?;
     let code = result.end.code();
     let inner = Inner { stats: Some(report), told: account(args, &result, "") };
-    // All output is there: nobody need wait until the machine has been taken apart.
     let line = LastLine { exit: code, inner };
     let line = serde_json::to_string(&line).map_err(Failure::vmm)?;
     writeln!(outside, "{line}").map_err(Failure::vmm)?;
@@ -75,17 +75,18 @@ fn run_on_kvm(args: &VmArgs, plan: &Plan, stats: Option<StatsFile>) -> Result<u8
         return print(&dry::machine(&guest.spec)).map(|()| 0);
     }
     let run = |session: &mut Session, recorder: &mut Recorder| guest.run(session, recorder);
-    let (result, report) = run_machine(args, plan, run)?;
+    let (result, report, _) = run_machine(args, plan, run)?;
     tell_decoded(plan, &account(args, &result, ""));
     give_out(args, &report, stats)?;
     Ok(result.end.code())
 }
 
+/// How the run ended and what it counted, with the last hold on its machine.
 fn run_machine(
     args: &VmArgs,
     plan: &Plan,
     run: impl FnOnce(&mut Session, &mut Recorder) -> Result<Attended, KvmError>,
-) -> Result<(SessionResult, Report), Failure> {
+) -> Result<(SessionResult, Report, Handle), Failure> {
     let mut session = session(args, plan, false)?;
     let mut recorder = recorder("kvm", args);
     let Attended { result, machine } = run(&mut session, &mut recorder).map_err(kvm_failure)?;
@@ -97,7 +98,7 @@ fn run_machine(
         histogram.lines().take(rows).for_each(tell);
     }
     let report = recorder.report(Guest::counters(&machine));
-    Ok((result, report))
+    Ok((result, report, machine))
 }
 
 /// The virtio port of this name, which only one process can have.

@@ -32,8 +32,6 @@ pub struct MachineCounters {
     pub dma_faults: u64,
     /// Invalidations that the IOMMU has carried out.
     pub iommu_invalidations: u64,
-    /// Private memory of this process outside guest RAM (RssAnon less RAM).
-    pub private_kib: u64,
 }
 
 /// Looks at a running machine from any thread, and stops it.
@@ -93,7 +91,6 @@ impl Handle {
             msix_sent: accelerator.map_or(0, |device| device.messages_sent()),
             dma_faults: self.iommu.as_ref().map_or(0, |iommu| iommu.faults()),
             iommu_invalidations: self.iommu.as_ref().map_or(0, |iommu| iommu.invalidations()),
-            private_kib: footprint::private_kib(&self.ram),
         }
     }
 
