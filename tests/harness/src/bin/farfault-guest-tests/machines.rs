@@ -168,14 +168,14 @@ fn run(farfault: &Farfault, boots: &[Boot]) -> Result<Vec<Check>, String> {
     }
     for Boot { name, .. } in boots.iter().filter(|boot| MEASURED.contains(&boot.name)) {
         let stats = stats(&finished, name);
-        let limits: [(_, fn(&Value) -> Option<u64>, _); 2] =
-            [("boot_exits", boot_exits, BOOT_EXITS), ("private_kib", private_kib, PRIVATE_KIB)];
-        for (what, read, limit) in limits {
-            let result = stats.as_ref().map_err(String::clone);
+        let limit = |what, limit, read: fn(&Value) -> Option<u64>| {
+            let stats = stats.as_ref().map_err(String::clone);
             let result =
-                result.and_then(|stats| at_most(&format!("{name}: {what}"), read(stats), limit));
-            checks.push(Check::new(format!("{name}::{what}"), result));
-        }
+                stats.and_then(|stats| at_most(&format!("{name}: {what}"), read(stats), limit));
+            Check::new(format!("{name}::{what}"), result)
+        };
+        checks.push(limit("boot_exits", BOOT_EXITS, boot_exits));
+        checks.push(limit("private_kib", PRIVATE_KIB, private_kib));
     }
     Ok(checks)
 }
