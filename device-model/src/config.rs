@@ -8,6 +8,10 @@ use thiserror::Error;
 pub const MAX_ENGINES: u32 = 16;
 /// Most pages that one fault group may ask for.
 pub const MAX_LOOKAHEAD: u32 = 4096;
+/// Fewest entries that a TLB can have.
+pub const MIN_TLB: u32 = 128;
+/// Most entries that a TLB can have.
+pub const MAX_TLB: u32 = 1 << 16;
 
 /// The choices; [`DeviceConfig::default`] is a sensible device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +21,15 @@ pub struct DeviceConfig {
     pub engines: u32,
     /// Most pages that one fault group asks for, the demanded one included: 1 to [`MAX_LOOKAHEAD`].
     pub lookahead: u32,
+    /// Entries for pages of 4 KiB of an engine's TLB, for reading and as many for writing: a power
+    /// of two from [`MIN_TLB`] to [`MAX_TLB`]. It has an eighth of it for leaves of 2 MiB, and a
+    /// 128th for those of 1 GiB.
+    pub tlb: u32,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { engines: 2, lookahead: 256 }
+        Self { engines: 2, lookahead: 256, tlb: 8192 }
     }
 }
 
@@ -33,6 +41,9 @@ impl DeviceConfig {
         }
         if !(1..=MAX_LOOKAHEAD).contains(&self.lookahead) {
             return Err(ConfigError::Lookahead(self.lookahead));
+        }
+        if !(MIN_TLB..=MAX_TLB).contains(&self.tlb) || !self.tlb.is_power_of_two() {
+            return Err(ConfigError::Tlb(self.tlb));
         }
         Ok(())
     }
@@ -47,4 +58,7 @@ pub enum ConfigError {
     /// Too short or too long a lookahead.
     #[error("a fault group asks for 1 to {MAX_LOOKAHEAD} pages, not {0}")]
     Lookahead(u32),
+    /// A TLB of an impossible size.
+    #[error("a TLB has {MIN_TLB} to {MAX_TLB} entries, a power of two, not {0}")]
+    Tlb(u32),
 }

@@ -67,7 +67,7 @@ impl<'m> Engine<'m> {
         Self {
             shared,
             term: attachment.term,
-            mmu: Mmu::new(&attachment.memory),
+            mmu: Mmu::new(&attachment.memory, shared.config.tlb),
             run: None,
             left: 0,
         }

@@ -35,7 +35,7 @@ mod sync;
 mod tlb;
 mod walk;
 
-pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD};
+pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD, MAX_TLB, MIN_TLB};
 pub use counters::Counters;
 pub use device::Device;
 pub use dma::{DmaFault, Mapping, Permits, Stretch};

@@ -21,11 +21,11 @@ pub struct Mmu<'m> {
 }
 
 impl<'m> Mmu<'m> {
-    /// One that knows nothing yet.
-    pub fn new(memory: &'m Dma) -> Self {
+    /// One that knows nothing yet, and can know so many pages.
+    pub fn new(memory: &'m Dma, entries: u32) -> Self {
         Self {
             memory: Ram::new(memory),
-            tlb: Tlb::new(nothing()),
+            tlb: Tlb::new(entries as usize, nothing()),
             tally: Tally::default(),
             refusals: Vec::new(),
         }

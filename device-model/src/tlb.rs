@@ -18,10 +18,6 @@ use crate::space::{Range, SPACES, VA_END};
 
 /// A tag that matches: bit 63 valid, then the PASID, then the page number.
 const VALID: u64 = 1 << 63;
-/// Entries of the arrays for 4 KiB, 2 MiB and 1 GiB leaves: 32 bytes each, twice.
-const ENTRIES: [usize; 3] = [8192, 1024, 64];
-/// Entries of the cache of last-level tables.
-const TABLES: usize = 512;
 /// Pages beyond which dropping everything is cheaper than looking for each.
 const WORTH_LOOKING: u64 = 4096;
 
@@ -186,12 +182,14 @@ pub struct Tlb<P> {
 }
 
 impl<P: Leads> Tlb<P> {
-    /// An empty one; `filler` stands in entries that hold nothing.
-    pub fn new(filler: P) -> Self {
-        Self::with_entries(ENTRIES, TABLES, filler)
+    /// An empty one, with so many entries of 32 bytes for 4 KiB pages, twice; `filler` stands in
+    /// entries that hold nothing.
+    pub fn new(entries: usize, filler: P) -> Self {
+        Self::with_entries([entries, entries / 8, entries / 128], entries / 16, filler)
     }
 
-    /// An empty one of chosen size, each number a power of two.
+    /// An empty one with chosen sizes, each a power of two: of the arrays for 4 KiB, 2 MiB and
+    /// 1 GiB leaves, and of the cache of last-level tables.
     pub fn with_entries(sizes: [usize; 3], tables: usize, filler: P) -> Self {
         let arrays = || {
             [0, 1, 2].map(|level| {

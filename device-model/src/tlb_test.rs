@@ -56,7 +56,7 @@ fn what_was_unmapped_is_dropped_and_nothing_else() {
         ((0, 1 << 40), [false; 4]),
     ];
     for ((first, last), left) in cases {
-        let (mut tlb, mut log) = (Tlb::new(Pages(0, 1)), Log::new());
+        let (mut tlb, mut log) = (Tlb::new(8192, Pages(0, 1)), Log::new());
         let same = |stretch: &Stretch| {
             iter::once(Place { start: stretch.start, bytes: stretch.last - stretch.start + 1 })
         };
@@ -83,7 +83,7 @@ fn what_was_unmapped_is_dropped_and_nothing_else() {
 
 #[test]
 fn addresses_that_no_space_has_match_nothing() {
-    let mut tlb = Tlb::new(0);
+    let mut tlb = Tlb::new(8192, 0);
     for pasid in 0..16 {
         tlb.fill(Owner::new(pasid), 0x5000, 0, false, pasid);
     }
@@ -98,7 +98,7 @@ fn addresses_that_no_space_has_match_nothing() {
 
 #[test]
 fn pages_are_for_words_and_leaves_for_all_else() {
-    let (mut tlb, owner, va) = (Tlb::new(0), Owner::new(3), 5 << 30);
+    let (mut tlb, owner, va) = (Tlb::new(8192, 0), Owner::new(3), 5 << 30);
     let found = |tlb: &Tlb<u32>| {
         (tlb.lookup(owner, va, false).copied(), tlb.lookup_page(owner, va).copied())
     };

@@ -45,7 +45,7 @@ impl Row {
 
 /// Takes `turns` turns of plain and device.
 pub fn measure(name: &str, leaf: u64, engines: u64, invalidating: bool, turns: usize) -> Row {
-    let config = DeviceConfig { engines: 2, lookahead: 1 };
+    let config = DeviceConfig { engines: 2, lookahead: 1, ..DeviceConfig::default() };
     let mut driver = Driver::start_sized(config, 640 << 20, 64);
     driver.create_space(1);
     let total = engines * BYTES;

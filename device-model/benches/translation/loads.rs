@@ -41,7 +41,7 @@ fn place(i: u64) -> u64 {
 /// Takes `turns` turns of plain and device. The device's list
 /// lies in `parts` equal parts, each in leaves of its own.
 pub fn measure(name: &str, leaf: u64, parts: u64, turns: usize) -> Row {
-    let config = DeviceConfig { engines: 1, lookahead: 1 };
+    let config = DeviceConfig { engines: 1, lookahead: 1, ..DeviceConfig::default() };
     let mut driver = Driver::start_sized(config, 64 << 20, 64);
     driver.create_space(1);
     // Where in its leaf a node is does not depend on that: nothing changes for

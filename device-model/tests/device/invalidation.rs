@@ -8,7 +8,7 @@ use crate::world::{
 };
 use farfault_abi::descriptor::*;
 use farfault_abi::pte::PTE_VALID;
-use farfault_device_model::{DeviceConfig, Engine, Step};
+use farfault_device_model::{DeviceConfig, Engine, MIN_TLB, Step};
 use farfault_reference_driver::{LARGE, PAGE, Queue, serve, settle};
 
 fn world() -> World {
@@ -25,6 +25,27 @@ fn walks_of(world: &mut World, engine: &mut Engine<'_>, command: Descriptor) -> 
     world.submit(command);
     exhaust(engine);
     world.counters().walks - before
+}
+
+/// A TLB has room for so many pages; of more that are read in a circle it knows none when their
+/// turn comes again.
+#[test]
+fn a_small_tlb_remembers_fewer_pages() {
+    let far = 1 << 33;
+    let walks_again = |tlb, pages| {
+        let mut world = World::new(DeviceConfig { tlb, ..lookahead(1) });
+        world.driver.allocate(1, far, pages * PAGE, PAGE);
+        world.map_all();
+        let read = Descriptor { source: far, ..command(OP_WORD_COUNT, pages * PAGE) };
+        world.with_engine(|world, engine| {
+            walks_of(world, engine, read);
+            walks_of(world, engine, read)
+        })
+    };
+    // The ring and the completion record have pages, too, which may be in the way of one.
+    assert!(walks_again(MIN_TLB, 100) < 10);
+    assert!(walks_again(MIN_TLB, 256) >= 256);
+    assert!(walks_again(2 * MIN_TLB, 200) < 10);
 }
 
 #[test]

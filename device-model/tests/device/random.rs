@@ -74,7 +74,7 @@ prop_compose! {
         descriptors in prop::collection::vec(descriptor(), 1..8),
         moves in prop::collection::vec(prop::option::weighted(0.3, 0..SPAN), 0..200),
     ) -> Plan {
-        let config = DeviceConfig { engines, lookahead };
+        let config = DeviceConfig { engines, lookahead, ..DeviceConfig::default() };
         Plan { config, iommu, faults: 1 << faults, pages, seed, descriptors, moves }
     }
 }

@@ -14,18 +14,22 @@ fn read(device: &Device, offset: u64, size: usize) -> u64 {
 }
 
 fn device() -> std::sync::Arc<Device> {
-    Device::new(DeviceConfig { engines: 3, lookahead: 77 }, FakeMachine::new(&[(0, 1 << 20)]))
-        .expect("valid")
+    let config = DeviceConfig { engines: 3, lookahead: 77, ..DeviceConfig::default() };
+    Device::new(config, FakeMachine::new(&[(0, 1 << 20)])).expect("valid")
 }
 
 #[test]
 fn configurations_that_cannot_be() {
-    let make = |engines, lookahead| DeviceConfig { engines, lookahead }.validate();
-    assert_eq!(make(0, 1), Err(ConfigError::Engines(0)));
-    assert_eq!(make(17, 1), Err(ConfigError::Engines(17)));
-    assert_eq!(make(1, 0), Err(ConfigError::Lookahead(0)));
-    assert_eq!(make(1, 4097), Err(ConfigError::Lookahead(4097)));
-    assert_eq!(make(16, 4096), Ok(()));
+    let make = |engines, lookahead, tlb| DeviceConfig { engines, lookahead, tlb }.validate();
+    assert_eq!(make(0, 1, 128), Err(ConfigError::Engines(0)));
+    assert_eq!(make(17, 1, 128), Err(ConfigError::Engines(17)));
+    assert_eq!(make(1, 0, 128), Err(ConfigError::Lookahead(0)));
+    assert_eq!(make(1, 4097, 128), Err(ConfigError::Lookahead(4097)));
+    for tlb in [0, 64, 129, 1 << 17] {
+        assert_eq!(make(1, 1, tlb), Err(ConfigError::Tlb(tlb)));
+    }
+    assert_eq!(make(1, 1, 128), Ok(()));
+    assert_eq!(make(16, 4096, 1 << 16), Ok(()));
 }
 
 #[test]

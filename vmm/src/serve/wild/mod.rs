@@ -16,7 +16,7 @@ use super::cut_off;
 use super::endpoint::Endpoint;
 use act::{Act, MAPPED, UNMAPPED};
 use arbitrary::{Arbitrary, Unstructured};
-use farfault_device_model::{Device, DeviceConfig};
+use farfault_device_model::{Device, DeviceConfig, MIN_TLB};
 use farfault_reference_driver::{Driver, FakeMachine, PAGE, Queue};
 use farfault_vfio_user::{Bell, DmaMap, Served, Span, serve};
 use guest::Guest;
@@ -56,8 +56,7 @@ impl World {
         let shared = FileOffset::new(File::from(memory.try_clone()?), 0);
         let range = (GuestAddress(0), MEMORY as usize, Some(shared));
         let mapped = GuestMemoryMmap::from_ranges_with_files([range]).map_err(io::Error::other)?;
-        let config = DeviceConfig { lookahead: 8, ..DeviceConfig::default() };
-        let mut driver = Driver::start_with(config, FakeMachine::on(mapped), 64);
+        let mut driver = Driver::start_with(config(), FakeMachine::on(mapped), 64);
         driver.create_space(1);
         for va in [MAPPED, UNMAPPED] {
             driver.allocate(1, va, 16 * PAGE, PAGE);
@@ -85,8 +84,7 @@ impl World {
         let acts = acts(input);
         self.begin_anew()?;
         let below = Arc::new(Below::new());
-        let config = DeviceConfig { lookahead: 8, ..DeviceConfig::default() };
-        let device = Device::new(config, Arc::clone(&below) as _).map_err(io::Error::other)?;
+        let device = Device::new(config(), Arc::clone(&below) as _).map_err(io::Error::other)?;
         let mut endpoint = Endpoint::new(Arc::clone(&device), below).map_err(io::Error::other)?;
         let span = Span { first: 0, last: MEMORY - 1 };
         let map = DmaMap { span, offset: 0, read: true, write: true };
@@ -114,6 +112,11 @@ impl World {
         self.image.iter().for_each(|(at, bytes)| self.driver.machine.write(*at, bytes));
         Ok(())
     }
+}
+
+/// A small device: each input has one of its own, which knows little from one step to the next.
+fn config() -> DeviceConfig {
+    DeviceConfig { engines: 1, lookahead: 8, tlb: MIN_TLB }
 }
 
 /// What is said by bytes, as far as they go.
