@@ -77,12 +77,12 @@ impl Child {
         }
         let mut child = command.spawn()?;
         let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
-        let stderr = child.stderr.take();
-        Ok(Child {
-            state: Arc::new(Mutex::new(Running { pid: Some(pid), stopped: false, failure: None })),
-            complaint: Mutex::new(stderr.map(|stderr| thread::spawn(|| last_complaint(stderr)))),
-            ram,
-        })
+        let running = Running { pid: Some(pid), stopped: false, failure: None };
+        let state = Arc::new(Mutex::new(running));
+        let undo = Undo(Arc::clone(&state));
+        let listen = |stderr| thread::spawn(move || last_complaint(stderr, &undo));
+        let complaint = Mutex::new(child.stderr.take().map(listen));
+        Ok(Child { state, complaint, ram })
     }
 
     /// What ends it when something else of ours fails.
@@ -139,13 +139,22 @@ impl Drop for Child {
     }
 }
 
+/// How QEMU begins a line when KVM cannot run a CPU any further (accel/kvm/kvm-all.c). It dumps the
+/// CPU's state then, and has the machine stand still for ever.
+const STUCK: [&str; 3] = ["KVM internal error", "KVM: entry failed", "error: kvm run failed"];
+
 /// Reads what QEMU says, and keeps its last line that is no warning. (It
-/// warns of each feature of the CPU model that TCG lacks.)
-fn last_complaint(stderr: impl io::Read) -> Option<String> {
+/// warns of each feature of the CPU model that TCG lacks.) One that stands still is ended.
+fn last_complaint(stderr: impl io::Read, undo: &Undo) -> Option<String> {
     let lines = BufReader::new(stderr).split(b'\n').map_while(Result::ok);
     lines
         .map(|line| String::from_utf8_lossy(&line).trim().to_owned())
         .filter(|line| !line.is_empty() && !line.contains(": warning: "))
+        .inspect(|line| {
+            if STUCK.iter().any(|words| line.starts_with(words)) {
+                undo.fail(format!("QEMU's guest cannot go on: {line}"));
+            }
+        })
         .last()
 }
 
@@ -215,6 +224,14 @@ mod tests {
         waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("its end");
         undo.fail("no device".to_owned());
         assert_eq!(runner(), Err("QEMU ended with code 1: q: no memory".to_owned()));
+    }
+
+    #[test]
+    fn a_guest_that_stands_still_for_ever_is_ended() {
+        let script = "echo 'KVM internal error. Suberror: 3' >&2; echo RAX=0 >&2; exec sleep 1000";
+        let ended = start(script).expect("started").runner()();
+        let why = "QEMU's guest cannot go on: KVM internal error. Suberror: 3";
+        assert_eq!(ended, Err(why.to_owned()));
     }
 
     #[test]
