@@ -37,7 +37,7 @@ pub enum Action {
     Shell(VmArgs),
     /// Run a command in a guest on QEMU (10.1 or newer), which needs no KVM: as run, but for --accel
     #[command(override_usage = "farfault qemu [OPTIONS] [-- CMD [ARGS]...]",
-              after_help = exit::HELP)]
+              after_help = exit::HELP, mut_arg("vfio", |option| option.hide(true)))]
     Qemu(QemuArgs),
     /// Offer the accelerator to QEMU (10.1 or newer) at a socket, until a signal comes; print the
     /// options that QEMU needs

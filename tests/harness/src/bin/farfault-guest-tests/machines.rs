@@ -98,11 +98,11 @@ static FAILURES: [Boot; 8] = [
         ..ends("fits-only-packed", "true", BAD_USAGE, "MiB (--memory ")
     },
     Boot {
-        options: "--boot-timeout=5 --cmdline-append='rdinit=/bin/sh loglevel=7'",
+        options: "--boot-timeout=3 --cmdline-append='rdinit=/bin/sh loglevel=7'",
         ..ends("never-answers", "true", TIMED_OUT, "  | ")
     },
     Boot {
-        options: "--timeout=5 --cmdline-append=loglevel=7",
+        options: "--timeout=2 --cmdline-append=loglevel=7",
         ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | vCPU 0: ")
     },
 ];
