@@ -17,12 +17,13 @@ const REFUSED: &str = "cannot be taken up";
 const FUNCTIONS: &str = "\
 export FARFAULT_IMAGE=/img XDG_CACHE_HOME=/tmp/cache
 states=/tmp/cache/farfault/states
-quiet() { /farfault/farfault run --accel=kvm --timeout=300 \"$@\"; }
+quick=cryptomgr.notests=1
+words() { w=\"$quick $1\"; shift; /farfault/farfault run --accel=kvm --timeout=300 \"--cmdline-append=$w\" \"$@\"; }
+quiet() { words '' \"$@\"; }
 ff() { quiet -v \"$@\"; }
 both() { ff --cpus=2 --iommu \"$@\"; }
 prepared() {
-	ff --cmdline-append=clearcpuid=rdrand,rdseed --prepare 'echo once >>/run/when; modprobe loop' \
-		-- \"$@\"
+	words clearcpuid=rdrand,rdseed -v --prepare 'echo once >>/run/when; modprobe loop' -- \"$@\"
 }
 goes_on() {
 	ff -- true >/tmp/out.$1 2>&1 && grep -q 'taking up' /tmp/out.$1 &&

@@ -3,7 +3,7 @@
 //! are booted one after another, and their ends and costs are looked at.
 
 use farfault_tests::check::{Check, SWITCHED_OFF, clean_log, ended, ensure, found, says};
-use farfault_tests::run::{Farfault, Finished, Ran, Step, script_of};
+use farfault_tests::run::{Farfault, Finished, QUICK_BOOT, Ran, Step, script_of};
 use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::{fs, io};
@@ -90,7 +90,8 @@ static FAILURES: [Boot; 8] = [
         ..ends("spins", "true", TIMED_OUT, "vCPU 0: runs at rip 0x1000")
     },
     Boot {
-        options: "--cmdline-append=initcall_blacklist=virtio_console_init,af_unix_init",
+        options: "--cmdline-append='initcall_blacklist=virtio_console_init,af_unix_init \
+                  cryptomgr.notests=1'",
         ..ends("lacks-options", "true", GUEST_DIED, "lacks CONFIG_UNIX, CONFIG_VIRTIO_CONSOLE")
     },
     Boot {
@@ -98,11 +99,12 @@ static FAILURES: [Boot; 8] = [
         ..ends("fits-only-packed", "true", BAD_USAGE, "MiB (--memory ")
     },
     Boot {
-        options: "--boot-timeout=3 --cmdline-append='rdinit=/bin/sh loglevel=7'",
+        options: "--boot-timeout=3 \
+                  --cmdline-append='rdinit=/bin/sh loglevel=7 cryptomgr.notests=1'",
         ..ends("never-answers", "true", TIMED_OUT, "  | ")
     },
     Boot {
-        options: "--timeout=2 --cmdline-append=loglevel=7",
+        options: "--timeout=2 --cmdline-append='loglevel=7 cryptomgr.notests=1'",
         ..ends("time-limit", "sleep 1000", TIMED_OUT, "  | vCPU 0: ")
     },
 ];
@@ -211,7 +213,12 @@ fn with_defaults(Boot { name, options, .. }: &Boot) -> String {
     let is_bare = BARE.iter().any(|(bare, _)| bare == name);
     let kernel = if is_bare { &format!("/bare/{name}") } else { "/farfault/kernel" };
     let mut words = (*options).to_owned();
-    for (option, default) in [("--kernel", kernel), ("--timeout", "$((90 * FARFAULT_SLOWNESS))")] {
+    let defaults = [
+        ("--kernel", kernel),
+        ("--timeout", "$((90 * FARFAULT_SLOWNESS))"),
+        ("--cmdline-append", QUICK_BOOT),
+    ];
+    for (option, default) in defaults {
         if !options.contains(option) {
             words.push_str(&format!(" {option}={default}"));
         }

@@ -7,7 +7,7 @@ use farfault_tests::check::{
 };
 use farfault_tests::hosting::Hosting;
 use farfault_tests::run::{
-    Farfault, Finished, Ran, Step, USUAL, counted, host_file, marked, script_of,
+    Farfault, Finished, QUICKLY, Ran, Step, USUAL, counted, host_file, marked, script_of,
 };
 use farfault_tests::unit::Unit;
 use std::fs;
@@ -103,7 +103,7 @@ struct Own(Farfault);
 
 impl Own {
     fn run(&self, words: &[&str]) -> Ran {
-        self.0.run(&[&["qemu", "-v"], words].concat())
+        self.0.run(&[&["qemu", "-v", QUICKLY], words].concat())
     }
 
     /// A run that has its signals, although a shell ignores SIGINT for what is in its background.
@@ -113,7 +113,7 @@ impl Own {
         command
             .arg("--default-signal=INT")
             .arg(ours.get_program())
-            .args(["qemu", "-v"])
+            .args(["qemu", "-v", QUICKLY])
             .args(words);
         command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

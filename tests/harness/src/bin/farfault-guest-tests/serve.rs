@@ -4,7 +4,7 @@
 
 use farfault_tests::check::{Check, ensure};
 use farfault_tests::kernel_log;
-use farfault_tests::run::Farfault;
+use farfault_tests::run::{Farfault, QUICK_BOOT};
 use farfault_tests::tools;
 use farfault_tests::unit::Unit;
 use std::io::{BufRead, BufReader, Read};
@@ -286,8 +286,9 @@ fn qemu(farfault: &Farfault, client: &Client, socket: &Path) -> Result<Command, 
         command.arg("-no-reboot");
     }
     // While the host is busy, a kernel that looks for its timer finds none.
-    let kernel =
-        format!("console=ttyS0 quiet no_timer_check panic=-1 reboot=t rdinit=/bin/sh {words}");
+    let kernel = format!(
+        "console=ttyS0 quiet no_timer_check panic=-1 reboot=t rdinit=/bin/sh {QUICK_BOOT} {words}"
+    );
     command.arg("-append").arg(format!("{kernel} -- -c \"{BEGINNING} && {{ {script}; {end}; }}\""));
     command.args(*devices).arg("-device").arg(device(socket, bus));
     Ok(command)
