@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_stands_still_for_ever_is_ended() {
-        let script = "echo 'KVM internal error. Suberror: 3' >&2; echo RAX=0 >&2; exec sleep 1000";
+        let script = "echo 'KVM internal error. Suberror: 3' >&2; echo RAX=0 >&2; exec sleep 10";
         let ended = start(script).expect("started").runner()();
         let why = "QEMU's guest cannot go on: KVM internal error. Suberror: 3";
         assert_eq!(ended, Err(why.to_owned()));
