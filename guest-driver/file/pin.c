@@ -135,7 +135,8 @@ static int ff_pin_pages_get(struct ff_ctx *ctx, struct ff_pin *pin)
 /* --- Addresses ------------------------------------------------------------ */
 
 /* Enters frames that are contiguous and lie in one slot. */
-static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size)
+static int ff_pin_enter(struct ff_ctx *ctx, u64 address, struct ff_leaf leaf,
+			u64 size)
 {
 	struct ff_mirror *mirror = &ctx->mirror;
 	unsigned int level;
@@ -143,13 +144,14 @@ static int ff_pin_enter(struct ff_ctx *ctx, u64 address, u64 entry, u64 size)
 	int ret;
 
 	level = ctx->ff->leaf_level && size == FF_SLOT_SIZE &&
-		IS_ALIGNED(entry & FF_PTE_ADDRESS, FF_SLOT_SIZE);
+		IS_ALIGNED(leaf.entry & FF_PTE_ADDRESS, FF_SLOT_SIZE);
 	ret = ff_mirror_lock_to_map(mirror);
 	if (ret)
 		return ret;
 	for (offset = 0; offset < size && !ret; offset += FF_LEVEL_SIZE(level))
 		ret = ff_pgtable_map(&mirror->pgt, address + offset, level,
-				     entry + offset, &mirror->spares);
+				     ff_leaf_part(leaf, PHYS_PFN(offset)),
+				     &mirror->spares);
 	mutex_unlock(&mirror->lock);
 	return ret;
 }
@@ -170,7 +172,9 @@ static int ff_pin_enter_all(struct ff_ctx *ctx, struct ff_pin *pin)
 		for (left = sg_dma_len(sg); left && !ret; left -= size) {
 			size = min(left, FF_SLOT_SIZE -
 					 (address & (FF_SLOT_SIZE - 1)));
-			ret = ff_pin_enter(ctx, address, flags | dma, size);
+			ret = ff_pin_enter(ctx, address,
+					   (struct ff_leaf) { flags | dma },
+					   size);
 			address += size;
 			dma += size;
 		}

@@ -41,6 +41,7 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 			  FF_PTE_WRITE;
 	struct ff_pgtable *pgt = &ctx->mirror.pgt;
 	struct ff_resident *resident;
+	struct ff_leaf leaf = {};
 	size_t offset;
 	int ret;
 
@@ -58,10 +59,11 @@ int ff_resident_map(struct ff_ctx *ctx, size_t size)
 	ret = ff_mirror_lock_to_map(&ctx->mirror);
 	if (ret)
 		goto free;
-	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE)
-		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0,
-				     flags | (resident->dma + offset),
+	for (offset = 0; offset < size && !ret; offset += PAGE_SIZE) {
+		leaf.entry = flags | (resident->dma + offset);
+		ret = ff_pgtable_map(pgt, FF_RESIDENT_START + offset, 0, leaf,
 				     &ctx->mirror.spares);
+	}
 	mutex_unlock(&ctx->mirror.lock);
 	if (!ret) {
 		ctx->resident = resident;

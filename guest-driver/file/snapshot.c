@@ -139,7 +139,7 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 
 	lockdep_assert_held(&mirror->lock);
 	if (address < FF_PGTABLE_END &&
-	    ff_pgtable_lookup(&mirror->pgt, address))
+	    ff_pgtable_lookup(&mirror->pgt, address).entry)
 		byte |= FF_SNAPSHOT_MIRRORED;
 	if (pfn & HMM_PFN_ERROR)
 		return byte | FF_SNAPSHOT_ERROR;

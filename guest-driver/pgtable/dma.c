@@ -9,9 +9,7 @@
  * be undone while the device can use it, and must be before mm lets go of the
  * frame. So an entry there is first valid, then stale, then empty. A zap makes
  * it stale: not valid any more, but its address is kept. Once the flush for it
- * has passed, ff_dma_reap() unmaps what is stale and empties it. A DMA address
- * does not tell the frame, which has to be marked dirty, so each table keeps the
- * frames beside the entries.
+ * has passed, ff_dma_reap() unmaps what is stale and empties it.
  *
  * Each undoing waits for the IOMMU to forget what it has cached, so it is done for
  * many leaves at once: a range of addresses has DMA addresses in a row, &struct
@@ -125,17 +123,6 @@ bool ff_dma_is_translated(struct device *dev)
 	return dma_need_unmap(dev) && !ff_dma_bypass;
 }
 
-/* Whether a leaf is there already, and for another frame. */
-static bool ff_dma_moved(struct ff_pgtable *pgt, unsigned long address,
-			 unsigned int level, unsigned long frame)
-{
-	struct ff_table *table = ff_table_find(pgt, address, level);
-	unsigned int index = ff_index(address, level);
-
-	return table && ff_entry(table, index) & FF_PTE_LEAF &&
-	       table->frames[index] != frame;
-}
-
 /* Whether smaller leaves are where one of @level would go. */
 static bool ff_dma_is_divided(struct ff_pgtable *pgt, unsigned long address,
 			      unsigned int level)
@@ -172,24 +159,22 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 	       u64 flags, struct list_head *spares)
 {
 	struct ff_dma_run run = { .pgt = pgt, .space = space };
+	struct ff_leaf old = {}, leaf = { .frame = frame };
 	size_t size = FF_LEVEL_SIZE(level);
-	struct ff_table *table;
 	dma_addr_t dma;
-	u64 old = 0;
 	int ret;
 
 	if (is_pci_p2pdma_page(pfn_to_page(frame)))
 		return -EPERM;
-	if (ff_dma_bypass)
-		return ff_pgtable_map(pgt, address, level,
-				      PFN_PHYS(frame) | flags, spares);
+	if (ff_dma_bypass) {
+		leaf.entry = PFN_PHYS(frame) | flags;
+		return ff_pgtable_map(pgt, address, level, leaf, spares);
+	}
 	if (pgt->translated)
 		old = ff_pgtable_lookup(pgt, address);
-	if (old & FF_PTE_MAPPED) {
-		/* As in ff_pgtable_map(), where addresses tell frames. */
-		if (WARN_ON_ONCE(ff_dma_moved(pgt, address, level, frame)))
-			return -EIO;
-		return ff_pgtable_map(pgt, address, level, old | flags, spares);
+	if (old.entry & FF_PTE_MAPPED) {
+		leaf.entry = old.entry | flags;
+		return ff_pgtable_map(pgt, address, level, leaf, spares);
 	}
 
 	if (ff_dma_is_divided(pgt, address, level))
@@ -197,28 +182,24 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 	dma = ff_dma_make(pgt, space, address, PFN_PHYS(frame), size);
 	if (dma_mapping_error(pgt->dev, dma))
 		return -ENOSPC;
+	leaf.entry = dma | flags;
 	if (!pgt->translated) {
-		/* There is nothing to undo, and frames are told from entries. */
+		/* There is nothing to undo. */
 		if (WARN_ON_ONCE(dma != PFN_PHYS(frame)))
 			return -EIO;
-		return ff_pgtable_map(pgt, address, level, dma | flags, spares);
+		return ff_pgtable_map(pgt, address, level, leaf, spares);
 	}
 
 	ff_count(pgt->counters, FF_COUNT_DMA_MAPPINGS, 1);
+	leaf.entry |= FF_PTE_MAPPED;
 	ret = -EEXIST;
 	if (IS_ALIGNED(dma, size))
-		ret = ff_pgtable_map(pgt, address, level,
-				     dma | flags | FF_PTE_MAPPED, spares);
-	table = ff_table_find(pgt, address, level);
-	if (!ret && WARN_ON_ONCE(!table))
-		ret = -EIO;
+		ret = ff_pgtable_map(pgt, address, level, leaf, spares);
 	if (ret) {
 		ff_dma_undo(&run, address, dma, size);
 		ff_dma_run_undo(&run);
-		return ret;
 	}
-	table->frames[ff_index(address, level)] = frame;
-	return 0;
+	return ret;
 }
 
 static void ff_dma_reap_table(struct ff_dma_run *run, struct ff_table *table,

@@ -20,15 +20,6 @@ static inline bool ff_entry_is_stale(u64 entry)
 	return (entry & (FF_PTE_MAPPED | FF_PTE_VALID)) == FF_PTE_MAPPED;
 }
 
-/* The frame that a leaf of the mirror maps. */
-static inline unsigned long ff_dma_frame(const struct ff_table *table,
-					 unsigned int index, u64 entry)
-{
-	if (entry & FF_PTE_MAPPED)
-		return table->frames[index];
-	return PHYS_PFN(entry & FF_PTE_ADDRESS);
-}
-
 /**
  * struct ff_dma_space - Where the leaves of a range of addresses are for the IOMMU
  * @start: first address

@@ -19,13 +19,15 @@
 void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 		   unsigned int index, struct ff_table *small)
 {
-	u64 leaf = ff_entry(table, index);
+	struct ff_leaf leaf = ff_leaf_get(table, index);
 	unsigned int i;
 
 	ff_table_link(pgt, small, table,
 		      table->start + index * FF_LEVEL_SIZE(table->level));
 	for (i = 0; i < FF_PT_ENTRIES; i++)
-		ff_entry_set(small, i, leaf + i * FF_LEVEL_SIZE(small->level));
+		ff_leaf_set(small, i,
+			    ff_leaf_part(leaf,
+					 i * FF_LEVEL_PAGES(small->level)));
 	small->used = FF_PT_ENTRIES;
 	/* Its entries, then the way to them. */
 	dma_wmb();
@@ -41,19 +43,22 @@ bool ff_leaf_join(struct ff_pgtable *pgt, unsigned long address,
 		  struct list_head *tables)
 {
 	struct ff_table *table = ff_table_find(pgt, address, 0);
+	struct ff_leaf first, next, wanted;
 	unsigned int i;
-	u64 first;
 
 	if (!table || table->used != FF_PT_ENTRIES)
 		return false;
-	first = ff_entry(table, 0);
-	if (!IS_ALIGNED(first & FF_PTE_ADDRESS, FF_LEVEL_SIZE(1)))
+	first = ff_leaf_get(table, 0);
+	if (!IS_ALIGNED(first.entry & FF_PTE_ADDRESS, FF_LEVEL_SIZE(1)))
 		return false;
-	for (i = 1; i < FF_PT_ENTRIES; i++)
-		if (ff_entry(table, i) != first + i * PAGE_SIZE)
+	for (i = 1; i < FF_PT_ENTRIES; i++) {
+		next = ff_leaf_get(table, i);
+		wanted = ff_leaf_part(first, i);
+		if (next.entry != wanted.entry || next.frame != wanted.frame)
 			return false;
+	}
 
-	ff_entry_set(table->parent, ff_index(address, 1), first);
+	ff_leaf_set(table->parent, ff_index(address, 1), first);
 	ff_table_forget(pgt, table, tables);
 	ff_count(pgt->counters, FF_COUNT_LEAVES_2M, 1);
 	ff_count(pgt->counters, FF_COUNT_LEAVES_JOINED, 1);

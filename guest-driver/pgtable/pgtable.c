@@ -69,21 +69,23 @@ static struct ff_table *ff_table_get(struct ff_pgtable *pgt,
 	return table;
 }
 
-/* The entry of the leaf that maps an address, or 0. */
-u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
+/* The leaf that maps an address, if any. */
+struct ff_leaf ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
 {
 	struct ff_table *table;
+	struct ff_leaf leaf;
 	unsigned int level;
-	u64 entry;
 
 	for (level = 0; level < FF_PT_LEVELS - 1; level++) {
 		table = ff_table_find(pgt, address, level);
 		if (!table)
 			continue;
-		entry = ff_entry(table, ff_index(address, level));
-		return entry & FF_PTE_LEAF ? entry : 0;
+		leaf = ff_leaf_get(table, ff_index(address, level));
+		if (leaf.entry & FF_PTE_LEAF)
+			return leaf;
+		break;
 	}
-	return 0;
+	return (struct ff_leaf) {};
 }
 
 /*
@@ -112,7 +114,7 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
  * @pgt: page table
  * @address: aligned to the size of the leaf
  * @level: 0, 1 or 2 for 4 KiB, 2 MiB or 1 GiB
- * @entry: the leaf
+ * @leaf: what it is to map
  * @spares: at least FF_PGTABLE_SPARES tables
  *
  * A valid leaf is never replaced by one for another frame: that would need an
@@ -125,31 +127,33 @@ static struct ff_table *ff_pgtable_part(struct ff_pgtable *pgt,
  * there that cannot be.
  */
 int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
-		   unsigned int level, u64 entry, struct list_head *spares)
+		   unsigned int level, struct ff_leaf leaf,
+		   struct list_head *spares)
 {
 	struct ff_table *table = ff_table_get(pgt, address, level, spares);
 	unsigned int index = ff_index(address, level);
-	u64 old;
+	struct ff_leaf old;
 
 	if (!table) {
 		/* A larger leaf maps it, and the CPU has not changed it. */
 		old = ff_pgtable_lookup(pgt, address);
-		if (!(entry & ~old & (FF_PTE_READ | FF_PTE_WRITE)))
+		if (!(leaf.entry & ~old.entry & (FF_PTE_READ | FF_PTE_WRITE)))
 			return 0;
-		table = ff_pgtable_part(pgt, address, entry, spares);
+		table = ff_pgtable_part(pgt, address, leaf.entry, spares);
 	}
 	if (!table)
 		return -EIO;
 
-	old = ff_entry(table, index);
-	if (WARN_ON_ONCE(ff_entry_is_stale(old)))
+	old = ff_leaf_get(table, index);
+	if (WARN_ON_ONCE(ff_entry_is_stale(old.entry)))
 		return -EIO;
-	if (old & FF_PTE_VALID) {
-		if (!(old & FF_PTE_LEAF))
+	if (old.entry & FF_PTE_VALID) {
+		if (!(old.entry & FF_PTE_LEAF))
 			return -EEXIST;
-		if (WARN_ON_ONCE((old ^ entry) & FF_PTE_ADDRESS))
+		if (WARN_ON_ONCE((old.entry ^ leaf.entry) & FF_PTE_ADDRESS ||
+				 old.frame != leaf.frame))
 			return -EIO;
-		entry |= old;
+		leaf.entry |= old.entry;
 	} else {
 		table->used++;
 		ff_count(pgt->counters, FF_COUNT_PAGES_MAPPED,
@@ -159,7 +163,7 @@ int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 		if (level == 2)
 			ff_count(pgt->counters, FF_COUNT_LEAVES_1G, 1);
 	}
-	ff_entry_set(table, index, entry);
+	ff_leaf_set(table, index, leaf);
 	return 0;
 }
 
@@ -214,8 +218,7 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 		gather->end = max(gather->end, address + FF_LEVEL_SIZE(level));
 		gather->pages += FF_LEVEL_PAGES(level);
 		if (entry & FF_PTE_WRITE && gather->writable)
-			gather->writable(gather->context,
-					 ff_dma_frame(table, index, entry),
+			gather->writable(gather->context, table->frames[index],
 					 FF_LEVEL_PAGES(level));
 	}
 }

@@ -30,9 +30,10 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 		    struct ff_counters *counters, bool translated);
 void ff_pgtable_fini(struct ff_pgtable *pgt);
 
-u64 ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);
+struct ff_leaf ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);
 int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
-		   unsigned int level, u64 entry, struct list_head *spares);
+		   unsigned int level, struct ff_leaf leaf,
+		   struct list_head *spares);
 
 void ff_leaf_split(struct ff_pgtable *pgt, struct ff_table *table,
 		   unsigned int index, struct ff_table *small);

@@ -8,11 +8,8 @@
 #include "base/counters.h"
 #include "pgtable/table.h"
 
-/* Frames take as much room as entries. */
-static s64 ff_table_pages(const struct ff_pgtable *pgt)
-{
-	return pgt->translated ? 2 : 1;
-}
+/* Entries, and as much room for frames. */
+#define FF_TABLE_PAGES	2
 
 struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
 {
@@ -24,16 +21,13 @@ struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp)
 					    gfp);
 	if (!table->entries)
 		return NULL;
-	if (pgt->translated) {
-		table->frames = kcalloc(FF_PT_ENTRIES, sizeof(*table->frames),
-					gfp);
-		if (!table->frames) {
-			dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries,
-					  table->dma);
-			return NULL;
-		}
+	table->frames = kcalloc(FF_PT_ENTRIES, sizeof(*table->frames), gfp);
+	if (!table->frames) {
+		dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries,
+				  table->dma);
+		return NULL;
 	}
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, ff_table_pages(pgt));
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, FF_TABLE_PAGES);
 	return_ptr(table);
 }
 
@@ -42,7 +36,7 @@ void ff_table_free(struct ff_pgtable *pgt, struct ff_table *table)
 	dma_free_coherent(pgt->dev, PAGE_SIZE, table->entries, table->dma);
 	kfree(table->frames);
 	kfree(table);
-	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -ff_table_pages(pgt));
+	ff_count(pgt->counters, FF_COUNT_TABLE_PAGES, -FF_TABLE_PAGES);
 }
 
 /* Frees spare or unlinked tables; the list is empty afterwards. */

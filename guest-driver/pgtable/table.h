@@ -27,13 +27,25 @@ struct device;
 #define FF_PGTABLE_SPARES	(FF_PT_LEVELS - 1)
 
 /**
+ * struct ff_leaf - What a leaf maps
+ * @entry: as the device reads it: where it finds the memory, and what it may do
+ *	there; 0 if there is no leaf
+ * @frame: first page frame; 0 of memory that is no process's to be marked dirty.
+ *	Nothing else tells it: where the device finds a frame is for ff_dma_map().
+ */
+struct ff_leaf {
+	u64 entry;
+	unsigned long frame;
+};
+
+/**
  * struct ff_table - A page of the page table
  * @node: in &struct ff_pgtable.tables of its level
  * @link: in a list of spare or of unlinked tables
  * @parent: table whose entry points here; NULL for the root
  * @entries: what the device reads
  * @dma: where the device finds it
- * @frames: what the entries map, by index, where DMA addresses do not tell
+ * @frames: first frame of what each leaf maps, by index
  * @start: first virtual address it covers
  * @level: 0 maps 4 KiB pages
  * @used: entries that are not 0
@@ -103,6 +115,29 @@ static inline void ff_entry_set(struct ff_table *table, unsigned int index,
 				u64 entry)
 {
 	WRITE_ONCE(table->entries[index], cpu_to_le64(entry));
+}
+
+static inline struct ff_leaf ff_leaf_get(const struct ff_table *table,
+					 unsigned int index)
+{
+	return (struct ff_leaf) { ff_entry(table, index),
+				  table->frames[index] };
+}
+
+static inline void ff_leaf_set(struct ff_table *table, unsigned int index,
+			       struct ff_leaf leaf)
+{
+	table->frames[index] = leaf.frame;
+	ff_entry_set(table, index, leaf.entry);
+}
+
+/* The part of a leaf that begins so many pages behind its start. */
+static inline struct ff_leaf ff_leaf_part(struct ff_leaf leaf,
+					  unsigned long pages)
+{
+	leaf.entry += pages << PAGE_SHIFT;
+	leaf.frame += leaf.frame ? pages : 0;
+	return leaf;
 }
 
 struct ff_table *ff_table_alloc(struct ff_pgtable *pgt, gfp_t gfp);

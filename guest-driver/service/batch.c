@@ -92,7 +92,8 @@ static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 			continue;
 		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
 							 FF_PTE_READ;
-		if (ff_pgtable_lookup(&mirror->pgt, request->address) & need) {
+		if (ff_pgtable_lookup(&mirror->pgt, request->address).entry &
+		    need) {
 			request->want = 0;
 			stale++;
 		}

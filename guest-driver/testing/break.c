@@ -74,17 +74,18 @@ static void ff_break_reap(struct ff_interval *interval,
 	unsigned long start = max(range->start, ff_interval_start(interval));
 	unsigned long end = min(range->end, ff_interval_end(interval));
 	struct ff_gather gather;
-	u64 entry;
+	struct ff_leaf leaf;
 
 	lockdep_assert_held(&mirror->lock);
-	entry = ff_pgtable_lookup(pgt, start);
+	leaf = ff_pgtable_lookup(pgt, start);
 	ff_interval_zap(interval, start, end, &gather);
 	ff_dma_reap(pgt, &interval->dma, start, end, &gather.tables);
 	/* The tables on its way are there, or were and are empty now. */
-	if (entry)
-		ff_pgtable_map(pgt, start, 0,
-			       (entry & FF_PTE_ADDRESS) | FF_PTE_VALID |
-			       FF_PTE_LEAF | FF_PTE_READ, &gather.tables);
+	if (leaf.entry) {
+		leaf.entry &= FF_PTE_ADDRESS;
+		leaf.entry |= FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
+		ff_pgtable_map(pgt, start, 0, leaf, &gather.tables);
+	}
 	/* The device may still walk them. */
 	list_splice(&gather.tables, &mirror->unlinked);
 }

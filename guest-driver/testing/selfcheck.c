@@ -51,10 +51,14 @@ static void ff_selfcheck_report(struct seq_file *seq, unsigned int number,
 	seq_printf(seq, "%sok %u %s\n", passed ? "" : "not ", number, name);
 }
 
-/* What is mapped at an address, without its permissions. */
-static u64 ff_selfcheck_at(struct ff_pgtable *pgt, unsigned long address)
+/* Whether the leaf at an address maps @frame, and the device finds it there. */
+static bool ff_selfcheck_at(struct ff_pgtable *pgt, unsigned long address,
+			    unsigned long frame)
 {
-	return ff_pgtable_lookup(pgt, address) & FF_PTE_ADDRESS;
+	struct ff_leaf leaf = ff_pgtable_lookup(pgt, address);
+
+	return leaf.frame == frame &&
+	       (leaf.entry & FF_PTE_ADDRESS) == PFN_PHYS(frame);
 }
 
 /* Of 1 GiB a page is taken out, and then the rest. The device knows nothing of it. */
@@ -62,26 +66,30 @@ static bool ff_selfcheck_split(struct ff_pgtable *pgt, struct list_head *spares)
 {
 	const unsigned long start = SZ_1G, leaf = start + 3 * SZ_2M;
 	const unsigned long page = leaf + 7 * SZ_4K;
-	const u64 frame = 5UL * SZ_1G;
+	const unsigned long frame = PFN_DOWN(5UL * SZ_1G);
+	const unsigned long hole = frame + PFN_DOWN(page - start);
+	const struct ff_leaf whole = {
+		.entry = PFN_PHYS(frame) | FF_PTE_VALID | FF_PTE_LEAF |
+			 FF_PTE_READ | FF_PTE_WRITE,
+		.frame = frame,
+	};
 	struct ff_gather gather;
 	bool passed;
 
-	if (ff_pgtable_map(pgt, start, 2, frame | FF_PTE_VALID | FF_PTE_LEAF |
-			   FF_PTE_READ | FF_PTE_WRITE, spares))
+	if (ff_pgtable_map(pgt, start, 2, whole, spares))
 		return false;
 	ff_gather_init(&gather, NULL, NULL);
 	ff_pgtable_zap(pgt, page, page + SZ_4K, &gather);
 	passed = gather.pages == 1 && gather.start == page &&
-		 gather.end == page + SZ_4K && !ff_pgtable_lookup(pgt, page) &&
-		 ff_selfcheck_at(pgt, start) == frame &&
-		 ff_selfcheck_at(pgt, leaf - SZ_4K) == frame + 2 * SZ_2M &&
-		 ff_selfcheck_at(pgt, page - SZ_4K) ==
-			frame + (page - start) - SZ_4K &&
-		 ff_selfcheck_at(pgt, page + SZ_4K) ==
-			frame + (page - start) + SZ_4K &&
-		 ff_selfcheck_at(pgt, leaf + SZ_2M) == frame + 4 * SZ_2M &&
-		 ff_selfcheck_at(pgt, start + SZ_1G - 1) ==
-			frame + SZ_1G - SZ_2M;
+		 gather.end == page + SZ_4K &&
+		 !ff_pgtable_lookup(pgt, page).entry &&
+		 ff_selfcheck_at(pgt, start, frame) &&
+		 ff_selfcheck_at(pgt, leaf - SZ_4K, frame + PFN_DOWN(2 * SZ_2M)) &&
+		 ff_selfcheck_at(pgt, page - SZ_4K, hole - 1) &&
+		 ff_selfcheck_at(pgt, page + SZ_4K, hole + 1) &&
+		 ff_selfcheck_at(pgt, leaf + SZ_2M, frame + PFN_DOWN(4 * SZ_2M)) &&
+		 ff_selfcheck_at(pgt, start + SZ_1G - 1,
+				 frame + PFN_DOWN(SZ_1G - SZ_2M));
 
 	ff_pgtable_zap(pgt, start, start + SZ_1G, &gather);
 	ff_tables_free(pgt, &gather.tables);
