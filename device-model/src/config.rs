@@ -12,6 +12,10 @@ pub const MAX_LOOKAHEAD: u32 = 4096;
 pub const MIN_TLB: u32 = 128;
 /// Most entries that a TLB can have.
 pub const MAX_TLB: u32 = 1 << 16;
+/// Most bytes of device memory.
+pub const MAX_VRAM: u64 = 64 << 30;
+/// What device memory is a multiple of.
+const VRAM_UNIT: u64 = 2 << 20;
 
 /// The choices; [`DeviceConfig::default`] is a sensible device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +29,13 @@ pub struct DeviceConfig {
     /// of two from [`MIN_TLB`] to [`MAX_TLB`]. It has an eighth of it for leaves of 2 MiB, and a
     /// 128th for those of 1 GiB.
     pub tlb: u32,
+    /// Bytes of device memory: 0, or a multiple of 2 MiB up to [`MAX_VRAM`].
+    pub vram: u64,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { engines: 2, lookahead: 256, tlb: 8192 }
+        Self { engines: 2, lookahead: 256, tlb: 8192, vram: 0 }
     }
 }
 
@@ -44,6 +50,9 @@ impl DeviceConfig {
         }
         if !(MIN_TLB..=MAX_TLB).contains(&self.tlb) || !self.tlb.is_power_of_two() {
             return Err(ConfigError::Tlb(self.tlb));
+        }
+        if self.vram > MAX_VRAM || !self.vram.is_multiple_of(VRAM_UNIT) {
+            return Err(ConfigError::Vram(self.vram));
         }
         Ok(())
     }
@@ -61,4 +70,10 @@ pub enum ConfigError {
     /// A TLB of an impossible size.
     #[error("a TLB has {MIN_TLB} to {MAX_TLB} entries, a power of two, not {0}")]
     Tlb(u32),
+    /// Device memory of an impossible size.
+    #[error("device memory is a multiple of 2 MiB, at most {MAX_VRAM} bytes, not {0}")]
+    Vram(u64),
+    /// The host has no room for that much.
+    #[error("this host has no room for {0} bytes of device memory")]
+    NoRoom(u64),
 }

@@ -71,6 +71,8 @@ counters! {
     msix_command = COUNTER_MSIX_COMMAND,
     msix_queue = COUNTER_MSIX_QUEUE,
     bad_accesses = COUNTER_BAD_ACCESSES,
+    device_bytes_read = COUNTER_DEVICE_BYTES_READ,
+    device_bytes_written = COUNTER_DEVICE_BYTES_WRITTEN,
 }
 
 macro_rules! tally {
@@ -96,7 +98,7 @@ macro_rules! tally {
 tally! {
     sections, descriptors, descriptors_failed,
     tlb_hits, tlb_misses, walks, table_faults,
-    bytes_read, bytes_written,
+    bytes_read, bytes_written, device_bytes_read, device_bytes_written,
 }
 
 impl Live {

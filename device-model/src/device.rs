@@ -14,6 +14,7 @@ use crate::registers::{BadAccess, Effect, Registers};
 use crate::saved::SavedDevice;
 use crate::shared::Shared;
 use crate::sync::Mutex;
+use crate::vram::Vram;
 use farfault_abi::pci::{DOORBELL_COMMAND, QUEUES};
 use farfault_abi::regs::CTRL_ENABLE;
 use std::sync::Arc;
@@ -32,8 +33,9 @@ impl Device {
         platform: Arc<dyn Platform>,
     ) -> Result<Arc<Self>, ConfigError> {
         config.validate()?;
+        let vram = Vram::new(config.vram).ok_or(ConfigError::NoRoom(config.vram))?;
         Ok(Arc::new(Self {
-            shared: Shared::new(config, platform),
+            shared: Shared::new(config, platform, vram),
             registers: Mutex::new(Registers::default()),
             commands: Mutex::new(CommandQueue::default()),
         }))
@@ -137,12 +139,16 @@ impl Device {
     }
 
     /// Function-level reset: as new, bus mastering off, but for the counters,
-    /// which go on. When it returns, no memory access is in flight.
+    /// which go on. What was in device memory is gone. When it returns, no memory
+    /// access is in flight.
     pub fn reset(&self) {
         let mut registers = self.registers.lock();
+        // Where the host has no room for it any more there is none.
+        let vram = Vram::new(self.shared.config.vram).unwrap_or_default();
         self.begin_epoch(|plane| {
             plane.enabled = false;
             plane.bus_master = false;
+            plane.vram = if plane.stopped { Vram::default() } else { vram };
             plane.setup = Setup::default();
             self.shared.scheduler.set_bus_master(false);
             self.shared.clear_errors(u32::MAX);
@@ -150,8 +156,8 @@ impl Device {
         *registers = Registers::default();
     }
 
-    /// The device as a value; none while it is at work. The caller sees to it that nobody
-    /// asks anything of it meanwhile.
+    /// The device as a value; none while it is at work, or when something may be in its memory.
+    /// The caller sees to it that nobody asks anything of it meanwhile.
     pub fn save(&self) -> Option<SavedDevice> {
         // Commands that were rung for may not have been looked at yet.
         let done = loop {
@@ -162,6 +168,7 @@ impl Device {
         };
         let shared = &self.shared;
         let idle = done && shared.scheduler.is_idle() && shared.faults.lock().is_empty();
+        let idle = idle && self.counters().device_bytes_written == 0;
         idle.then(|| SavedDevice {
             registers: *self.registers.lock(),
             enabled: shared.is_enabled(),
@@ -221,6 +228,7 @@ impl Device {
             plane.enabled = false;
             plane.stopped = true;
             plane.memory = Dma::none();
+            plane.vram = Vram::default();
         });
     }
 

@@ -13,6 +13,7 @@ use crate::refusal::{Deferred, Refusal, RefusalCause};
 use crate::scheduler::Pick;
 use crate::section::{PageFault, Section};
 use crate::shared::Shared;
+use crate::vram::Vram;
 use farfault_abi::descriptor::STATUS_OK;
 use farfault_abi::regs::ERR_TABLE;
 
@@ -32,9 +33,10 @@ pub enum Step {
     Over,
 }
 
-/// Guest memory as it was at a time, for engines to borrow from.
+/// Guest and device memory as they were at a time, for engines to borrow from.
 pub struct Attachment {
     memory: Dma,
+    vram: Vram,
     term: Term,
 }
 
@@ -42,7 +44,7 @@ impl Attachment {
     /// The present one.
     pub fn new(shared: &Shared) -> Self {
         let plane = shared.gate.look();
-        Self { memory: plane.memory.clone(), term: plane.term() }
+        Self { memory: plane.memory.clone(), vram: plane.vram.clone(), term: plane.term() }
     }
 
     /// Of when it is.
@@ -67,7 +69,7 @@ impl<'m> Engine<'m> {
         Self {
             shared,
             term: attachment.term,
-            mmu: Mmu::new(&attachment.memory, shared.config.tlb),
+            mmu: Mmu::new(&attachment.memory, &attachment.vram, shared.config.tlb),
             run: None,
             left: 0,
         }

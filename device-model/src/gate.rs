@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::ram::Dma;
 use crate::ring::Ring;
 use crate::sync::{RwLock, RwLockReadGuard};
+use crate::vram::Vram;
 use crate::walk::Contexts;
 
 /// What the driver set up before it enabled the device.
@@ -47,7 +48,9 @@ pub struct Plane {
     pub bus_master: bool,
     /// Guest memory.
     pub memory: Dma,
-    /// Counts the changes of what that is. A change voids nothing but slices of memory: who
+    /// Memory of the device's own, of this epoch.
+    pub vram: Vram,
+    /// Counts the changes of what guest memory is. A change voids nothing but slices of memory: who
     /// has any attaches anew, and goes on.
     pub memories: u64,
     /// For good: it is never enabled again.
@@ -80,13 +83,14 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A shut gate in front of `memory`.
-    pub fn new(memory: Dma) -> Self {
+    /// A shut gate in front of `memory` and `vram`.
+    pub fn new(memory: Dma, vram: Vram) -> Self {
         let plane = Plane {
             epoch: 0,
             enabled: false,
             bus_master: false,
             memory,
+            vram,
             memories: 0,
             stopped: false,
             unmapped: Log::new(),

@@ -33,9 +33,12 @@ mod shared;
 mod space;
 mod sync;
 mod tlb;
+mod vram;
 mod walk;
 
-pub use config::{ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD, MAX_TLB, MIN_TLB};
+pub use config::{
+    ConfigError, DeviceConfig, MAX_ENGINES, MAX_LOOKAHEAD, MAX_TLB, MAX_VRAM, MIN_TLB,
+};
 pub use counters::Counters;
 pub use device::Device;
 pub use dma::{DmaFault, Mapping, Permits, Stretch};

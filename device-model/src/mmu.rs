@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::ram::{Dma, Ram, Slice, nothing};
 use crate::refusal::Refusal;
 use crate::tlb::Tlb;
+use crate::vram::Vram;
 
 /// An engine's way to memory.
 pub struct Mmu<'m> {
@@ -22,9 +23,9 @@ pub struct Mmu<'m> {
 
 impl<'m> Mmu<'m> {
     /// One that knows nothing yet, and can know so many pages.
-    pub fn new(memory: &'m Dma, entries: u32) -> Self {
+    pub fn new(memory: &'m Dma, vram: &'m Vram, entries: u32) -> Self {
         Self {
-            memory: Ram::new(memory),
+            memory: Ram::new(memory, vram),
             tlb: Tlb::new(entries as usize, nothing()),
             tally: Tally::default(),
             refusals: Vec::new(),

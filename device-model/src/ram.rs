@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Guest memory as the device reaches it, by DMA address: through the IOMMU, if
-//! there is one, and there is no other way.
+//! there is one, and there is no other way. And memory of the device's own, by offset.
 //!
 //! Everything here is done behind the gate, whose `unmapped` says until when what
 //! the IOMMU answered may be used (`gate.rs`).
 
 use crate::dma::{Mapping, Permits, Stretch, Unreachable};
 use crate::platform::{Iommu, Platform};
+use crate::vram::Vram;
 use std::sync::Arc;
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice,
@@ -81,15 +82,46 @@ impl Dma {
 pub struct Ram<'m> {
     regions: Vec<(u64, Slice<'m>)>,
     iommu: Option<&'m dyn Iommu>,
+    vram: Option<Slice<'m>>,
+    /// Where that is.
+    own: Place,
 }
 
 impl<'m> Ram<'m> {
-    /// What `dma` reaches.
-    pub fn new(dma: &'m Dma) -> Self {
+    /// What `dma` reaches, and `vram`.
+    pub fn new(dma: &'m Dma, vram: &'m Vram) -> Self {
         let regions = dma.memory.iter().filter_map(|region| {
             Some((region.start_addr().raw_value(), region.as_volatile_slice().ok()?))
         });
-        Self { regions: regions.collect(), iommu: dma.iommu.as_deref() }
+        let vram = vram.slice();
+        let own = vram.as_ref().map_or(Place { start: 0, bytes: 0 }, place);
+        Self { regions: regions.collect(), iommu: dma.iommu.as_deref(), vram, own }
+    }
+
+    /// As [`Ram::reach`], of device memory, where nothing is forbidden.
+    pub fn reach_device(
+        &self,
+        offset: u64,
+        length: u64,
+        _wanted: Permits,
+    ) -> Result<(Slice<'m>, Permits), Unreachable> {
+        let slice = self.vram.as_ref().and_then(|vram| {
+            vram.subslice(usize::try_from(offset).ok()?, length as usize).ok()
+        });
+        let unreachable = Unreachable { address: offset, fault: None };
+        slice.map(|slice| (slice, Permits::ALL)).ok_or(unreachable)
+    }
+
+    /// Whether there is device memory.
+    #[inline]
+    pub fn has_device(&self) -> bool {
+        self.vram.is_some()
+    }
+
+    /// Whether a slice is of device memory.
+    #[inline]
+    pub fn is_device(&self, slice: &Slice<'_>) -> bool {
+        place(slice).start.wrapping_sub(self.own.start) < self.own.bytes
     }
 
     /// The `length` bytes at `address` in one piece, for an access that needs

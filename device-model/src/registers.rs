@@ -67,7 +67,7 @@ fn locate(offset: u64, size: usize) -> Result<Part, BadAccess> {
 }
 
 fn is_wide(offset: u32) -> bool {
-    matches!(offset, REG_FEATURES | REG_CONTEXT_BASE | REG_COMMAND_BASE | REG_FAULT_BASE)
+    matches!(offset, REG_FEATURES | REG_VRAM | REG_CONTEXT_BASE | REG_COMMAND_BASE | REG_FAULT_BASE)
         || (REG_COUNTERS..REG_COUNTERS + COUNTERS * 8).contains(&offset)
 }
 
@@ -92,6 +92,7 @@ impl Registers {
             REG_PASID_BITS => PASID_BITS.into(),
             REG_LOOKAHEAD => shared.config.lookahead.into(),
             REG_VECTORS => VECTORS.into(),
+            REG_VRAM => shared.gate.look().vram.slice().map_or(0, |vram| vram.len() as u64),
             REG_CTRL => (enabled() * CTRL_ENABLE).into(),
             REG_STATUS => (enabled() * STATUS_READY).into(),
             REG_ERRORS => shared.errors().into(),

@@ -202,11 +202,21 @@ impl<'s, 'm> Section<'s, 'm> {
             length = length.min(slice.len() as u64);
         }
         self.charge(length);
-        for Operand { access, .. } in &operands {
-            self.mmu.tally.bytes_read += if access.reads() { length } else { 0 };
-            self.mmu.tally.bytes_written += if access.writes() { length } else { 0 };
+        for (Operand { access, .. }, slice) in operands.iter().zip(&slices) {
+            self.count(*access, length, slice);
         }
         Ok(slices.map(|slice| slice.subslice(0, length as usize).unwrap_or(slice)))
+    }
+
+    #[inline]
+    fn count(&mut self, access: Access, bytes: u64, slice: &Slice<'_>) {
+        let (read, written) = (u64::from(access.reads()), u64::from(access.writes()));
+        let own = u64::from(self.mmu.memory.is_device(slice));
+        let tally = &mut self.mmu.tally;
+        tally.bytes_read += bytes * read;
+        tally.bytes_written += bytes * written;
+        tally.device_bytes_read += bytes * read * own;
+        tally.device_bytes_written += bytes * written * own;
     }
 
     /// The u64 at each of `addresses`, which need not be aligned. Inlined, so
@@ -218,6 +228,9 @@ impl<'s, 'm> Section<'s, 'm> {
             let Some(hit) = self.load_hit(address) else { return self.loads_slowly(addresses) };
             *value = hit;
         }
+        if self.mmu.memory.has_device() {
+            addresses.iter().for_each(|address| self.count_device_load(*address));
+        }
         self.mmu.tally.tlb_hits += N as u64;
         self.mmu.tally.bytes_read += 8 * N as u64;
         self.left = self.left.saturating_sub(SMALL * N as u64);
@@ -228,6 +241,12 @@ impl<'s, 'm> Section<'s, 'm> {
     fn load_hit(&self, address: u64) -> Option<u64> {
         let page = self.mmu.tlb.lookup_page(self.owner, address)?;
         page.load((address % PAGE) as usize, Ordering::Relaxed).ok()
+    }
+
+    fn count_device_load(&mut self, address: u64) {
+        let page = self.mmu.tlb.lookup_page(self.owner, address);
+        let own = page.is_some_and(|page| self.mmu.memory.is_device(page));
+        self.mmu.tally.device_bytes_read += 8 * u64::from(own);
     }
 
     #[inline(never)]

@@ -15,6 +15,7 @@ use crate::refusal::{Deferred, Refusal};
 use crate::scheduler::Scheduler;
 use crate::space::Spaces;
 use crate::sync::Mutex;
+use crate::vram::Vram;
 use farfault_abi::pci::{VECTOR_COMMAND, VECTOR_FAULT};
 use farfault_abi::regs::ERR_FAULT_OVERFLOW;
 use std::sync::Arc;
@@ -32,10 +33,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: DeviceConfig, platform: Arc<dyn Platform>) -> Self {
+    pub fn new(config: DeviceConfig, platform: Arc<dyn Platform>, vram: Vram) -> Self {
         Self {
             config,
-            gate: Gate::new(Dma::new(&*platform)),
+            gate: Gate::new(Dma::new(&*platform), vram),
             platform,
             spaces: Spaces::new(),
             scheduler: Scheduler::new(),

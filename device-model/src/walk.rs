@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The page-table walk.
 //!
-//! RULE 3, here: *nothing in a table can lead outside guest memory or make the
-//! walk run on.* Each level is visited once, whatever the entries say, so a
+//! RULE 3, here: *nothing in a table can lead outside guest memory or device memory,
+//! or make the walk run on*. Each level is visited once, whatever the entries say, so a
 //! table that contains itself ends as a malformed entry; each address is checked
-//! against guest memory before it is used. What is wrong is said with a reason
-//! and the level, and nothing of it is kept.
+//! against the memory that it is of before it is used. What is wrong is said with a
+//! reason and the level, and nothing of it is kept.
 
 use crate::dma::{DmaFault, Permits};
 pub use crate::ram::PAGE;
@@ -150,20 +150,20 @@ fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'
         return Err(WalkFault::new(REASON_MALFORMED, level));
     }
     let mut unreachable = WalkFault::new(REASON_UNREACHABLE, level);
-    if pte & PTE_DEVICE != 0 {
-        // There is no device memory in this device.
-        return Err(unreachable);
-    }
     let permits = Permits { read: pte & PTE_READ != 0, write: pte & PTE_WRITE != 0 };
     if !permits.cover(aim.wanted) {
         return Err(WalkFault::new(REASON_PERMISSION, level));
     }
-    // A large leaf may lie across two mappings of the hosting, or be scattered by the IOMMU:
-    // then it is used in the largest piece that is whole.
+    let find = match pte & PTE_DEVICE {
+        0 => Ram::reach,
+        _ => Ram::reach_device,
+    };
+    // A large leaf may lie across two mappings of the hosting, be scattered by the IOMMU, or go
+    // beyond the end of memory: then it is used in the largest piece that is whole.
     for level in (0..=level).rev() {
         let piece = 1u64 << level_shift(level);
         let address = frame + (aim.va & (size - 1) & !(piece - 1));
-        match memory.reach(address, piece, aim.wanted) {
+        match find(memory, address, piece, aim.wanted) {
             Ok((slice, reach)) => return Ok(Leaf { slice, level, permits: permits.and(reach) }),
             // An access that is only thought of is refused by nobody.
             Err(memory) => unreachable.dma = memory.fault.filter(|_| aim.made),

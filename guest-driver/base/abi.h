@@ -111,6 +111,9 @@
 /* 32-bit, read only: number of MSI-X vectors. */
 #define FF_REG_VECTORS			0x024
 
+/* 64-bit, read only: bytes of device memory, which a reset makes zeroes. */
+#define FF_REG_VRAM			0x028
+
 /* 32-bit, read-write: CTRL bits. */
 #define FF_REG_CTRL			0x040
 
@@ -166,7 +169,7 @@
 #define FF_ID_MAGIC			0x544c4646
 
 /* What FF_REG_VERSION reads. */
-#define FF_VERSION			0x00020000
+#define FF_VERSION			0x00020001
 
 /* 2 MiB leaves. */
 #define FF_FEATURE_LEAF_2M		BIT_ULL(0)
@@ -316,8 +319,14 @@
 /* Counter: register accesses of wrong width, alignment or time. */
 #define FF_COUNTER_BAD_ACCESSES		26
 
+/* Counter: of the bytes read, those in device memory. */
+#define FF_COUNTER_DEVICE_BYTES_READ	27
+
+/* Counter: of the bytes written, those in device memory. */
+#define FF_COUNTER_DEVICE_BYTES_WRITTEN	28
+
 /* Number of counters. */
-#define FF_COUNTERS			27
+#define FF_COUNTERS			29
 
 /* === Context table: PASID to page table === */
 
@@ -357,7 +366,7 @@ _Static_assert(sizeof(struct ff_context) == 16, "size");
 /* The entry maps memory. */
 #define FF_PTE_LEAF			BIT_ULL(3)
 
-/* Leaf: the frame is in device memory, not system memory. */
+/* Leaf: the address is an offset in device memory, and no DMA address. */
 #define FF_PTE_DEVICE			BIT_ULL(4)
 
 /* Bits the device ignores, for the driver. */

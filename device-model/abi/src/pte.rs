@@ -17,7 +17,7 @@ constants! { CONSTANTS;
     PTE_WRITE: u64 = 1 << 2;
     /// The entry maps memory.
     PTE_LEAF: u64 = 1 << 3;
-    /// Leaf: the frame is in device memory, not system memory.
+    /// Leaf: the address is an offset in device memory, and no DMA address.
     PTE_DEVICE: u64 = 1 << 4;
     /// Bits the device ignores, for the driver.
     PTE_SOFTWARE: u64 = genmask(11, 9);

@@ -26,6 +26,8 @@ constants! { CONSTANTS;
     REG_LOOKAHEAD: u32 = 0x020;
     /// 32-bit, read only: number of MSI-X vectors.
     REG_VECTORS: u32 = 0x024;
+    /// 64-bit, read only: bytes of device memory, which a reset makes zeroes.
+    REG_VRAM: u32 = 0x028;
     /// 32-bit, read-write: CTRL bits.
     REG_CTRL: u32 = 0x040;
     /// 32-bit, read only: STATUS bits.
@@ -50,7 +52,7 @@ constants! { CONSTANTS;
     /// What [`REG_ID`] reads: "FFLT".
     ID_MAGIC: u32 = 0x544c_4646;
     /// What [`REG_VERSION`] reads.
-    VERSION: u32 = 0x0002_0000;
+    VERSION: u32 = 0x0002_0001;
     /// 2 MiB leaves.
     FEATURE_LEAF_2M: u64 = 1 << 0;
     /// 1 GiB leaves.
@@ -137,8 +139,12 @@ constants! { CONSTANTS;
     COUNTER_MSIX_QUEUE: u32 = 25;
     /// Counter: register accesses of wrong width, alignment or time.
     COUNTER_BAD_ACCESSES: u32 = 26;
+    /// Counter: of the bytes read, those in device memory.
+    COUNTER_DEVICE_BYTES_READ: u32 = 27;
+    /// Counter: of the bytes written, those in device memory.
+    COUNTER_DEVICE_BYTES_WRITTEN: u32 = 28;
     /// Number of counters.
-    COUNTERS: u32 = 27;
+    COUNTERS: u32 = 29;
 }
 
 pub(crate) const SECTION: HeaderSection =

@@ -8,6 +8,7 @@ use crate::platform::Platform;
 use crate::ram::{Dma, Place};
 use crate::refusal::Refusal;
 use crate::tlb::{Owner, Tlb};
+use crate::vram::Vram;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -101,7 +102,7 @@ fn remap(world: &World, bug: Bug) {
 fn model(devices: &'static [fn(&World, Bug)], bug: Bug) {
     super::explore(3, move || {
         let world = Arc::new(World {
-            gate: Gate::new(Dma::new(&Nothing)),
+            gate: Gate::new(Dma::new(&Nothing), Vram::default()),
             entry: AtomicUsize::new(0),
             frames: [UnsafeCell::new(0), UnsafeCell::new(0)],
         });

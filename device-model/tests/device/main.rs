@@ -16,4 +16,5 @@ mod saved;
 mod scheduling;
 mod tables;
 mod threads;
+mod vram;
 mod world;
