@@ -13,6 +13,7 @@
 #include "base/upward.h"
 #include "file/ctx.h"
 #include "hw/device.h"
+#include "memory/move.h"
 #include "service/service.h"
 #include "testing/testing.h"
 
@@ -126,6 +127,9 @@ static int ff_identify(struct ff_device *ff)
 				     "%u queues, groups of %u: out of range\n",
 				     ff->nr_queues, ff->lookahead);
 
+	if ((version & 0xffff) >= 1)
+		ff->vram = readq(ff->regs + FF_REG_VRAM);
+
 	/* Leaves of 1 GiB are of use only along with those of 2 MiB. */
 	if (ff->features & FF_FEATURE_LEAF_2M)
 		ff->leaf_level = ff->features & FF_FEATURE_LEAF_1G ? 2 : 1;
@@ -135,6 +139,7 @@ static int ff_identify(struct ff_device *ff)
 /* Puts the device into a known state and gives it its tables and rings. */
 static int ff_hardware_init(struct ff_device *ff)
 {
+	unsigned int bits;
 	int ret;
 
 	ret = ff_map_bars(ff);
@@ -143,9 +148,10 @@ static int ff_hardware_init(struct ff_device *ff)
 	ret = ff_identify(ff);
 	if (ret)
 		return ret;
-	ret = dma_set_mask_and_coherent(ff->dev, DMA_BIT_MASK(52));
+	bits = ff->vram ? FF_COPY_DMA_BITS : 52;
+	ret = dma_set_mask_and_coherent(ff->dev, DMA_BIT_MASK(bits));
 	if (ret)
-		return dev_err_probe(ff->dev, ret, "no 52-bit DMA\n");
+		return dev_err_probe(ff->dev, ret, "no %u-bit DMA\n", bits);
 	/* The device goes by pages; a segment of a pinned buffer has any length. */
 	dma_set_max_seg_size(ff->dev, UINT_MAX);
 
@@ -156,9 +162,9 @@ static int ff_hardware_init(struct ff_device *ff)
 	if (!ff->context_table)
 		return -ENOMEM;
 	ret = ff_commands_init(ff);
-	if (ret)
-		return ret;
-	return ff_faults_init(ff);
+	if (!ret && ff->vram)
+		ret = ff_copies_init(ff);
+	return ret ?: ff_faults_init(ff);
 }
 
 /*
@@ -173,6 +179,8 @@ static int ff_start(struct ff_device *ff)
 	ret = ff_control(ff, 0);
 	if (ret)
 		return dev_err_probe(ff->dev, ret, "does not stop\n");
+	if (ff->vram)
+		ff_copies_restart(ff);
 	writeq(ff->context_dma, ff->regs + FF_REG_CONTEXT_BASE);
 	writel(FF_CONTEXTS, ff->regs + FF_REG_CONTEXT_ENTRIES);
 	ff_commands_restart(ff);
@@ -186,19 +194,35 @@ static int ff_start(struct ff_device *ff)
 		return ret;
 	}
 	WRITE_ONCE(ff->lost, false);
+	if (ff->region)
+		ff_region_close(ff->region, false);
 	/* What was posted meanwhile was rung for when the device did not look. */
 	ff_command_ring(ff);
 	return 0;
 }
 
+/* Has the device give back what is in its memory, of which it is about to lose the rest. */
+static void ff_region_clear(struct ff_device *ff)
+{
+	if (!ff->region)
+		return;
+	ff_region_close(ff->region, true);
+	ff_evict_all(ff->region);
+}
+
 /* Stops it for a while: who waits for a queue, or makes one, is told that it is lost. */
 static void ff_pause(struct ff_device *ff)
 {
+	ff_region_clear(ff);
 	ff_stop(ff);
 	ff_lost(ff);
 	/* Who has not seen that has given its queue a number. */
 	synchronize_srcu(&ff->unplug);
 	ff_queues_lose(ff);
+	if (ff->region) {
+		ff_region_lose(ff->region);
+		ff_ctx_drop_all(ff);
+	}
 }
 
 static void ff_debugfs_add(struct ff_device *ff)
@@ -237,6 +261,12 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_start(ff);
 	if (ret)
 		goto free_irqs;
+	ret = ff->vram ? ff_region_add(ff, &ff_region_ops) : 0;
+	if (ret) {
+		dev_err_probe(ff->dev, ret, "no place for %llu bytes of device memory\n",
+			      ff->vram);
+		goto stop;
+	}
 	ff_debugfs_add(ff);
 	ret = ff_misc_register(ff);
 	if (ret)
@@ -249,6 +279,9 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 remove_debugfs:
 	debugfs_remove(ff->debugfs);
+	if (ff->region)
+		ff_region_remove(ff->region);
+stop:
 	ff_stop(ff);
 free_irqs:
 	ff_irqs_fini(ff);
@@ -290,12 +323,15 @@ static void ff_remove(struct pci_dev *pdev)
 	ff_dmirror_remove(ff);
 	misc_deregister(&ff->misc);
 	debugfs_remove(ff->debugfs);
+	ff_region_clear(ff);
 	ff_stop(ff);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
 	ff_ctx_detach_all(ff);
 	/* Invalidations that had taken something out before. */
 	synchronize_srcu(&ff->unplug);
+	if (ff->region)
+		ff_region_remove(ff->region);
 	ff_irqs_fini(ff);
 	/* From here on the name can be used again, whatever is still open. */
 	ida_free(&ff_instances, ff->instance);

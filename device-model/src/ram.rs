@@ -105,9 +105,10 @@ impl<'m> Ram<'m> {
         length: u64,
         _wanted: Permits,
     ) -> Result<(Slice<'m>, Permits), Unreachable> {
-        let slice = self.vram.as_ref().and_then(|vram| {
-            vram.subslice(usize::try_from(offset).ok()?, length as usize).ok()
-        });
+        let slice = self
+            .vram
+            .as_ref()
+            .and_then(|vram| vram.subslice(usize::try_from(offset).ok()?, length as usize).ok());
         let unreachable = Unreachable { address: offset, fault: None };
         slice.map(|slice| (slice, Permits::ALL)).ok_or(unreachable)
     }

@@ -50,3 +50,11 @@ COUNTER(TABLE_PAGES, "table_pages")		/* Page-table pages there are now */
 COUNTER(DMA_UNMAPS, "dma_unmaps")		/* Times that DMA mappings were undone, 1 or many */
 COUNTER(DMA_MAPPINGS, "dma_mappings")		/* DMA mappings there are now, to be undone */
 COUNTER(PAGES_PINNED, "pages_pinned")		/* 4 KiB pages of registered buffers there are */
+COUNTER(COPIES, "copies")			/* Copies that the device was asked for */
+COUNTER(MOVED_OUT, "moved_out")			/* Pages moved to device memory, as asked */
+COUNTER(MOVED_BACK, "moved_back")		/* Pages moved to system memory, as asked */
+COUNTER(MOVED_TOUCHED, "moved_touched")		/* Pages moved back as the CPU touched them */
+COUNTER(MOVED_EVICTED, "moved_evicted")		/* Pages moved back to make room for others */
+COUNTER(MOVED_UNLOAD, "moved_unload")		/* Pages moved back before the device stopped */
+COUNTER(MOVES_REFUSED, "moves_refused")		/* Pages copied that mm would not have moved */
+COUNTER(DEVICE_PAGES, "device_pages")		/* 4 KiB pages of device memory in use */

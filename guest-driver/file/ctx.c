@@ -98,7 +98,7 @@ static int ff_ctx_begin(struct ff_ctx *ctx)
 		return ret;
 	/* PASID 0 is never used, so that a zeroed record means nobody. */
 	ret = xa_alloc(&ff->contexts, &ctx->mirror.pasid, ctx,
-		       XA_LIMIT(1, FF_CONTEXTS - 1), GFP_KERNEL_ACCOUNT);
+		       XA_LIMIT(1, FF_COPY_PASID - 1), GFP_KERNEL_ACCOUNT);
 	if (ret) {
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 		goto close;
@@ -212,11 +212,13 @@ void ff_ctx_close(struct ff_ctx *ctx)
 	ff_ctx_put(ctx);
 }
 
-/*
- * The driver is unbound: takes all contexts from the device, which has stopped. No ioctl
- * is under way and no fault is read.
- */
-void ff_ctx_detach_all(struct ff_device *ff)
+static void ff_ctx_drop(struct ff_ctx *ctx)
+{
+	ff_mirror_drop(&ctx->mirror, 0, FF_PGTABLE_END);
+}
+
+static void ff_ctx_for_each(struct ff_device *ff,
+			    void (*call)(struct ff_ctx *ctx))
 {
 	struct ff_ctx *ctx;
 	unsigned long pasid;
@@ -226,11 +228,26 @@ void ff_ctx_detach_all(struct ff_device *ff)
 		/* They are freed only when they are no longer found here. */
 		kref_get(&ctx->ref);
 		xa_unlock(&ff->contexts);
-		ff_ctx_detach(ctx);
+		call(ctx);
 		ff_ctx_put(ctx);
 		xa_lock(&ff->contexts);
 	}
 	xa_unlock(&ff->contexts);
+}
+
+/*
+ * The driver is unbound: takes all contexts from the device, which has stopped. No ioctl
+ * is under way and no fault is read.
+ */
+void ff_ctx_detach_all(struct ff_device *ff)
+{
+	ff_ctx_for_each(ff, ff_ctx_detach);
+}
+
+/* Takes all pages from the device, which has stopped and will find other things there. */
+void ff_ctx_drop_all(struct ff_device *ff)
+{
+	ff_ctx_for_each(ff, ff_ctx_drop);
 }
 
 int __init ff_ctx_init(void)

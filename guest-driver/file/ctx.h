@@ -65,6 +65,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 int ff_ctx_bind(struct ff_ctx *ctx);
 void ff_ctx_close(struct ff_ctx *ctx);
 void ff_ctx_detach_all(struct ff_device *ff);
+void ff_ctx_drop_all(struct ff_device *ff);
 int ff_ctx_init(void);
 void ff_ctx_exit(void);
 
@@ -90,6 +91,7 @@ int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 
 extern const struct file_operations ff_fops;
 int ff_ioctl_advise(struct ff_ctx *ctx, void *arg);
+int ff_ioctl_migrate(struct ff_ctx *ctx, void *arg);
 int ff_ioctl_prefetch(struct ff_ctx *ctx, void *arg);
 int ff_ioctl_queue_create(struct ff_ctx *ctx, void *arg);
 int ff_ioctl_queue_destroy(struct ff_ctx *ctx, void *arg);

@@ -48,6 +48,7 @@ static int ff_ioctl_info(struct ff_ctx *ctx, void *arg)
 		.queues = ctx->ff->nr_queues,
 		.engines = ctx->ff->nr_engines,
 		.lookahead = ctx->ff->lookahead,
+		.vram = ctx->ff->vram,
 	};
 	return 0;
 }
@@ -75,6 +76,7 @@ static const struct ff_ioctl ff_ioctls[] = {
 	{ FF_IOC_ADVISE, ff_ioctl_advise },
 	{ FF_IOC_REGISTER, ff_ioctl_register },
 	{ FF_IOC_UNREGISTER, ff_ioctl_unregister, true },
+	{ FF_IOC_MIGRATE, ff_ioctl_migrate },
 };
 
 union ff_ioctl_arg {
@@ -87,6 +89,7 @@ union ff_ioctl_arg {
 	struct ff_advise advise;
 	struct ff_register reg;
 	struct ff_unregister unregister;
+	struct ff_migrate migrate;
 };
 
 static const struct ff_ioctl *ff_ioctl_find(unsigned int cmd)

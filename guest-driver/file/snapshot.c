@@ -11,6 +11,7 @@
 
 #include "base/compat.h"
 #include "file/ctx.h"
+#include "hw/device.h"
 
 /* Pages of one call of hmm_range_fault(). */
 #define FF_LOOK_PAGES	512
@@ -45,14 +46,15 @@ static const struct mmu_interval_notifier_ops ff_look_ops = {
 	.invalidate = ff_look_invalidate,
 };
 
-static int ff_look_try(struct ff_look *look, unsigned long start,
-		       unsigned long end)
+static int ff_look_try(struct ff_look *look, struct ff_mirror *mirror,
+		       unsigned long start, unsigned long end)
 {
 	struct hmm_range range = {
 		.notifier = &look->notifier,
 		.start = start,
 		.end = end,
 		.hmm_pfns = look->pfns,
+		.dev_private_owner = mirror->ff->region,
 	};
 	int ret = ff_range_fault(&range);
 
@@ -79,7 +81,7 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 		else if (READ_ONCE(mirror->closing))
 			ret = -ENODEV;
 		else
-			ret = ff_look_try(look, start, end);
+			ret = ff_look_try(look, mirror, start, end);
 		cond_resched();
 	} while (ret == -EBUSY);
 	mmu_interval_notifier_remove(&look->notifier);
@@ -151,6 +153,8 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 		byte |= FF_SNAPSHOT_WRITE;
 	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_SNAPSHOT_ZERO;
+	if (is_device_private_page(hmm_pfn_to_page(pfn)))
+		byte |= FF_SNAPSHOT_DEVICE;
 	if (shift >= PUD_SHIFT)
 		byte |= FF_SNAPSHOT_1G;
 	else if (shift >= PMD_SHIFT)

@@ -38,7 +38,8 @@ static unsigned int command_timeout = 30;
 module_param(command_timeout, uint, 0644);
 MODULE_PARM_DESC(command_timeout, "Seconds after which a device that carries out no command counts as lost");
 
-static unsigned long ff_command_patience(void)
+/* Jiffies that a device has to carry out what it was told. */
+unsigned long ff_command_patience(void)
 {
 	return clamp(READ_ONCE(command_timeout), 1U, 3600U) * HZ;
 }
@@ -125,7 +126,8 @@ void ff_command_look(struct ff_device *ff)
 		ff_command_give_up(ff, "it does not answer");
 }
 
-static void ff_command_look_until(struct ff_device *ff, unsigned long deadline)
+/* Likewise, and of a device that has had @deadline jiffies for what it was told. */
+void ff_command_look_until(struct ff_device *ff, unsigned long deadline)
 {
 	ff_command_look(ff);
 	if (time_after(jiffies, deadline))

@@ -55,7 +55,9 @@ bool ff_command_reserve(struct ff_device *ff);
 void ff_command_unreserve(struct ff_device *ff);
 void ff_command_ring(struct ff_device *ff);
 
+unsigned long ff_command_patience(void);
 void ff_command_look(struct ff_device *ff);
+void ff_command_look_until(struct ff_device *ff, unsigned long deadline);
 bool ff_command_passed(struct ff_device *ff, u64 fence);
 void ff_command_wait(struct ff_device *ff, u64 fence);
 bool ff_command_poll(struct ff_device *ff, u64 fence);

@@ -35,6 +35,8 @@ static const char * const ff_device_counter_names[] = {
 	[FF_COUNTER_MSIX_COMMAND] = "msix_command",
 	[FF_COUNTER_MSIX_QUEUE] = "msix_queue",
 	[FF_COUNTER_BAD_ACCESSES] = "bad_accesses",
+	[FF_COUNTER_DEVICE_BYTES_READ] = "device_bytes_read",
+	[FF_COUNTER_DEVICE_BYTES_WRITTEN] = "device_bytes_written",
 };
 
 static_assert(ARRAY_SIZE(ff_device_counter_names) == FF_COUNTERS);

@@ -10,6 +10,7 @@ static void ff_device_free(struct kref *ref)
 	struct ff_device *ff = container_of(ref, struct ff_device, ref);
 
 	cleanup_srcu_struct(&ff->unplug);
+	kvfree(ff->region);
 	kfree(ff);
 }
 

@@ -13,13 +13,18 @@
 #include "base/abi.h"
 #include "base/counters.h"
 #include "hw/command.h"
+#include "hw/copy.h"
 #include "hw/fault_ring.h"
 
 struct ff_dmirror_node;
 struct ff_queue;
+struct ff_region;
 
 /* Entries of the context table, and so one more than contexts there can be. */
 #define FF_CONTEXTS	4096
+
+/* The address space of the copy queue, the last that there is. */
+#define FF_COPY_PASID	(FF_CONTEXTS - 1)
 
 /**
  * struct ff_vector - A vector for completions of user-mode queues
@@ -46,6 +51,8 @@ struct ff_vector {
  * @nr_queues: user-mode queues
  * @nr_engines: engines
  * @lookahead: most records of a fault group
+ * @vram: bytes of device memory, or 0
+ * @region: that memory as mm knows it, or NULL; freed with the device
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @dmirror: nodes for the kernel's HMM selftest, or NULL
@@ -57,6 +64,7 @@ struct ff_vector {
  * @context_dma: its DMA address
  * @contexts: &struct ff_ctx by PASID
  * @commands: command queue
+ * @copies: copy queue, if there is device memory
  * @faults: fault queue
  * @queue_lock: protects @queues, and of each queue the group it collects
  * @queues: user-mode queues by number
@@ -79,6 +87,8 @@ struct ff_device {
 	unsigned int nr_queues;
 	unsigned int nr_engines;
 	unsigned int lookahead;
+	u64 vram;
+	struct ff_region *region;
 
 	unsigned int nr_completions;
 	struct ff_vector completion[FF_VECTORS - FF_VECTOR_QUEUE];
@@ -94,6 +104,7 @@ struct ff_device {
 	struct xarray contexts;
 
 	struct ff_commands commands;
+	struct ff_copies copies;
 	struct ff_fault_ring faults;
 	spinlock_t queue_lock; /* queues, and the groups they collect */
 	struct ff_queue *queues[FF_QUEUES];

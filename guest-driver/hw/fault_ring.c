@@ -68,7 +68,10 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 	lockdep_assert_held(&ff->queue_lock);
 	for (; nr; nr--) {
 		fault = faults->entries[faults->head++ & (faults->size - 1)];
-		static_call_cond(ff_up_fault)(ff, &fault);
+		if (ff->vram && le16_to_cpu(fault.queue) == ff->copies.queue)
+			ff_copies_fault(ff);
+		else
+			static_call_cond(ff_up_fault)(ff, &fault);
 	}
 	faults->head = tail;
 	/* The device may overwrite the records once it sees the head. */

@@ -8,6 +8,7 @@
 
 #include "base/trace.h"
 #include "hw/device.h"
+#include "memory/region.h"
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/mirror.h"
@@ -34,10 +35,12 @@
  *	ctx->pins.lock			mutex: registered buffers, see file/ctx.h
  *	mirror->adding			mutex: notifiers, see mirror/interval.c
  *	mmap_lock (or that of a VMA)
+ *	  copies->lock			mutex: copy queue, see hw/copy.h
  *	  service->lock			mutex: queues, see service/service.h
  *	    i_mmap_rwsem and on		when doorbells are unmapped
  *	      mirror->lock		mutex: page table of a context
  *	        commands->lock		spinlock: command queue
+ *	        region->lock		spinlock: device memory, see memory/region.h
  *	        i_pages and on		what folio_mark_dirty() takes
  *	      look->lock		spinlock: a snapshot's notifier
  *	    xa_lock of ff->contexts	spinlock: contexts by PASID
@@ -236,6 +239,8 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 			      ff_dma_is_translated(ff->dev));
 	if (ret)
 		return ret;
+	if (ff->region)
+		mirror->pgt.vram = ff->region->start;
 
 	/* Notifiers run in reclaim; let lockdep know before that happens. */
 	fs_reclaim_acquire(GFP_KERNEL);

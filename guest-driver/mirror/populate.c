@@ -4,9 +4,7 @@
  * says where they are, and the device's page table learns it, unless an
  * invalidation came between. Locks are at the top of mirror/mirror.c.
  */
-#include <linux/magic.h>
 #include <linux/mmu_notifier.h>
-#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -15,6 +13,7 @@
 #include "base/trace.h"
 #include "base/upward.h"
 #include "hw/device.h"
+#include "mirror/found.h"
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/populate.h"
@@ -51,45 +50,6 @@ static unsigned int ff_leaf_level(const struct ff_interval *interval,
 }
 
 /*
- * Whether a frame is of memfd_secret(2), which pinning refuses and HMM does not.
- * The file keeps its superblock as long as the page is mapped. No test that the
- * kernel has for it is exported. Such memory is of small folios.
- */
-static bool ff_frame_is_secret(unsigned long frame)
-{
-	struct folio *folio = page_folio(pfn_to_page(frame));
-	struct address_space *mapping;
-
-	if (folio_test_large(folio) || folio_test_anon(folio))
-		return false;
-	mapping = READ_ONCE(folio->mapping);
-	return mapping && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
-}
-
-/*
- * Whether the frames of a whole span lie one behind the other, although the CPU
- * may map them page by page: then one leaf will do. Not where leaves are DMA
- * mappings, which are not split again (pgtable/dma.c).
- */
-static bool ff_span_is_together(const struct ff_pgtable *pgt,
-				const struct ff_span *span,
-				const struct ff_scratch *scratch)
-{
-	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
-				   HMM_PFN_WRITE;
-	unsigned long i, first = scratch->pfns[0] & bits;
-
-	if (pgt->translated || span->end - span->start != FF_SPAN_SIZE ||
-	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
-		return false;
-	for (i = 1; i < FF_SPAN_PAGES; i++)
-		if ((scratch->pfns[i] & bits) != first + i ||
-		    ff_frame_is_secret(scratch->pfns[i] & ~HMM_PFN_FLAGS))
-			return false;
-	return true;
-}
-
-/*
  * Enters the largest leaf that fits around @address. Returns where it ends, or an
  * error.
  */
@@ -97,6 +57,7 @@ static long ff_populate_leaf(struct ff_interval *interval,
 			     unsigned long address, unsigned long pfn,
 			     unsigned int order)
 {
+	unsigned long found = ff_found_frame(pfn, address);
 	struct ff_pgtable *pgt = &interval->mirror->pgt;
 	unsigned int level = ff_leaf_level(interval, address, order);
 	u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
@@ -107,8 +68,7 @@ static long ff_populate_leaf(struct ff_interval *interval,
 		flags |= FF_PTE_WRITE;
 	do {
 		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
-		frame = (pfn & ~HMM_PFN_FLAGS) -
-			((address - start) >> PAGE_SHIFT);
+		frame = found - ((address - start) >> PAGE_SHIFT);
 		ret = ff_dma_map(pgt, &interval->dma, start, level, frame, flags,
 				 &interval->mirror->spares);
 		if (!ret)
@@ -122,8 +82,8 @@ static int ff_populate_program(struct ff_interval *interval,
 			       const struct ff_span *span,
 			       struct ff_scratch *scratch)
 {
-	bool together = ff_span_is_together(&interval->mirror->pgt, span,
-					    scratch);
+	bool together = ff_found_together(&interval->mirror->pgt, span,
+					  scratch);
 	unsigned int order;
 	unsigned long pfn;
 	long address;
@@ -135,7 +95,7 @@ static int ff_populate_program(struct ff_interval *interval,
 			address += PAGE_SIZE;
 			continue;
 		}
-		if (ff_frame_is_secret(pfn & ~HMM_PFN_FLAGS))
+		if (ff_found_is_refused(interval->mirror, pfn, address))
 			return -EFAULT;
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
@@ -221,27 +181,6 @@ exit:
 	return ret;
 }
 
-/*
- * Whether all is there that was faulted in before HMM looked. What is not may have
- * gone again, or only a handler could have brought it. What cannot be had is an error.
- */
-static int ff_populate_check(const struct ff_span *span,
-			     const struct ff_scratch *scratch)
-{
-	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
-	unsigned long i, wanted = HMM_PFN_VALID;
-
-	if (span->request & HMM_PFN_REQ_WRITE)
-		wanted |= HMM_PFN_WRITE;
-	for (i = 0; i < pages; i++) {
-		if (scratch->pfns[i] & HMM_PFN_ERROR)
-			return -EFAULT;
-		if (wanted & ~scratch->pfns[i])
-			return span->ask ? -EBUSY : -EFAULT;
-	}
-	return 0;
-}
-
 /* Finds the pages, and faults them in if they are asked for. */
 static int ff_populate_find(struct ff_mirror *mirror, const struct ff_span *span,
 			    struct hmm_range *range, struct ff_scratch *scratch)
@@ -275,7 +214,9 @@ static int ff_populate_find(struct ff_mirror *mirror, const struct ff_span *span
 		 FF_COUNT_RANGE_FAULT_DEFAULT : FF_COUNT_RANGE_FAULT_MASKED, 1);
 	ff_count(&mirror->ff->counters, FF_COUNT_RANGE_FAULT_PAGES, pages);
 	trace_ff_range_fault(mirror->pasid, span, ret);
-	return ret ?: present ? ff_populate_check(span, scratch) : 0;
+	if (!ret && span->request & HMM_PFN_REQ_WRITE)
+		ret = ff_found_bring_back(mirror, span, scratch);
+	return ret ?: present ? ff_found_check(span, scratch) : 0;
 }
 
 /* Returns -EBUSY if an invalidation came between. */
@@ -289,6 +230,7 @@ static int ff_populate_try(struct ff_interval *interval,
 		.start = span->start,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
+		.dev_private_owner = mirror->ff->region,
 	};
 	int ret = ff_populate_find(mirror, span, &range, scratch);
 

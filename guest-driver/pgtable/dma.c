@@ -20,8 +20,9 @@
  * mappings are as large as the CPU's, and are neither joined nor split: of one
  * that is invalidated in part all goes, and the rest faults in again.
  *
- * HMM hands out no device-private frames, for the driver names no owner of such
- * (&struct hmm_range.dev_private_owner): they are brought back to memory first.
+ * A frame of device memory is no DMA address, but an offset there. HMM hands out those
+ * of the device's own (&struct hmm_range.dev_private_owner); what is in the memory of
+ * another is brought back first.
  */
 #include <linux/bug.h>
 #include <linux/dma-mapping.h>
@@ -166,6 +167,10 @@ int ff_dma_map(struct ff_pgtable *pgt, struct ff_dma_space *space,
 
 	if (is_pci_p2pdma_page(pfn_to_page(frame)))
 		return -EPERM;
+	if (is_device_private_page(pfn_to_page(frame))) {
+		leaf.entry = PFN_PHYS(frame - pgt->vram) | FF_PTE_DEVICE | flags;
+		return ff_pgtable_map(pgt, address, level, leaf, spares);
+	}
 	if (ff_dma_bypass) {
 		leaf.entry = PFN_PHYS(frame) | flags;
 		return ff_pgtable_map(pgt, address, level, leaf, spares);

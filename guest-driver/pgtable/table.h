@@ -66,6 +66,7 @@ struct ff_table {
  * struct ff_pgtable - A page table
  * @dev: whose DMA addresses it holds
  * @counters: of the device
+ * @vram: first frame of device memory
  * @translated: DMA addresses are mappings that have to be undone; see pgtable/dma.c
  * @stale: entries whose mapping is to be undone
  * @root: top-level table, always there
@@ -78,6 +79,7 @@ struct ff_table {
 struct ff_pgtable {
 	struct device *dev;
 	struct ff_counters *counters;
+	unsigned long vram;
 	bool translated;
 	unsigned long stale;
 	struct ff_table *root;

@@ -286,6 +286,9 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
  */
 #define FF_SNAPSHOT_ZERO		(1U << 2)
 
+/* Page of a snapshot: in the device's own memory. */
+#define FF_SNAPSHOT_DEVICE		(1U << 3)
+
 /*
  * Page of a snapshot: not for a device: nothing is mapped, or it may not
  * be read, or it is not ordinary memory (then the CPU may still reach
@@ -343,6 +346,22 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
  */
 #define FF_IOC_UNREGISTER		_IOW(0xfa, 9, struct ff_unregister)
 
+/*
+ * Moves the pages of a range to the device's own memory, or back. What
+ * cannot be moved stays where it is and can be used as before.
+ * EOPNOTSUPP: the device has no memory, or nothing of a mapping in the
+ * range can be moved, as of huge or device pages; EFAULT: nothing is
+ * mapped at an address of it; EIO: the device does not copy. What came
+ * before that has been moved.
+ */
+#define FF_IOC_MIGRATE			_IOWR(0xfa, 10, struct ff_migrate)
+
+/* ff_migrate.target: memory of the device's own. */
+#define FF_MIGRATE_DEVICE		1
+
+/* ff_migrate.target: memory of the system. */
+#define FF_MIGRATE_SYSTEM		2
+
 /**
  * struct ff_info - What there is.
  * @version: UAPI_VERSION.
@@ -351,6 +370,7 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
  * @engines: Engines of the device.
  * @lookahead: Most pages one fault group asks for.
  * @reserved: Zero.
+ * @vram: Bytes of memory of the device's own.
  */
 struct ff_info {
 	__u32 version;
@@ -358,7 +378,8 @@ struct ff_info {
 	__u32 queues;
 	__u32 engines;
 	__u32 lookahead;
-	__u32 reserved[3];
+	__u32 reserved;
+	__u64 vram;
 };
 
 _Static_assert(sizeof(struct ff_info) == 32, "size");
@@ -480,6 +501,24 @@ struct ff_register {
 };
 
 _Static_assert(sizeof(struct ff_register) == 32, "size");
+
+/**
+ * struct ff_migrate - What to move.
+ * @address: In: virtual address of the first page.
+ * @length: In: bytes, whole pages.
+ * @target: In: MIGRATE value.
+ * @reserved: Zero.
+ * @moved: Out: pages that have been moved.
+ */
+struct ff_migrate {
+	__u64 address;
+	__u64 length;
+	__u32 target;
+	__u32 reserved;
+	__u64 moved;
+};
+
+_Static_assert(sizeof(struct ff_migrate) == 32, "size");
 
 /**
  * struct ff_unregister - What to unpin.

@@ -42,6 +42,8 @@ constants! { CONSTANTS;
     /// Page of a snapshot: the zero page of 4 KiB. That of 2 MiB, which a read of a huge hole maps, looks
     /// like any other page that can be read: the kernel does not tell modules which it is.
     SNAPSHOT_ZERO: u32 = 1 << 2;
+    /// Page of a snapshot: in the device's own memory.
+    SNAPSHOT_DEVICE: u32 = 1 << 3;
     /// Page of a snapshot: not for a device: nothing is mapped, or it may not be read, or it is not ordinary
     /// memory (then the CPU may still reach it). A guard page, or one that has gone bad, is as if not there.
     SNAPSHOT_ERROR: u32 = 1 << 4;
@@ -69,6 +71,15 @@ constants! { CONSTANTS;
     REGISTER_WRITE: u32 = 1 << 0;
     /// Ends a registration; returns when the device has let go of the pages. ENOENT: no such buffer.
     IOC_UNREGISTER: u32 = ioctl(1, 9, 16);
+    /// Moves the pages of a range to the device's own memory, or back. What cannot be moved stays where
+    /// it is and can be used as before. EOPNOTSUPP: the device has no memory, or nothing of a mapping
+    /// in the range can be moved, as of huge or device pages; EFAULT: nothing is mapped at an address
+    /// of it; EIO: the device does not copy. What came before that has been moved.
+    IOC_MIGRATE: u32 = ioctl(3, 10, 32);
+    /// [`Migrate::target`]: memory of the device's own.
+    MIGRATE_DEVICE: u32 = 1;
+    /// [`Migrate::target`]: memory of the system.
+    MIGRATE_SYSTEM: u32 = 2;
 }
 
 layout! { STRUCTURES;
@@ -85,7 +96,9 @@ layout! { STRUCTURES;
         /// Most pages one fault group asks for.
         lookahead: u32,
         /// Zero.
-        reserved: [u32; 3],
+        reserved: u32,
+        /// Bytes of memory of the device's own.
+        vram: u64,
     }
 
     /// A queue to be.
@@ -174,6 +187,20 @@ layout! { STRUCTURES;
         reserved: u32,
         /// Out: what descriptors name in place of address.
         device_address: u64,
+    }
+
+    /// What to move.
+    Migrate as "ff_migrate", 32 bytes {
+        /// In: virtual address of the first page.
+        address: u64,
+        /// In: bytes, whole pages.
+        length: u64,
+        /// In: MIGRATE value.
+        target: u32,
+        /// Zero.
+        reserved: u32,
+        /// Out: pages that have been moved.
+        moved: u64,
     }
 
     /// What to unpin.

@@ -79,7 +79,8 @@ fn wide_registers_in_halves() {
 fn accesses_of_every_shape() {
     let device = device();
     let wide = |o: u64| {
-        [8, 0x28, 0x50, 0x60, 0x70].contains(&o) || (0x100..0x100 + 8 * u64::from(COUNTERS)).contains(&o)
+        [8, 0x28, 0x50, 0x60, 0x70].contains(&o)
+            || (0x100..0x100 + 8 * u64::from(COUNTERS)).contains(&o)
     };
     let narrow: Vec<u64> =
         vec![0, 4, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x40, 0x44, 0x48, 0x58, 0x68, 0x78];

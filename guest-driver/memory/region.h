@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Device memory as mm knows it, and who has which page of it. */
+#ifndef FF_REGION_H
+#define FF_REGION_H
+
+#include <linux/bitmap.h>
+#include <linux/memremap.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "hw/device.h"
+
+/* A block, and a large page: 2 MiB. */
+#define FF_BLOCK_ORDER	FF_PT_BITS
+#define FF_BLOCK_PAGES	BIT(FF_BLOCK_ORDER)
+
+/**
+ * struct ff_block - 2 MiB of device memory: a large page, or small ones
+ * @link: in &struct ff_region.empty or .partial; in no list if all is taken
+ * @order: in &struct ff_region.recent if something is taken
+ * @used: a bit for each page that is taken
+ * @lost: of those, what the device has forgotten in a reset
+ * @free: pages that are not taken
+ */
+struct ff_block {
+	struct list_head link;
+	struct list_head order;
+	DECLARE_BITMAP(used, FF_BLOCK_PAGES);
+	DECLARE_BITMAP(lost, FF_BLOCK_PAGES);
+	unsigned int free;
+};
+
+/**
+ * struct ff_region - The memory of a device, which is freed with it
+ * @pgmap: its frames; the region is the owner of it
+ * @ff: device, to which it holds a reference as long as @pgmap is there
+ * @start: first frame
+ * @nr_blocks: number of blocks
+ * @lock: protects what follows; taken when a page is freed, and so inside of the locks
+ *	of CPU page tables, and nothing inside
+ * @empty: blocks of which nothing is taken
+ * @partial: blocks of which some pages are
+ * @recent: blocks of which something is, the one used longest ago first
+ * @used: pages that are taken
+ * @closed: no page is given out
+ * @orphaned: the device is gone, and pages that it has lost are all that is left
+ * @release: ends an orphaned region with its last page
+ * @blocks: all of them
+ */
+struct ff_region {
+	struct dev_pagemap pgmap;
+	struct ff_device *ff;
+	unsigned long start;
+	unsigned long nr_blocks;
+	spinlock_t lock; /* blocks */
+	struct list_head empty;
+	struct list_head partial;
+	struct list_head recent;
+	unsigned long used;
+	bool closed;
+	bool orphaned;
+	struct work_struct release;
+	struct ff_block blocks[];
+};
+
+static inline struct ff_region *ff_region_of(const struct folio *folio)
+{
+	return container_of(folio->pgmap, struct ff_region, pgmap);
+}
+
+/* Where a page is in device memory, in bytes. */
+static inline u64 ff_region_offset(const struct ff_region *region,
+				   unsigned long frame)
+{
+	return PFN_PHYS(frame - region->start);
+}
+
+int ff_region_add(struct ff_device *ff, const struct dev_pagemap_ops *ops);
+void ff_region_close(struct ff_region *region, bool closed);
+void ff_region_remove(struct ff_region *region);
+
+struct folio *ff_region_alloc(struct ff_region *region, unsigned int order);
+void ff_region_free(struct folio *folio);
+bool ff_region_use(struct ff_region *region, unsigned long frame);
+bool ff_region_has_lost(struct ff_region *region, unsigned long frame);
+void ff_region_lose(struct ff_region *region);
+unsigned long ff_region_oldest(struct ff_region *region);
+bool ff_region_is_short(struct ff_region *region, unsigned long pages);
+
+#endif /* FF_REGION_H */
