@@ -4,12 +4,12 @@
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::loan::address_of;
-use crate::page::{Advice, Page};
+use crate::page::{Advice, Memory, Page};
 use crate::plain::Plain;
 use crate::queue::Queue;
 use crate::registered::{Registered, RegisteredMut};
 use crate::sys::{DeviceFile, PAGE};
-use farfault_abi::uapi::{Advise, Info, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
+use farfault_abi::uapi::{Advise, Info, Migrate, PREFETCH_WRITE, Prefetch, UAPI_VERSION};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -99,6 +99,20 @@ impl Device {
         buffer: &'a mut [T],
     ) -> Result<RegisteredMut<'a, T>, Error> {
         RegisteredMut::new(Arc::clone(&self.kernel), buffer)
+    }
+
+    /// Moves the pages that a buffer lies in to another kind of memory, as far as they can be
+    /// moved, and returns how many were. Its contents stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::System`]: the device has no memory, or does not copy; or the pages are of a
+    /// kind that stays where it is.
+    pub fn migrate<T: Plain>(&self, buffer: &[T], target: Memory) -> Result<u64, Error> {
+        let (address, length) = whole_pages(buffer);
+        let target = target as u32;
+        let mut request = Migrate { address, length, target, reserved: 0, moved: 0 };
+        self.kernel.migrate(&mut request).map_err(Error::system("ioctl MIGRATE"))?;
+        Ok(request.moved)
     }
 
     fn make_present(&self, address: u64, length: usize, flags: u32) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use crate::{Device, Queue};
 use farfault_abi::descriptor::{self as abi, Completion, Descriptor};
 use farfault_abi::ring::RING_ENTRIES_OFFSET;
 use farfault_abi::uapi::{
-    Advise, Info, Prefetch, QueueCreate, Register, UAPI_VERSION, Unregister, Wait,
+    Advise, Info, Migrate, Prefetch, QueueCreate, Register, UAPI_VERSION, Unregister, Wait,
 };
 use nix::Result;
 use nix::errno::Errno;
@@ -46,6 +46,7 @@ pub struct State {
     pub snapshots: Vec<(u64, usize)>,
     /// Advice that was given.
     pub advice: Vec<Advise>,
+    pub migrations: Vec<Migrate>,
     /// Buffers that are registered.
     pub registered: Vec<Register>,
     /// Most commands that were seen in a ring at once.
@@ -331,6 +332,12 @@ impl Kernel for FakeKernel {
 
     fn advise(&self, request: &Advise) -> Result<()> {
         self.0.state.lock().unwrap().advice.push(*request);
+        Ok(())
+    }
+
+    fn migrate(&self, request: &mut Migrate) -> Result<()> {
+        request.moved = request.length / crate::sys::PAGE;
+        self.0.state.lock().unwrap().migrations.push(*request);
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 //! built on it can be tested with a device made of a thread.
 #![allow(unsafe_code, reason = "declares what the caller of QUEUE_CREATE must promise")]
 
-use farfault_abi::uapi::{Advise, Info, Prefetch, QueueCreate, Register, Unregister, Wait};
+use farfault_abi::uapi::{
+    Advise, Info, Migrate, Prefetch, QueueCreate, Register, Unregister, Wait,
+};
 use nix::Result;
 
 /// An open `/dev/farfault0`: the calls of `farfault_abi::uapi`, one to one, which
@@ -35,6 +37,9 @@ pub trait Kernel: Send + Sync {
 
     /// `IOC_ADVISE`.
     fn advise(&self, request: &Advise) -> Result<()>;
+
+    /// `IOC_MIGRATE`.
+    fn migrate(&self, request: &mut Migrate) -> Result<()>;
 
     /// `IOC_REGISTER`.
     fn register(&self, request: &mut Register) -> Result<()>;

@@ -110,7 +110,7 @@ pub use device::Device;
 pub use error::{Error, Failure};
 pub use list::Node;
 pub use loan::Loan;
-pub use page::{Advice, Page};
+pub use page::{Advice, Memory, Page};
 pub use plain::Plain;
 pub use queue::Queue;
 pub use registered::{Registered, RegisteredMut};

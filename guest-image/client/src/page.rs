@@ -2,8 +2,9 @@
 //! How memory is mapped, page by page, and what a program says it will do with it.
 
 use farfault_abi::uapi::{
-    ADVISE_DONT_NEED, ADVISE_WILL_READ, ADVISE_WILL_WRITE, SNAPSHOT_1G, SNAPSHOT_2M,
-    SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO,
+    ADVISE_DONT_NEED, ADVISE_WILL_READ, ADVISE_WILL_WRITE, MIGRATE_DEVICE, MIGRATE_SYSTEM,
+    SNAPSHOT_1G, SNAPSHOT_2M, SNAPSHOT_DEVICE, SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ,
+    SNAPSHOT_WRITE, SNAPSHOT_ZERO,
 };
 
 /// How the CPU maps a page, as [`Device::snapshot`](crate::Device::snapshot) finds it.
@@ -11,10 +12,11 @@ use farfault_abi::uapi::{
 pub struct Page(pub(crate) u8);
 
 /// Names of what a [`Page`] can be.
-const NAMES: [(u32, &str); 7] = [
+const NAMES: [(u32, &str); 8] = [
     (SNAPSHOT_READ, "read"),
     (SNAPSHOT_WRITE, "write"),
     (SNAPSHOT_ZERO, "zero"),
+    (SNAPSHOT_DEVICE, "device"),
     (SNAPSHOT_ERROR, "error"),
     (SNAPSHOT_2M, "2M"),
     (SNAPSHOT_1G, "1G"),
@@ -39,6 +41,11 @@ impl Page {
     /// It is the page of zeroes that all share, of 4 KiB.
     pub fn is_zero_page(self) -> bool {
         self.has(SNAPSHOT_ZERO)
+    }
+
+    /// It is in the device's own memory.
+    pub fn is_in_device(self) -> bool {
+        self.has(SNAPSHOT_DEVICE)
     }
 
     /// A device cannot have it.
@@ -77,6 +84,16 @@ pub enum Advice {
     DontNeed = ADVISE_DONT_NEED,
 }
 
+/// What kind of memory a page is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Memory {
+    /// The device's own.
+    Device = MIGRATE_DEVICE,
+    /// The system's.
+    System = MIGRATE_SYSTEM,
+}
+
 #[cfg(test)]
 mod tests {
     use super::Page;
@@ -87,6 +104,7 @@ mod tests {
         assert!(large.is_readable() && large.is_writable() && large.is_large());
         assert!(large.is_mirrored() && !large.is_zero_page() && !large.is_error());
         assert_eq!(format!("{large:?}"), "read+write+2M+mirrored");
+        assert_eq!(format!("{:?}", Page(0b1001)), "read+device");
         assert_eq!(format!("{:?}", Page(0)), "none");
     }
 }

@@ -3,7 +3,8 @@
 //! and how failures are told.
 
 use crate::fake::Fake;
-use crate::{Advice, Device, Error, Failure, Node, Queue};
+use crate::{Advice, Device, Error, Failure, Memory, Node, Queue};
+use farfault_abi::uapi::MIGRATE_SYSTEM;
 use nix::errno::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -218,10 +219,13 @@ fn snapshots_and_advice_take_whole_pages() {
     assert_eq!(device.snapshot(part).unwrap().len(), 2);
     assert_eq!(device.snapshot(&part[..0]).unwrap().len(), 0);
     device.advise(&part[1..2], Advice::DontNeed).unwrap();
+    assert_eq!(device.migrate(part, Memory::System).unwrap(), 2);
     let state = fake.state();
     let start = part.as_ptr().expose_provenance() as u64;
     assert_eq!(state.snapshots, [(start, 2), (start, 0)]);
     assert_eq!((state.advice[0].address, state.advice[0].length), (start, 4096));
+    let moved = &state.migrations[0];
+    assert_eq!((moved.address, moved.length, moved.target), (start, 8192, MIGRATE_SYSTEM));
 }
 
 #[test]

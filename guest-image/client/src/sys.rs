@@ -5,7 +5,8 @@
 use crate::kernel::{Doorbell, Kernel};
 use farfault_abi::pci::DOORBELL_STRIDE;
 use farfault_abi::uapi::{
-    self, Advise, Info, Prefetch, QueueCreate, QueueDestroy, Register, Snapshot, Unregister, Wait,
+    self, Advise, Info, Migrate, Prefetch, QueueCreate, QueueDestroy, Register, Snapshot,
+    Unregister, Wait,
 };
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong, c_void};
@@ -159,6 +160,11 @@ impl Kernel for DeviceFile {
     fn advise(&self, request: &Advise) -> nix::Result<()> {
         // SAFETY: ADVISE reads an Advise; advice changes no content.
         unsafe { self.ioctl(uapi::IOC_ADVISE, ptr::from_ref(request).cast_mut()) }
+    }
+
+    fn migrate(&self, request: &mut Migrate) -> nix::Result<()> {
+        // SAFETY: MIGRATE reads and fills in a Migrate; what is in the pages stays as it is.
+        unsafe { self.ioctl(uapi::IOC_MIGRATE, &raw mut *request) }
     }
 
     fn register(&self, request: &mut Register) -> nix::Result<()> {

@@ -45,8 +45,15 @@ pub fn growth(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<
 
 /// What there is now, of things that are given back when the last file is closed; the
 /// first ones go with their context, wherever the device looks meanwhile.
-pub const GAUGES: [&str; 6] =
-    ["contexts", "queues", "notifiers", "table_pages", "dma_mappings", "pages_pinned"];
+pub const GAUGES: [&str; 7] = [
+    "contexts",
+    "queues",
+    "notifiers",
+    "table_pages",
+    "dma_mappings",
+    "pages_pinned",
+    "device_pages",
+];
 
 /// Their values.
 pub type Gauges = [u64; GAUGES.len()];

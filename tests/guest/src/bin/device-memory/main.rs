@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `device-memory [TEST…]`: pages move to the device's own memory and back, and hold what they
+//! held. Prints KTAP; the device must have some memory, but less than 64 MiB.
+
+mod ends;
+mod huge;
+mod moves;
+mod place;
+mod refusals;
+mod room;
+mod sharing;
+
+farfault_guest_programs::test_program![
+    moves::what_is_moved_stays_the_same,
+    moves::it_comes_back_when_asked,
+    moves::the_device_works_in_its_memory,
+    moves::a_page_can_be_found_there_again,
+    moves::what_was_never_touched_is_zeroes,
+    huge::a_huge_page_moves_as_one,
+    huge::a_huge_page_comes_back_in_parts,
+    huge::a_huge_page_is_given_up_in_part,
+    huge::a_huge_page_goes_elsewhere,
+    sharing::parent_and_child_have_their_own,
+    sharing::the_device_writes_what_a_child_shares,
+    room::more_than_there_is,
+    refusals::arguments,
+    refusals::a_hole,
+    refusals::files,
+    refusals::what_is_there_already,
+    ends::an_end_gives_it_back,
+    ends::a_kill_gives_it_back,
+    ends::a_reset_loses_nothing,
+    ends::unbinding_brings_it_back,
+];
