@@ -194,35 +194,34 @@ static int ff_start(struct ff_device *ff)
 		return ret;
 	}
 	WRITE_ONCE(ff->lost, false);
-	if (ff->region)
-		ff_region_close(ff->region, false);
+	ff_regions_close(ff, false);
 	/* What was posted meanwhile was rung for when the device did not look. */
 	ff_command_ring(ff);
 	return 0;
 }
 
 /* Has the device give back what is in its memory, of which it is about to lose the rest. */
-static void ff_region_clear(struct ff_device *ff)
+static void ff_regions_clear(struct ff_device *ff)
 {
-	if (!ff->region)
-		return;
-	ff_region_close(ff->region, true);
-	ff_evict_all(ff->region);
+	unsigned int i;
+
+	ff_regions_close(ff, true);
+	for (i = 0; i < ff->nr_regions; i++)
+		ff_evict_all(ff->regions[i]);
 }
 
 /* Stops it for a while: who waits for a queue, or makes one, is told that it is lost. */
 static void ff_pause(struct ff_device *ff)
 {
-	ff_region_clear(ff);
+	ff_regions_clear(ff);
 	ff_stop(ff);
 	ff_lost(ff);
 	/* Who has not seen that has given its queue a number. */
 	synchronize_srcu(&ff->unplug);
 	ff_queues_lose(ff);
-	if (ff->region) {
-		ff_region_lose(ff->region);
+	ff_regions_lose(ff);
+	if (ff->vram)
 		ff_ctx_drop_all(ff);
-	}
 }
 
 static void ff_debugfs_add(struct ff_device *ff)
@@ -261,12 +260,10 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = ff_start(ff);
 	if (ret)
 		goto free_irqs;
-	ret = ff->vram ? ff_region_add(ff, &ff_region_ops) : 0;
-	if (ret) {
-		dev_err_probe(ff->dev, ret, "no place for %llu bytes of device memory\n",
-			      ff->vram);
+	ret = ff_regions_add(ff, ff_dmirror_is_wanted(ff) ? FF_REGIONS : 1,
+			     &ff_region_ops);
+	if (ret)
 		goto stop;
-	}
 	ff_debugfs_add(ff);
 	ret = ff_misc_register(ff);
 	if (ret)
@@ -279,8 +276,7 @@ static int ff_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 remove_debugfs:
 	debugfs_remove(ff->debugfs);
-	if (ff->region)
-		ff_region_remove(ff->region);
+	ff_regions_remove(ff);
 stop:
 	ff_stop(ff);
 free_irqs:
@@ -323,15 +319,14 @@ static void ff_remove(struct pci_dev *pdev)
 	ff_dmirror_remove(ff);
 	misc_deregister(&ff->misc);
 	debugfs_remove(ff->debugfs);
-	ff_region_clear(ff);
+	ff_regions_clear(ff);
 	ff_stop(ff);
 	ff_unplug(ff);
 	ff_irqs_stop_faults(ff);
 	ff_ctx_detach_all(ff);
 	/* Invalidations that had taken something out before. */
 	synchronize_srcu(&ff->unplug);
-	if (ff->region)
-		ff_region_remove(ff->region);
+	ff_regions_remove(ff);
 	ff_irqs_fini(ff);
 	/* From here on the name can be used again, whatever is still open. */
 	ida_free(&ff_instances, ff->instance);

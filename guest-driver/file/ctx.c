@@ -122,9 +122,9 @@ close:
 
 /*
  * Makes a context, not bound yet, for the calling process, which opens a file with
- * @mapping. Or ERR_PTR().
+ * @mapping; its pages can be in @region. Or ERR_PTR().
  */
-struct ff_ctx *ff_ctx_create(struct ff_device *ff,
+struct ff_ctx *ff_ctx_create(struct ff_device *ff, struct ff_region *region,
 			     struct address_space *mapping)
 {
 	struct ff_ctx *ctx;
@@ -142,6 +142,7 @@ struct ff_ctx *ff_ctx_create(struct ff_device *ff,
 	ctx->ff = ff;
 	ctx->uid = current_uid();
 	ctx->mirror.mm = current->mm;
+	ctx->mirror.region = region;
 	ctx->mapping = mapping;
 	mutex_init(&ctx->state);
 	ff_pins_init(&ctx->pins);

@@ -9,12 +9,15 @@
 #include <linux/uidgid.h>
 #include <linux/workqueue.h>
 
+#include "base/counters.h"
 #include "mirror/mirror.h"
 #include "service/service.h"
 
 struct address_space;
 struct file_operations;
+struct ff_migrate;
 struct ff_queue;
+struct ff_region;
 struct ff_resident;
 struct ff_scratch;
 struct ff_span;
@@ -60,7 +63,7 @@ struct ff_ctx {
 	struct work_struct detach;
 };
 
-struct ff_ctx *ff_ctx_create(struct ff_device *ff,
+struct ff_ctx *ff_ctx_create(struct ff_device *ff, struct ff_region *region,
 			     struct address_space *mapping);
 int ff_ctx_bind(struct ff_ctx *ctx);
 void ff_ctx_close(struct ff_ctx *ctx);
@@ -84,10 +87,14 @@ void ff_pins_release(struct ff_ctx *ctx);
 
 int ff_prefetch_range(struct ff_ctx *ctx, struct ff_span *span,
 		      unsigned long end, struct ff_scratch *scratch);
+int ff_look_at(struct ff_mirror *mirror, unsigned long start,
+	       unsigned long pages, unsigned long *pfns);
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
 				  unsigned long address, unsigned long pfn));
+int ff_migrate_range(struct ff_ctx *ctx, struct ff_migrate *migrate,
+		     enum ff_counter cause);
 
 extern const struct file_operations ff_fops;
 int ff_ioctl_advise(struct ff_ctx *ctx, void *arg);

@@ -14,7 +14,8 @@ static int ff_open(struct inode *inode, struct file *file)
 {
 	struct ff_device *ff =
 		container_of(file->private_data, struct ff_device, misc);
-	struct ff_ctx *ctx = ff_ctx_create(ff, file->f_mapping);
+	struct ff_ctx *ctx = ff_ctx_create(ff, ff->regions[0],
+					      file->f_mapping);
 
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);

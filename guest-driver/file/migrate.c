@@ -30,7 +30,7 @@ static long ff_migrate_piece(struct ff_ctx *ctx, struct ff_move *move,
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
 	vma = vma_lookup(mm, start);
-	if (vma) {
+	if (vma && vma->vm_flags & VM_READ) {
 		end = min(end, vma->vm_end);
 		moved = migrate->target == FF_MIGRATE_DEVICE ?
 			ff_migrate_out(move, vma, start, end) :
@@ -49,15 +49,23 @@ static long ff_migrate_piece(struct ff_ctx *ctx, struct ff_move *move,
 	return end;
 }
 
-static int ff_migrate_range(struct ff_ctx *ctx, struct ff_migrate *migrate,
-			    enum ff_counter cause)
+/**
+ * ff_migrate_range() - Move what can be moved of a range
+ * @ctx: context
+ * @migrate: where, and where to; moved grows by the pages that have been
+ * @cause: as what they are counted
+ *
+ * Return: 0; -EFAULT, -EOPNOTSUPP or -EIO, as FF_IOC_MIGRATE says; -ENOMEM, -EINTR, -ENODEV.
+ */
+int ff_migrate_range(struct ff_ctx *ctx, struct ff_migrate *migrate,
+		     enum ff_counter cause)
 {
 	unsigned long start = migrate->address;
 	unsigned long end = start + migrate->length;
 	long next;
 
 	struct ff_move *move __free(ff_move) =
-		ff_move_alloc(ctx->ff->region, cause, FF_BLOCK_PAGES);
+		ff_move_alloc(ctx->mirror.region, cause, FF_BLOCK_PAGES);
 	if (!move)
 		return -ENOMEM;
 	for (; start < end; start = next) {
@@ -89,7 +97,7 @@ int ff_ioctl_migrate(struct ff_ctx *ctx, void *arg)
 		return -EINVAL;
 	if (!access_ok(u64_to_user_ptr(migrate->address), migrate->length))
 		return -EFAULT;
-	if (!ctx->ff->vram)
+	if (!ctx->mirror.region)
 		return -EOPNOTSUPP;
 	return ff_migrate_range(ctx, migrate,
 				migrate->target == FF_MIGRATE_DEVICE ?

@@ -20,12 +20,18 @@
  * struct ff_look - What it takes to look at a range
  * @notifier: covers the piece that is looked at
  * @lock: orders @notifier's sequence number, as the API demands
- * @pfns: what hmm_range_fault() found
- * @bytes: the same as the caller wants it
  */
 struct ff_look {
 	struct mmu_interval_notifier notifier;
 	spinlock_t lock; /* sequence number */
+};
+
+/**
+ * struct ff_sight - What was seen
+ * @pfns: as hmm_range_fault() found it
+ * @bytes: as the caller wants it
+ */
+struct ff_sight {
 	unsigned long pfns[FF_LOOK_PAGES];
 	u8 bytes[FF_LOOK_PAGES];
 };
@@ -46,33 +52,46 @@ static const struct mmu_interval_notifier_ops ff_look_ops = {
 	.invalidate = ff_look_invalidate,
 };
 
-static int ff_look_try(struct ff_look *look, struct ff_mirror *mirror,
-		       unsigned long start, unsigned long end)
+static int ff_look_try(struct ff_look *look, struct hmm_range *range)
 {
-	struct hmm_range range = {
-		.notifier = &look->notifier,
-		.start = start,
-		.end = end,
-		.hmm_pfns = look->pfns,
-		.dev_private_owner = mirror->ff->region,
-	};
-	int ret = ff_range_fault(&range);
+	int ret = ff_range_fault(range);
 
 	if (ret)
 		return ret;
 	guard(spinlock)(&look->lock);
-	return mmu_interval_read_retry(range.notifier, range.notifier_seq) ?
+	return mmu_interval_read_retry(range->notifier, range->notifier_seq) ?
 		-EBUSY : 0;
 }
 
-/* A notifier for the piece alone: who changes another one is not in the way. */
-static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
-			unsigned long start, unsigned long end)
+/**
+ * ff_look_at() - How the CPU maps some pages
+ * @mirror: of the calling process
+ * @start: first address, page aligned
+ * @pages: number of pages, at least 1, all of them below TASK_SIZE
+ * @pfns: for what hmm_range_fault() finds
+ *
+ * They are so at one moment. A notifier covers them alone: who changes something else
+ * is not in the way. What another device has in memory of its own is as if not
+ * there: HMM shows that to its owner alone.
+ *
+ * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror closes.
+ */
+int ff_look_at(struct ff_mirror *mirror, unsigned long start,
+	       unsigned long pages, unsigned long *pfns)
 {
+	struct ff_look look = {};
+	struct hmm_range range = {
+		.notifier = &look.notifier,
+		.start = start,
+		.end = start + (pages << PAGE_SHIFT),
+		.hmm_pfns = pfns,
+		.dev_private_owner = mirror->region,
+	};
 	int ret;
 
-	ret = mmu_interval_notifier_insert(&look->notifier, mirror->mm, start,
-					   end - start, &ff_look_ops);
+	spin_lock_init(&look.lock);
+	ret = mmu_interval_notifier_insert(&look.notifier, mirror->mm, start,
+					   range.end - start, &ff_look_ops);
 	if (ret)
 		return ret;
 	do {
@@ -81,10 +100,10 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
 		else if (READ_ONCE(mirror->closing))
 			ret = -ENODEV;
 		else
-			ret = ff_look_try(look, mirror, start, end);
+			ret = ff_look_try(&look, &range);
 		cond_resched();
 	} while (ret == -EBUSY);
-	mmu_interval_notifier_remove(&look->notifier);
+	mmu_interval_notifier_remove(&look.notifier);
 	return ret;
 }
 
@@ -97,37 +116,33 @@ static int ff_look_span(struct ff_look *look, struct ff_mirror *mirror,
  * @judge: makes such a byte; called under the mirror's lock
  *
  * Each piece of 512 pages is as it was at one moment; what @judge sees of the
- * mirror is of a moment later. What another device has in memory of its own is as
- * if not there: HMM shows that to its owner alone.
+ * mirror is of a moment later.
  *
- * Return: 0, -ENOMEM, -EINTR if the caller is killed, -ENODEV if the mirror
- * closes, -EFAULT if @bytes cannot be written.
+ * Return: as ff_look_at(), or -EFAULT if @bytes cannot be written.
  */
 int ff_snapshot_range(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long pages, u8 __user *bytes,
 		      u8 (*judge)(struct ff_mirror *mirror,
 				  unsigned long address, unsigned long pfn))
 {
-	struct ff_look *look __free(kvfree) =
-		kvzalloc_obj(*look, GFP_KERNEL_ACCOUNT);
+	struct ff_sight *sight __free(kvfree) =
+		kvzalloc_obj(*sight, GFP_KERNEL_ACCOUNT);
 	unsigned long i, nr, done = 0;
 	int ret;
 
-	if (!look)
+	if (!sight)
 		return -ENOMEM;
-	spin_lock_init(&look->lock);
 	for (; done < pages; done += nr, start += nr << PAGE_SHIFT) {
 		nr = min(pages - done, FF_LOOK_PAGES);
-		ret = ff_look_span(look, mirror, start,
-				   start + (nr << PAGE_SHIFT));
+		ret = ff_look_at(mirror, start, nr, sight->pfns);
 		if (ret)
 			return ret;
 		scoped_guard(mutex, &mirror->lock)
 			for (i = 0; i < nr; i++)
-				look->bytes[i] = judge(mirror,
-						       start + (i << PAGE_SHIFT),
-						       look->pfns[i]);
-		if (copy_to_user(bytes + done, look->bytes, nr))
+				sight->bytes[i] = judge(mirror,
+							start + (i << PAGE_SHIFT),
+							sight->pfns[i]);
+		if (copy_to_user(bytes + done, sight->bytes, nr))
 			return -EFAULT;
 	}
 	return 0;

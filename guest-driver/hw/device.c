@@ -8,9 +8,11 @@
 static void ff_device_free(struct kref *ref)
 {
 	struct ff_device *ff = container_of(ref, struct ff_device, ref);
+	unsigned int i;
 
 	cleanup_srcu_struct(&ff->unplug);
-	kvfree(ff->region);
+	for (i = 0; i < FF_REGIONS; i++)
+		kvfree(ff->regions[i]);
 	kfree(ff);
 }
 

@@ -23,6 +23,9 @@ struct ff_region;
 /* Entries of the context table, and so one more than contexts there can be. */
 #define FF_CONTEXTS	4096
 
+/* Regions of device memory: more than one only for the kernel's selftest. */
+#define FF_REGIONS	2
+
 /* The address space of the copy queue, the last that there is. */
 #define FF_COPY_PASID	(FF_CONTEXTS - 1)
 
@@ -52,7 +55,8 @@ struct ff_vector {
  * @nr_engines: engines
  * @lookahead: most records of a fault group
  * @vram: bytes of device memory, or 0
- * @region: that memory as mm knows it, or NULL; freed with the device
+ * @regions: that memory as mm knows it, each an equal part of it; freed with the device
+ * @nr_regions: their number
  * @nr_completions: vectors for completions
  * @completion: those vectors; queue q uses number q modulo @nr_completions
  * @dmirror: nodes for the kernel's HMM selftest, or NULL
@@ -88,7 +92,8 @@ struct ff_device {
 	unsigned int nr_engines;
 	unsigned int lookahead;
 	u64 vram;
-	struct ff_region *region;
+	struct ff_region *regions[FF_REGIONS];
+	unsigned int nr_regions;
 
 	unsigned int nr_completions;
 	struct ff_vector completion[FF_VECTORS - FF_VECTOR_QUEUE];

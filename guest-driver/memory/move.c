@@ -74,6 +74,8 @@ static struct folio *ff_move_folio(const struct ff_move *move, unsigned long i,
 			  (order ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL);
 	struct folio *folio;
 
+	if (order && xchg(&move->region->fail_large, false))
+		return NULL;
 	if (move->direction == DMA_TO_DEVICE)
 		return ff_region_alloc(move->region, order);
 	if (move->vma)

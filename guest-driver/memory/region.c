@@ -148,14 +148,22 @@ bool ff_region_is_short(struct ff_region *region, unsigned long pages)
 	       region->nr_blocks * FF_BLOCK_PAGES - region->used < pages;
 }
 
-/* The device has forgotten all that was in its memory. */
-void ff_region_lose(struct ff_region *region)
+static void ff_region_lose(struct ff_region *region)
 {
 	struct ff_block *block;
 
 	guard(spinlock)(&region->lock);
 	list_for_each_entry(block, &region->recent, order)
 		bitmap_copy(block->lost, block->used, FF_BLOCK_PAGES);
+}
+
+/* The device has forgotten all that was in its memory. */
+void ff_regions_lose(struct ff_device *ff)
+{
+	unsigned int i;
+
+	for (i = 0; i < ff->nr_regions; i++)
+		ff_region_lose(ff->regions[i]);
 }
 
 /* Whether it had forgotten a page since that was taken. */
@@ -212,16 +220,18 @@ static int ff_region_map(struct ff_region *region, u64 bytes)
 	return PTR_ERR_OR_ZERO(memory);
 }
 
-/* Makes the memory of a device known to mm. */
-int ff_region_add(struct ff_device *ff, const struct dev_pagemap_ops *ops)
+/* Makes the next @bytes of a device's memory known to mm. */
+static int ff_region_add(struct ff_device *ff, u64 bytes,
+			 const struct dev_pagemap_ops *ops)
 {
-	unsigned long nr = ff->vram / (FF_BLOCK_PAGES * PAGE_SIZE);
+	unsigned long nr = bytes / (FF_BLOCK_PAGES * PAGE_SIZE);
 	struct ff_region *region = kvzalloc_flex(*region, blocks, nr);
 	int ret;
 
 	if (!region)
 		return -ENOMEM;
 	region->ff = ff;
+	region->offset = ff->nr_regions * bytes;
 	region->nr_blocks = nr;
 	spin_lock_init(&region->lock);
 	INIT_WORK(&region->release, ff_region_release);
@@ -230,33 +240,48 @@ int ff_region_add(struct ff_device *ff, const struct dev_pagemap_ops *ops)
 	region->pgmap.ops = ops;
 	region->pgmap.owner = region;
 	region->pgmap.nr_range = 1;
-	ret = ff_region_map(region, ff->vram);
+	ret = ff_region_map(region, bytes);
 	if (ret) {
 		kvfree(region);
 		return ret;
 	}
 	kref_get(&ff->ref);
-	ff->region = region;
+	ff->regions[ff->nr_regions++] = region;
 	return 0;
 }
 
-/* Says whether it is given out: not if the device is about to stop, or has. */
-void ff_region_close(struct ff_region *region, bool closed)
+/* Makes the memory of a device known to mm, in @nr regions. */
+int ff_regions_add(struct ff_device *ff, unsigned int nr,
+		   const struct dev_pagemap_ops *ops)
 {
-	guard(spinlock)(&region->lock);
-	region->closed = closed;
+	const u64 block = FF_BLOCK_PAGES * PAGE_SIZE;
+	u64 bytes = rounddown(div_u64(ff->vram, nr), block);
+	int ret = 0;
+
+	while (!ret && bytes && ff->nr_regions < nr)
+		ret = ff_region_add(ff, bytes, ops);
+	if (ret) {
+		dev_err_probe(ff->dev, ret, "no place for %llu bytes of device memory\n",
+			      ff->vram);
+		ff_regions_remove(ff);
+	}
+	return ret;
 }
 
-/*
- * The device has stopped. What pages are left nobody can bring back, and they go with
- * the mappings of the processes that have them: until then the region stays, and the
- * module with it.
- */
-void ff_region_remove(struct ff_region *region)
+/* Says whether it is given out: not if the device is about to stop, or has. */
+void ff_regions_close(struct ff_device *ff, bool closed)
+{
+	unsigned int i;
+
+	for (i = 0; i < ff->nr_regions; i++)
+		scoped_guard(spinlock, &ff->regions[i]->lock)
+			ff->regions[i]->closed = closed;
+}
+
+static void ff_region_remove(struct ff_region *region)
 {
 	unsigned long used;
 
-	ff_region_lose(region);
 	scoped_guard(spinlock, &region->lock) {
 		used = region->used;
 		region->orphaned = used;
@@ -268,4 +293,16 @@ void ff_region_remove(struct ff_region *region)
 	else
 		dev_warn(region->ff->dev, "%lu pages of device memory are lost\n",
 			 used);
+}
+
+/*
+ * The device has stopped. What pages are left nobody can bring back, and they go with
+ * the mappings of the processes that have them: until then their region stays, and the
+ * module with it.
+ */
+void ff_regions_remove(struct ff_device *ff)
+{
+	ff_regions_lose(ff);
+	while (ff->nr_regions)
+		ff_region_remove(ff->regions[--ff->nr_regions]);
 }

@@ -31,9 +31,10 @@ struct ff_block {
 };
 
 /**
- * struct ff_region - The memory of a device, which is freed with it
+ * struct ff_region - A part of a device's memory, which is freed with it
  * @pgmap: its frames; the region is the owner of it
  * @ff: device, to which it holds a reference as long as @pgmap is there
+ * @offset: where it is in device memory, in bytes
  * @start: first frame
  * @nr_blocks: number of blocks
  * @lock: protects what follows; taken when a page is freed, and so inside of the locks
@@ -43,6 +44,7 @@ struct ff_block {
  * @recent: blocks of which something is, the one used longest ago first
  * @used: pages that are taken
  * @closed: no page is given out
+ * @fail_large: the next large page is refused, here or in system memory, for a test
  * @orphaned: the device is gone, and pages that it has lost are all that is left
  * @release: ends an orphaned region with its last page
  * @blocks: all of them
@@ -50,6 +52,7 @@ struct ff_block {
 struct ff_region {
 	struct dev_pagemap pgmap;
 	struct ff_device *ff;
+	u64 offset;
 	unsigned long start;
 	unsigned long nr_blocks;
 	spinlock_t lock; /* blocks */
@@ -58,6 +61,7 @@ struct ff_region {
 	struct list_head recent;
 	unsigned long used;
 	bool closed;
+	bool fail_large;
 	bool orphaned;
 	struct work_struct release;
 	struct ff_block blocks[];
@@ -72,18 +76,19 @@ static inline struct ff_region *ff_region_of(const struct folio *folio)
 static inline u64 ff_region_offset(const struct ff_region *region,
 				   unsigned long frame)
 {
-	return PFN_PHYS(frame - region->start);
+	return region->offset + PFN_PHYS(frame - region->start);
 }
 
-int ff_region_add(struct ff_device *ff, const struct dev_pagemap_ops *ops);
-void ff_region_close(struct ff_region *region, bool closed);
-void ff_region_remove(struct ff_region *region);
+int ff_regions_add(struct ff_device *ff, unsigned int nr,
+		   const struct dev_pagemap_ops *ops);
+void ff_regions_close(struct ff_device *ff, bool closed);
+void ff_regions_lose(struct ff_device *ff);
+void ff_regions_remove(struct ff_device *ff);
 
 struct folio *ff_region_alloc(struct ff_region *region, unsigned int order);
 void ff_region_free(struct folio *folio);
 bool ff_region_use(struct ff_region *region, unsigned long frame);
 bool ff_region_has_lost(struct ff_region *region, unsigned long frame);
-void ff_region_lose(struct ff_region *region);
 unsigned long ff_region_oldest(struct ff_region *region);
 bool ff_region_is_short(struct ff_region *region, unsigned long pages);
 

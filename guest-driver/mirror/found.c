@@ -55,7 +55,7 @@ bool ff_found_is_refused(const struct ff_mirror *mirror, unsigned long pfn,
 	unsigned long frame = ff_found_frame(pfn, address);
 
 	if (is_device_private_page(pfn_to_page(frame)))
-		return !ff_region_use(mirror->ff->region, frame);
+		return !ff_region_use(mirror->region, frame);
 	return ff_frame_is_secret(frame);
 }
 

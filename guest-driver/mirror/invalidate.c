@@ -216,6 +216,17 @@ static bool ff_interval_defer(struct ff_interval *interval, u64 fence,
 }
 
 /*
+ * Whether it is for ff_exclusive_take(), which asks for a page for the device. What the
+ * device has of it goes as ever, but there is no reason to look for the page again: the
+ * one who asks has it locked.
+ */
+static bool ff_invalidate_is_own(const struct ff_mirror *mirror,
+				 const struct mmu_notifier_range *range)
+{
+	return range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == mirror;
+}
+
+/*
  * The device is used whether it is being unbound or not, for the pages must not be
  * kept: unbinding takes out the rest of them and then waits once more.
  */
@@ -239,7 +250,8 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 
 	section = srcu_read_lock(&ff->unplug);
 	mutex_lock(&mirror->lock);
-	mmu_interval_set_seq(notifier, seq);
+	if (!ff_invalidate_is_own(mirror, range))
+		mmu_interval_set_seq(notifier, seq);
 	ff_interval_zap(interval, range->start, range->end, &gather);
 	fence = ff_interval_flush(interval, &gather, true);
 	mutex_unlock(&mirror->lock);

@@ -239,8 +239,9 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 			      ff_dma_is_translated(ff->dev));
 	if (ret)
 		return ret;
-	if (ff->region)
-		mirror->pgt.vram = ff->region->start;
+	if (mirror->region)
+		mirror->pgt.vram = mirror->region->start -
+				   PHYS_PFN(mirror->region->offset);
 
 	/* Notifiers run in reclaim; let lockdep know before that happens. */
 	fs_reclaim_acquire(GFP_KERNEL);

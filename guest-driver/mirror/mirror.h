@@ -11,11 +11,13 @@
 
 struct ff_device;
 struct ff_interval;
+struct ff_region;
 
 /**
  * struct ff_mirror - A device page table that follows an mm
  * @ff: device
  * @mm: held by mmgrab(); its users come and go
+ * @region: device memory that its pages can be in, or NULL
  * @pasid: name of the page table for the device
  * @lock: see "Locks" in mirror/mirror.c
  * @pgt: page table, under @lock
@@ -28,6 +30,7 @@ struct ff_interval;
 struct ff_mirror {
 	struct ff_device *ff;
 	struct mm_struct *mm;
+	struct ff_region *region;
 	u32 pasid;
 	struct mutex lock; /* pgt; taken in notifiers */
 	struct ff_pgtable pgt;

@@ -230,7 +230,7 @@ static int ff_populate_try(struct ff_interval *interval,
 		.start = span->start,
 		.end = span->end,
 		.hmm_pfns = scratch->pfns,
-		.dev_private_owner = mirror->ff->region,
+		.dev_private_owner = mirror->region,
 	};
 	int ret = ff_populate_find(mirror, span, &range, scratch);
 

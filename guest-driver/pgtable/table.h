@@ -66,7 +66,7 @@ struct ff_table {
  * struct ff_pgtable - A page table
  * @dev: whose DMA addresses it holds
  * @counters: of the device
- * @vram: first frame of device memory
+ * @vram: frame that offset 0 of device memory would have
  * @translated: DMA addresses are mappings that have to be undone; see pgtable/dma.c
  * @stale: entries whose mapping is to be undone
  * @root: top-level table, always there

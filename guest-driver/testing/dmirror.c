@@ -30,19 +30,27 @@ MODULE_PARM_DESC(dmirror, "Offer /dev/hmm_dmirror0 and 1 for the kernel's hmm-te
 
 #define FF_DMIRROR_IOC(nr)	_IOWR('H', nr, struct ff_dmirror_cmd)
 
-/* Numbers of the ioctls, as far as they can be carried out, and how many there are. */
+/* Numbers of the ioctls, and how many there are. */
 #define FF_DMIRROR_READ		0
 #define FF_DMIRROR_WRITE	1
+#define FF_DMIRROR_TO_DEVICE	2
+#define FF_DMIRROR_TO_SYSTEM	3
 #define FF_DMIRROR_SNAPSHOT	4
-#define FF_DMIRROR_COMMANDS	9
+#define FF_DMIRROR_EXCLUSIVE	5
+#define FF_DMIRROR_CHECK_EXCLUSIVE	6
+#define FF_DMIRROR_EVICT	7
+#define FF_DMIRROR_FLAGS	8
+#define FF_DMIRROR_READ_UNLOCKED	9
+#define FF_DMIRROR_COMMANDS	10
 
-/* What a snapshot says of a page; the middle four are combined. */
+/* What a snapshot says of a page; the middle ones are combined. */
 #define FF_DMIRROR_NONE		0x00
 #define FF_DMIRROR_CAN_READ	0x01
 #define FF_DMIRROR_CAN_WRITE	0x02
 #define FF_DMIRROR_PMD		0x04
 #define FF_DMIRROR_PUD		0x08
 #define FF_DMIRROR_ZERO		0x10
+#define FF_DMIRROR_PRIVATE	0x20
 #define FF_DMIRROR_ERROR	0xff
 
 /* The tests take number 2 and on for devices with coherent memory. */
@@ -56,11 +64,13 @@ MODULE_PARM_DESC(dmirror, "Offer /dev/hmm_dmirror0 and 1 for the kernel's hmm-te
  * @misc: /dev/hmm_dmirrorN
  * @name: its name
  * @ff: device behind it
+ * @region: its part of the device's memory, or NULL
  */
 struct ff_dmirror_node {
 	struct miscdevice misc;
 	char name[16];
 	struct ff_device *ff;
+	struct ff_region *region;
 };
 
 static int ff_dmirror_open(struct inode *inode, struct file *file)
@@ -73,7 +83,7 @@ static int ff_dmirror_open(struct inode *inode, struct file *file)
 	if (!dmirror)
 		return -ENOMEM;
 	mutex_init(&dmirror->lock);
-	dmirror->ctx = ff_ctx_create(node->ff, NULL);
+	dmirror->ctx = ff_ctx_create(node->ff, node->region, NULL);
 	if (IS_ERR(dmirror->ctx))
 		return PTR_ERR(dmirror->ctx);
 	file->private_data = no_free_ptr(dmirror);
@@ -112,6 +122,8 @@ static u8 ff_dmirror_judge(struct ff_mirror *mirror, unsigned long address,
 	byte = pfn & HMM_PFN_WRITE ? FF_DMIRROR_CAN_WRITE : FF_DMIRROR_CAN_READ;
 	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_DMIRROR_ZERO;
+	if (is_device_private_page(hmm_pfn_to_page(pfn)))
+		byte |= FF_DMIRROR_PRIVATE;
 	if (shift == PMD_SHIFT)
 		byte |= FF_DMIRROR_PMD;
 	if (shift == PUD_SHIFT)
@@ -128,19 +140,28 @@ static int ff_dmirror_snapshot(struct ff_dmirror *dmirror,
 				 u64_to_user_ptr(cmd->ptr), ff_dmirror_judge);
 }
 
-/* By number; those without a function need device memory or exclusive access. */
+/* By number. A read asks userfaultfd handlers, and so is an unlocked one in any case. */
 static int (* const ff_dmirror_commands[FF_DMIRROR_COMMANDS])
 	(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd) = {
 	[FF_DMIRROR_READ] = ff_dmirror_read,
 	[FF_DMIRROR_WRITE] = ff_dmirror_write,
+	[FF_DMIRROR_TO_DEVICE] = ff_dmirror_to_device,
+	[FF_DMIRROR_TO_SYSTEM] = ff_dmirror_to_system,
 	[FF_DMIRROR_SNAPSHOT] = ff_dmirror_snapshot,
+	[FF_DMIRROR_EXCLUSIVE] = ff_dmirror_exclusive,
+	[FF_DMIRROR_CHECK_EXCLUSIVE] = ff_dmirror_check_exclusive,
+	[FF_DMIRROR_EVICT] = ff_dmirror_evict,
+	[FF_DMIRROR_FLAGS] = ff_dmirror_flags,
+	[FF_DMIRROR_READ_UNLOCKED] = ff_dmirror_read,
 };
 
-/* Whole pages, at least one, all in what can be a process's. */
-static int ff_dmirror_check(const struct ff_dmirror_cmd *cmd)
+/* Whole pages, at least one, all in what can be a process's, where pages are meant. */
+static int ff_dmirror_check(unsigned int nr, const struct ff_dmirror_cmd *cmd)
 {
 	u64 size, end;
 
+	if (nr == FF_DMIRROR_EVICT || nr == FF_DMIRROR_FLAGS)
+		return 0;
 	if (!PAGE_ALIGNED(cmd->addr) || !cmd->npages ||
 	    check_shl_overflow(cmd->npages, PAGE_SHIFT, &size) ||
 	    check_add_overflow(cmd->addr, size, &end))
@@ -154,8 +175,6 @@ static int ff_dmirror_call(struct ff_dmirror *dmirror, unsigned int nr,
 	struct ff_device *ff = dmirror->ctx->ff;
 	int section, ret;
 
-	if (!ff_dmirror_commands[nr])
-		return -EOPNOTSUPP;
 	ret = ff_ctx_bind(dmirror->ctx);
 	if (ret)
 		return ret;
@@ -186,7 +205,7 @@ static long ff_dmirror_ioctl(struct file *file, unsigned int ioctl,
 		return -EPERM;
 	if (copy_from_user(&cmd, pointer, sizeof(cmd)))
 		return -EFAULT;
-	ret = ff_dmirror_check(&cmd);
+	ret = ff_dmirror_check(nr, &cmd);
 	if (ret)
 		return ret;
 	cmd.cpages = 0;
@@ -237,6 +256,7 @@ static int ff_dmirror_register(struct ff_dmirror_node *node,
 			       struct ff_device *ff, unsigned int number)
 {
 	node->ff = ff;
+	node->region = ff->regions[number];
 	snprintf(node->name, sizeof(node->name), "hmm_dmirror%u", number);
 	node->misc.minor = MISC_DYNAMIC_MINOR;
 	node->misc.name = node->name;
@@ -268,12 +288,18 @@ static int ff_dmirror_register_all(struct ff_device *ff)
 	return 0;
 }
 
-/* The first device has the nodes, if they are wanted. It does its work without them as well. */
+/* Whether a device is to have the nodes: the first one, if anybody wants them. */
+bool ff_dmirror_is_wanted(const struct ff_device *ff)
+{
+	return ff_dmirror_wanted && !ff->instance;
+}
+
+/* It does its work without them as well. */
 void ff_dmirror_add(struct ff_device *ff)
 {
 	int ret;
 
-	if (!ff_dmirror_wanted || ff->instance)
+	if (!ff_dmirror_is_wanted(ff))
 		return;
 	ret = ff_dmirror_register_all(ff);
 	if (ret)

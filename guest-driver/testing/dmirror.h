@@ -46,6 +46,14 @@ struct ff_dmirror {
 
 void ff_dmirror_copy_fini(struct ff_dmirror *dmirror);
 
+int ff_dmirror_to_device(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_to_system(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_exclusive(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_check_exclusive(struct ff_dmirror *dmirror,
+			       struct ff_dmirror_cmd *cmd);
+int ff_dmirror_evict(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+int ff_dmirror_flags(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
+
 int ff_dmirror_read(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
 int ff_dmirror_write(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd);
 

@@ -10,6 +10,7 @@ void ff_stall_add(struct ff_device *ff);
 void ff_break_init(void);
 void ff_selfcheck_add(struct ff_device *ff);
 
+bool ff_dmirror_is_wanted(const struct ff_device *ff);
 void ff_dmirror_add(struct ff_device *ff);
 void ff_dmirror_remove(struct ff_device *ff);
 
