@@ -8,7 +8,7 @@ use farfault_tests::tools;
 use farfault_tests::unit::Unit;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +22,8 @@ const REFUSED: &str = "cannot be taken up";
 const DAMAGED: &str = "is not as it was left";
 /// By then a command runs.
 const RUNS: Duration = Duration::from_millis(600);
+/// By then a run has said what it has to say of a state, on whatever host.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// What a guest knows of entropy and time.
 const ENTROPY: &str = "grep -cwE 'rdrand|rdseed' /proc/cpuinfo; cat /proc/sys/kernel/random/uuid; \
                       date +%s; cut -d . -f 1 /proc/uptime";
@@ -67,6 +69,19 @@ fn run(farfault: &Farfault) -> Result<Vec<Check>, String> {
         ("what comes before the command, and persistent memory", own.prepared()),
     ];
     Ok(checks.map(|(name, result)| Check::new(name, result)).into())
+}
+
+/// Returns once a run has said `words` in a file.
+fn hear(file: &Path, words: &str) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let said = fs::read_to_string(file).map_err(|error| error.to_string())?;
+        if said.contains(words) {
+            return Ok(());
+        }
+        ensure(began.elapsed() < PATIENCE, || format!("no '{words}' in\n{said}"))?;
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A program with states and a QEMU of its own.
@@ -212,10 +227,9 @@ impl Own {
     /// States with a byte changed. The boots in their place are cut short, or the keeping is: the
     /// last moments are those in which the state is written.
     fn damaged(&self, number: u64, boot: Duration) -> Result<(), String> {
-        for turn in 1..=number {
+        for turn in 0..number {
             self.change_a_byte()?;
-            let said = self.killed(boot * (number + turn - 1) as u32 / (2 * number) as u32)?;
-            ensure(said.contains(DAMAGED), || format!("a damaged state: {said}"))?;
+            self.killed(DAMAGED, boot * turn as u32 / number as u32)?;
         }
         self.expect(TAKEN)
     }
@@ -255,24 +269,23 @@ impl Own {
     /// Runs that are killed at moments from their start to where a command runs.
     fn killed_often(&self, number: u64) -> Result<(), String> {
         for turn in 1..=number {
-            self.killed(RUNS * turn as u32 / number as u32)?;
+            self.killed("", RUNS * turn as u32 / number as u32)?;
         }
         self.expect(TAKEN)
     }
 
-    /// A run that is killed at this moment, and one after it: what the first had said.
-    fn killed(&self, moment: Duration) -> Result<String, String> {
+    /// A run that is killed so long after it has said `words`, and one after it.
+    fn killed(&self, words: &str, moment: Duration) -> Result<(), String> {
         let failed = |error: io::Error| error.to_string();
-        let mut said = tempfile::tempfile().map_err(failed)?;
+        let said = tempfile::NamedTempFile::new().map_err(failed)?;
         let mut command = self.command(&["--", "sleep", "1000"]);
-        let mut child =
-            command.stderr(said.try_clone().map_err(failed)?).spawn().map_err(failed)?;
+        let stderr = said.reopen().map_err(failed)?;
+        let mut child = command.stderr(stderr).spawn().map_err(failed)?;
+        let heard = hear(said.path(), words);
         thread::sleep(moment);
         child.kill().and_then(|()| child.wait()).map_err(failed)?;
-        self.expect("state ")?;
-        let mut text = String::new();
-        said.rewind().and_then(|()| said.read_to_string(&mut text)).map_err(failed)?;
-        Ok(text)
+        heard?;
+        self.expect("state ")
     }
 
     /// Two runs from one state, and the host between them.
