@@ -8,6 +8,7 @@
 mod arguments;
 mod costs;
 mod debugger;
+mod device_memory;
 mod exerciser;
 mod failing_allocations;
 mod iommu;
@@ -48,6 +49,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     refusals::units,
     programs::units,
     selftests::units,
+    device_memory::units,
     vfio::units,
     out_of_memory::units,
     failing_allocations::units,
