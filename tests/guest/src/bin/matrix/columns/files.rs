@@ -53,6 +53,10 @@ fn truncate(cell: &mut Cell<'_>) -> Outcome {
         effect: Effect::Removes,
         mirror,
     })?;
+    // Of a file that cannot change its size not even the same one may be asked for.
+    if cell.row.kind == Kind::Secret {
+        return Ok(());
+    }
     let tail = Part::Tail.of(cell.subject.span);
     let before = frames(&cell.subject)?;
     resize(file(&cell.subject)?, cell.subject.span.length)?;

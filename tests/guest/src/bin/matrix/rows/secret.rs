@@ -18,12 +18,13 @@ pub const ROWS: &[Row] =
     &[Row::new("secretmem", "memfd_secret, which no driver may have", Kind::Secret, secret)
         .shared()
         .but(&[
-            (&["dontneed", "free", "pageout", "swap", "collapse"], Refused(Errno::EINVAL)),
+            (&["free", "collapse"], Refused(Errno::EINVAL)),
             (&["hwpoison", "migrate"], Refused(Errno::EFAULT)),
             (&["truncate", "writeback"], Refused(Errno::EINVAL)),
             (&["punch-hole", "collapse-range"], Refused(Errno::EOPNOTSUPP)),
             (&["reflink"], Senseless("its file can only be mapped")),
             (&["ksm", "split"], Senseless("the kernel leaves its pages alone")),
+            (&["pageout", "swap"], Senseless("its pages are not reclaimed")),
             (LOSSES, Senseless("its pages are not reclaimed")),
         ])];
 
