@@ -67,6 +67,28 @@ pub fn complaints(log: &str) -> Vec<&str> {
     wrong.filter(|(at, _)| !is_others_race(&lines[*at..])).map(|(_, line)| *line).collect()
 }
 
+/// `log` without the warnings in which a line has `function`, each from its first line to the end
+/// of its trace; says how many there were.
+pub fn without_warning(log: &str, function: &str) -> String {
+    const FIRST: &str = "WARNING: ";
+    const LAST: &str = "---[ end trace ";
+    let (mut kept, mut count, mut within) = (Vec::new(), 0, false);
+    for line in log.lines() {
+        if line.contains(FIRST) && line.contains(function) {
+            within = true;
+            count += 1;
+        }
+        if !within {
+            kept.push(line);
+        }
+        within &= !line.contains(LAST);
+    }
+    if count > 0 {
+        println!("note: bug of the kernel: {function} warns, {count} times");
+    }
+    kept.join("\n")
+}
+
 /// How many data races KCSAN has found in `log` in which the driver has no part.
 pub fn others_races(log: &str) -> usize {
     let lines: Vec<&str> = log.lines().collect();
@@ -81,7 +103,7 @@ fn is_others_race(lines: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{RULE, complaints, others_races};
+    use super::{RULE, complaints, others_races, without_warning};
 
     #[test]
     fn a_warning_is_found_among_ordinary_lines() {
@@ -131,5 +153,14 @@ mod tests {
         assert_eq!(complaints(log).len(), 6);
         let fine = "EXT4-fs (pmem0): recovery complete\nXFS (pmem1): Ending recovery\n";
         assert!(complaints(fine).is_empty());
+    }
+
+    #[test]
+    fn a_warning_is_left_out_with_its_trace() {
+        let log = "a\nWARNING: fs/dax.c:4 at foo+0x1\nCall Trace:\n foo\n---[ end trace 0 ]---\n\
+            WARNING: fs/dax.c:5 at bar+0x1\nCall Trace:\n---[ end trace 0 ]---\nb";
+        let left = "a\nWARNING: fs/dax.c:5 at bar+0x1\nCall Trace:\n---[ end trace 0 ]---\nb";
+        assert_eq!(without_warning(log, "at foo+"), left);
+        assert_eq!(without_warning(left, "at foo+"), left);
     }
 }

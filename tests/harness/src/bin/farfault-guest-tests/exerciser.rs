@@ -5,7 +5,7 @@
 //! `FARFAULT_EXERCISER` is the number of operations on each, if not as usual, or
 //! as usual in a nightly run.
 
-use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end, number, succeeded};
+use farfault_tests::check::{Check, LEAKS, LOG, ensure, found, good_end_but, number, succeeded};
 use farfault_tests::run::{
     Farfault, Finished, LOADS_XFS, Step, host_file, how_many, script_of, seed,
 };
@@ -50,6 +50,10 @@ const LARGE: Run = Run {
 /// As long as no block is shared, the mapping stays in page tables whatever is done.
 const MAPPED: Run = Run { suffix: "", options: "--without reflink", share: 2, reflink: false };
 const SHARED: Run = Run { suffix: "-reflink", options: "", share: 2, reflink: true };
+
+/// Warns of a block with DAX that is shared, and mapped when it is copied: guest-driver/kernel-bugs.md.
+/// The exerciser takes the mapping out before, but the device may be faster.
+const SHARED_BUG: &str = "dax_disassociate_entry";
 
 static FILE_SYSTEMS: [FileSystem; 5] = [
     FileSystem { name: "ext4-dax", disk: "/dev/pmem0", runs: &[whole(false), LARGE] },
@@ -131,7 +135,8 @@ fn checks(finished: &Finished, system: &FileSystem, operations: u64) -> Vec<Chec
         }
     }
     checks.push(Check::new("can be unmounted", succeeded(finished, "end")));
-    checks.extend(good_end(finished));
+    let bug = system.runs.iter().any(|run| run.reflink && system.is_dax()).then_some(SHARED_BUG);
+    checks.extend(good_end_but(finished, bug));
     checks
 }
 
