@@ -11,6 +11,9 @@
 #include "memory/move.h"
 #include "testing/dmirror.h"
 
+/* How often to ask for pages that do not move. */
+#define FF_DMIRROR_TRIES	4
+
 /* FF_DMIRROR_FLAGS: the next large page is refused. */
 #define FF_DMIRROR_FAIL_ALLOC	BIT(0)
 
@@ -55,15 +58,22 @@ static int ff_dmirror_is_there(struct ff_mirror *mirror, unsigned long address,
 	return 0;
 }
 
-/* FF_DMIRROR_TO_DEVICE: all of it, and what the device then finds there. */
+/*
+ * FF_DMIRROR_TO_DEVICE: all of it, and what the device then finds there. mm does not
+ * wait for a page that somebody else holds just then.
+ */
 int ff_dmirror_to_device(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 {
-	int ret;
+	unsigned int tries;
+	int ret = -ENOENT;
 
-	ret = ff_dmirror_move(dmirror, cmd, FF_MIGRATE_DEVICE, FF_COUNT_MOVED_OUT);
-	if (!ret)
-		ret = ff_dmirror_is_there(&dmirror->ctx->mirror, cmd->addr,
-					  cmd->npages);
+	for (tries = 0; ret == -ENOENT && tries < FF_DMIRROR_TRIES; tries++) {
+		ret = ff_dmirror_move(dmirror, cmd, FF_MIGRATE_DEVICE,
+				      FF_COUNT_MOVED_OUT);
+		if (!ret)
+			ret = ff_dmirror_is_there(&dmirror->ctx->mirror,
+						  cmd->addr, cmd->npages);
+	}
 	return ret ?: ff_dmirror_read(dmirror, cmd);
 }
 

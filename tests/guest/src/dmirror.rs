@@ -17,8 +17,18 @@ pub const READ: u32 = 0;
 pub const WRITE: u32 = 1;
 /// Command: pages go to the device's memory, and are read there into the buffer.
 pub const MIGRATE_TO_DEVICE: u32 = 2;
+/// Command: pages go to the system's memory.
+pub const MIGRATE_TO_SYSTEM: u32 = 3;
 /// Command: a byte for each page of how the CPU maps it.
 pub const SNAPSHOT: u32 = 4;
+/// Command: the device has pages for itself, and reads them into the buffer.
+pub const EXCLUSIVE: u32 = 5;
+/// Command: EPERM if it still has one of them.
+pub const CHECK_EXCLUSIVE: u32 = 6;
+/// Command: all pages leave the device's memory.
+pub const RELEASE: u32 = 7;
+/// Command: the next large page is refused, if bit 0 of the number of pages is set.
+pub const FLAGS: u32 = 8;
 
 /// Number of the first ioctl: `_IOWR('H', 0, struct hmm_dmirror_cmd)`.
 const FIRST: u32 = 0xc028_4800;

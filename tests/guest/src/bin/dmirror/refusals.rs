@@ -2,7 +2,10 @@
 //! What is wrong with a command, and its errno.
 
 use farfault_client::raw::Kernel;
-use farfault_guest_programs::dmirror::{Node, READ, SNAPSHOT, WRITE, numbered};
+use farfault_guest_programs::dmirror::{
+    CHECK_EXCLUSIVE, EXCLUSIVE, FLAGS, MIGRATE_TO_DEVICE, MIGRATE_TO_SYSTEM, Node, READ, RELEASE,
+    SNAPSHOT, WRITE, numbered,
+};
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region, Sharing, nowhere};
 use farfault_guest_programs::raw_queue::{self, RawQueue};
@@ -97,20 +100,37 @@ pub fn buffers_that_are_none() -> Outcome {
     node.still_works()
 }
 
+/// Migration there and back, and pages for the device alone.
 pub fn commands_for_device_memory() -> Outcome {
     let node = Node::open(0)?;
-    let region = numbered(1, 1)?;
-    for number in [2, 3, 5, 6, 7, 8] {
-        let found = node.call(number, region.address(), region.address(), 1);
-        expect_equal(&format!("command {number}"), &found, &Err(Errno::EOPNOTSUPP))?;
+    let (region, contents) = (numbered(2, 1)?, numbered(2, 1)?);
+    let mut buffer = Region::anonymous(2 * PAGE)?;
+    let (at, to) = (region.address(), buffer.address());
+    let pages = |number| node.call(number, at, to, 2).map(|done| done.pages);
+    expect_equal("to the device", &pages(MIGRATE_TO_DEVICE), &Ok(2))?;
+    expect("which reads them", buffer[..] == contents[..])?;
+    expect_equal("to the system", &pages(MIGRATE_TO_SYSTEM), &Ok(2))?;
+    buffer.fill(0);
+    expect_equal("for the device alone", &pages(EXCLUSIVE), &Ok(2))?;
+    expect("which reads them then", buffer[..] == contents[..])?;
+    expect_equal("it has them", &pages(CHECK_EXCLUSIVE), &Err(Errno::EPERM))?;
+    expect("until the CPU does", region[..] == contents[..])?;
+    expect_equal("it has none", &pages(CHECK_EXCLUSIVE).map(drop), &Ok(()))?;
+    for number in [RELEASE, FLAGS] {
+        expect_equal(&format!("command {number}"), &pages(number).map(drop), &Ok(()))?;
     }
+    region.punch(PAGE, PAGE)?;
+    for number in [MIGRATE_TO_DEVICE, MIGRATE_TO_SYSTEM] {
+        expect_equal("over a hole", &pages(number), &Err(Errno::EINVAL))?;
+    }
+    expect_equal("nobody's for the device alone", &pages(EXCLUSIVE), &Err(Errno::EFAULT))?;
     node.still_works()
 }
 
 pub fn unknown_ioctls() -> Outcome {
     let node = Node::open(0)?;
     // A number behind the last, another size, another type, no size, a terminal's.
-    for request in [0xc028_4809, 0xc028_48ff, 0xc020_4800, 0xc028_4900, 0x4800, 0x5401] {
+    for request in [0xc028_480a, 0xc028_48ff, 0xc020_4800, 0xc028_4900, 0x4800, 0x5401] {
         let found = node.raw(request, 0);
         expect_equal(&format!("ioctl {request:#x}"), &found, &Err(Errno::ENOTTY))?;
     }

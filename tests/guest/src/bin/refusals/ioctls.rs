@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "creates queues on rings that are none")]
 
 use crate::rig::{Rig, open};
-use farfault_client::raw::uapi::{Prefetch, QueueCreate, Wait};
+use farfault_client::raw::uapi::{MIGRATE_DEVICE, Migrate, Prefetch, QueueCreate, Wait};
 use farfault_client::raw::{DeviceFile, Kernel, Mapping, RingMemory};
 use farfault_guest_programs::ktap::{Outcome, expect_equal, expect_refusals};
 use farfault_guest_programs::memory::{PAGE, Region, nowhere};
@@ -86,6 +86,24 @@ pub fn prefetch_arguments() -> Outcome {
         ("a kernel address", Prefetch { address: 0xffff_8000_0000_0000, ..right }, Errno::EFAULT),
     ];
     expect_refusals(wrong, |request| rig.device.prefetch(&request))?;
+    rig.still_works()
+}
+
+/// Of a device that has none; of one that has, `device-memory` tests it.
+pub fn no_device_memory() -> Outcome {
+    let mut rig = Rig::new()?;
+    let region = Region::anonymous(PAGE)?;
+    let right = Migrate {
+        address: region.address(),
+        length: PAGE as u64,
+        target: MIGRATE_DEVICE,
+        ..Migrate::default()
+    };
+    let wrong = [
+        ("a page", right, Errno::EOPNOTSUPP),
+        ("no target", Migrate { target: 0, ..right }, Errno::EINVAL),
+    ];
+    expect_refusals(wrong, |mut request| rig.device.migrate(&mut request))?;
     rig.still_works()
 }
 

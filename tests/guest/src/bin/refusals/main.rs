@@ -34,6 +34,7 @@ farfault_guest_programs::test_program![
     ioctls::queue_destroy_arguments,
     ioctls::wait_arguments,
     ioctls::prefetch_arguments,
+    ioctls::no_device_memory,
     ioctls::unknown_ioctl,
     ioctls::deadline_passes,
     ioctls::signal_ends_a_wait,
