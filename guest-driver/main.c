@@ -213,13 +213,12 @@ static void ff_regions_clear(struct ff_device *ff)
 /* Stops it for a while: who waits for a queue, or makes one, is told that it is lost. */
 static void ff_pause(struct ff_device *ff)
 {
-	ff_regions_clear(ff);
 	ff_stop(ff);
 	ff_lost(ff);
+	ff_regions_lose(ff);
 	/* Who has not seen that has given its queue a number. */
 	synchronize_srcu(&ff->unplug);
 	ff_queues_lose(ff);
-	ff_regions_lose(ff);
 	if (ff->vram)
 		ff_ctx_drop_all(ff);
 }
@@ -344,7 +343,10 @@ static void ff_shutdown(struct pci_dev *pdev)
  */
 static void ff_reset_prepare(struct pci_dev *pdev)
 {
-	ff_pause(pci_get_drvdata(pdev));
+	struct ff_device *ff = pci_get_drvdata(pdev);
+
+	ff_regions_clear(ff);
+	ff_pause(ff);
 }
 
 static void ff_reset_done(struct pci_dev *pdev)
@@ -359,7 +361,15 @@ static const struct pci_error_handlers ff_error_handlers = {
 
 static int ff_suspend(struct device *dev)
 {
-	ff_pause(dev_get_drvdata(dev));
+	struct ff_device *ff = dev_get_drvdata(dev);
+
+	ff_regions_clear(ff);
+	if (ff_regions_in_use(ff) && !READ_ONCE(ff->lost)) {
+		ff_regions_close(ff, false);
+		dev_err(dev, "no room in the system for what is in device memory\n");
+		return -EBUSY;
+	}
+	ff_pause(ff);
 	return 0;
 }
 
@@ -401,11 +411,17 @@ static int __init ff_init(void)
 
 	if (ret)
 		return ret;
+	ret = ff_regions_init();
+	if (ret) {
+		ff_ctx_exit();
+		return ret;
+	}
 	ff_register_upward();
 	ff_debugfs_root = debugfs_create_dir("farfault", NULL);
 	ret = pci_register_driver(&ff_driver);
 	if (ret) {
 		debugfs_remove(ff_debugfs_root);
+		ff_regions_exit();
 		ff_ctx_exit();
 	}
 	return ret;
@@ -416,6 +432,7 @@ static void __exit ff_exit(void)
 {
 	pci_unregister_driver(&ff_driver);
 	ff_ctx_exit();
+	ff_regions_exit();
 	debugfs_remove(ff_debugfs_root);
 	ida_destroy(&ff_instances);
 }

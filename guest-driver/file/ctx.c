@@ -215,7 +215,9 @@ void ff_ctx_close(struct ff_ctx *ctx)
 
 static void ff_ctx_drop(struct ff_ctx *ctx)
 {
-	ff_mirror_drop(&ctx->mirror, 0, FF_PGTABLE_END);
+	guard(mutex)(&ctx->state);
+	if (!ctx->detached)
+		ff_mirror_drop(&ctx->mirror, 0, FF_PGTABLE_END);
 }
 
 static void ff_ctx_for_each(struct ff_device *ff,

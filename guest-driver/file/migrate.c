@@ -13,6 +13,16 @@
 #include "memory/move.h"
 
 /*
+ * Of a file nothing moves but what a private mapping has of its own; whoever asks for
+ * pages of which mm moves none hears of it.
+ */
+static bool ff_migrate_is_worth(const struct vm_area_struct *vma)
+{
+	return vma_is_anonymous(vma) || READ_ONCE(vma->anon_vma) ||
+	       is_vm_hugetlb_page(vma) || vma->vm_flags & VM_SPECIAL;
+}
+
+/*
  * Moves what can be of the 2 MiB around @start, up to @end and the end of the mapping.
  * Returns how far that was. The mmap lock is held no longer than that.
  */
@@ -32,6 +42,9 @@ static long ff_migrate_piece(struct ff_ctx *ctx, struct ff_move *move,
 	vma = vma_lookup(mm, start);
 	if (vma && vma->vm_flags & VM_READ) {
 		end = min(end, vma->vm_end);
+		moved = 0;
+	}
+	if (!moved && ff_migrate_is_worth(vma)) {
 		moved = migrate->target == FF_MIGRATE_DEVICE ?
 			ff_migrate_out(move, vma, start, end) :
 			ff_migrate_back(move, vma, start, end);

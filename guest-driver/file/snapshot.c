@@ -11,7 +11,7 @@
 
 #include "base/compat.h"
 #include "file/ctx.h"
-#include "hw/device.h"
+#include "memory/region.h"
 
 /* Pages of one call of hmm_range_fault(). */
 #define FF_LOOK_PAGES	512
@@ -168,7 +168,7 @@ static u8 ff_snapshot_judge(struct ff_mirror *mirror, unsigned long address,
 		byte |= FF_SNAPSHOT_WRITE;
 	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_SNAPSHOT_ZERO;
-	if (is_device_private_page(hmm_pfn_to_page(pfn)))
+	if (ff_region_has(mirror->region, pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_SNAPSHOT_DEVICE;
 	if (shift >= PUD_SHIFT)
 		byte |= FF_SNAPSHOT_1G;

@@ -81,6 +81,10 @@ int ff_copies_init(struct ff_device *ff)
 	void *memory;
 	int ret;
 
+	if (ff->vram > BIT_ULL(FF_COPY_TOP_SHIFT))
+		return dev_err_probe(ff->dev, -ENODEV,
+				     "%llu bytes of device memory: out of range\n",
+				     ff->vram);
 	mutex_init(&copies->lock);
 	memory = dmam_alloc_coherent(ff->dev, done + FF_COPY_ENTRIES *
 				     sizeof(struct ff_completion),
@@ -110,13 +114,6 @@ void ff_copies_restart(struct ff_device *ff)
 {
 	guard(mutex)(&ff->copies.lock);
 	ff->copies.enabled = false;
-}
-
-/* The device has a page request for the queue, or has halted it. Nothing helps it. */
-void ff_copies_fault(struct ff_device *ff)
-{
-	WRITE_ONCE(ff->copies.faulted, true);
-	wake_up_all(ff_completion(ff, ff->copies.queue));
 }
 
 /* When it is first needed: a device that has a queue is not at rest. */
@@ -151,6 +148,8 @@ static void ff_copies_disable(struct ff_device *ff)
 
 	lockdep_assert_held(&ff->copies.lock);
 	ff_command_run(ff, &command);
+	/* What it has faulted on besides is nothing that the next one has. */
+	ff_faults_drain(ff);
 	ff->copies.enabled = false;
 }
 

@@ -57,7 +57,6 @@ struct ff_copies {
 
 int ff_copies_init(struct ff_device *ff);
 void ff_copies_restart(struct ff_device *ff);
-void ff_copies_fault(struct ff_device *ff);
 
 void ff_copy_begin(struct ff_device *ff);
 void ff_copy_add(struct ff_device *ff, u64 destination, u64 source, u64 length);

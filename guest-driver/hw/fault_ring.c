@@ -58,6 +58,20 @@ void ff_faults_restart(struct ff_device *ff)
 	writel(faults->size, ff->regs + FF_REG_FAULT_ENTRIES);
 }
 
+/*
+ * Whether a record is of the copy queue: a page request, or that it is halted. Nothing
+ * helps it, for its page table is all there.
+ */
+static bool ff_fault_is_of_copies(struct ff_device *ff,
+				  const struct ff_fault *fault)
+{
+	if (!ff->vram || le16_to_cpu(fault->queue) != ff->copies.queue)
+		return false;
+	WRITE_ONCE(ff->copies.faulted, true);
+	wake_up_all(ff_completion(ff, ff->copies.queue));
+	return true;
+}
+
 /* Reads up to @tail. A wild tail costs a round of old records, not more. */
 static void ff_faults_read(struct ff_device *ff, u32 tail)
 {
@@ -68,9 +82,7 @@ static void ff_faults_read(struct ff_device *ff, u32 tail)
 	lockdep_assert_held(&ff->queue_lock);
 	for (; nr; nr--) {
 		fault = faults->entries[faults->head++ & (faults->size - 1)];
-		if (ff->vram && le16_to_cpu(fault.queue) == ff->copies.queue)
-			ff_copies_fault(ff);
-		else
+		if (!ff_fault_is_of_copies(ff, &fault))
 			static_call_cond(ff_up_fault)(ff, &fault);
 	}
 	faults->head = tail;

@@ -21,9 +21,13 @@
 /* Brings back what can be of a block, and returns how many pages that were. */
 static unsigned long ff_evict_block(struct ff_move *move, unsigned long frame)
 {
+	struct percpu_ref *frames = &move->region->pgmap.ref;
 	unsigned long moved;
 
+	if (!percpu_ref_tryget_live(frames))
+		return 0;
 	move->direction = DMA_FROM_DEVICE;
+	move->losses = READ_ONCE(move->region->losses);
 	move->vma = NULL;
 	move->nr = FF_BLOCK_PAGES;
 	memset(move->dst, 0, array_size(move->nr, sizeof(*move->dst)));
@@ -32,6 +36,7 @@ static unsigned long ff_evict_block(struct ff_move *move, unsigned long frame)
 	migrate_device_pages(move->src, move->dst, move->nr);
 	moved = ff_move_done(move);
 	migrate_device_finalize(move->src, move->dst, move->nr);
+	percpu_ref_put(frames);
 	return moved;
 }
 
@@ -72,11 +77,11 @@ void ff_evict_all(struct ff_region *region)
 		ff_move_alloc(region, FF_COUNT_MOVED_UNLOAD, FF_BLOCK_PAGES);
 	if (!move)
 		return;
-	while (rounds--) {
+	while (rounds-- && !READ_ONCE(region->ff->lost)) {
 		moved = 0;
 		for (i = 0; i < region->nr_blocks; i++) {
 			frame = ff_region_oldest(region);
-			if (!frame)
+			if (!frame || READ_ONCE(region->ff->lost))
 				return;
 			moved += ff_evict_block(move, frame);
 			cond_resched();

@@ -26,6 +26,8 @@ static long ff_migrate(struct ff_move *move, struct migrate_vma *args)
 	int ret;
 
 	mmap_assert_locked(args->vma->vm_mm);
+	move->losses = READ_ONCE(move->region->losses);
+	move->whole = false;
 	args->src = move->src;
 	args->dst = move->dst;
 	args->pgmap_owner = move->region;
@@ -40,6 +42,27 @@ static long ff_migrate(struct ff_move *move, struct migrate_vma *args)
 	moved = ff_move_done(move);
 	migrate_vma_finalize(args);
 	return moved ?: ret;
+}
+
+/*
+ * Moves large pages as such, and those that would need a large page to go to, and find
+ * none, in a second turn: then mm splits them first.
+ */
+static long ff_migrate_range_of(struct ff_move *move, struct migrate_vma *args)
+{
+	const struct migrate_vma again = *args;
+	long first, second;
+
+	move->shared = true;
+	args->flags |= MIGRATE_VMA_SELECT_COMPOUND;
+	first = ff_migrate(move, args);
+	if (first < 0 && first != -ENOMEM)
+		return first;
+	if (!move->whole)
+		return first;
+	*args = again;
+	second = ff_migrate(move, args);
+	return first > 0 ? first + max(second, 0) : second;
 }
 
 /**
@@ -62,12 +85,11 @@ long ff_migrate_out(struct ff_move *move, struct vm_area_struct *vma,
 		.vma = vma,
 		.start = start,
 		.end = end,
-		.flags = MIGRATE_VMA_SELECT_SYSTEM |
-			 MIGRATE_VMA_SELECT_COMPOUND,
+		.flags = MIGRATE_VMA_SELECT_SYSTEM,
 	};
 
 	move->direction = DMA_TO_DEVICE;
-	return ff_migrate(move, &args);
+	return ff_migrate_range_of(move, &args);
 }
 
 /* As ff_migrate_out(), but moves what is in device memory back to system memory. */
@@ -78,22 +100,26 @@ long ff_migrate_back(struct ff_move *move, struct vm_area_struct *vma,
 		.vma = vma,
 		.start = start,
 		.end = end,
-		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
-			 MIGRATE_VMA_SELECT_COMPOUND,
+		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
 	};
 
 	move->direction = DMA_FROM_DEVICE;
-	return ff_migrate(move, &args);
+	return ff_migrate_range_of(move, &args);
 }
 
 /*
  * What comes back with a page that the CPU touches: a large one as a whole if the CPU
- * maps it so, else what is around it, for each time the device has to let go.
+ * maps it so, and of a small one what is around it, for each time the device has to let
+ * go. Of a large one that the CPU maps in parts mm splits off the page alone: it would take
+ * others for the one that has faulted, and is locked.
  */
 static unsigned long ff_migrate_around(const struct vm_fault *vmf)
 {
-	return vmf->pte ? FF_TOUCH_SIZE :
-		folio_size(page_folio(vmf->page));
+	struct folio *folio = page_folio(vmf->page);
+
+	if (!folio_test_large(folio))
+		return FF_TOUCH_SIZE;
+	return vmf->pte ? PAGE_SIZE : folio_size(folio);
 }
 
 /*
@@ -123,6 +149,7 @@ static vm_fault_t ff_migrate_to_ram(struct vm_fault *vmf)
 	if (ff_region_has_lost(region, page_to_pfn(vmf->page)))
 		return VM_FAULT_SIGBUS;
 	move->direction = DMA_FROM_DEVICE;
+	move->shared = folio_mapcount(page_folio(vmf->page)) > 1;
 	ret = ff_migrate(move, &args);
 	if (ret == -ENOMEM)
 		return VM_FAULT_OOM;

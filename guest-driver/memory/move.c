@@ -70,11 +70,15 @@ static unsigned long ff_move_pages(const struct ff_move *move, unsigned long i)
 static struct folio *ff_move_folio(const struct ff_move *move, unsigned long i,
 				   unsigned int order)
 {
-	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN |
-			  (order ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL);
+	const bool large = order, urgent = move->cause == FF_COUNT_MOVED_UNLOAD;
+	gfp_t gfp = GFP_HIGHUSER_MOVABLE;
 	struct folio *folio;
 
-	if (order && xchg(&move->region->fail_large, false))
+	/* Of a process's own pages small ones are worth killing somebody. */
+	if (large || !move->vma)
+		gfp |= __GFP_NOWARN | (large && !urgent ? __GFP_NORETRY :
+							  __GFP_RETRY_MAYFAIL);
+	if (large && xchg(&move->region->fail_large, false))
 		return NULL;
 	if (move->direction == DMA_TO_DEVICE)
 		return ff_region_alloc(move->region, order);
@@ -113,27 +117,47 @@ static void ff_move_forget(struct ff_move *move, unsigned long i)
 }
 
 /*
- * Finds a place for each page. A large page goes to small ones if there is no large
- * one, and then all of it does or none: mm splits it, unless it does not know where it
- * is mapped. Returns -ENOMEM if some page has no place.
+ * Whether small pages may be found for large page @i. mm splits it then, but only where
+ * it knows it to be mapped (migrate_vma_split_unmapped_folio()): elsewhere a part of it
+ * would be mapped as all of it. Where nothing is yet, there is nothing to split.
  */
+static bool ff_move_may_split(const struct ff_move *move, unsigned long i)
+{
+	return move->vma && (!(move->src[i] & MIGRATE_PFN_VALID) ||
+			     !move->shared);
+}
+
+/* Finds small pages, for all of them or for none. */
+static int ff_move_find_small(struct ff_move *move, unsigned long i,
+			      unsigned long pages)
+{
+	unsigned long j;
+
+	for (j = 0; j < pages && ff_move_find(move, i + j, 0); j++)
+		;
+	if (j == pages)
+		return 0;
+	while (j)
+		ff_move_forget(move, i + --j);
+	return -ENOMEM;
+}
+
+/* Finds a place for each page. Returns -ENOMEM if some page has none. */
 static int ff_move_find_all(struct ff_move *move)
 {
-	unsigned long i, j, pages;
+	unsigned long i, pages;
 	int ret = 0;
 
 	for (i = 0; i < move->nr; i += max(pages, 1)) {
 		pages = ff_move_pages(move, i);
 		if (pages > 1 && ff_move_find(move, i, FF_BLOCK_ORDER))
 			continue;
-		for (j = 0; j < pages && (pages == 1 || move->vma); j++)
-			if (!ff_move_find(move, i + j, 0))
-				break;
-		if (j == pages)
-			continue;
-		ret = -ENOMEM;
-		while (j)
-			ff_move_forget(move, i + --j);
+		if (pages > 1 && !ff_move_may_split(move, i)) {
+			move->whole = true;
+			ret = -ENOMEM;
+		} else {
+			ret = ff_move_find_small(move, i, pages) ?: ret;
+		}
 	}
 	return ret;
 }
@@ -178,11 +202,13 @@ static u64 ff_move_device(const struct ff_move *move, unsigned long i)
 						 page_to_pfn(page));
 }
 
-static void ff_move_map(struct ff_move *move)
+/* Returns -ENOMEM if the device cannot reach some page, which stays then. */
+static int ff_move_map(struct ff_move *move)
 {
 	struct device *dev = move->region->ff->dev;
 	unsigned long i, pages;
 	struct page *page;
+	int ret = 0;
 
 	for (i = 0; i < move->nr; i += max(pages, 1)) {
 		pages = ff_move_target(move, i);
@@ -191,9 +217,12 @@ static void ff_move_map(struct ff_move *move)
 			continue;
 		move->dma[i] = dma_map_page(dev, page, 0, pages << PAGE_SHIFT,
 					    move->direction);
-		if (dma_mapping_error(dev, move->dma[i]))
+		if (dma_mapping_error(dev, move->dma[i])) {
 			ff_move_forget(move, i);
+			ret = -ENOMEM;
+		}
 	}
+	return ret;
 }
 
 static void ff_move_unmap(struct ff_move *move)
@@ -223,24 +252,30 @@ static void ff_move_add(struct ff_move *move, unsigned long i,
 		ff_copy_add_zeroes(ff, device, length);
 }
 
-/* Returns -EIO if some page may not have been copied. */
+/*
+ * Returns -EIO if some page may not have been copied. A device that has forgotten its
+ * memory meanwhile would copy well, but nothing of any worth.
+ */
 static int ff_move_run(struct ff_move *move)
 {
 	struct ff_device *ff = move->region->ff;
 	unsigned long i, pages;
-	int section, ret;
+	int section, mapped, ret = -EIO;
 
 	if (!ff_device_enter(ff, &section))
 		return -EIO;
-	ff_move_map(move);
+	if (READ_ONCE(move->region->losses) != move->losses)
+		goto exit;
+	mapped = ff_move_map(move);
 	ff_copy_begin(ff);
 	for (i = 0; i < move->nr; i += max(pages, 1)) {
 		pages = ff_move_target(move, i);
 		if (pages)
 			ff_move_add(move, i, pages);
 	}
-	ret = ff_copy_end(ff);
+	ret = ff_copy_end(ff) ?: mapped;
 	ff_move_unmap(move);
+exit:
 	ff_device_exit(ff, section);
 	return ret;
 }
@@ -258,7 +293,7 @@ int ff_move_copy(struct ff_move *move)
 	int ret = ff_move_run(move);
 	unsigned long i;
 
-	for (i = 0; ret && i < move->nr; i++)
+	for (i = 0; ret == -EIO && i < move->nr; i++)
 		ff_move_forget(move, i);
 	return ret ?: found;
 }

@@ -17,6 +17,9 @@
  * @direction: DMA_TO_DEVICE or DMA_FROM_DEVICE
  * @vma: where they are mapped, or NULL if that is not known
  * @address: of the first of them, if it is
+ * @losses: of the region, when the pages were looked for
+ * @shared: somebody else may map them, too
+ * @whole: some large page stays, as there is no large page for it to go to
  * @src: what migrate_vma_setup() and its like have found, a word for each page
  * @dst: where it goes, likewise; 0 if it stays
  * @dma: where the device finds the page in system memory
@@ -29,6 +32,9 @@ struct ff_move {
 	enum dma_data_direction direction;
 	struct vm_area_struct *vma;
 	unsigned long address;
+	unsigned int losses;
+	bool shared;
+	bool whole;
 	unsigned long *src;
 	unsigned long *dst;
 	dma_addr_t *dma;

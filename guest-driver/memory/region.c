@@ -14,6 +14,9 @@
 
 #include "memory/region.h"
 
+/* Where regions end whose device has gone before them. */
+static struct workqueue_struct *ff_region_ends;
+
 static struct ff_block *ff_block_of(struct ff_region *region,
 				    unsigned long frame)
 {
@@ -42,6 +45,9 @@ static unsigned int ff_block_take(struct ff_region *region,
 	bitmap_set(block->used, first, pages);
 	bitmap_clear(block->lost, first, pages);
 	block->free -= pages;
+	/* Whoever has a page calls the module when he lets it go. */
+	if (!region->used)
+		__module_get(THIS_MODULE);
 	region->used += pages;
 	if (block->free)
 		list_move(&block->link, &region->partial);
@@ -111,8 +117,12 @@ void ff_region_free(struct folio *folio)
 	} else {
 		list_move_tail(&block->link, &region->partial);
 	}
-	if (region->orphaned && !region->used)
-		schedule_work(&region->release);
+	if (region->used)
+		return;
+	if (region->orphaned)
+		queue_work(ff_region_ends, &region->release);
+	else
+		module_put(THIS_MODULE); /* stays until mm gives up the frames */
 }
 
 /* The device is going to use a page. False if it has forgotten what was there. */
@@ -125,19 +135,34 @@ bool ff_region_use(struct ff_region *region, unsigned long frame)
 	return !test_bit(ff_page_of(region, frame), block->lost);
 }
 
-/* The first frame of the block that was used longest ago; 0 if nothing is taken. */
+/*
+ * The first frame of the block that was used longest ago and in which something is that
+ * the device has not lost; 0 if there is none.
+ */
 unsigned long ff_region_oldest(struct ff_region *region)
 {
 	struct ff_block *block;
 
 	guard(spinlock)(&region->lock);
-	block = list_first_entry_or_null(&region->recent, struct ff_block,
-					 order);
-	if (!block)
-		return 0;
-	/* If it cannot be had, the next one is asked for. */
-	list_move_tail(&block->order, &region->recent);
-	return ff_block_frame(region, block);
+	list_for_each_entry(block, &region->recent, order) {
+		if (bitmap_subset(block->used, block->lost, FF_BLOCK_PAGES))
+			continue;
+		/* If it cannot be had, the next one is asked for. */
+		list_move_tail(&block->order, &region->recent);
+		return ff_block_frame(region, block);
+	}
+	return 0;
+}
+
+/* Whether there is something in a device's memory that it has not lost. */
+bool ff_regions_in_use(struct ff_device *ff)
+{
+	unsigned int i;
+
+	for (i = 0; i < ff->nr_regions; i++)
+		if (ff_region_oldest(ff->regions[i]))
+			return true;
+	return false;
 }
 
 /* Whether fewer pages than that are free, of a region that gives some out. */
@@ -153,6 +178,7 @@ static void ff_region_lose(struct ff_region *region)
 	struct ff_block *block;
 
 	guard(spinlock)(&region->lock);
+	region->losses++;
 	list_for_each_entry(block, &region->recent, order)
 		bitmap_copy(block->lost, block->used, FF_BLOCK_PAGES);
 }
@@ -216,7 +242,7 @@ static int ff_region_map(struct ff_region *region, u64 bytes)
 	region->pgmap.range.end = resource->end;
 	memory = memremap_pages(&region->pgmap, dev_to_node(region->ff->dev));
 	if (IS_ERR(memory))
-		release_mem_region(resource->start, bytes);
+		release_mem_region(resource->start, resource_size(resource));
 	return PTR_ERR_OR_ZERO(memory);
 }
 
@@ -285,8 +311,6 @@ static void ff_region_remove(struct ff_region *region)
 	scoped_guard(spinlock, &region->lock) {
 		used = region->used;
 		region->orphaned = used;
-		if (used)
-			__module_get(THIS_MODULE);
 	}
 	if (!used)
 		ff_region_unmap(region);
@@ -305,4 +329,16 @@ void ff_regions_remove(struct ff_device *ff)
 	ff_regions_lose(ff);
 	while (ff->nr_regions)
 		ff_region_remove(ff->regions[--ff->nr_regions]);
+}
+
+int __init ff_regions_init(void)
+{
+	ff_region_ends = alloc_workqueue("farfault-memory", WQ_UNBOUND, 0);
+	return ff_region_ends ? 0 : -ENOMEM;
+}
+
+/* Waits until no region is about to end. */
+void ff_regions_exit(void)
+{
+	destroy_workqueue(ff_region_ends);
 }

@@ -42,7 +42,8 @@ struct ff_block {
  * @empty: blocks of which nothing is taken
  * @partial: blocks of which some pages are
  * @recent: blocks of which something is, the one used longest ago first
- * @used: pages that are taken
+ * @used: pages that are taken; as long as there are some, the module stays
+ * @losses: times that the device has forgotten all that was there
  * @closed: no page is given out
  * @fail_large: the next large page is refused, here or in system memory, for a test
  * @orphaned: the device is gone, and pages that it has lost are all that is left
@@ -60,12 +61,21 @@ struct ff_region {
 	struct list_head partial;
 	struct list_head recent;
 	unsigned long used;
+	unsigned int losses;
 	bool closed;
 	bool fail_large;
 	bool orphaned;
 	struct work_struct release;
 	struct ff_block blocks[];
 };
+
+/* Whether a frame is of the region, which may be none. */
+static inline bool ff_region_has(const struct ff_region *region,
+				 unsigned long frame)
+{
+	return region && frame - region->start <
+			 region->nr_blocks * FF_BLOCK_PAGES;
+}
 
 static inline struct ff_region *ff_region_of(const struct folio *folio)
 {
@@ -79,6 +89,8 @@ static inline u64 ff_region_offset(const struct ff_region *region,
 	return region->offset + PFN_PHYS(frame - region->start);
 }
 
+int ff_regions_init(void);
+void ff_regions_exit(void);
 int ff_regions_add(struct ff_device *ff, unsigned int nr,
 		   const struct dev_pagemap_ops *ops);
 void ff_regions_close(struct ff_device *ff, bool closed);
@@ -88,6 +100,7 @@ void ff_regions_remove(struct ff_device *ff);
 struct folio *ff_region_alloc(struct ff_region *region, unsigned int order);
 void ff_region_free(struct folio *folio);
 bool ff_region_use(struct ff_region *region, unsigned long frame);
+bool ff_regions_in_use(struct ff_device *ff);
 bool ff_region_has_lost(struct ff_region *region, unsigned long frame);
 unsigned long ff_region_oldest(struct ff_region *region);
 bool ff_region_is_short(struct ff_region *region, unsigned long pages);

@@ -9,6 +9,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 
 #include "hw/device.h"
 #include "mirror/exclusive.h"
@@ -125,10 +126,15 @@ int ff_exclusive_take(struct ff_mirror *mirror, unsigned long address)
 bool ff_exclusive_has(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long end)
 {
-	guard(mutex)(&mirror->lock);
-	for (; start < end; start += PAGE_SIZE)
-		if (ff_pgtable_lookup(&mirror->pgt, start).entry &
-		    FF_PTE_EXCLUSIVE)
-			return true;
-	return false;
+	bool has = false;
+
+	for (; !has && start < min(end, FF_PGTABLE_END); start += PAGE_SIZE) {
+		scoped_guard(mutex, &mirror->lock)
+			has = ff_pgtable_lookup(&mirror->pgt, start).entry &
+			      FF_PTE_EXCLUSIVE;
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return has;
 }

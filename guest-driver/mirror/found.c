@@ -54,7 +54,7 @@ bool ff_found_is_refused(const struct ff_mirror *mirror, unsigned long pfn,
 {
 	unsigned long frame = ff_found_frame(pfn, address);
 
-	if (is_device_private_page(pfn_to_page(frame)))
+	if (ff_region_has(mirror->region, frame))
 		return !ff_region_use(mirror->region, frame);
 	return ff_frame_is_secret(frame);
 }
@@ -64,7 +64,7 @@ bool ff_found_is_refused(const struct ff_mirror *mirror, unsigned long pfn,
  * may map them page by page: then one leaf will do. Not where leaves are DMA
  * mappings, which are not split again (pgtable/dma.c).
  */
-bool ff_found_together(const struct ff_pgtable *pgt,
+bool ff_found_together(const struct ff_mirror *mirror,
 		       const struct ff_span *span,
 		       const struct ff_scratch *scratch)
 {
@@ -72,8 +72,12 @@ bool ff_found_together(const struct ff_pgtable *pgt,
 				   HMM_PFN_WRITE;
 	unsigned long i, first = scratch->pfns[0] & bits;
 
-	if (pgt->translated || span->end - span->start != FF_SPAN_SIZE ||
+	if (mirror->pgt.translated ||
+	    span->end - span->start != FF_SPAN_SIZE ||
 	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
+		return false;
+	/* Each page of device memory is asked for by itself. */
+	if (ff_region_has(mirror->region, scratch->pfns[0] & ~HMM_PFN_FLAGS))
 		return false;
 	for (i = 1; i < FF_SPAN_PAGES; i++)
 		if ((scratch->pfns[i] & bits) != first + i ||
@@ -120,7 +124,7 @@ int ff_found_bring_back(struct ff_mirror *mirror, const struct ff_span *span,
 		page.end = page.start + PAGE_SIZE;
 		pfn = scratch->pfns[(page.start - span->start) >> PAGE_SHIFT];
 		if (!(pfn & HMM_PFN_VALID) || pfn & HMM_PFN_WRITE ||
-		    !is_device_private_page(hmm_pfn_to_page(pfn)))
+		    !ff_region_has(mirror->region, pfn & ~HMM_PFN_FLAGS))
 			continue;
 		error = ff_fault_in(mirror, &page, true);
 		if (error < 0)

@@ -82,8 +82,7 @@ static int ff_populate_program(struct ff_interval *interval,
 			       const struct ff_span *span,
 			       struct ff_scratch *scratch)
 {
-	bool together = ff_found_together(&interval->mirror->pgt, span,
-					  scratch);
+	bool together = ff_found_together(interval->mirror, span, scratch);
 	unsigned int order;
 	unsigned long pfn;
 	long address;

@@ -21,6 +21,7 @@
 #include "file/ctx.h"
 #include "file/resident.h"
 #include "hw/device.h"
+#include "memory/region.h"
 #include "testing/dmirror.h"
 #include "testing/testing.h"
 
@@ -122,7 +123,7 @@ static u8 ff_dmirror_judge(struct ff_mirror *mirror, unsigned long address,
 	byte = pfn & HMM_PFN_WRITE ? FF_DMIRROR_CAN_WRITE : FF_DMIRROR_CAN_READ;
 	if (is_zero_pfn(pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_DMIRROR_ZERO;
-	if (is_device_private_page(hmm_pfn_to_page(pfn)))
+	if (ff_region_has(mirror->region, pfn & ~HMM_PFN_FLAGS))
 		byte |= FF_DMIRROR_PRIVATE;
 	if (shift == PMD_SHIFT)
 		byte |= FF_DMIRROR_PMD;

@@ -52,7 +52,8 @@ static int ff_dmirror_is_there(struct ff_mirror *mirror, unsigned long address,
 			return ret;
 		for (i = 0; i < nr; i++)
 			if (!(scratch->pfns[i] & HMM_PFN_VALID) ||
-			    !is_device_private_page(hmm_pfn_to_page(scratch->pfns[i])))
+			    !ff_region_has(mirror->region,
+					   scratch->pfns[i] & ~HMM_PFN_FLAGS))
 				return -ENOENT;
 	}
 	return 0;

@@ -351,8 +351,8 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
  * cannot be moved stays where it is and can be used as before.
  * EOPNOTSUPP: the device has no memory, or nothing of a mapping in the
  * range can be moved, as of huge or device pages; EFAULT: nothing is
- * mapped at an address of it; EIO: the device does not copy. What came
- * before that has been moved.
+ * mapped at an address of it, or it may not be read; EIO: the device
+ * does not copy. What came before that has been moved, and is not told.
  */
 #define FF_IOC_MIGRATE			_IOWR(0xfa, 10, struct ff_migrate)
 

@@ -74,7 +74,8 @@ constants! { CONSTANTS;
     /// Moves the pages of a range to the device's own memory, or back. What cannot be moved stays where
     /// it is and can be used as before. EOPNOTSUPP: the device has no memory, or nothing of a mapping
     /// in the range can be moved, as of huge or device pages; EFAULT: nothing is mapped at an address
-    /// of it; EIO: the device does not copy. What came before that has been moved.
+    /// of it, or it may not be read; EIO: the device does not copy. What came before that has been
+    /// moved, and is not told.
     IOC_MIGRATE: u32 = ioctl(3, 10, 32);
     /// [`Migrate::target`]: memory of the device's own.
     MIGRATE_DEVICE: u32 = 1;

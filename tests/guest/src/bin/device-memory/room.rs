@@ -3,10 +3,43 @@
 
 use crate::place::{count_there, seen};
 use farfault_client::Memory;
+use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{get, growth};
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};
+
+/// There is room enough, but not in one piece: a huge page goes to small ones. What a child has of
+/// it is as it was, though Linux would map a part of it as the whole.
+pub fn no_room_in_one_piece() -> Outcome {
+    const PIECE: usize = 16 * PAGE;
+    let (device, mut queue) = device_and_queue()?;
+    let vram = usize::try_from(device.info().vram)?;
+    let mut filler = Region::small_pages(vram)?;
+    filler.fill(1);
+    device.migrate(&filler[..], Memory::Device)?;
+    for piece in filler.chunks(PIECE).step_by(2) {
+        device.migrate(piece, Memory::System)?;
+    }
+    let region = huge_page(3)?;
+    let moved = Signpost::new()?;
+    let child = Child::start(|| {
+        moved.wait()?;
+        expect("what the child has", region.iter().all(|&byte| byte == 3))
+    })?;
+    let copies = growth("copies", || {
+        device.migrate(&region[..], Memory::Device)?;
+        Ok(())
+    })?;
+    moved.reach()?;
+    child.succeed()?;
+    let there = count_there(&device, &region)?;
+    expect("it went there piece by piece", there == 0 || copies > 1)?;
+    expect("the device reads it", seen(&mut queue, &region)?.iter().all(|&byte| byte == 3))?;
+    expect("and the CPU does", region.iter().all(|&byte| byte == 3))?;
+    expect("and what was there before", filler.iter().all(|&byte| byte == 1))
+}
 
 /// What was used longest ago makes room.
 pub fn more_than_there_is() -> Outcome {
