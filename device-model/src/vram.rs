@@ -4,9 +4,8 @@
 //! The host gives a page of it when it is first touched, and gets all of it back at a
 //! reset: what was there is gone then. Tables, contexts and rings are never in it.
 
-use crate::ram::Slice;
 use std::sync::Arc;
-use vm_memory::{MmapRegion, VolatileMemory};
+use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
 /// All of it, or none.
 #[derive(Clone, Default)]
@@ -22,7 +21,7 @@ impl Vram {
         Some(Self(Some(Arc::new(region))))
     }
 
-    pub fn slice(&self) -> Option<Slice<'_>> {
+    pub fn slice(&self) -> Option<VolatileSlice<'_>> {
         self.0.as_ref().map(|region| region.as_volatile_slice())
     }
 }
