@@ -52,6 +52,7 @@ COUNTER(DMA_MAPPINGS, "dma_mappings")		/* DMA mappings there are now, to be undo
 COUNTER(PAGES_PINNED, "pages_pinned")		/* 4 KiB pages of registered buffers there are */
 COUNTER(COPIES, "copies")			/* Copies that the device was asked for */
 COUNTER(MOVED_OUT, "moved_out")			/* Pages moved to device memory, as asked */
+COUNTER(MOVED_PREFERRED, "moved_preferred")	/* Pages moved there as advised, by device faults */
 COUNTER(MOVED_BACK, "moved_back")		/* Pages moved to system memory, as asked */
 COUNTER(MOVED_TOUCHED, "moved_touched")		/* Pages moved back as the CPU touched them */
 COUNTER(MOVED_EVICTED, "moved_evicted")		/* Pages moved back to make room for others */

@@ -11,6 +11,7 @@
 
 #include "file/ctx.h"
 #include "hw/device.h"
+#include "mirror/prefer.h"
 
 /* Whether it means that some page cannot be had, or not at once. */
 static bool ff_advise_ignores(int error)
@@ -59,6 +60,14 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 	return ret;
 }
 
+static int ff_advise_prefer(struct ff_ctx *ctx, unsigned long start,
+			    unsigned long end, bool device)
+{
+	if (device && !ctx->mirror.region)
+		return -EOPNOTSUPP;
+	return start < end ? ff_prefer_set(&ctx->mirror, start, end, device) : 0;
+}
+
 static int ff_advise_dont_need(struct ff_ctx *ctx, unsigned long start,
 			       unsigned long end)
 {
@@ -92,6 +101,10 @@ int ff_ioctl_advise(struct ff_ctx *ctx, void *arg)
 						       HMM_PFN_REQ_WRITE);
 	case FF_ADVISE_DONT_NEED:
 		return start < end ? ff_advise_dont_need(ctx, start, end) : 0;
+	case FF_ADVISE_PREFER_DEVICE:
+		return ff_advise_prefer(ctx, start, end, true);
+	case FF_ADVISE_PREFER_NOTHING:
+		return ff_advise_prefer(ctx, start, end, false);
 	default:
 		return -EINVAL;
 	}

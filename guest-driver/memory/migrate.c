@@ -4,7 +4,8 @@
  *
  * mm raises MMU_NOTIFY_MIGRATE for the range before it takes the pages out, and the
  * mirror answers as it does to any other invalidation: when it returns, the device
- * reaches none of them. So nothing changes under a copy.
+ * reaches none of them. So nothing changes under a copy. Pages that are in device memory
+ * already are not meant if others go there, and stay mapped.
  *
  * No lock of the driver is held here, but for that of the copy queue while the device
  * copies: the CPU comes here with a fault of its own (ff_migrate_to_ram()), and so
@@ -30,7 +31,8 @@ static long ff_migrate(struct ff_move *move, struct migrate_vma *args)
 	move->whole = false;
 	args->src = move->src;
 	args->dst = move->dst;
-	args->pgmap_owner = move->region;
+	args->pgmap_owner = move->direction == DMA_TO_DEVICE ?
+		ff_region_outward(move->region) : move->region;
 	ret = migrate_vma_setup(args);
 	if (ret || !args->cpages)
 		return ret;

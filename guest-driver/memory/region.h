@@ -77,6 +77,15 @@ static inline bool ff_region_has(const struct ff_region *region,
 			 region->nr_blocks * FF_BLOCK_PAGES;
 }
 
+/*
+ * Who moves pages to the region, for the notifiers of its mirrors: what is there already
+ * stays, so that is not the owner of its frames.
+ */
+static inline void *ff_region_outward(struct ff_region *region)
+{
+	return &region->start;
+}
+
 static inline struct ff_region *ff_region_of(const struct folio *folio)
 {
 	return container_of(folio->pgmap, struct ff_region, pgmap);

@@ -6,6 +6,7 @@
 
 #include "base/trace.h"
 #include "hw/device.h"
+#include "memory/region.h"
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "pgtable/dma.h"
@@ -87,14 +88,18 @@ u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 	return ff_command_submit(mirror->ff, &command, may_sleep);
 }
 
-/* Takes out what is mapped of a range in one interval; @gather says what that was. */
+/*
+ * Takes out what is mapped of a range in one interval, but for entries with some bit of
+ * @keep; @gather says what that was.
+ */
 void ff_interval_zap(struct ff_interval *interval, unsigned long start,
-		     unsigned long end, struct ff_gather *gather)
+		     unsigned long end, u64 keep, struct ff_gather *gather)
 {
 	struct ff_mirror *mirror = interval->mirror;
 
 	lockdep_assert_held(&mirror->lock);
 	ff_gather_init(gather, ff_mirror_mark_dirty, mirror);
+	gather->keep = keep;
 	ff_pgtable_zap(&mirror->pgt, max(start, ff_interval_start(interval)),
 		       min(end, ff_interval_end(interval)), gather);
 }
@@ -180,7 +185,7 @@ static bool ff_invalidate_at_once(struct ff_interval *interval,
 		goto exit;
 	if (mutex_trylock(&mirror->lock)) {
 		mmu_interval_set_seq(&interval->notifier, seq);
-		ff_interval_zap(interval, range->start, range->end, &gather);
+		ff_interval_zap(interval, range->start, range->end, 0, &gather);
 		fence = ff_interval_flush(interval, &gather, false);
 		ff_invalidate_told(mirror, range, &gather, fence);
 		passed = ff_command_poll(ff, fence);
@@ -226,6 +231,15 @@ static bool ff_invalidate_is_own(const struct ff_mirror *mirror,
 	return range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == mirror;
 }
 
+/* What stays of what is invalidated: pages go to device memory, but those that are there. */
+static u64 ff_invalidate_keeps(const struct ff_mirror *mirror,
+			       const struct mmu_notifier_range *range)
+{
+	return range->event == MMU_NOTIFY_MIGRATE && mirror->region &&
+	       range->owner == ff_region_outward(mirror->region) ?
+		FF_PTE_DEVICE : 0;
+}
+
 /*
  * The device is used whether it is being unbound or not, for the pages must not be
  * kept: unbinding takes out the rest of them and then waits once more.
@@ -252,7 +266,8 @@ ff_mirror_invalidate_start(struct mmu_interval_notifier *notifier,
 	mutex_lock(&mirror->lock);
 	if (!ff_invalidate_is_own(mirror, range))
 		mmu_interval_set_seq(notifier, seq);
-	ff_interval_zap(interval, range->start, range->end, &gather);
+	ff_interval_zap(interval, range->start, range->end,
+			ff_invalidate_keeps(mirror, range), &gather);
 	fence = ff_interval_flush(interval, &gather, true);
 	mutex_unlock(&mirror->lock);
 

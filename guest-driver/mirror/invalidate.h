@@ -18,7 +18,7 @@ DECLARE_STATIC_CALL(ff_mark_dirty, ff_mark_dirty_t);
 u64 ff_mirror_flush(struct ff_mirror *mirror, unsigned long start,
 		    unsigned long length, bool may_sleep);
 void ff_interval_zap(struct ff_interval *interval, unsigned long start,
-		     unsigned long end, struct ff_gather *gather);
+		     unsigned long end, u64 keep, struct ff_gather *gather);
 u64 ff_interval_flush(struct ff_interval *interval,
 		      const struct ff_gather *gather, bool may_sleep);
 

@@ -141,7 +141,7 @@ static u64 ff_mirror_zap_interval(struct ff_interval *interval,
 	struct ff_gather gather;
 
 	guard(mutex)(&mirror->lock);
-	ff_interval_zap(interval, start, end, &gather);
+	ff_interval_zap(interval, start, end, 0, &gather);
 	list_splice(&gather.tables, tables);
 	return ff_interval_flush(interval, &gather, true);
 }
@@ -235,6 +235,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 	INIT_LIST_HEAD(&mirror->unlinked);
 	/* Looked up without its lock while others add to it. */
 	mt_init_flags(&mirror->intervals, MT_FLAGS_USE_RCU);
+	mt_init_flags(&mirror->prefer, MT_FLAGS_USE_RCU);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters,
 			      ff_dma_is_translated(ff->dev));
 	if (ret)
@@ -300,4 +301,5 @@ void ff_mirror_close(struct ff_mirror *mirror)
 		ff_count(&mirror->ff->counters, FF_COUNT_NOTIFIERS, -1);
 	}
 	mtree_destroy(&mirror->intervals);
+	mtree_destroy(&mirror->prefer);
 }

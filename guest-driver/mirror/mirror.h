@@ -25,6 +25,7 @@ struct ff_region;
  * @unlinked: tables that nobody could wait to free, under @lock
  * @intervals: &struct ff_interval by address; they are only added until the end
  * @adding: held while one is
+ * @prefer: ranges that are to be in @region, see mirror/prefer.c
  * @closing: nothing more is mapped once it is set under @lock; who retries gives up
  */
 struct ff_mirror {
@@ -37,6 +38,7 @@ struct ff_mirror {
 	struct list_head spares;
 	struct list_head unlinked;
 	struct maple_tree intervals;
+	struct maple_tree prefer;
 	struct mutex adding; /* intervals and their notifiers */
 	bool closing;
 };

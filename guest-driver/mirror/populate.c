@@ -17,6 +17,7 @@
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/populate.h"
+#include "mirror/prefer.h"
 #include "pgtable/dma.h"
 #include "pgtable/pgtable.h"
 
@@ -280,6 +281,8 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 	interval = ff_interval_get(mirror, span->start);
 	if (IS_ERR(interval))
 		return PTR_ERR(interval);
+	if (span->request)
+		ff_prefer_move(mirror, span);
 
 	for (;;) {
 		ret = ff_populate_try(interval, span, scratch);

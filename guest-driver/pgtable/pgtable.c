@@ -199,7 +199,7 @@ static void ff_table_zap(struct ff_pgtable *pgt, struct ff_table *table,
 
 	for (; index <= last; index++) {
 		entry = ff_entry(table, index);
-		if (!(entry & FF_PTE_LEAF))
+		if (!(entry & FF_PTE_LEAF) || entry & gather->keep)
 			continue;
 		address = table->start + index * FF_LEVEL_SIZE(level);
 		if ((address < start || address + FF_LEVEL_SIZE(level) > end) &&
@@ -231,6 +231,7 @@ void ff_gather_init(struct ff_gather *gather,
 	gather->start = ULONG_MAX;
 	gather->end = 0;
 	gather->pages = 0;
+	gather->keep = 0;
 	INIT_LIST_HEAD(&gather->tables);
 	gather->writable = writable;
 	gather->context = context;

@@ -12,6 +12,7 @@
  * @end: end of the last
  * @pages: 4 KiB pages taken out; 0 means that nothing need be flushed
  * @tables: tables that became empty, to be freed after the flush
+ * @keep: bits of entries that stay: what has one of them is not taken out
  * @writable: called for each leaf that the device could write, with its frames;
  *	NULL if nobody need know
  * @context: for @writable
@@ -20,6 +21,7 @@ struct ff_gather {
 	unsigned long start;
 	unsigned long end;
 	unsigned long pages;
+	u64 keep;
 	struct list_head tables;
 	void (*writable)(void *context, unsigned long frame,
 			 unsigned long pages);

@@ -78,7 +78,7 @@ static void ff_break_reap(struct ff_interval *interval,
 
 	lockdep_assert_held(&mirror->lock);
 	leaf = ff_pgtable_lookup(pgt, start);
-	ff_interval_zap(interval, start, end, &gather);
+	ff_interval_zap(interval, start, end, 0, &gather);
 	ff_dma_reap(pgt, &interval->dma, start, end, &gather.tables);
 	/* The tables on its way are there, or were and are empty now. */
 	if (leaf.entry) {
@@ -115,7 +115,7 @@ static bool ff_break_invalidate(struct mmu_interval_notifier *notifier,
 	if (ff_break_unmap) {
 		ff_break_reap(interval, range);
 	} else if (!keep) {
-		ff_interval_zap(interval, range->start, range->end, &gather);
+		ff_interval_zap(interval, range->start, range->end, 0, &gather);
 		fence = ff_interval_flush(interval, &gather, true);
 	}
 	mutex_unlock(&mirror->lock);

@@ -327,6 +327,18 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
 #define FF_ADVISE_DONT_NEED		3
 
 /*
+ * Advice: is to be in the device's own memory when the device uses it: a
+ * fault of the device moves what is within the same 2 MiB, as far as it
+ * can be moved. It is said of addresses, whatever is mapped there, until
+ * something else is said of them or the file is closed. EOPNOTSUPP: the
+ * device has no memory.
+ */
+#define FF_ADVISE_PREFER_DEVICE		4
+
+/* Advice: may stay where it is, as before any advice. */
+#define FF_ADVISE_PREFER_NOTHING	5
+
+/*
  * Pins a buffer and gives it a device address of its own, apart from the
  * mirror: the device reaches the pages that are there now, whatever
  * becomes of the mapping, until they are unregistered or the file is

@@ -61,6 +61,13 @@ constants! { CONSTANTS;
     ADVISE_WILL_WRITE: u32 = 2;
     /// Advice: does not need it; it is taken out of the mirror, and contents stay as they are.
     ADVISE_DONT_NEED: u32 = 3;
+    /// Advice: is to be in the device's own memory when the device uses it: a fault of the device moves
+    /// what is within the same 2 MiB, as far as it can be moved. It is said of addresses, whatever is
+    /// mapped there, until something else is said of them or the file is closed. EOPNOTSUPP: the device
+    /// has no memory.
+    ADVISE_PREFER_DEVICE: u32 = 4;
+    /// Advice: may stay where it is, as before any advice.
+    ADVISE_PREFER_NOTHING: u32 = 5;
     /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
     /// reaches the pages that are there now, whatever becomes of the mapping, until they are
     /// unregistered or the file is closed. EFAULT: part of it cannot be had; ENOMEM: more than

@@ -161,6 +161,16 @@ impl Region {
         Ok(())
     }
 
+    /// Maps new memory in its place.
+    pub fn renew(&mut self) -> nix::Result<()> {
+        let access = Access::Write.protection();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: self is borrowed exclusively, and only its own memory is replaced.
+        let base =
+            unsafe { libc::mmap(self.base.as_ptr().cast(), self.length, access, flags, -1, 0) };
+        if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+    }
+
     /// Where it lies, for advice while it is borrowed.
     pub fn place(&self) -> Place {
         Place { start: self.base, length: self.length }

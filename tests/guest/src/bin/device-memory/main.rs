@@ -6,6 +6,7 @@ mod ends;
 mod huge;
 mod moves;
 mod place;
+mod preferences;
 mod refusals;
 mod room;
 mod sharing;
@@ -26,6 +27,12 @@ farfault_guest_programs::test_program![
     sharing::both_have_a_huge_page,
     room::no_room_in_one_piece,
     room::more_than_there_is,
+    preferences::a_fault_moves_what_is_preferred_there,
+    preferences::fresh_memory_begins_there,
+    preferences::what_is_not_preferred_stays,
+    preferences::advice_outlives_a_mapping,
+    preferences::more_than_there_is_room_for,
+    preferences::a_device_forgets_at_the_end,
     refusals::arguments,
     refusals::a_hole,
     refusals::files,

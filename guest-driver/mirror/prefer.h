@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is to be in device memory when the device uses it. */
+#ifndef FF_PREFER_H
+#define FF_PREFER_H
+
+#include "base/span.h"
+#include "mirror/mirror.h"
+
+int ff_prefer_set(struct ff_mirror *mirror, unsigned long start,
+		  unsigned long end, bool device);
+void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span);
+
+#endif /* FF_PREFER_H */
