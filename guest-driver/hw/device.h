@@ -159,6 +159,10 @@ static inline void ff_wake_all(struct ff_device *ff)
 		wake_up_all(&ff->completion[i].wait);
 }
 
+int ff_hardware_init(struct ff_device *ff);
+int ff_start(struct ff_device *ff);
+void ff_stop(struct ff_device *ff);
+
 bool ff_device_present(struct ff_device *ff);
 void ff_lost(struct ff_device *ff);
 void ff_device_put(struct ff_device *ff);
