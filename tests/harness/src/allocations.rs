@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How the names of functions end that allocate, or may.
-const CALLS: [&str; 27] = [
+const CALLS: [&str; 33] = [
     "alloc_obj",
     "alloc_objs",
     "alloc_flex",
@@ -26,6 +26,12 @@ const CALLS: [&str; 27] = [
     "xa_store",
     "ida_alloc",
     "mtree_insert_range",
+    "mtree_store_range",
+    "kvcalloc",
+    "alloc_folio",
+    "folio_alloc",
+    "dma_map_page",
+    "memremap_pages",
     "mtree_alloc_range",
     "alloc_irq_vectors",
     "request_irq",

@@ -4,7 +4,7 @@
 use crate::aim::{page_after_page, second_page_failed};
 use crate::round::{End, Round};
 use farfault_client::raw::Kernel;
-use farfault_client::{Advice, Device};
+use farfault_client::{Advice, Device, Memory};
 use farfault_guest_programs::Failure;
 use farfault_guest_programs::dmirror::{Node, numbered};
 use farfault_guest_programs::ktap::{Outcome, expect};
@@ -79,6 +79,35 @@ pub fn advise(round: &Round) -> Outcome {
     let (memory, pages) = fresh()?;
     let device = Device::open()?;
     round.of(|| Ok(device.advise(&memory[pages.clone()], Advice::WillRead)?)).map(drop)
+}
+
+/// To the device's own memory, and back.
+pub fn migrate(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    memory[pages.clone()].fill(7);
+    let device = Device::open()?;
+    round.of(|| {
+        device.migrate(&memory[pages.clone()], Memory::Device)?;
+        device.migrate(&memory[pages.clone()], Memory::System)?;
+        Ok(())
+    })?;
+    expect("it is as it was", memory[pages].iter().all(|&byte| byte == 7))
+}
+
+/// The CPU wants what is there.
+pub fn touch(round: &Round) -> Outcome {
+    let (mut memory, pages) = fresh()?;
+    memory[pages.clone()].fill(7);
+    let device = Device::open()?;
+    device.migrate(&memory[pages.clone()], Memory::Device)?;
+    round.of(|| expect("it is as it was", memory[pages.clone()].iter().all(|&byte| byte == 7)))?;
+    Ok(())
+}
+
+pub fn prefer(round: &Round) -> Outcome {
+    let (memory, pages) = fresh()?;
+    let device = Device::open()?;
+    round.of(|| Ok(device.advise(&memory[pages.clone()], Advice::PreferDevice)?)).map(drop)
 }
 
 pub fn snapshot(round: &Round) -> Outcome {

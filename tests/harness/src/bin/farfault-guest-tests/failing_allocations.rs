@@ -49,6 +49,7 @@ fn run(farfault: &Farfault, part: u32) -> Result<Vec<Check>, String> {
         "--memory=1G",
         "--timeout=900",
         "--driver-params=dmirror=1",
+        "--device=vram=8M",
         LOG_SIZE,
     ];
     let finished = farfault.script(&options, &script_of(&steps, ""))?;
