@@ -151,7 +151,7 @@ int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 		if (!(old.entry & FF_PTE_LEAF))
 			return -EEXIST;
 		if (WARN_ON_ONCE((old.entry ^ leaf.entry) & FF_PTE_ADDRESS ||
-				 old.frame != leaf.frame))
+				 (old.frame && old.frame != leaf.frame)))
 			return -EIO;
 		leaf.entry |= old.entry;
 	} else {

@@ -84,6 +84,7 @@ static void ff_break_reap(struct ff_interval *interval,
 	if (leaf.entry) {
 		leaf.entry &= FF_PTE_ADDRESS;
 		leaf.entry |= FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
+		leaf.frame = 0;
 		ff_pgtable_map(pgt, start, 0, leaf, &gather.tables);
 	}
 	/* The device may still walk them. */
