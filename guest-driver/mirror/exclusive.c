@@ -21,45 +21,6 @@
 #define FF_EXCLUSIVE_TRIES	8
 
 /*
- * Enters a page that was taken from the CPU. It is locked, so the CPU does not get it
- * back; what else there is to happen to it bumps the sequence number.
- */
-static int ff_exclusive_enter(struct ff_interval *interval,
-			      unsigned long address, struct page *page,
-			      unsigned long seq)
-{
-	const u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ |
-			  FF_PTE_WRITE | FF_PTE_EXCLUSIVE;
-	struct ff_mirror *mirror = interval->mirror;
-	LIST_HEAD(tables);
-	int ret, section;
-	u64 fence = 0;
-
-	if (!ff_device_enter(mirror->ff, &section))
-		return -ESHUTDOWN;
-	ret = ff_mirror_lock_to_map(mirror);
-	if (ret)
-		goto exit;
-	if (mmu_interval_read_retry(&interval->notifier, seq) ||
-	    !ff_mirror_reap_passed(mirror, interval, address,
-				   address + PAGE_SIZE, &tables)) {
-		fence = interval->flush;
-		ret = -EBUSY;
-	} else {
-		ret = ff_dma_map(&mirror->pgt, &interval->dma, address, 0,
-				 page_to_pfn(page), flags, &mirror->spares);
-	}
-	if (!list_empty(&tables))
-		fence = ff_mirror_flush(mirror, address, PAGE_SIZE, true);
-	mutex_unlock(&mirror->lock);
-	ff_command_wait(mirror->ff, fence);
-	ff_tables_free(&mirror->pgt, &tables);
-exit:
-	ff_device_exit(mirror->ff, section);
-	return ret;
-}
-
-/*
  * Returns -EBUSY if an invalidation came between. What comes between is made to come
  * before as far as may be: make_device_exclusive() has the CPU fault, which is an
  * invalidation of a page that the last try has left without its entry.
@@ -73,9 +34,9 @@ static int ff_exclusive_try(struct ff_interval *interval, unsigned long address)
 		.ask = true,
 	};
 	struct mm_struct *mm = interval->mirror->mm;
+	unsigned long seq, pfn;
 	struct folio *folio;
 	struct page *page;
-	unsigned long seq;
 	int ret;
 
 	ret = ff_fault_in(interval->mirror, &span, true);
@@ -87,7 +48,13 @@ static int ff_exclusive_try(struct ff_interval *interval, unsigned long address)
 	page = make_device_exclusive(mm, address, interval->mirror, &folio);
 	ret = PTR_ERR_OR_ZERO(page);
 	if (!ret) {
-		ret = ff_exclusive_enter(interval, address, page, seq);
+		/*
+		 * It is locked, so the CPU does not get it back; what else may
+		 * happen to it bumps the sequence number.
+		 */
+		pfn = page_to_pfn(page) | HMM_PFN_VALID | HMM_PFN_WRITE;
+		ret = ff_populate_enter(interval, &span, seq, &pfn,
+					FF_PTE_EXCLUSIVE);
 		folio_unlock(folio);
 		folio_put(folio);
 	}

@@ -65,23 +65,22 @@ bool ff_found_is_refused(const struct ff_mirror *mirror, unsigned long pfn,
  * mappings, which are not split again (pgtable/dma.c).
  */
 bool ff_found_together(const struct ff_mirror *mirror,
-		       const struct ff_span *span,
-		       const struct ff_scratch *scratch)
+		       const struct ff_span *span, const unsigned long *pfns)
 {
 	const unsigned long bits = ~HMM_PFN_FLAGS | HMM_PFN_VALID |
 				   HMM_PFN_WRITE;
-	unsigned long i, first = scratch->pfns[0] & bits;
+	unsigned long i, first = pfns[0] & bits;
 
 	if (mirror->pgt.translated ||
 	    span->end - span->start != FF_SPAN_SIZE ||
 	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
 		return false;
 	/* Each page of device memory is asked for by itself. */
-	if (ff_region_has(mirror->region, scratch->pfns[0] & ~HMM_PFN_FLAGS))
+	if (ff_region_has(mirror->region, pfns[0] & ~HMM_PFN_FLAGS))
 		return false;
 	for (i = 1; i < FF_SPAN_PAGES; i++)
-		if ((scratch->pfns[i] & bits) != first + i ||
-		    ff_frame_is_secret(scratch->pfns[i] & ~HMM_PFN_FLAGS))
+		if ((pfns[i] & bits) != first + i ||
+		    ff_frame_is_secret(pfns[i] & ~HMM_PFN_FLAGS))
 			return false;
 	return true;
 }

@@ -56,15 +56,15 @@ static unsigned int ff_leaf_level(const struct ff_interval *interval,
  */
 static long ff_populate_leaf(struct ff_interval *interval,
 			     unsigned long address, unsigned long pfn,
-			     unsigned int order)
+			     unsigned int order, u64 flags)
 {
 	unsigned long found = ff_found_frame(pfn, address);
 	struct ff_pgtable *pgt = &interval->mirror->pgt;
 	unsigned int level = ff_leaf_level(interval, address, order);
-	u64 flags = FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 	unsigned long start, frame;
 	int ret;
 
+	flags |= FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 	if (pfn & HMM_PFN_WRITE)
 		flags |= FF_PTE_WRITE;
 	do {
@@ -81,16 +81,16 @@ static long ff_populate_leaf(struct ff_interval *interval,
 /* Enters what hmm_range_fault() found. Returns 0, or an error. */
 static int ff_populate_program(struct ff_interval *interval,
 			       const struct ff_span *span,
-			       struct ff_scratch *scratch)
+			       const unsigned long *pfns, u64 flags)
 {
-	bool together = ff_found_together(interval->mirror, span, scratch);
+	bool together = ff_found_together(interval->mirror, span, pfns);
 	unsigned int order;
 	unsigned long pfn;
 	long address;
 
 	lockdep_assert_held(&interval->mirror->lock);
 	for (address = span->start; address < (long)span->end;) {
-		pfn = scratch->pfns[(address - span->start) >> PAGE_SHIFT];
+		pfn = pfns[(address - span->start) >> PAGE_SHIFT];
 		if (!(pfn & HMM_PFN_VALID)) {
 			address += PAGE_SIZE;
 			continue;
@@ -100,7 +100,7 @@ static int ff_populate_program(struct ff_interval *interval,
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
 			order = max(order, FF_PT_BITS);
-		address = ff_populate_leaf(interval, address, pfn, order);
+		address = ff_populate_leaf(interval, address, pfn, order, flags);
 		if (address < 0)
 			return address;
 	}
@@ -142,11 +142,21 @@ static bool ff_populate_replenish(struct ff_mirror *mirror)
 	return true;
 }
 
-/* Enters what was found, or returns -EBUSY if an invalidation came between. */
-static int ff_populate_enter(struct ff_interval *interval,
-			     const struct ff_span *span,
-			     const struct hmm_range *range,
-			     struct ff_scratch *scratch)
+/**
+ * ff_populate_enter() - Enter what was found, unless an invalidation came between
+ * @interval: where it is
+ * @span: what was looked for
+ * @seq: of @interval, before that
+ * @pfns: what was found, as hmm_range_fault() says it
+ * @flags: software bits of the entries
+ *
+ * Called with no lock of the driver held.
+ *
+ * Return: 0; -EBUSY if one came; -EFAULT if the device is not to have some page; as
+ * ff_mirror_lock_to_map() and ff_dma_map().
+ */
+int ff_populate_enter(struct ff_interval *interval, const struct ff_span *span,
+		      unsigned long seq, const unsigned long *pfns, u64 flags)
 {
 	struct ff_mirror *mirror = interval->mirror;
 	LIST_HEAD(tables);
@@ -158,14 +168,14 @@ static int ff_populate_enter(struct ff_interval *interval,
 	ret = ff_mirror_lock_to_map(mirror);
 	if (ret)
 		goto exit;
-	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
+	if (mmu_interval_read_retry(&interval->notifier, seq)) {
 		ret = -EBUSY;
 	} else if (!ff_mirror_reap_passed(mirror, interval, span->start,
 					  span->end, &tables)) {
 		fence = interval->flush;
 		ret = -EBUSY;
 	} else {
-		ret = ff_populate_program(interval, span, scratch);
+		ret = ff_populate_program(interval, span, pfns, flags);
 		if (mirror->ff->leaf_level && !mirror->pgt.translated)
 			ff_leaf_join(&mirror->pgt, span->start, &tables);
 	}
@@ -237,7 +247,8 @@ static int ff_populate_try(struct ff_interval *interval,
 	if (ret)
 		return ret;
 	static_call_cond(ff_up_reached)(mirror, FF_STAGE_FOUND);
-	return ff_populate_enter(interval, span, &range, scratch);
+	return ff_populate_enter(interval, span, range.notifier_seq,
+				 scratch->pfns, 0);
 }
 
 /**

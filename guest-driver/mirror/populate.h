@@ -28,6 +28,8 @@ int ff_vma_refuses(const struct vm_area_struct *vma, bool write);
 int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch);
+int ff_populate_enter(struct ff_interval *interval, const struct ff_span *span,
+		      unsigned long seq, const unsigned long *pfns, u64 flags);
 enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,
 			    bool write, int error);
 
