@@ -46,14 +46,20 @@ void ff_move_free(struct ff_move *move)
 
 /* --- Where to ------------------------------------------------------------- */
 
-/* Whether there is something in page @i: what the device has lost is not to be had. */
+/*
+ * Whether page @i can be moved. Where nothing is yet mm has something made in device
+ * memory, but has nothing brought back from there; nor is what the device has lost.
+ */
 static bool ff_move_can(const struct ff_move *move, unsigned long i)
 {
 	unsigned long src = move->src[i];
 
-	return src & MIGRATE_PFN_MIGRATE &&
-	       !(move->direction == DMA_FROM_DEVICE &&
-		 ff_region_has_lost(move->region, src >> MIGRATE_PFN_SHIFT));
+	if (!(src & MIGRATE_PFN_MIGRATE))
+		return false;
+	if (move->direction == DMA_TO_DEVICE)
+		return true;
+	return src & MIGRATE_PFN_VALID &&
+	       !ff_region_has_lost(move->region, src >> MIGRATE_PFN_SHIFT);
 }
 
 /* What is to be moved with page @i: nothing, it alone, or all of a large page. */

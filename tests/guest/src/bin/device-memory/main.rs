@@ -14,6 +14,7 @@ mod sharing;
 farfault_guest_programs::test_program![
     moves::what_is_moved_stays_the_same,
     moves::it_comes_back_when_asked,
+    moves::holes_stay_holes,
     moves::the_device_works_in_its_memory,
     moves::a_page_can_be_found_there_again,
     moves::what_was_never_touched_is_zeroes,

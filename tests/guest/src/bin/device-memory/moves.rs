@@ -46,6 +46,19 @@ pub fn the_device_works_in_its_memory() -> Outcome {
     expect_equal("a word elsewhere", &word.load(Ordering::Relaxed), &3)
 }
 
+/// Of what is not there nothing comes back, and nothing is made.
+pub fn holes_stay_holes() -> Outcome {
+    let device = Device::open()?;
+    let mut region = Region::small_pages(PAGES * PAGE)?;
+    region[..PAGE].fill(1);
+    expect_equal("pages moved", &device.migrate(&region[..PAGE], Memory::Device)?, &1)?;
+    expect_equal("pages back", &device.migrate(&region[..], Memory::System)?, &1)?;
+    let pages = device.snapshot(&region[..])?;
+    let there = pages.iter().filter(|page| page.is_readable()).count();
+    expect_equal("pages that there are", &there, &1)?;
+    expect("as they were", region[..PAGE].iter().all(|&byte| byte == 1))
+}
+
 /// The mirror forgets where a page is, and finds it in device memory again; there it cannot be
 /// written once it could not be for a while, whatever the mapping allows.
 pub fn a_page_can_be_found_there_again() -> Outcome {
