@@ -24,6 +24,9 @@ const CHECKER: &str = "add_dma_entry";
 /// it takes them away (guest-driver/kernel-bugs.md).
 const IRQ_FILES: &str = "register_irq_proc";
 
+/// What makes frames for device memory. Where it has no memory for them, the kernel warns.
+const MORE_MEMORY: &str = "add_pages";
+
 const fn site(name: &'static str, function: &'static str, work: fn(&Round) -> Outcome) -> Site {
     Site { name, function, work, spared: CHECKER, refuses: false }
 }
@@ -74,7 +77,7 @@ pub const SITES: &[Site] = &[
     plain("ff_copies_init", work::bind),
     plain("ff_copy_tables_init", work::bind),
     plain("ff_region_add", work::bind),
-    plain("ff_region_map", work::bind),
+    Site { spared: MORE_MEMORY, ..plain("ff_region_map", work::bind) },
     plain("ff_faults_init", work::bind),
     Site { spared: IRQ_FILES, ..plain("ff_irqs_init", work::bind) },
     Site { spared: IRQ_FILES, ..plain("ff_irq_request", work::bind) },
