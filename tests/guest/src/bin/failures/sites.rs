@@ -65,7 +65,6 @@ pub const SITES: &[Site] = &[
     site("ff_move_alloc/touch", "ff_move_alloc", work::touch),
     plain("ff_move_folio", work::migrate),
     site("ff_move_folio/touch", "ff_move_folio", work::touch),
-    plain("ff_move_map", work::migrate),
     plain("ff_prefer_set", work::prefer),
     plain("ff_resident_map", work::node_reads),
     plain("ff_dmirror_open", work::open_node),
