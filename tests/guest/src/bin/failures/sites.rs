@@ -75,7 +75,7 @@ pub const SITES: &[Site] = &[
     plain("ff_commands_init", work::bind),
     plain("ff_copies_init", work::bind),
     plain("ff_copy_tables_init", work::bind),
-    plain("ff_region_add", work::bind),
+    Site { spared: MORE_MEMORY, ..plain("ff_region_add", work::bind) },
     Site { spared: MORE_MEMORY, ..plain("ff_region_map", work::bind) },
     plain("ff_faults_init", work::bind),
     Site { spared: IRQ_FILES, ..plain("ff_irqs_init", work::bind) },
