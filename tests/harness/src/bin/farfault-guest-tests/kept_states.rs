@@ -234,6 +234,7 @@ impl Own {
         self.expect(TAKEN)
     }
 
+    /// A state that is changed already does not become what it was.
     fn change_a_byte(&self) -> Result<(), String> {
         let states = self.cache.join("farfault/states");
         let all = fs::read_dir(&states).map_err(|error| error.to_string())?;
@@ -247,7 +248,7 @@ impl Own {
         let mut byte = [0];
         let flip = file
             .read_exact_at(&mut byte, middle)
-            .and_then(|()| file.write_all_at(&byte.map(|byte| byte ^ 1), middle));
+            .and_then(|()| file.write_all_at(&byte.map(|byte| byte.wrapping_add(1)), middle));
         flip.map_err(|error| error.to_string())
     }
 
