@@ -49,7 +49,7 @@
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a
  * table if there is one at once), no fault is taken, no notifier is inserted or
- * removed, and nothing is taken but commands->lock, spinlocks of the DMA API, and
+ * removed, and nothing is taken but commands->lock, region->lock, spinlocks of the DMA API, and
  * those of folio_mark_dirty(), which mm calls with a PTE's lock held, and so
  * below all that it holds in a notifier. look->lock is the one other lock that
  * notifiers take.
