@@ -19,9 +19,9 @@ use crate::space::{Range, VA_END};
 use crate::walk::PAGE;
 use farfault_abi::command::{
     CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
-    RESPONSE_FAIL, RESPONSE_NO_MEMORY, WAIT_IRQ,
+    RESPONSE_FAIL, RESPONSE_NO_ATOMIC, RESPONSE_NO_MEMORY, WAIT_IRQ,
 };
-use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_MEMORY};
+use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_ATOMIC, STATUS_NO_MEMORY};
 use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_QUEUE, VECTORS};
 use farfault_abi::regs::PASID_BITS;
 use std::sync::atomic::Ordering;
@@ -167,6 +167,7 @@ fn respond(shared: &Shared, command: &Command) -> Option<Outcome> {
         0 => None,
         RESPONSE_FAIL => Some(STATUS_FAULT),
         flags if flags == RESPONSE_FAIL | RESPONSE_NO_MEMORY => Some(STATUS_NO_MEMORY),
+        flags if flags == RESPONSE_FAIL | RESPONSE_NO_ATOMIC => Some(STATUS_NO_ATOMIC),
         _ => return None,
     };
     if u32::from(command.queue) >= QUEUES {

@@ -31,11 +31,14 @@ pub struct DeviceConfig {
     pub tlb: u32,
     /// Bytes of device memory: 0, or a multiple of 2 MiB up to [`MAX_VRAM`].
     pub vram: u64,
+    /// Whether atomic operations are atomic to CPUs. If not, the driver has to take a page from the
+    /// CPUs first.
+    pub atomics: bool,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { engines: 2, lookahead: 256, tlb: 8192, vram: 0 }
+        Self { engines: 2, lookahead: 256, tlb: 8192, vram: 0, atomics: true }
     }
 }
 

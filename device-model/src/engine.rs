@@ -69,7 +69,7 @@ impl<'m> Engine<'m> {
         Self {
             shared,
             term: attachment.term,
-            mmu: Mmu::new(&attachment.memory, &attachment.vram, shared.config.tlb),
+            mmu: Mmu::new(&attachment.memory, &attachment.vram, &shared.atomics, shared.config.tlb),
             run: None,
             left: 0,
         }

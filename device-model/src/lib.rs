@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod command_queue;
 mod config;
 mod counters;

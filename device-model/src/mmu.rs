@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What one engine translates with; it outlives sections and is used in them only.
 
+use crate::atomic::Atomics;
 use crate::counters::Tally;
 use crate::dma::Stretch;
 use crate::log::Log;
@@ -12,6 +13,8 @@ use crate::vram::Vram;
 /// An engine's way to memory.
 pub struct Mmu<'m> {
     pub memory: Ram<'m>,
+    /// How it modifies a word.
+    pub atomics: &'m Atomics,
     /// Translations that have been found.
     pub tlb: Tlb<Slice<'m>>,
     /// What has been counted.
@@ -23,8 +26,9 @@ pub struct Mmu<'m> {
 
 impl<'m> Mmu<'m> {
     /// One that knows nothing yet, and can know so many pages.
-    pub fn new(memory: &'m Dma, vram: &'m Vram, entries: u32) -> Self {
+    pub fn new(memory: &'m Dma, vram: &'m Vram, atomics: &'m Atomics, entries: u32) -> Self {
         Self {
+            atomics,
             memory: Ram::new(memory, vram),
             tlb: Tlb::new(entries as usize, nothing()),
             tally: Tally::default(),

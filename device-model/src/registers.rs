@@ -85,7 +85,10 @@ impl Registers {
         let value = match part.register {
             REG_ID => ID_MAGIC.into(),
             REG_VERSION => VERSION.into(),
-            REG_FEATURES => FEATURE_LEAF_2M | FEATURE_LEAF_1G,
+            REG_FEATURES => {
+                let atomics = if shared.config.atomics { FEATURE_ATOMICS } else { 0 };
+                FEATURE_LEAF_2M | FEATURE_LEAF_1G | atomics
+            }
             REG_QUEUES => QUEUES.into(),
             REG_ENGINES => shared.config.engines.into(),
             REG_VA_BITS => VA_BITS.into(),

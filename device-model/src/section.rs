@@ -13,6 +13,7 @@
 //! which takes five reads of tables and, behind an IOMMU, three questions more than
 //! there are reads.
 
+use crate::atomic::Atomics;
 use crate::dma::Permits;
 use crate::gate::Plane;
 use crate::log::Log;
@@ -23,7 +24,7 @@ use crate::space::{Range, Spaces, VA_END};
 use crate::sync::RwLockReadGuard;
 use crate::tlb::Owner;
 use crate::walk::{Aim, PAGE, WalkFault, walk};
-use farfault_abi::fault::{ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
+use farfault_abi::fault::{ACCESS_ATOMIC, ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
 use std::sync::atomic::Ordering;
 use vm_memory::Bytes;
 
@@ -44,6 +45,8 @@ impl Access {
     pub const READ: Self = Self(ACCESS_READ as u64);
     pub const WRITE: Self = Self(ACCESS_WRITE as u64);
     pub const MODIFY: Self = Self((ACCESS_READ | ACCESS_WRITE) as u64);
+    /// MODIFY in one step, where the leaf permits it.
+    pub const ATOMIC: Self = Self((ACCESS_READ | ACCESS_WRITE | ACCESS_ATOMIC) as u64);
 
     fn reads(self) -> bool {
         self.0 & Self::READ.0 != 0
@@ -51,6 +54,10 @@ impl Access {
 
     fn writes(self) -> bool {
         self.0 & Self::WRITE.0 != 0
+    }
+
+    fn is_atomic(self) -> bool {
+        self.0 & u64::from(ACCESS_ATOMIC) != 0
     }
 
     fn wants(self) -> Permits {
@@ -322,6 +329,19 @@ impl<'s, 'm> Section<'s, 'm> {
         slice.store(value, 0, Ordering::Release).map_err(|_| operand.fault(REASON_NOT_PRESENT, 0))
     }
 
+    /// Adds to the aligned u64 at `address` in one step; its old value. The TLB does not know
+    /// which leaves permit that, so where it takes a permission the leaf is looked up.
+    pub fn fetch_add(&mut self, address: u64, addend: u64) -> Result<Option<u64>, PageFault> {
+        self.charge(8);
+        let atomics = self.mmu.atomics;
+        let slice = match atomics {
+            Atomics::System => self.translate(Operand { address, access: Access::MODIFY })?,
+            Atomics::Own(_) => self.miss(Operand { address, access: Access::ATOMIC }, true)?,
+        };
+        self.count(Access::MODIFY, 8, &slice);
+        Ok(atomics.fetch_add(&slice, addend))
+    }
+
     /// Whether an access would fault, without making it.
     pub fn probe(&mut self, operand: Operand) -> Option<PageFault> {
         self.charge(SMALL);
@@ -357,7 +377,7 @@ impl<'s, 'm> Section<'s, 'm> {
         self.mmu.tally.tlb_misses += 1;
         self.mmu.tally.walks += 1;
         let contexts = self.plane.setup.contexts;
-        let aim = Aim { va: address, wanted: access.wants(), made };
+        let aim = Aim { va: address, wanted: access.wants(), atomic: access.is_atomic(), made };
         let Mmu { memory, tlb, .. } = &mut *self.mmu;
         let leaf = walk(memory, contexts, &mut tlb.tables, self.owner, aim)
             .map_err(|fault| self.refuse(operand, &fault))?;

@@ -5,6 +5,7 @@
 //! gate, space, then any one of the rest, which are held for a few steps only.
 //! Platform and IOMMU are told of interrupts and refusals while none of them is held.
 
+use crate::atomic::Atomics;
 use crate::config::DeviceConfig;
 use crate::counters::{Live, count};
 use crate::fault_queue::{FaultQueue, Posted};
@@ -29,12 +30,14 @@ pub struct Shared {
     pub scheduler: Scheduler,
     pub faults: Mutex<FaultQueue>,
     pub counters: Live,
+    pub atomics: Atomics,
     errors: AtomicU32,
 }
 
 impl Shared {
     pub fn new(config: DeviceConfig, platform: Arc<dyn Platform>, vram: Vram) -> Self {
         Self {
+            atomics: Atomics::new(config.atomics),
             config,
             gate: Gate::new(Dma::new(&*platform), vram),
             platform,

@@ -16,8 +16,8 @@ use farfault_abi::fault::{
     REASON_CONTEXT, REASON_MALFORMED, REASON_NOT_PRESENT, REASON_PERMISSION, REASON_UNREACHABLE,
 };
 use farfault_abi::pte::{
-    PT_ENTRIES, PT_LEVELS, PTE_ADDRESS, PTE_DEVICE, PTE_LEAF, PTE_READ, PTE_SOFTWARE, PTE_VALID,
-    PTE_WRITE,
+    PT_ENTRIES, PT_LEVELS, PTE_ADDRESS, PTE_ATOMIC, PTE_DEVICE, PTE_LEAF, PTE_READ, PTE_SOFTWARE,
+    PTE_VALID, PTE_WRITE,
 };
 use std::sync::atomic::Ordering;
 use vm_memory::Bytes;
@@ -55,6 +55,8 @@ pub struct Aim {
     pub va: u64,
     /// What it needs.
     pub wanted: Permits,
+    /// Whether it takes a leaf that says so.
+    pub atomic: bool,
     /// Whether it is made if it can be, or is only thought of.
     pub made: bool,
 }
@@ -142,8 +144,8 @@ fn next_table(pte: u64, level: usize) -> Result<u64, WalkFault> {
 
 #[inline]
 fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'m>, WalkFault> {
-    const KNOWN: u64 =
-        PTE_VALID | PTE_READ | PTE_WRITE | PTE_LEAF | PTE_DEVICE | PTE_SOFTWARE | PTE_ADDRESS;
+    const BITS: u64 = PTE_VALID | PTE_READ | PTE_WRITE | PTE_LEAF | PTE_DEVICE | PTE_ATOMIC;
+    const KNOWN: u64 = BITS | PTE_SOFTWARE | PTE_ADDRESS;
     let frame = pte & PTE_ADDRESS;
     let size = 1u64 << level_shift(level);
     if pte & PTE_LEAF == 0 || pte & !KNOWN != 0 || level == TOP || !frame.is_multiple_of(size) {
@@ -151,7 +153,7 @@ fn leaf<'m>(memory: &Ram<'m>, pte: u64, aim: Aim, level: usize) -> Result<Leaf<'
     }
     let mut unreachable = WalkFault::new(REASON_UNREACHABLE, level);
     let permits = Permits { read: pte & PTE_READ != 0, write: pte & PTE_WRITE != 0 };
-    if !permits.cover(aim.wanted) {
+    if !permits.cover(aim.wanted) || (aim.atomic && pte & PTE_ATOMIC == 0) {
         return Err(WalkFault::new(REASON_PERMISSION, level));
     }
     let find = match pte & PTE_DEVICE {

@@ -169,13 +169,20 @@
 #define FF_ID_MAGIC			0x544c4646
 
 /* What FF_REG_VERSION reads. */
-#define FF_VERSION			0x00020001
+#define FF_VERSION			0x00020002
 
 /* 2 MiB leaves. */
 #define FF_FEATURE_LEAF_2M		BIT_ULL(0)
 
 /* 1 GiB leaves. */
 #define FF_FEATURE_LEAF_1G		BIT_ULL(1)
+
+/*
+ * Atomic operations are atomic to CPUs, wherever the memory is
+ * (AtomicOps of PCI Express). Without it they are atomic to other
+ * engines only, and need FF_PTE_ATOMIC(crate::pte::PTE_ATOMIC).
+ */
+#define FF_FEATURE_ATOMICS		BIT_ULL(2)
 
 /* Bits of a virtual address. */
 #define FF_VA_BITS			48
@@ -369,6 +376,13 @@ _Static_assert(sizeof(struct ff_context) == 16, "size");
 /* Leaf: the address is an offset in device memory, and no DMA address. */
 #define FF_PTE_DEVICE			BIT_ULL(4)
 
+/*
+ * Leaf: no CPU has the memory, so a read and a write by the device are
+ * one step to all. A device with
+ * FF_FEATURE_ATOMICS(crate::regs::FEATURE_ATOMICS) does not look at it.
+ */
+#define FF_PTE_ATOMIC			BIT_ULL(5)
+
 /* Bits the device ignores, for the driver. */
 #define FF_PTE_SOFTWARE			GENMASK_ULL(11, 9)
 
@@ -430,6 +444,13 @@ _Static_assert(sizeof(struct ff_context) == 16, "size");
  */
 #define FF_RESPONSE_NO_MEMORY		BIT(1)
 
+/*
+ * Flag of CMD_PAGE_RESPONSE, with FF_RESPONSE_FAIL: the device cannot
+ * have the page for itself, so the command ends with STATUS_NO_ATOMIC
+ * instead.
+ */
+#define FF_RESPONSE_NO_ATOMIC		BIT(2)
+
 /* Flag of CMD_WAIT: interrupt too. */
 #define FF_WAIT_IRQ			BIT(0)
 
@@ -469,6 +490,12 @@ _Static_assert(sizeof(struct ff_command) == 32, "size");
 
 /* Access: write. */
 #define FF_ACCESS_WRITE			BIT(1)
+
+/*
+ * Access: both in one step, which needs
+ * FF_PTE_ATOMIC(crate::pte::PTE_ATOMIC).
+ */
+#define FF_ACCESS_ATOMIC		BIT(2)
 
 /* Flag: the last record of its group. */
 #define FF_FAULT_LAST			BIT(0)

@@ -169,6 +169,12 @@ _Static_assert(sizeof(struct ff_ring_header) == 128, "size");
  */
 #define FF_STATUS_NO_MEMORY		5
 
+/*
+ * As STATUS_FAULT, for an atomic operation: the device cannot have the
+ * page for itself.
+ */
+#define FF_STATUS_NO_ATOMIC		6
+
 /**
  * struct ff_descriptor - One command of a program.
  * @opcode: OP value.

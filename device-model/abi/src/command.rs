@@ -27,6 +27,9 @@ constants! { CONSTANTS;
     /// Flag of CMD_PAGE_RESPONSE, with [`RESPONSE_FAIL`]: for want of memory, so the command ends with
     /// STATUS_NO_MEMORY instead.
     RESPONSE_NO_MEMORY: u32 = 1 << 1;
+    /// Flag of CMD_PAGE_RESPONSE, with [`RESPONSE_FAIL`]: the device cannot have the page for itself,
+    /// so the command ends with STATUS_NO_ATOMIC instead.
+    RESPONSE_NO_ATOMIC: u32 = 1 << 2;
     /// Flag of CMD_WAIT: interrupt too.
     WAIT_IRQ: u32 = 1 << 0;
 }

@@ -45,6 +45,8 @@ constants! { CONSTANTS;
     STATUS_BAD_ADDRESS: u32 = 4;
     /// As STATUS_FAULT, but nothing was wrong with the access: there was no memory for the page.
     STATUS_NO_MEMORY: u32 = 5;
+    /// As STATUS_FAULT, for an atomic operation: the device cannot have the page for itself.
+    STATUS_NO_ATOMIC: u32 = 6;
 }
 
 layout! { STRUCTURES;

@@ -20,6 +20,8 @@ constants! { CONSTANTS;
     ACCESS_READ: u32 = 1 << 0;
     /// Access: write.
     ACCESS_WRITE: u32 = 1 << 1;
+    /// Access: both in one step, which needs [`PTE_ATOMIC`](crate::pte::PTE_ATOMIC).
+    ACCESS_ATOMIC: u32 = 1 << 2;
 
     /// Flag: the last record of its group.
     FAULT_LAST: u32 = 1 << 0;

@@ -19,6 +19,9 @@ constants! { CONSTANTS;
     PTE_LEAF: u64 = 1 << 3;
     /// Leaf: the address is an offset in device memory, and no DMA address.
     PTE_DEVICE: u64 = 1 << 4;
+    /// Leaf: no CPU has the memory, so a read and a write by the device are one step to all. A device
+    /// with [`FEATURE_ATOMICS`](crate::regs::FEATURE_ATOMICS) does not look at it.
+    PTE_ATOMIC: u64 = 1 << 5;
     /// Bits the device ignores, for the driver.
     PTE_SOFTWARE: u64 = genmask(11, 9);
     /// DMA address of the frame or of the table below; bits not named here are zero.

@@ -52,11 +52,14 @@ constants! { CONSTANTS;
     /// What [`REG_ID`] reads: "FFLT".
     ID_MAGIC: u32 = 0x544c_4646;
     /// What [`REG_VERSION`] reads.
-    VERSION: u32 = 0x0002_0001;
+    VERSION: u32 = 0x0002_0002;
     /// 2 MiB leaves.
     FEATURE_LEAF_2M: u64 = 1 << 0;
     /// 1 GiB leaves.
     FEATURE_LEAF_1G: u64 = 1 << 1;
+    /// Atomic operations are atomic to CPUs, wherever the memory is (AtomicOps of PCI Express).
+    /// Without it they are atomic to other engines only, and need [`PTE_ATOMIC`](crate::pte::PTE_ATOMIC).
+    FEATURE_ATOMICS: u64 = 1 << 2;
     /// Bits of a virtual address.
     VA_BITS: u32 = 48;
     /// Bits of a PASID.

@@ -10,8 +10,11 @@ use farfault_abi::command::{
 };
 use farfault_abi::context::{CONTEXT_VALID, Context};
 use farfault_abi::descriptor::{Completion, Descriptor};
-use farfault_abi::fault::{ACCESS_WRITE, FAULT_LAST, FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, Fault};
+use farfault_abi::fault::{
+    ACCESS_ATOMIC, ACCESS_WRITE, FAULT_LAST, FAULT_LOOKAHEAD, FAULT_PAGE_REQUEST, Fault,
+};
 use farfault_abi::pci::{DOORBELL_COMMAND, VECTOR_QUEUE};
+use farfault_abi::pte::PTE_ATOMIC;
 use farfault_abi::regs::{
     CTRL_ENABLE, REG_COMMAND_BASE, REG_COMMAND_ENTRIES, REG_CONTEXT_BASE, REG_CONTEXT_ENTRIES,
     REG_CTRL, REG_FAULT_BASE, REG_FAULT_ENTRIES, REG_STATUS, STATUS_READY,
@@ -216,7 +219,7 @@ impl Driver {
     /// Makes a range of a process's memory present for the device.
     pub fn map(&mut self, pasid: u32, va: u64, bytes: u64, write: bool) {
         for page in (va & !(PAGE - 1)..va + bytes).step_by(PAGE as usize) {
-            self.spaces[&pasid].map(&self.machine, &mut self.frames, page, write);
+            self.spaces[&pasid].map(&self.machine, &mut self.frames, page, write, 0);
         }
     }
 
@@ -372,7 +375,9 @@ impl Driver {
         let permitted = space.permits(fault.address, write);
         if permitted {
             let writable = space.permits(fault.address, true);
-            space.map(&self.machine, &mut self.frames, fault.address, writable);
+            let atomic = u32::from(fault.access) & ACCESS_ATOMIC != 0;
+            let more = if atomic { PTE_ATOMIC } else { 0 };
+            space.map(&self.machine, &mut self.frames, fault.address, writable, more);
         }
         permitted
     }

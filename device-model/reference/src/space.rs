@@ -115,10 +115,10 @@ impl AddressSpace {
         self.parts(va, bytes.len()).for_each(|(at, part)| machine.read(at, &mut bytes[part]));
     }
 
-    /// Puts the leaf that holds `va` into the device's table.
-    pub fn map(&self, machine: &FakeMachine, frames: &mut Frames, va: u64, write: bool) {
-        let write = if write { PTE_WRITE } else { 0 };
-        let leaf = |frame| PTE_VALID | PTE_LEAF | PTE_READ | write | machine.dma(frame);
+    /// Puts the leaf that holds `va` into the device's table, with some bits `more`.
+    pub fn map(&self, machine: &FakeMachine, frames: &mut Frames, va: u64, write: bool, more: u64) {
+        let bits = PTE_VALID | PTE_LEAF | PTE_READ | more | if write { PTE_WRITE } else { 0 };
+        let leaf = |frame| bits | machine.dma(frame);
         self.set(machine, frames, va, leaf);
     }
 

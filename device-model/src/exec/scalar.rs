@@ -2,10 +2,8 @@
 //! Commands on nothing or on one u64: nop, fence, fetch-and-add.
 
 use super::operation::{Ending, Flow, Operation};
-use crate::section::{Access, Operand, PageFault, Section};
+use crate::section::{PageFault, Section};
 use farfault_abi::descriptor::STATUS_BAD_OPERAND;
-use std::sync::atomic::{AtomicU64, Ordering};
-use vm_memory::VolatileMemory;
 
 /// Bytes that these commands work on.
 pub const SCALAR: u64 = 8;
@@ -60,14 +58,11 @@ impl FetchAdd {
 
 impl Operation for FetchAdd {
     fn run(&mut self, section: &mut Section<'_, '_>) -> Result<Flow, PageFault> {
-        let operand = Operand { address: self.destination, access: Access::MODIFY };
-        let [cell] = section.piece([operand], SCALAR)?;
-        let Ok(cell) = cell.get_atomic_ref::<AtomicU64>(0) else {
-            let ending = Ending { status: STATUS_BAD_OPERAND, address: self.destination };
-            return Ok(Flow::Failed(ending));
-        };
-        self.old = Some(cell.fetch_add(self.addend, Ordering::SeqCst));
-        Ok(Flow::Done)
+        self.old = section.fetch_add(self.destination, self.addend)?;
+        Ok(match self.old {
+            Some(_) => Flow::Done,
+            None => Flow::Failed(Ending { status: STATUS_BAD_OPERAND, address: self.destination }),
+        })
     }
 
     fn done_and_result(&self) -> (u64, u64) {

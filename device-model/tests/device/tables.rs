@@ -112,13 +112,13 @@ fn entries_that_are_malformed() {
         (1, LEAF | 1 << 20),
         (2, LEAF | 2 << 20),
     ];
-    for bit in (5..9).chain(52..64) {
+    for bit in (6..9).chain(52..64) {
         cases.push((0, LEAF | 1 << bit));
         cases.push((1, LEAF | 1 << bit));
         cases.push((2, LEAF | 1 << bit));
         (1..4).for_each(|level| cases.push((level, TABLE | 1 << bit)));
     }
-    for bit in [PTE_READ, PTE_WRITE, PTE_DEVICE] {
+    for bit in [PTE_READ, PTE_WRITE, PTE_DEVICE, PTE_ATOMIC] {
         (1..4).for_each(|level| cases.push((level, TABLE | bit)));
     }
     for (level, pte) in cases {

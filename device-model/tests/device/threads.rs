@@ -178,7 +178,13 @@ fn the_iommu_changes_while_commands_run() {
 
 #[test]
 fn atomics_of_two_engines_add_up() {
-    let mut world = World::new(DeviceConfig::default());
+    for atomics in [true, false] {
+        add_up(DeviceConfig { atomics, ..DeviceConfig::default() });
+    }
+}
+
+fn add_up(config: DeviceConfig) {
+    let mut world = World::new(config);
     let queues = [world.add_queue(1), world.add_queue(2)];
     world.map_all();
     let before = world.driver.read64(1, DESTINATION);
@@ -191,6 +197,7 @@ fn atomics_of_two_engines_add_up() {
                 }
             }
             while world.counters().descriptors < (round + 1) * 16 {
+                world.driver.serve(&mut serve);
                 thread::yield_now();
             }
         }

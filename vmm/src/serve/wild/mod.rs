@@ -116,7 +116,7 @@ impl World {
 
 /// A small device: each input has one of its own, which knows little from one step to the next.
 fn config() -> DeviceConfig {
-    DeviceConfig { engines: 1, lookahead: 8, tlb: MIN_TLB, vram: 2 << 20 }
+    DeviceConfig { engines: 1, lookahead: 8, tlb: MIN_TLB, vram: 2 << 20, atomics: false }
 }
 
 /// What is said by bytes, as far as they go.
