@@ -13,6 +13,7 @@ COUNTER(GROUPS, "groups")			/* Fault groups answered */
 COUNTER(RESPONSES_RESUME, "responses_resume")	/* Groups answered with "go on" */
 COUNTER(RESPONSES_FAIL, "responses_fail")	/* Groups answered with "cannot be had" */
 COUNTER(FAIL_MEMORY, "responses_fail_memory")	/* Those of them for want of memory */
+COUNTER(FAIL_ATOMIC, "responses_fail_atomic")	/* Those for a page not to be had for itself */
 COUNTER(FAIL_ENDED, "responses_fail_ended")	/* Those as the process or context was ending */
 COUNTER(LOOKAHEADS_DROPPED, "lookaheads_dropped") /* Pages ahead that could not be had */
 COUNTER(STREAM_PAGES, "stream_pages")		/* Pages that only a command's extent asked for */
@@ -50,6 +51,7 @@ COUNTER(TABLE_PAGES, "table_pages")		/* Page-table pages there are now */
 COUNTER(DMA_UNMAPS, "dma_unmaps")		/* Times that DMA mappings were undone, 1 or many */
 COUNTER(DMA_MAPPINGS, "dma_mappings")		/* DMA mappings there are now, to be undone */
 COUNTER(PAGES_PINNED, "pages_pinned")		/* 4 KiB pages of registered buffers there are */
+COUNTER(EXCLUSIVE, "exclusive")			/* Pages taken from the CPU for atomic operations */
 COUNTER(COPIES, "copies")			/* Copies that the device was asked for */
 COUNTER(MOVED_OUT, "moved_out")			/* Pages moved to device memory, as asked */
 COUNTER(MOVED_PREFERRED, "moved_preferred")	/* Pages moved there as advised, by device faults */

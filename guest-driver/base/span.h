@@ -28,12 +28,14 @@ struct ff_span {
  * @FF_CAUSE_NONE: it was
  * @FF_CAUSE_ADDRESS: nothing is mapped there, or not for that access
  * @FF_CAUSE_MEMORY: there was no memory for it, or for its tables
+ * @FF_CAUSE_ATOMIC: the device cannot have it for itself
  * @FF_CAUSE_ENDED: the process is ending, or its context
  */
 enum ff_cause {
 	FF_CAUSE_NONE,
 	FF_CAUSE_ADDRESS,
 	FF_CAUSE_MEMORY,
+	FF_CAUSE_ATOMIC,
 	FF_CAUSE_ENDED,
 };
 

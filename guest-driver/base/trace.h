@@ -168,6 +168,7 @@ TRACE_EVENT(ff_response,
 				   { FF_CAUSE_NONE, "resume" },
 				   { FF_CAUSE_ADDRESS, "fail" },
 				   { FF_CAUSE_MEMORY, "fail for memory" },
+				   { FF_CAUSE_ATOMIC, "fail to be atomic" },
 				   { FF_CAUSE_ENDED, "fail at the end" }),
 		  __entry->address)
 );

@@ -9,8 +9,8 @@
  * ff_gather_init() takes one for the writable entries that ff_pgtable_zap() takes
  * out, for what a page is to the mirror the page table does not know;
  * ff_snapshot_range() one that judges each page, ff_service_init() a work queue on
- * which a context ends. And testing/break.c replaces two of the mirror's own
- * functions with worse ones, ff_mark_dirty and ff_interval_ops.
+ * which a context ends. And testing/break.c replaces three of the mirror's own
+ * functions with worse ones: ff_mark_dirty, ff_exclusive_isolate, ff_interval_ops.
  */
 #ifndef FF_UPWARD_H
 #define FF_UPWARD_H

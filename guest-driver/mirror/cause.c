@@ -41,6 +41,8 @@ enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,
 	case -EAGAIN:
 	case -ERESTARTSYS:
 		return FF_CAUSE_NONE;
+	case -EOPNOTSUPP:
+		return FF_CAUSE_ATOMIC;
 	case -ENOMEM:
 		return FF_CAUSE_MEMORY;
 	case -EINTR:

@@ -3,15 +3,17 @@
 #ifndef FF_EXCLUSIVE_H
 #define FF_EXCLUSIVE_H
 
-#include "mirror/invalidate.h"
-#include "mirror/mirror.h"
+#include <linux/rmap.h>
+#include <linux/static_call.h>
 
-/* Software bit of an entry: the CPU does not map the page meanwhile. */
-#define FF_PTE_EXCLUSIVE	BIT_ULL(10)
-static_assert(FF_PTE_EXCLUSIVE & FF_PTE_SOFTWARE, "the device ignores it");
+#include "mirror/populate.h"
 
-int ff_exclusive_take(struct ff_mirror *mirror, unsigned long address);
+int ff_exclusive_take(struct ff_mirror *mirror, unsigned long address,
+		      struct ff_scratch *scratch);
 bool ff_exclusive_has(struct ff_mirror *mirror, unsigned long start,
 		      unsigned long end);
+
+/* make_device_exclusive(), or what a test has put in its place. */
+DECLARE_STATIC_CALL(ff_exclusive_isolate, make_device_exclusive);
 
 #endif /* FF_EXCLUSIVE_H */

@@ -4,6 +4,7 @@
  * says where they are, and the device's page table learns it, unless an
  * invalidation came between. Locks are at the top of mirror/mirror.c.
  */
+#include <linux/memremap.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -67,6 +68,9 @@ static long ff_populate_leaf(struct ff_interval *interval,
 	flags |= FF_PTE_VALID | FF_PTE_LEAF | FF_PTE_READ;
 	if (pfn & HMM_PFN_WRITE)
 		flags |= FF_PTE_WRITE;
+	/* No CPU maps what is in device memory. */
+	if (flags & FF_PTE_WRITE && is_device_private_page(hmm_pfn_to_page(pfn)))
+		flags |= FF_PTE_ATOMIC;
 	do {
 		start = ALIGN_DOWN(address, FF_LEVEL_SIZE(level));
 		frame = found - ((address - start) >> PAGE_SHIFT);
@@ -252,6 +256,42 @@ static int ff_populate_try(struct ff_interval *interval,
 }
 
 /**
+ * ff_populate_until() - Try to make pages present until nothing comes between
+ * @interval: where they are
+ * @span: which pages
+ * @scratch: of the caller, for @try
+ * @try: as ff_populate_try()
+ *
+ * Return: as ff_populate().
+ */
+int ff_populate_until(struct ff_interval *interval, const struct ff_span *span,
+		      struct ff_scratch *scratch, ff_populate_try_t *try)
+{
+	struct ff_mirror *mirror = interval->mirror;
+	unsigned int tries = 0;
+	int ret;
+
+	for (;;) {
+		ret = try(interval, span, scratch);
+		if (ret == -ENOSPC)
+			ret = tries < FF_TRIES &&
+			      ff_populate_replenish(mirror) ? -EBUSY : -ENOMEM;
+		if (ret != -EBUSY)
+			return ret;
+		tries++;
+		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
+		trace_ff_retry(mirror->pasid, span, tries);
+		if (READ_ONCE(mirror->closing))
+			return -ESHUTDOWN;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (tries >= FF_TRIES)
+			return -EAGAIN;
+		cond_resched();
+	}
+}
+
+/**
  * ff_populate() - Make pages present on the CPU side and map them
  * @mirror: mirror
  * @span: which pages, and for what
@@ -281,8 +321,6 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch)
 {
 	struct ff_interval *interval;
-	unsigned int tries = 0;
-	int ret;
 
 	if (WARN_ON_ONCE(!ff_span_is_sound(span)))
 		return -EINVAL;
@@ -294,25 +332,7 @@ int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		return PTR_ERR(interval);
 	if (span->request)
 		ff_prefer_move(mirror, span);
-
-	for (;;) {
-		ret = ff_populate_try(interval, span, scratch);
-		if (ret == -ENOSPC)
-			ret = tries < FF_TRIES &&
-			      ff_populate_replenish(mirror) ? -EBUSY : -ENOMEM;
-		if (ret != -EBUSY)
-			return ret;
-		tries++;
-		ff_count(&mirror->ff->counters, FF_COUNT_RETRIES, 1);
-		trace_ff_retry(mirror->pasid, span, tries);
-		if (READ_ONCE(mirror->closing))
-			return -ESHUTDOWN;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (tries >= FF_TRIES)
-			return -EAGAIN;
-		cond_resched();
-	}
+	return ff_populate_until(interval, span, scratch, ff_populate_try);
 }
 
 struct ff_scratch *ff_scratch_alloc(void)

@@ -21,6 +21,11 @@ struct ff_scratch {
 	unsigned long pfns[FF_SPAN_PAGES];
 };
 
+/* Makes the pages of a span present once; -EBUSY if something came between. */
+typedef int (ff_populate_try_t)(struct ff_interval *interval,
+				const struct ff_span *span,
+				struct ff_scratch *scratch);
+
 struct ff_scratch *ff_scratch_alloc(void);
 
 bool ff_span_is_sound(const struct ff_span *span);
@@ -28,6 +33,8 @@ int ff_vma_refuses(const struct vm_area_struct *vma, bool write);
 int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch);
+int ff_populate_until(struct ff_interval *interval, const struct ff_span *span,
+		      struct ff_scratch *scratch, ff_populate_try_t *try);
 int ff_populate_enter(struct ff_interval *interval, const struct ff_span *span,
 		      unsigned long seq, const unsigned long *pfns, u64 flags);
 enum ff_cause ff_cause_find(struct ff_mirror *mirror, unsigned long address,

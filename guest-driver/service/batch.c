@@ -77,23 +77,28 @@ static unsigned int ff_batch_merge(struct ff_service *service, unsigned int nr)
 	return merged;
 }
 
+/* The permission that a page is wanted with; it includes those that are less. */
+static u64 ff_request_needs(const struct ff_request *request)
+{
+	if (request->want & FF_ACCESS_ATOMIC)
+		return FF_PTE_ATOMIC;
+	return request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE : FF_PTE_READ;
+}
+
 /* Whoever asked for the same in the meantime has had it mapped. */
 static void ff_batch_drop_mapped(struct ff_service *service, unsigned int nr)
 {
 	struct ff_mirror *mirror = service->mirror;
 	struct ff_request *request;
 	unsigned int i, stale = 0;
-	u64 need;
 
 	guard(mutex)(&mirror->lock);
 	for (i = 0; i < nr; i++) {
 		request = &service->requests[i];
 		if (!request->want)
 			continue;
-		need = request->want & FF_ACCESS_WRITE ? FF_PTE_WRITE :
-							 FF_PTE_READ;
 		if (ff_pgtable_lookup(&mirror->pgt, request->address).entry &
-		    need) {
+		    ff_request_needs(request)) {
 			request->want = 0;
 			stale++;
 		}
@@ -212,6 +217,7 @@ static enum ff_cause ff_group_failed(struct ff_service *service,
 static const u8 ff_response_flags[] = {
 	[FF_CAUSE_ADDRESS] = FF_RESPONSE_FAIL,
 	[FF_CAUSE_MEMORY] = FF_RESPONSE_FAIL | FF_RESPONSE_NO_MEMORY,
+	[FF_CAUSE_ATOMIC] = FF_RESPONSE_FAIL | FF_RESPONSE_NO_ATOMIC,
 	[FF_CAUSE_ENDED] = FF_RESPONSE_FAIL,
 };
 
@@ -221,6 +227,7 @@ static void ff_response_count(struct ff_counters *counters, enum ff_cause cause)
 	ff_count(counters, cause ? FF_COUNT_RESPONSES_FAIL :
 		 FF_COUNT_RESPONSES_RESUME, 1);
 	ff_count(counters, FF_COUNT_FAIL_MEMORY, cause == FF_CAUSE_MEMORY);
+	ff_count(counters, FF_COUNT_FAIL_ATOMIC, cause == FF_CAUSE_ATOMIC);
 	ff_count(counters, FF_COUNT_FAIL_ENDED, cause == FF_CAUSE_ENDED);
 }
 

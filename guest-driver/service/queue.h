@@ -13,7 +13,7 @@
 struct ff_device;
 struct ff_service;
 
-#define FF_ACCESS	(FF_ACCESS_READ | FF_ACCESS_WRITE)
+#define FF_ACCESS	(FF_ACCESS_READ | FF_ACCESS_WRITE | FF_ACCESS_ATOMIC)
 
 /**
  * struct ff_request - A page that the device asks for

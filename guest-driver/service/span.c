@@ -4,6 +4,7 @@
  * same, so that one call of the mirror makes them present.
  */
 #include "hw/device.h"
+#include "mirror/exclusive.h"
 #include "service/service.h"
 
 /**
@@ -83,6 +84,27 @@ static void ff_span_give_up(struct ff_service *service,
 }
 
 /*
+ * Takes a page for atomic operations, alone: what is around it is left to the CPU.
+ * Returns whether all that was wanted of the page is done, or can wait. If the device
+ * cannot have it for itself, who wants no more than to write may still have it.
+ */
+static bool ff_span_take(struct ff_service *service, struct ff_request *request)
+{
+	int ret = -ERESTARTSYS;
+
+	if (!service->interrupted)
+		ret = ff_exclusive_take(service->mirror, request->address,
+					service->scratch);
+	service->interrupted |= ret == -ERESTARTSYS;
+	if (!ret || ret == -EAGAIN || service->interrupted)
+		return true;
+	ff_request_fail(service, request, FF_ACCESS_ATOMIC,
+			ff_cause_find(service->mirror, request->address, true,
+				      ret) ?: FF_CAUSE_ATOMIC);
+	return !request->want;
+}
+
+/*
  * Has the pages made present. If that fails the span is halved, as long as there is
  * a demand in it, until the page is found that cannot be had; the others are served.
  * Pages ahead are dropped together.
@@ -136,6 +158,7 @@ static unsigned int ff_span_extend(struct ff_service *service,
 		return 0;
 	ff_count(&service->ff->counters, FF_COUNT_STREAM_PAGES, last->extent);
 	while (like < nr && requests[like].address < end &&
+	       !(requests[like].want & FF_ACCESS_ATOMIC) &&
 	       (write || !(requests[like].want & FF_ACCESS_WRITE)))
 		like++;
 	return like;
@@ -148,7 +171,7 @@ static bool ff_span_goes_on(const struct ff_request *a,
 	return a->address + PAGE_SIZE == b->address &&
 	       ALIGN_DOWN(a->address, FF_SPAN_SIZE) ==
 	       ALIGN_DOWN(b->address, FF_SPAN_SIZE) &&
-	       b->want && !!(b->want & FF_ACCESS_WRITE) == write &&
+	       b->want && !(b->want & FF_ACCESS_ATOMIC) && !!(b->want & FF_ACCESS_WRITE) == write &&
 	       a->present_only == b->present_only;
 }
 
@@ -162,6 +185,9 @@ unsigned int ff_span_serve(struct ff_service *service,
 	bool write = requests->want & FF_ACCESS_WRITE;
 	unsigned int served, like = 1;
 
+	if (requests->want & FF_ACCESS_ATOMIC &&
+	    ff_span_take(service, requests))
+		return 1;
 	while (like < nr &&
 	       ff_span_goes_on(&requests[like - 1], &requests[like], write))
 		like++;

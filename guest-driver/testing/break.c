@@ -10,10 +10,12 @@
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
 #include <linux/moduleparam.h>
+#include <linux/pagemap.h>
 
 #include "base/abi.h"
 #include "base/upward.h"
 #include "hw/device.h"
+#include "mirror/exclusive.h"
 #include "mirror/invalidate.h"
 #include "pgtable/dma.h"
 #include "service/service.h"
@@ -37,6 +39,10 @@ MODULE_PARM_DESC(break_unmap, "Undo DMA mappings of what the device may still re
 
 module_param_named_unsafe(break_dma, ff_dma_bypass, bool, 0444);
 MODULE_PARM_DESC(break_dma, "Give the device physical addresses, to show that tests behind an IOMMU notice");
+
+static bool ff_break_exclusive;
+module_param_named_unsafe(break_exclusive, ff_break_exclusive, bool, 0444);
+MODULE_PARM_DESC(break_exclusive, "Leave to the CPU what the device is to have for itself, and so lose what either adds, to show that tests notice");
 
 static unsigned int ff_break_records;
 module_param_named_unsafe(break_records, ff_break_records, uint, 0444);
@@ -132,6 +138,23 @@ static struct mmu_interval_notifier_ops ff_break_ops __ro_after_init = {
 	.invalidate_start = ff_break_invalidate,
 };
 
+/* As make_device_exclusive(), but for the one thing that it is for. */
+static struct page *ff_break_isolate(struct mm_struct *mm,
+				     unsigned long address, void *owner,
+				     struct folio **foliop)
+{
+	struct vm_area_struct *vma;
+	struct page *page;
+
+	page = get_user_page_vma_remote(mm, address, FOLL_GET | FOLL_WRITE,
+					&vma);
+	if (!IS_ERR(page)) {
+		*foliop = page_folio(page);
+		folio_lock(*foliop);
+	}
+	return page;
+}
+
 /* Takes a record for one that makes no sense. */
 static void ff_break_collect(struct ff_device *ff, const struct ff_fault *fault)
 {
@@ -150,6 +173,8 @@ void __init ff_break_init(void)
 		static_call_update(ff_up_fault, ff_break_collect);
 	if (ff_break_dirty)
 		static_call_update(ff_mark_dirty, ff_break_mark_dirty);
+	if (ff_break_exclusive)
+		static_call_update(ff_exclusive_isolate, ff_break_isolate);
 	if (ff_break_clean || ff_break_flush || ff_break_unmap) {
 		ff_break_ops.invalidate_finish =
 			ff_mirror_ops.invalidate_finish;

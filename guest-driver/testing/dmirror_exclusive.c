@@ -2,6 +2,8 @@
 /*
  * Exclusive access as the selftest asks for it.
  */
+#include <linux/slab.h>
+
 #include "file/ctx.h"
 #include "mirror/exclusive.h"
 #include "testing/dmirror.h"
@@ -9,12 +11,15 @@
 /* FF_DMIRROR_EXCLUSIVE: all of a range, and what the device then finds there. */
 int ff_dmirror_exclusive(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 {
+	struct ff_scratch *scratch __free(kfree) = ff_scratch_alloc();
 	unsigned long i;
 	int ret;
 
+	if (!scratch)
+		return -ENOMEM;
 	for (i = 0; i < cmd->npages; i++) {
 		ret = ff_exclusive_take(&dmirror->ctx->mirror,
-					cmd->addr + (i << PAGE_SHIFT));
+					cmd->addr + (i << PAGE_SHIFT), scratch);
 		if (ret)
 			return ret;
 		cond_resched();
