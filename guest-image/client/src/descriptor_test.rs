@@ -38,10 +38,13 @@ fn each_status_is_its_own_failure() {
     assert_eq!(text(OP_COPY, STATUS_OK), None);
     let no_memory = "fill: no memory for the device's access to 0x7000 after 12 bytes; \
                      free some and try again";
+    let not_atomic = "fetch_add: the device cannot be atomic at 0x7000: \
+                      it can have only pages of private memory for itself";
     let bad_operand = "copy: operands are misaligned or overlap, or a reserved field is set";
     let cases = [
         (OP_SAXPY, STATUS_FAULT, "saxpy: device access to 0x7000 refused after 12 elements"),
         (OP_FILL, STATUS_NO_MEMORY, no_memory),
+        (OP_FETCH_ADD, STATUS_NO_ATOMIC, not_atomic),
         (99, STATUS_BAD_OPCODE, "opcode 99 is unknown to the device"),
         (OP_COPY, STATUS_BAD_OPERAND, bad_operand),
         (OP_FILL, STATUS_BAD_ADDRESS, "fill: the range from 0x7000 leaves the address space"),

@@ -88,6 +88,17 @@ pub enum Failure {
         /// Bytes, elements or nodes done before it.
         done: u64,
     },
+    /// The device cannot have the page for itself, as it must to be atomic: it is not one of private
+    /// memory.
+    #[error(
+        "{command}: the device cannot be atomic at {address:#x}: it can have only pages of private memory for itself"
+    )]
+    NotAtomic {
+        /// What the command was.
+        command: &'static str,
+        /// Virtual address of the access.
+        address: u64,
+    },
     /// The opcode is not one.
     #[error("opcode {opcode} is unknown to the device")]
     Opcode {
@@ -127,6 +138,7 @@ impl Failure {
             abi::STATUS_OK => return None,
             abi::STATUS_FAULT => Self::Refused { command, address, done: completion.done },
             abi::STATUS_NO_MEMORY => Self::NoMemory { command, address, done: completion.done },
+            abi::STATUS_NO_ATOMIC => Self::NotAtomic { command, address },
             abi::STATUS_BAD_OPCODE => Self::Opcode { opcode },
             abi::STATUS_BAD_OPERAND => Self::Operand { command },
             abi::STATUS_BAD_ADDRESS => Self::Address { command, address },
@@ -139,6 +151,7 @@ impl Failure {
         match *self {
             Self::Refused { address, .. }
             | Self::NoMemory { address, .. }
+            | Self::NotAtomic { address, .. }
             | Self::Address { address, .. } => Some(address),
             _ => None,
         }

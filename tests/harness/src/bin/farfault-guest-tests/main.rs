@@ -9,6 +9,7 @@ mod arguments;
 mod costs;
 mod debugger;
 mod device_memory;
+mod exclusive;
 mod exerciser;
 mod failing_allocations;
 mod iommu;
@@ -50,6 +51,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     programs::units,
     selftests::units,
     device_memory::units,
+    exclusive::units,
     vfio::units,
     out_of_memory::units,
     failing_allocations::units,
