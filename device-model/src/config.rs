@@ -34,11 +34,24 @@ pub struct DeviceConfig {
     /// Whether atomic operations are atomic to CPUs. If not, the driver has to take a page from the
     /// CPUs first.
     pub atomics: bool,
+    /// To test drivers: the first copy that touches device memory and fails, as do all behind it,
+    /// counted from 1; 0 if none does.
+    pub failing_copies: u64,
+    /// To test drivers: the copy that touches device memory and never ends; 0 if all do.
+    pub stuck_copy: u64,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { engines: 2, lookahead: 256, tlb: 8192, vram: 0, atomics: true }
+        Self {
+            engines: 2,
+            lookahead: 256,
+            tlb: 8192,
+            vram: 0,
+            atomics: true,
+            failing_copies: 0,
+            stuck_copy: 0,
+        }
     }
 }
 

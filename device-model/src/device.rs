@@ -152,6 +152,7 @@ impl Device {
             plane.setup = Setup::default();
             self.shared.scheduler.set_bus_master(false);
             self.shared.clear_errors(u32::MAX);
+            self.shared.faulty.restart();
         });
         *registers = Registers::default();
     }

@@ -69,7 +69,13 @@ impl<'m> Engine<'m> {
         Self {
             shared,
             term: attachment.term,
-            mmu: Mmu::new(&attachment.memory, &attachment.vram, &shared.atomics, shared.config.tlb),
+            mmu: Mmu::new(
+                &attachment.memory,
+                &attachment.vram,
+                &shared.atomics,
+                &shared.faulty,
+                shared.config.tlb,
+            ),
             run: None,
             left: 0,
         }
@@ -126,6 +132,7 @@ impl<'m> Engine<'m> {
                 self.keep(run);
             }
             Ok(QueueEvent::Going | QueueEvent::Pause) => self.keep(run),
+            Ok(QueueEvent::Stuck) => self.abandon(run),
             Err(fault) => self.park(run, fault),
         }
     }
@@ -160,6 +167,13 @@ impl<'m> Engine<'m> {
             self.post(Group::new(binding.queue, group, ahead.into_records()));
         }
         self.shared.scheduler.posted(binding.queue, self.term.epoch);
+    }
+
+    /// Leaves a queue to whoever disables it, as if it was halted, and tells nobody.
+    fn abandon(&mut self, run: Box<Run>) {
+        let queue = run.binding.queue;
+        self.shared.scheduler.halt(run);
+        self.shared.scheduler.posted(queue, self.term.epoch);
     }
 
     fn halt(&mut self, mut run: Box<Run>, halt: Halt) {

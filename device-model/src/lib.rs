@@ -15,6 +15,7 @@ mod dma;
 mod engine;
 mod exec;
 mod fault_queue;
+mod faulty;
 mod gate;
 mod log;
 mod lookahead;

@@ -4,6 +4,7 @@
 use crate::atomic::Atomics;
 use crate::counters::Tally;
 use crate::dma::Stretch;
+use crate::faulty::Faulty;
 use crate::log::Log;
 use crate::ram::{Dma, Ram, Slice, nothing};
 use crate::refusal::Refusal;
@@ -15,6 +16,8 @@ pub struct Mmu<'m> {
     pub memory: Ram<'m>,
     /// How it modifies a word.
     pub atomics: &'m Atomics,
+    /// Which copies go wrong.
+    pub faulty: &'m Faulty,
     /// Translations that have been found.
     pub tlb: Tlb<Slice<'m>>,
     /// What has been counted.
@@ -26,9 +29,16 @@ pub struct Mmu<'m> {
 
 impl<'m> Mmu<'m> {
     /// One that knows nothing yet, and can know so many pages.
-    pub fn new(memory: &'m Dma, vram: &'m Vram, atomics: &'m Atomics, entries: u32) -> Self {
+    pub fn new(
+        memory: &'m Dma,
+        vram: &'m Vram,
+        atomics: &'m Atomics,
+        faulty: &'m Faulty,
+        entries: u32,
+    ) -> Self {
         Self {
             atomics,
+            faulty,
             memory: Ram::new(memory, vram),
             tlb: Tlb::new(entries as usize, nothing()),
             tally: Tally::default(),

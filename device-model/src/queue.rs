@@ -79,6 +79,8 @@ pub enum QueueEvent {
         interrupt: bool,
     },
     Halted(Halt),
+    /// It does nothing any more until it is disabled.
+    Stuck,
 }
 
 impl Run {
@@ -104,6 +106,7 @@ impl Run {
             Stage::Execute(descriptor, command) => {
                 let ending = match command.run(section)? {
                     Flow::More => return Ok(QueueEvent::Pause),
+                    Flow::Stuck => return Ok(QueueEvent::Stuck),
                     Flow::Done => Ending { status: STATUS_OK, address: 0 },
                     Flow::Failed(ending) => ending,
                 };

@@ -15,6 +15,7 @@
 
 use crate::atomic::Atomics;
 use crate::dma::Permits;
+use crate::faulty::Verdict;
 use crate::gate::Plane;
 use crate::log::Log;
 use crate::mmu::Mmu;
@@ -340,6 +341,19 @@ impl<'s, 'm> Section<'s, 'm> {
         };
         self.count(Access::MODIFY, 8, &slice);
         Ok(atomics.fetch_add(&slice, addend))
+    }
+
+    /// What becomes of a copy from and to some place.
+    pub fn judge_copy(&mut self, operands: [Operand; 2]) -> Result<Verdict, PageFault> {
+        if !self.mmu.faulty.is_any() {
+            return Ok(Verdict::Made);
+        }
+        let mut device = false;
+        for operand in operands {
+            let slice = self.translate(operand)?;
+            device |= self.mmu.memory.is_device(&slice);
+        }
+        Ok(if device { self.mmu.faulty.judge() } else { Verdict::Made })
     }
 
     /// Whether an access would fault, without making it.

@@ -9,6 +9,7 @@ use crate::atomic::Atomics;
 use crate::config::DeviceConfig;
 use crate::counters::{Live, count};
 use crate::fault_queue::{FaultQueue, Posted};
+use crate::faulty::Faulty;
 use crate::gate::{Gate, Plane};
 use crate::platform::Platform;
 use crate::ram::Dma;
@@ -31,6 +32,7 @@ pub struct Shared {
     pub faults: Mutex<FaultQueue>,
     pub counters: Live,
     pub atomics: Atomics,
+    pub faulty: Faulty,
     errors: AtomicU32,
 }
 
@@ -38,6 +40,7 @@ impl Shared {
     pub fn new(config: DeviceConfig, platform: Arc<dyn Platform>, vram: Vram) -> Self {
         Self {
             atomics: Atomics::new(config.atomics),
+            faulty: Faulty::new(&config),
             config,
             gate: Gate::new(Dma::new(&*platform), vram),
             platform,

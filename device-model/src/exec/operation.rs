@@ -27,6 +27,8 @@ pub enum Flow {
     More,
     /// It did all it should.
     Done,
+    /// It never ends, and nobody is told.
+    Stuck,
     /// It cannot go on.
     Failed(Ending),
 }
@@ -55,7 +57,7 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<const N: usize> {
     /// Where they begin.
-    operands: [Operand; N],
+    pub operands: [Operand; N],
     /// Bytes of each.
     pub done: u64,
     total: u64,

@@ -206,3 +206,44 @@ fn sizes() {
         assert_eq!(u64::from_le_bytes(bytes), vram);
     }
 }
+
+#[test]
+fn copies_that_fail() {
+    let mut world = faulty(DeviceConfig { failing_copies: 2, ..config() });
+    assert_eq!(world.run(to_device()).status, STATUS_OK);
+    for copy in [from_device(), to_device()] {
+        let record = world.run(copy);
+        assert_eq!((record.status, record.fault_address), (STATUS_FAULT, copy.destination));
+        assert_eq!(record.done, 0);
+    }
+    // Others are not meant.
+    assert_eq!(world.run(command(OP_COPY, BYTES)).status, STATUS_OK);
+    assert_eq!(
+        world.run(Descriptor { destination: OWN, ..command(OP_FILL, 64) }).status,
+        STATUS_OK
+    );
+}
+
+#[test]
+fn a_copy_that_never_ends() {
+    let mut world = faulty(DeviceConfig { stuck_copy: 1, ..config() });
+    world.submit(command(OP_COPY, 0));
+    let stuck = world.submit(to_device());
+    world.driver.settle();
+    assert_ne!(world.record().fence, stuck.fence);
+    assert!(world.driver.take_faults().is_empty());
+    // Its queue can be had again.
+    world.driver.unbind(0);
+    let queue = world.queue;
+    world.driver.rebind(&queue);
+    world.driver.settle();
+    assert_eq!(world.run(to_device()).status, STATUS_OK);
+}
+
+fn faulty(config: DeviceConfig) -> World {
+    let mut world = World::new(config);
+    world.driver.allocate(1, OWN, PAGE, PAGE);
+    world.map_all();
+    lead_all(&mut world);
+    world
+}

@@ -129,7 +129,8 @@ pub struct VmArgs {
     /// than SIZE: /dev/pmem0 in the guest, the next one /dev/pmem1 (repeatable)
     #[arg(long, value_name = "FILE[,size=SIZE]", help_heading = "Machine")]
     pub pmem: Vec<PmemFile>,
-    /// The accelerator: engines=N, lookahead=PAGES, tlb=ENTRIES, vram=SIZE, atomics=off
+    /// The accelerator: engines=N, lookahead=PAGES, tlb=ENTRIES, vram=SIZE, atomics=off,
+    /// failing_copies=N, stuck_copy=N
     #[arg(long, value_name = "KEY=VALUE,…", help_heading = "Machine")]
     #[arg(default_value = "", hide_default_value = true)]
     pub device: String,
@@ -242,7 +243,8 @@ pub struct ServeArgs {
     /// Socket of a device, which is made with mode 0600 (repeatable: a device each)
     #[arg(long = "socket", value_name = "PATH", required = true)]
     pub sockets: Vec<PathBuf>,
-    /// The accelerator: engines=N, lookahead=PAGES, tlb=ENTRIES, vram=SIZE, atomics=off
+    /// The accelerator: engines=N, lookahead=PAGES, tlb=ENTRIES, vram=SIZE, atomics=off,
+    /// failing_copies=N, stuck_copy=N
     #[arg(long, value_name = "KEY=VALUE,…", default_value = "", hide_default_value = true)]
     pub device: String,
     /// Descriptor to which a newline is written when clients can come

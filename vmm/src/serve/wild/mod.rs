@@ -116,7 +116,14 @@ impl World {
 
 /// A small device: each input has one of its own, which knows little from one step to the next.
 fn config() -> DeviceConfig {
-    DeviceConfig { engines: 1, lookahead: 8, tlb: MIN_TLB, vram: 2 << 20, atomics: false }
+    DeviceConfig {
+        engines: 1,
+        lookahead: 8,
+        tlb: MIN_TLB,
+        vram: 2 << 20,
+        atomics: false,
+        ..DeviceConfig::default()
+    }
 }
 
 /// What is said by bytes, as far as they go.
