@@ -18,11 +18,15 @@
 #define FF_EVICT_ROUNDS	100
 #define FF_EVICT_PAUSE_MS	20
 
-/* Brings back what can be of a block, and returns how many pages that were. */
-static unsigned long ff_evict_block(struct ff_move *move, unsigned long frame)
+/*
+ * Brings back what can be of a block. Returns how many pages that were, or -EIO if the
+ * device does not copy.
+ */
+static long ff_evict_block(struct ff_move *move, unsigned long frame)
 {
 	struct percpu_ref *frames = &move->region->pgmap.ref;
 	unsigned long moved;
+	int ret;
 
 	if (!percpu_ref_tryget_live(frames))
 		return 0;
@@ -32,12 +36,12 @@ static unsigned long ff_evict_block(struct ff_move *move, unsigned long frame)
 	move->nr = FF_BLOCK_PAGES;
 	memset(move->dst, 0, array_size(move->nr, sizeof(*move->dst)));
 	migrate_device_range(move->src, frame, move->nr);
-	ff_move_copy(move);
+	ret = ff_move_copy(move);
 	migrate_device_pages(move->src, move->dst, move->nr);
 	moved = ff_move_done(move);
 	migrate_device_finalize(move->src, move->dst, move->nr);
 	percpu_ref_put(frames);
-	return moved;
+	return ret == -EIO ? ret : moved;
 }
 
 /*
@@ -71,22 +75,29 @@ void ff_evict_for(struct ff_region *region, unsigned long pages)
 void ff_evict_all(struct ff_region *region)
 {
 	unsigned int rounds = FF_EVICT_ROUNDS;
-	unsigned long frame, moved, i;
+	unsigned long frame, i;
+	bool any, broken;
+	long moved;
 
 	struct ff_move *move __free(ff_move) =
 		ff_move_alloc(region, FF_COUNT_MOVED_UNLOAD, FF_BLOCK_PAGES);
 	if (!move)
 		return;
 	while (rounds-- && !READ_ONCE(region->ff->lost)) {
-		moved = 0;
+		any = broken = false;
 		for (i = 0; i < region->nr_blocks; i++) {
 			frame = ff_region_oldest(region);
 			if (!frame || READ_ONCE(region->ff->lost))
 				return;
-			moved += ff_evict_block(move, frame);
+			moved = ff_evict_block(move, frame);
+			any |= moved > 0;
+			broken |= moved == -EIO;
 			cond_resched();
 		}
-		if (!moved)
+		/* Of a device that copies nothing more is not to be had. */
+		if (!any && broken)
+			return;
+		if (!any)
 			msleep(FF_EVICT_PAUSE_MS);
 	}
 }
