@@ -8,6 +8,8 @@ use farfault_guest_programs::setup::{self, FileSystem};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Counters of /proc/vmstat, and what they were at first.
 #[derive(Default)]
@@ -48,15 +50,16 @@ pub fn offer_unpoison() -> Result<(), Failure> {
 
 /// How often a frame is asked for that somebody has in hand for a moment.
 const TRIES: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub fn unpoison(frame: u64) -> Result<(), Failure> {
     for _ in 1..TRIES {
         match put_back(frame) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::yield_now(),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(PAUSE),
             result => return Ok(result?),
         }
     }
-    Ok(put_back(frame)?)
+    Ok(put_back(frame).map_err(|error| format!("unpoisoning frame {frame:#x}: {error}"))?)
 }
 
 fn put_back(frame: u64) -> io::Result<()> {

@@ -8,6 +8,7 @@ use farfault_guest_programs::kernel_files::Setting;
 use farfault_guest_programs::ktap::expect;
 use farfault_guest_programs::pagemap::Pagemap;
 use farfault_guest_programs::{Failure, signals};
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 
@@ -35,7 +36,12 @@ impl Change for Poison {
         let address = arena.address(0, page);
         let frame = self.pagemap.entry(address)?.frame();
         let fail = || {
-            arena.advise(pages.clone(), libc::MADV_HWPOISON)?;
+            // The page may be off its list, as somebody has it in hand: then the kernel takes it
+            // from the process, and says that it could do no more.
+            match arena.advise(pages.clone(), libc::MADV_HWPOISON) {
+                Ok(()) | Err(Errno::EBUSY) => {}
+                Err(error) => return Err(format!("MADV_HWPOISON: {error}").into()),
+            }
             expect(&format!("page {page} is gone"), !self.pagemap.entry(address)?.is_present())
         };
         let replace = || {
