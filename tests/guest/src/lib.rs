@@ -9,6 +9,7 @@ pub use farfault_workloads::{Failure, children, marks, memory, options, program,
 
 pub mod commands;
 pub mod counters;
+pub mod device_pages;
 pub mod dmirror;
 pub mod file_mapping;
 pub mod huge_page;

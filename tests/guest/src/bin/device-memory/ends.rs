@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The process ends, or the device does.
 
-use crate::place::{PAGES, count_there, huge_there, seen, there};
+use crate::place::{PAGES, huge_there, seen, there};
 use farfault_client::Device;
 use farfault_guest_programs::children::Child;
 use farfault_guest_programs::counters::{await_gauges, gauges, get, killed};
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::device_pages::count_there;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::sysfs::{bind, device, reset};
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Huge pages, as a whole and in parts.
 
-use crate::place::{count_there, huge_there};
+use crate::place::huge_there;
 use farfault_client::Device;
 use farfault_guest_programs::counters::{await_gauges, gauges, growth};
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::device_pages::count_there;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, HUGE_PAGE, PAGE};
 

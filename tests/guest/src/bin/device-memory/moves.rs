@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Pages go there and come back, and hold what they held.
 
-use crate::place::{PAGES, count_there, seen, there};
+use crate::place::{PAGES, seen, there};
 use farfault_client::{Device, Memory};
 use farfault_guest_programs::counters::growth;
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::device_pages::count_there;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{Access, PAGE, Region};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What goes to device memory when the device uses it.
 
-use crate::place::{PAGES, count_there, seen};
+use crate::place::{PAGES, seen};
 use farfault_client::{Advice, Device, Memory};
 use farfault_guest_programs::counters::{get, growth};
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::device_pages::count_there;
 use farfault_guest_programs::dmirror::numbered;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! More than there is room for.
 
-use crate::place::{count_there, seen};
+use crate::place::seen;
 use farfault_client::Memory;
 use farfault_guest_programs::children::{Child, Signpost};
 use farfault_guest_programs::counters::{get, growth};
 use farfault_guest_programs::device_and_queue;
+use farfault_guest_programs::device_pages::count_there;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect};
 use farfault_guest_programs::memory::{PAGE, Region};

@@ -12,6 +12,7 @@ mod prefetch;
 mod sizes;
 mod speeds;
 mod table;
+mod touch;
 
 use farfault_guest_programs::options::{Options, within};
 use farfault_guest_programs::program::{BAD_USAGE, FAILED};
@@ -19,14 +20,16 @@ use farfault_guest_programs::{Failure, ktap, memory};
 use std::process::ExitCode;
 use table::Table;
 
-const USAGE: &str = "measure [--mib M] sizes|prefetch|lengths|permits|speeds... | --test-permits";
+const USAGE: &str =
+    "measure [--mib M] sizes|prefetch|touch|lengths|permits|speeds... | --test-permits";
 
 /// Makes a table out of buffers of so many bytes.
 type Measure = fn(usize) -> Result<Table, Failure>;
 
-const TABLES: [(&str, Measure); 5] = [
+const TABLES: [(&str, Measure); 6] = [
     ("sizes", sizes::measure),
     ("prefetch", prefetch::measure),
+    ("touch", touch::measure),
     ("lengths", lengths::measure),
     ("permits", permits::measure),
     ("speeds", speeds::measure),

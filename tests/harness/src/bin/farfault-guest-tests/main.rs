@@ -17,6 +17,7 @@ mod kept_on_kvm;
 mod kept_states;
 mod kernel_bugs;
 mod lifecycle;
+mod lost_pages;
 mod machines;
 mod matrix;
 mod measurements;
@@ -52,6 +53,7 @@ const SCENARIOS: &[fn() -> Vec<Unit>] = &[
     selftests::units,
     device_memory::units,
     exclusive::units,
+    lost_pages::units,
     vfio::units,
     out_of_memory::units,
     failing_allocations::units,
