@@ -54,9 +54,9 @@ pub fn prefetch(round: &Round) -> Outcome {
 
 /// A table of the IOMMU cannot be had, and not even one page when that is to be helped. The pages
 /// that are to be mapped are there. The IOMMU keeps its tables, and the next process has the same
-/// addresses for its device; so each round is where no other was.
+/// addresses for its device; so each round is where no other was, nor other work.
 pub fn prefetch_twice_in_want(round: &Round) -> Outcome {
-    let place = round.number as usize * IOMMU_TABLE;
+    let place = (1 + round.number as usize) * IOMMU_TABLE;
     expect("each round has a table of the IOMMU of its own", place < INTERVAL)?;
     let (mut memory, pages) = fresh_at(place)?;
     memory[pages.clone()].fill(1);
