@@ -14,6 +14,10 @@
 
 #include "memory/region.h"
 
+/* Room is tight if less than this part of it is free, or fewer blocks. */
+#define FF_TIGHT_SHARE	8
+#define FF_TIGHT_BLOCKS	2UL
+
 /* Where regions end whose device has gone before them. */
 static struct workqueue_struct *ff_region_ends;
 
@@ -171,6 +175,15 @@ bool ff_region_is_short(struct ff_region *region, unsigned long pages)
 	guard(spinlock)(&region->lock);
 	return !region->closed &&
 	       region->nr_blocks * FF_BLOCK_PAGES - region->used < pages;
+}
+
+/* Whether so little is free that what is moved there soon makes other pages move. */
+bool ff_region_is_tight(struct ff_region *region)
+{
+	unsigned long pages = region->nr_blocks * FF_BLOCK_PAGES;
+
+	return ff_region_is_short(region, max(pages / FF_TIGHT_SHARE,
+					      FF_TIGHT_BLOCKS * FF_BLOCK_PAGES));
 }
 
 static void ff_region_lose(struct ff_region *region)

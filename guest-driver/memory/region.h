@@ -113,5 +113,6 @@ bool ff_regions_in_use(struct ff_device *ff);
 bool ff_region_has_lost(struct ff_region *region, unsigned long frame);
 unsigned long ff_region_oldest(struct ff_region *region);
 bool ff_region_is_short(struct ff_region *region, unsigned long pages);
+bool ff_region_is_tight(struct ff_region *region);
 
 #endif /* FF_REGION_H */

@@ -6,6 +6,9 @@
  * something else is said or the file is closed. A fault of the device then moves what is
  * around it, so that the next page of the same 2 MiB does not fault; what cannot be moved
  * is used where it is. It is left to the CPU to take pages back by touching them.
+ *
+ * Where room is tight, only what was asked for is moved: the rest of the 2 MiB would have as
+ * many pages leave that are in use, to be used itself or not.
  */
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -76,6 +79,7 @@ void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span)
 {
 	unsigned long block = ALIGN_DOWN(span->start, FF_LEVEL_SIZE(1));
 	unsigned long address = span->start, start, end, last;
+	bool tight;
 
 	if (!mirror->region || mtree_empty(&mirror->prefer))
 		return;
@@ -84,13 +88,14 @@ void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span)
 			      FF_BLOCK_PAGES);
 	if (!move)
 		return;
+	tight = ff_region_is_tight(move->region);
 	for (; address < span->end; address = last) {
 		last = span->end;
 		if (!ff_prefer_next(mirror, &address, &last))
 			return;
 		/* Of that range, all that is in the same 2 MiB. */
-		start = block;
-		end = block + FF_LEVEL_SIZE(1);
+		start = tight ? address : block;
+		end = tight ? last : block + FF_LEVEL_SIZE(1);
 		ff_prefer_clip(mirror, address, &start, &end);
 		ff_prefer_move_range(move, mirror->mm, address, start, end);
 	}

@@ -6,6 +6,7 @@
 mod buffer;
 mod compaction;
 mod lengths;
+mod oversubscribe;
 mod permits;
 mod plot;
 mod prefetch;
@@ -20,19 +21,19 @@ use farfault_guest_programs::{Failure, ktap, memory};
 use std::process::ExitCode;
 use table::Table;
 
-const USAGE: &str =
-    "measure [--mib M] sizes|prefetch|touch|lengths|permits|speeds... | --test-permits";
+const USAGE: &str = "measure [--mib M] sizes|prefetch|touch|lengths|permits|speeds|oversubscribe... | --test-permits";
 
 /// Makes a table out of buffers of so many bytes.
 type Measure = fn(usize) -> Result<Table, Failure>;
 
-const TABLES: [(&str, Measure); 6] = [
+const TABLES: [(&str, Measure); 7] = [
     ("sizes", sizes::measure),
     ("prefetch", prefetch::measure),
     ("touch", touch::measure),
     ("lengths", lengths::measure),
     ("permits", permits::measure),
     ("speeds", speeds::measure),
+    ("oversubscribe", oversubscribe::measure),
 ];
 
 fn main() -> ExitCode {
