@@ -84,7 +84,8 @@ void ff_evict_all(struct ff_region *region)
 	if (!move)
 		return;
 	while (rounds-- && !READ_ONCE(region->ff->lost)) {
-		any = broken = false;
+		any = false;
+		broken = false;
 		for (i = 0; i < region->nr_blocks; i++) {
 			frame = ff_region_oldest(region);
 			if (!frame || READ_ONCE(region->ff->lost))
