@@ -113,6 +113,34 @@ unlock:
 }
 
 /**
+ * ff_fault_in_huge() - Fault a huge page in, if there is to be one
+ * @mirror: mirror of the calling process
+ * @span: all of 2 MiB, and for what
+ *
+ * hmm_range_fault() faults each page of a hole in, although the first one may bring a
+ * huge page. So it is made to find that. What goes wrong here goes wrong there, too.
+ *
+ * Return: 0, or -EINTR if the caller was killed.
+ */
+int ff_fault_in_huge(struct ff_mirror *mirror, const struct ff_span *span)
+{
+	bool write = span->request & HMM_PFN_REQ_WRITE;
+	struct mm_struct *mm = mirror->mm;
+	struct vm_area_struct *vma;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	vma = vma_lookup(mm, span->start);
+	if (!ff_vma_refuses(vma, write) && vma_is_anonymous(vma) &&
+	    !userfaultfd_armed(vma) && !(vma->vm_flags & VM_NOHUGEPAGE) &&
+	    span->end <= vma->vm_end)
+		handle_mm_fault(vma, span->start, FAULT_FLAG_REMOTE |
+				(write ? FAULT_FLAG_WRITE : 0), NULL);
+	mmap_read_unlock(mm);
+	return 0;
+}
+
+/**
  * ff_fault_in() - Fault pages in on the CPU side, and wait for who brings them
  * @mirror: mirror of the calling process
  * @span: which pages, and for what

@@ -75,6 +75,9 @@ bool ff_found_together(const struct ff_mirror *mirror,
 	    span->end - span->start != FF_SPAN_SIZE ||
 	    !(first & HMM_PFN_VALID) || !IS_ALIGNED(first, FF_SPAN_PAGES))
 		return false;
+	/* One entry of the CPU's says so. */
+	if (hmm_pfn_to_map_order(pfns[0]) >= FF_PT_BITS)
+		return true;
 	/* Each page of device memory is asked for by itself. */
 	if (ff_region_has(mirror->region, pfns[0] & ~HMM_PFN_FLAGS))
 		return false;
@@ -119,6 +122,8 @@ int ff_found_bring_back(struct ff_mirror *mirror, const struct ff_span *span,
 	int ret = 0, error;
 	unsigned long pfn;
 
+	if (!mirror->region)
+		return 0;
 	for (; page.start < span->end; page.start = page.end) {
 		page.end = page.start + PAGE_SIZE;
 		pfn = scratch->pfns[(page.start - span->start) >> PAGE_SHIFT];

@@ -195,13 +195,31 @@ exit:
 	return ret;
 }
 
+/*
+ * Whether a fault of the CPU at the start of a span takes nothing from the device: what is
+ * in device memory would come back.
+ */
+static bool ff_populate_may_fault(const struct ff_mirror *mirror,
+				  const struct hmm_range *range,
+				  struct ff_scratch *scratch)
+{
+	struct hmm_range first = *range;
+
+	if (!mirror->region)
+		return true;
+	first.end = first.start + PAGE_SIZE;
+	scratch->pfns[0] = 0;
+	return !ff_range_fault(&first) &&
+	       !(scratch->pfns[0] & HMM_PFN_VALID);
+}
+
 /* Finds the pages, and faults them in if they are asked for. */
 static int ff_populate_find(struct ff_mirror *mirror, const struct ff_span *span,
 			    struct hmm_range *range, struct ff_scratch *scratch)
 {
 	unsigned long pages = (span->end - span->start) >> PAGE_SHIFT;
 	unsigned long i, request = span->request;
-	int present = 0, ret;
+	int present = 0, ret = 0;
 
 	if (request)
 		present = ff_fault_in(mirror, span, false);
@@ -209,6 +227,11 @@ static int ff_populate_find(struct ff_mirror *mirror, const struct ff_span *span
 		return present;
 	if (present)
 		request = 0;
+	else if (request && pages == FF_SPAN_PAGES &&
+		 ff_populate_may_fault(mirror, range, scratch))
+		ret = ff_fault_in_huge(mirror, span);
+	if (ret)
+		return ret;
 	if (span->prefetch) {
 		range->default_flags = request;
 	} else {

@@ -30,6 +30,7 @@ struct ff_scratch *ff_scratch_alloc(void);
 
 bool ff_span_is_sound(const struct ff_span *span);
 int ff_vma_refuses(const struct vm_area_struct *vma, bool write);
+int ff_fault_in_huge(struct ff_mirror *mirror, const struct ff_span *span);
 int ff_fault_in(struct ff_mirror *mirror, const struct ff_span *span, bool all);
 int ff_populate(struct ff_mirror *mirror, const struct ff_span *span,
 		struct ff_scratch *scratch);
