@@ -71,6 +71,13 @@ static void ff_prefer_move_range(struct ff_move *move, struct mm_struct *mm,
 	mmap_read_unlock(mm);
 }
 
+/* Whether what is moved to device memory has other pages leave it. */
+bool ff_prefer_is_tight(struct ff_mirror *mirror)
+{
+	return mirror->region && !mtree_empty(&mirror->prefer) &&
+	       ff_region_is_tight(mirror->region);
+}
+
 /*
  * Moves what is around a span to device memory, as far as that is wanted and possible.
  * Called with no lock held, by a thread of the process.

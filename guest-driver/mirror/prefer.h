@@ -8,6 +8,7 @@
 
 int ff_prefer_set(struct ff_mirror *mirror, unsigned long start,
 		  unsigned long end, bool device);
+bool ff_prefer_is_tight(struct ff_mirror *mirror);
 void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span);
 
 #endif /* FF_PREFER_H */

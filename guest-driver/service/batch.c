@@ -51,8 +51,9 @@ static void ff_request_merge(struct ff_request *request,
 {
 	request->want |= other->want;
 	request->demand |= other->demand;
-	if (other->extent > request->extent) {
+	if (other->extent + other->beyond > request->extent + request->beyond) {
 		request->extent = other->extent;
+		request->beyond = other->beyond;
 		request->stream = other->stream;
 	}
 }
@@ -134,10 +135,12 @@ static void ff_request_check_vma(struct ff_service *service,
 	if (userfaultfd_armed(vma)) {
 		request->present_only = !request->demand;
 		request->extent = 0;
+		request->beyond = 0;
 	}
-	pages = (vma->vm_end - request->address) >> PAGE_SHIFT;
-	request->extent = request->stream & ~allowed ? 0 :
-			  min(request->extent, pages - 1);
+	pages = request->stream & ~allowed ? 0 :
+		(vma->vm_end - request->address - PAGE_SIZE) >> PAGE_SHIFT;
+	request->extent = min(request->extent, pages);
+	request->beyond = min(request->beyond, pages - request->extent);
 }
 
 static void ff_batch_check_vmas(struct ff_service *service, unsigned int nr)

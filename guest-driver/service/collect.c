@@ -53,12 +53,14 @@ static bool ff_fault_can_be_served(const struct ff_fault *fault)
 static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 {
 	u64 address = le64_to_cpu(fault->address);
-	u64 rest = FF_SPAN_PAGES - 1 - address / PAGE_SIZE % FF_SPAN_PAGES;
+	u32 rest = FF_SPAN_PAGES - 1 - address / PAGE_SIZE % FF_SPAN_PAGES;
+	u32 extent = le32_to_cpu(fault->extent);
 	struct ff_request request = {
 		.address = address & PAGE_MASK,
 		.want = fault->access & FF_ACCESS,
 		.stream = fault->access & FF_ACCESS,
-		.extent = min(le32_to_cpu(fault->extent), rest),
+		.extent = min(extent, rest),
+		.beyond = extent - min(extent, rest),
 	};
 
 	if (queue->nr && queue->group != le32_to_cpu(fault->group))
@@ -74,6 +76,7 @@ static bool ff_group_add(struct ff_queue *queue, const struct ff_fault *fault)
 		request.want = 0;
 		request.demand = 0;
 		request.extent = 0;
+		request.beyond = 0;
 	}
 	queue->requests[queue->nr++] = request;
 	return true;

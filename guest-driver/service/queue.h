@@ -24,6 +24,7 @@ struct ff_service;
  * @cause: &enum ff_cause, why
  * @stream: FF_ACCESS bits that the pages behind this one will be asked for
  * @extent: number of those pages, as far as they lie in the same FF_SPAN_SIZE
+ * @beyond: number of those behind that
  * @present_only: not to be faulted in, only taken if it is there
  */
 struct ff_request {
@@ -34,6 +35,7 @@ struct ff_request {
 	u8 cause;
 	u8 stream;
 	u16 extent;
+	u32 beyond;
 	bool present_only;
 };
 

@@ -91,9 +91,13 @@ static bool ff_service_work(void *arg)
 		ff_service_end(service);
 	else if (leaving)
 		schedule_work(&service->retire);
-	if (closed || leaving || !waiting)
+	if (closed || leaving)
+		return false;
+	if (!waiting && !ff_ahead_is_any(service))
 		return false;
 	__set_current_state(TASK_RUNNING);
+	if (!waiting)
+		return ff_ahead_serve(service);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_READY);
 	return ff_batch_serve(service);
 }

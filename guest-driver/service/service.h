@@ -14,6 +14,23 @@ struct ff_fault;
 struct task_struct;
 struct vhost_task;
 
+/* Streams that are remembered: a command has two at most. */
+#define FF_STREAMS	8
+
+/**
+ * struct ff_stream - Memory that a command goes through
+ * @start: where what is not made present yet begins, page aligned
+ * @stop: how far to make it present ahead; up to @start if there is nothing to do
+ * @end: where the command ends
+ * @write: for writing
+ */
+struct ff_stream {
+	u64 start;
+	u64 stop;
+	u64 end;
+	bool write;
+};
+
 /**
  * struct ff_service - The fault service of a context
  * @ff: device
@@ -41,6 +58,8 @@ struct vhost_task;
  * @requests: of those groups
  * @nr_requests: how many there is room for
  * @interrupted: a signal came while they were served
+ * @streams: to work ahead of
+ * @turn: which of them is next
  * @scratch: for ff_populate()
  */
 struct ff_service {
@@ -65,6 +84,8 @@ struct ff_service {
 	struct ff_request *requests;
 	unsigned int nr_requests;
 	bool interrupted;
+	struct ff_stream streams[FF_STREAMS];
+	unsigned int turn;
 	struct ff_scratch *scratch;
 };
 
@@ -80,6 +101,9 @@ void ff_service_flush(struct ff_service *service);
 
 void ff_collect(struct ff_device *ff, const struct ff_fault *fault);
 bool ff_batch_serve(struct ff_service *service);
+void ff_ahead_note(struct ff_service *service, const struct ff_request *last);
+bool ff_ahead_is_any(const struct ff_service *service);
+bool ff_ahead_serve(struct ff_service *service);
 unsigned int ff_span_serve(struct ff_service *service,
 			   struct ff_request *requests, unsigned int nr);
 void ff_request_fail(struct ff_service *service, struct ff_request *request,

@@ -192,8 +192,10 @@ unsigned int ff_span_serve(struct ff_service *service,
 	       ff_span_goes_on(&requests[like - 1], &requests[like], write))
 		like++;
 	served = ff_span_extend(service, requests, nr, like, write);
-	if (served)
-		return served;
-	ff_span_fetch(service, requests, like, write);
-	return like;
+	if (!served) {
+		ff_span_fetch(service, requests, like, write);
+		served = like;
+	}
+	ff_ahead_note(service, &requests[like - 1]);
+	return served;
 }
