@@ -55,6 +55,9 @@ pub fn machine(rows: &str) -> Result<(Vec<String>, [NamedTempFile; 2]), String> 
         let pmem = |disk: &NamedTempFile| format!("--pmem={},size=512M", disk.path().display());
         options.extend(disks.iter().map(pmem));
     }
+    if some_are("device-memory") {
+        options.push("--device=vram=32M".to_owned());
+    }
     if some_are("xfs") {
         options.push(LOADS_XFS.to_owned());
     }

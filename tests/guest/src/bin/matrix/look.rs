@@ -121,6 +121,9 @@ impl Cell<'_> {
             let answer = self.cpu.load(address).map_err(|_| address);
             holds(when, address, &mut sample.holds, answer)?;
         }
+        if std::mem::take(&mut self.subject.comes_back) {
+            self.subject.mapped(Mapped::Maybe);
+        }
         Ok(())
     }
 

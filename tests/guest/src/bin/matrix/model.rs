@@ -148,6 +148,9 @@ pub struct Subject {
     pub whole: bool,
     /// Where the device finds nothing, the CPU may yet find something: it is not asked.
     pub cpu_alone: bool,
+    /// Whether the device loses what the CPU reads, as it has to be brought back: not what has come
+    /// back by then.
+    pub comes_back: bool,
 }
 
 impl Subject {
@@ -173,6 +176,7 @@ impl Subject {
             leaf,
             whole: true,
             cpu_alone: false,
+            comes_back: false,
         }
     }
 

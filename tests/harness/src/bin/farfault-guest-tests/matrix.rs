@@ -18,7 +18,8 @@ use farfault_tests::unit::{PERSISTENT_MEMORY, Unit};
 const PAGE: &str = include_str!("../../../../../guest-driver/matrix.md");
 
 /// The rows of a run that is not nightly.
-const ROWS: [&str; 6] = ["anonymous", "thp", "private-file", "file-ext4", "memfd", "uffd-missing"];
+const ROWS: [&str; 7] =
+    ["anonymous", "thp", "device-memory", "private-file", "file-ext4", "memfd", "uffd-missing"];
 
 /// A driver that was told to lose data, the cell that must find out, and what it must say.
 struct Loss {

@@ -89,11 +89,11 @@ pub fn written(subject: Subject) -> Made {
 }
 
 /// The system makes nothing huge of its own accord, and may if it is told to.
-fn small(_: &Environment, row: &Row, length: u64) -> Made {
+pub fn small(_: &Environment, row: &Row, length: u64) -> Made {
     written(fresh(row, length, MADV_NORMAL)?)
 }
 
-fn huge(_: &Environment, row: &Row, length: u64) -> Made {
+pub fn huge(_: &Environment, row: &Row, length: u64) -> Made {
     written(fresh(row, length, MADV_HUGEPAGE)?)
 }
 

@@ -4,6 +4,7 @@
 mod anonymous;
 mod devices;
 mod files;
+mod migrated;
 mod registered;
 mod sealed;
 mod secret;
@@ -20,6 +21,7 @@ const LOSSES: &[&str] = &["free-write", "swapin-write", "hole-write", "sync-writ
 pub fn all() -> impl Iterator<Item = &'static Row> {
     [
         anonymous::ROWS,
+        migrated::ROWS,
         registered::ROWS,
         files::ROWS,
         sealed::ROWS,
