@@ -64,6 +64,10 @@ fn count_together(times: u64, ahead: u64) -> Result<[u64; 3], Failure> {
                     pace.step(CPU, ahead);
                 }
             });
+            // So that neither has the page for itself all the time.
+            while counted.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
             count_in_step(&device, shared, times, &pace)
         })
     })?;
