@@ -60,4 +60,5 @@ COUNTER(MOVED_TOUCHED, "moved_touched")		/* Pages moved back as the CPU touched 
 COUNTER(MOVED_EVICTED, "moved_evicted")		/* Pages moved back to make room for others */
 COUNTER(MOVED_UNLOAD, "moved_unload")		/* Pages moved back before the device stopped */
 COUNTER(MOVES_REFUSED, "moves_refused")		/* Pages copied that mm would not have moved */
+COUNTER(MOVES_DAMPED, "moves_damped")		/* Moves left out, as pages go to and fro */
 COUNTER(DEVICE_PAGES, "device_pages")		/* 4 KiB pages of device memory in use */

@@ -61,11 +61,13 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 }
 
 static int ff_advise_prefer(struct ff_ctx *ctx, unsigned long start,
-			    unsigned long end, bool device)
+			    unsigned long end, enum ff_preference preference)
 {
-	if (device && !ctx->mirror.region)
+	if (preference == FF_PREFER_DEVICE && !ctx->mirror.region)
 		return -EOPNOTSUPP;
-	return start < end ? ff_prefer_set(&ctx->mirror, start, end, device) : 0;
+	if (start >= end)
+		return 0;
+	return ff_prefer_set(&ctx->mirror, start, end, preference);
 }
 
 static int ff_advise_dont_need(struct ff_ctx *ctx, unsigned long start,
@@ -102,9 +104,9 @@ int ff_ioctl_advise(struct ff_ctx *ctx, void *arg)
 	case FF_ADVISE_DONT_NEED:
 		return start < end ? ff_advise_dont_need(ctx, start, end) : 0;
 	case FF_ADVISE_PREFER_DEVICE:
-		return ff_advise_prefer(ctx, start, end, true);
+		return ff_advise_prefer(ctx, start, end, FF_PREFER_DEVICE);
 	case FF_ADVISE_PREFER_NOTHING:
-		return ff_advise_prefer(ctx, start, end, false);
+		return ff_advise_prefer(ctx, start, end, FF_PREFER_NOTHING);
 	default:
 		return -EINVAL;
 	}

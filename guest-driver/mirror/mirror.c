@@ -236,6 +236,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 	/* Looked up without its lock while others add to it. */
 	mt_init_flags(&mirror->intervals, MT_FLAGS_USE_RCU);
 	mt_init_flags(&mirror->prefer, MT_FLAGS_USE_RCU);
+	ff_thrash_init(&mirror->thrash);
 	ret = ff_pgtable_init(&mirror->pgt, ff->dev, &ff->counters,
 			      ff_dma_is_translated(ff->dev));
 	if (ret)

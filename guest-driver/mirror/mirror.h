@@ -7,6 +7,7 @@
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
 
+#include "mirror/thrash.h"
 #include "pgtable/pgtable.h"
 
 struct ff_device;
@@ -25,7 +26,9 @@ struct ff_region;
  * @unlinked: tables that nobody could wait to free, under @lock
  * @intervals: &struct ff_interval by address; they are only added until the end
  * @adding: held while one is
- * @prefer: ranges that are to be in @region, see mirror/prefer.c
+ * @prefer: ranges of which it is said whether they are to be in @region, see
+ *	mirror/prefer.c
+ * @thrash: what was moved there of late
  * @closing: nothing more is mapped once it is set under @lock; who retries gives up
  */
 struct ff_mirror {
@@ -39,6 +42,7 @@ struct ff_mirror {
 	struct list_head unlinked;
 	struct maple_tree intervals;
 	struct maple_tree prefer;
+	struct ff_thrash thrash;
 	struct mutex adding; /* intervals and their notifiers */
 	bool closing;
 };

@@ -3,7 +3,8 @@
  * What is to be in device memory when the device uses it.
  *
  * That is said of addresses, by advice, and stays so whatever is mapped there, until
- * something else is said or the file is closed. A fault of the device then moves what is
+ * something else is said or the file is closed. Of what nothing is said the module's
+ * parameter prefer_device decides. A fault of the device then moves what is
  * around it, so that the next page of the same 2 MiB does not fault; what cannot be moved
  * is used where it is. It is left to the CPU to take pages back by touching them.
  *
@@ -12,70 +13,79 @@
  */
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/xarray.h>
 
 #include "hw/device.h"
 #include "memory/move.h"
 #include "mirror/prefer.h"
 
+static bool ff_prefer_device;
+module_param_named(prefer_device, ff_prefer_device, bool, 0444);
+MODULE_PARM_DESC(prefer_device, "Move what the device uses to its memory, unless a program advises otherwise");
+
 /* Says that of a range. Returns 0 or -ENOMEM. */
 int ff_prefer_set(struct ff_mirror *mirror, unsigned long start,
-		  unsigned long end, bool device)
+		  unsigned long end, enum ff_preference preference)
 {
 	return mtree_store_range(&mirror->prefer, start, end - 1,
-				 device ? xa_mk_value(1) : NULL,
-				 GFP_KERNEL_ACCOUNT);
+				 xa_mk_value(preference), GFP_KERNEL_ACCOUNT);
 }
 
-/* What is said of @address is said of this part of @start to @end. */
-static void ff_prefer_clip(struct ff_mirror *mirror, unsigned long address,
-			   unsigned long *start, unsigned long *end)
+/* Whether something is preferred anywhere. */
+static bool ff_prefer_is_any(struct ff_mirror *mirror)
+{
+	return mirror->region &&
+	       (ff_prefer_device || !mtree_empty(&mirror->prefer));
+}
+
+/* What is said of @address, which is said of this part of @start to @end. */
+static enum ff_preference ff_prefer_at(struct ff_mirror *mirror,
+				       unsigned long address,
+				       unsigned long *start, unsigned long *end)
 {
 	MA_STATE(mas, &mirror->prefer, address, address);
-
-	guard(rcu)();
-	mas_walk(&mas);
-	*start = max(*start, mas.index);
-	*end = min(*end - 1, mas.last) + 1;
-}
-
-/* The next range of which that is said, as far as it lies in @start to @end. */
-static bool ff_prefer_next(struct ff_mirror *mirror, unsigned long *start,
-			   unsigned long *end)
-{
-	MA_STATE(mas, &mirror->prefer, *start, *start);
 	void *entry;
 
 	guard(rcu)();
-	entry = mas_find(&mas, *end - 1);
+	entry = mas_walk(&mas);
 	*start = max(*start, mas.index);
 	*end = min(*end - 1, mas.last) + 1;
-	return entry;
+	if (entry)
+		return xa_to_value(entry);
+	return ff_prefer_device ? FF_PREFER_DEVICE : FF_PREFER_NOTHING;
 }
 
 /* Moves what is mapped around @address, within a range. */
-static void ff_prefer_move_range(struct ff_move *move, struct mm_struct *mm,
+static void ff_prefer_move_range(struct ff_move *move, struct ff_mirror *mirror,
 				 unsigned long address, unsigned long start,
 				 unsigned long end)
 {
+	struct mm_struct *mm = mirror->mm;
 	struct vm_area_struct *vma;
+	long moved = 0;
 
+	if (ff_thrash_rests(&mirror->thrash, start)) {
+		ff_count(&mirror->ff->counters, FF_COUNT_MOVES_DAMPED, 1);
+		return;
+	}
 	ff_evict_for(move->region, (end - start) >> PAGE_SHIFT);
 	if (mmap_read_lock_killable(mm))
 		return;
 	vma = vma_lookup(mm, address);
 	if (vma && vma->vm_flags & VM_READ &&
 	    (vma_is_anonymous(vma) || READ_ONCE(vma->anon_vma)))
-		ff_migrate_out(move, vma, max(start, vma->vm_start),
-			       min(end, vma->vm_end));
+		moved = ff_migrate_out(move, vma, max(start, vma->vm_start),
+				       min(end, vma->vm_end));
 	mmap_read_unlock(mm);
+	if (moved > 0)
+		ff_thrash_moved(&mirror->thrash, start);
 }
 
 /* Whether what is moved to device memory has other pages leave it. */
 bool ff_prefer_is_tight(struct ff_mirror *mirror)
 {
-	return mirror->region && !mtree_empty(&mirror->prefer) &&
-	       ff_region_is_tight(mirror->region);
+	return ff_prefer_is_any(mirror) && ff_region_is_tight(mirror->region);
 }
 
 /*
@@ -85,10 +95,10 @@ bool ff_prefer_is_tight(struct ff_mirror *mirror)
 void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span)
 {
 	unsigned long block = ALIGN_DOWN(span->start, FF_LEVEL_SIZE(1));
-	unsigned long address = span->start, start, end, last;
+	unsigned long address, start, end, next;
 	bool tight;
 
-	if (!mirror->region || mtree_empty(&mirror->prefer))
+	if (!ff_prefer_is_any(mirror))
 		return;
 	struct ff_move *move __free(ff_move) =
 		ff_move_alloc(mirror->region, FF_COUNT_MOVED_PREFERRED,
@@ -96,14 +106,13 @@ void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span)
 	if (!move)
 		return;
 	tight = ff_region_is_tight(move->region);
-	for (; address < span->end; address = last) {
-		last = span->end;
-		if (!ff_prefer_next(mirror, &address, &last))
-			return;
-		/* Of that range, all that is in the same 2 MiB. */
+	for (address = span->start; address < span->end; address = next) {
+		/* All that is in the same 2 MiB and of which the same is said. */
 		start = tight ? address : block;
-		end = tight ? last : block + FF_LEVEL_SIZE(1);
-		ff_prefer_clip(mirror, address, &start, &end);
-		ff_prefer_move_range(move, mirror->mm, address, start, end);
+		end = tight ? span->end : block + FF_LEVEL_SIZE(1);
+		if (ff_prefer_at(mirror, address, &start, &end) ==
+		    FF_PREFER_DEVICE)
+			ff_prefer_move_range(move, mirror, address, start, end);
+		next = end;
 	}
 }

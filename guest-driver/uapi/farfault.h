@@ -341,7 +341,10 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
  */
 #define FF_ADVISE_PREFER_DEVICE		4
 
-/* Advice: may stay where it is, as before any advice. */
+/*
+ * Advice: stays where it is, whatever the driver would do with what
+ * nobody advises on.
+ */
 #define FF_ADVISE_PREFER_NOTHING	5
 
 /*

@@ -66,7 +66,7 @@ constants! { CONSTANTS;
     /// mapped there, until something else is said of them or the file is closed. EOPNOTSUPP: the device
     /// has no memory.
     ADVISE_PREFER_DEVICE: u32 = 4;
-    /// Advice: may stay where it is, as before any advice.
+    /// Advice: stays where it is, whatever the driver would do with what nobody advises on.
     ADVISE_PREFER_NOTHING: u32 = 5;
     /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
     /// reaches the pages that are there now, whatever becomes of the mapping, until they are

@@ -2,7 +2,7 @@
 //! The device and its driver in sysfs.
 
 use crate::Failure;
-use crate::kernel_files::{Setting, write};
+use crate::kernel_files::{Setting, read, write};
 use crate::ktap::Outcome;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -48,6 +48,11 @@ pub fn forbid_bus_mastering() -> Outcome {
     config.read_exact_at(&mut command, COMMAND)?;
     config.write_all_at(&[command[0] & !BUS_MASTER], COMMAND)?;
     Ok(())
+}
+
+/// What a parameter of the module is.
+pub fn parameter(name: &str) -> Result<String, Failure> {
+    read(&format!("{PARAMETERS}/{name}"))
 }
 
 /// A parameter of the module that has another value until what is given is dropped.

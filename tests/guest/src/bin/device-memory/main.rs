@@ -34,6 +34,8 @@ farfault_guest_programs::test_program![
     preferences::advice_outlives_a_mapping,
     preferences::more_than_there_is_room_for,
     preferences::a_device_forgets_at_the_end,
+    preferences::what_goes_to_and_fro_rests,
+    preferences::what_nobody_advises_on,
     refusals::arguments,
     refusals::a_hole,
     refusals::files,

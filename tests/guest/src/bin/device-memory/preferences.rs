@@ -10,6 +10,7 @@ use farfault_guest_programs::dmirror::numbered;
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
 use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
+use farfault_guest_programs::sysfs;
 
 const SEED: u64 = 7;
 
@@ -97,4 +98,42 @@ pub fn a_device_forgets_at_the_end() -> Outcome {
     let (device, mut queue) = device_and_queue()?;
     seen(&mut queue, &region)?;
     expect_equal("pages there", &count_there(&device, &region)?, &0)
+}
+
+/// CPU and device use a page in turn: after a few moves it is left where both can use it.
+pub fn what_goes_to_and_fro_rests() -> Outcome {
+    const ROUNDS: u64 = 100;
+    let (device, mut queue) = device_and_queue()?;
+    let mut region = Region::small_pages(PAGE)?;
+    region.fill(0);
+    device.advise(&region[..], Advice::PreferDevice)?;
+    let before = [get("moved_preferred")?, get("moves_damped")?];
+    for round in 0..ROUNDS {
+        queue.fill(&mut region[..8], round as u8 + 1)?;
+        expect("what the device wrote", region[..8].iter().all(|&byte| byte == round as u8 + 1))?;
+        region[8] = round as u8;
+    }
+    let [moved, damped] = [get("moved_preferred")? - before[0], get("moves_damped")? - before[1]];
+    println!("# {moved} moves in {ROUNDS} rounds, {damped} left out");
+    expect("it is left where it is for most of the time", moved < ROUNDS / 2)?;
+    expect("and that is counted", damped > 0)
+}
+
+/// The module's parameter decides, and advice excepts from it.
+pub fn what_nobody_advises_on() -> Outcome {
+    let (device, mut queue) = device_and_queue()?;
+    let mut region = Region::huge_pages(2 * HUGE_PAGE)?;
+    region.fill(1);
+    let (said, excepted) = (&region[..PAGE], &region[HUGE_PAGE..]);
+    device.advise(excepted, Advice::PreferNothing)?;
+    queue.word_count(said)?;
+    queue.word_count(excepted)?;
+    let pages = device.snapshot(&region[..])?;
+    let preferred = sysfs::parameter("prefer_device")?.starts_with('Y');
+    expect_equal("its page is there", &pages[0].is_in_device(), &preferred)?;
+    expect(
+        "none of what is excepted is",
+        !pages[HUGE_PAGE / PAGE..].iter().any(|p| p.is_in_device()),
+    )?;
+    expect("all is as it was", region.iter().all(|&byte| byte == 1))
 }
