@@ -28,11 +28,16 @@ void ff_ahead_note(struct ff_service *service, const struct ff_request *last)
 
 	if (!last->beyond)
 		return;
-	/* Of the same stream there may be an earlier note: it has the same end. */
+	/*
+	 * Of the same stream there may be an earlier note: it has the same end. What
+	 * was made present for it since is not looked at again.
+	 */
 	for (other = service->streams;
 	     other < service->streams + FF_STREAMS; other++) {
 		if (other->end == end) {
 			stream = other;
+			if (stream->start < stream->stop)
+				start = max(start, stream->start);
 			break;
 		}
 		if (other->start >= other->stop)
