@@ -10,7 +10,7 @@ const PROGRAM: &str = "device-memory";
 
 /// Takes a bit of where a page is in device memory for the permission to write: see
 /// guest-driver/kernel-bugs.md.
-const SHARED_BUG: &str = "remove_migration_pmd";
+pub const SHARED_BUG: &str = "remove_migration_pmd";
 
 /// Little, so that it is soon used up.
 const DEVICE: &str = "--device=vram=32M";
