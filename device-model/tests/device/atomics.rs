@@ -84,18 +84,8 @@ fn a_page_that_cannot_be_had() {
         world.turn(engine);
         let group = world.driver.take_faults()[0].group;
         // Flags that contradict each other answer nothing.
-        for flags in [
-            RESPONSE_NO_ATOMIC,
-            RESPONSE_FAIL | RESPONSE_NO_ATOMIC | RESPONSE_NO_MEMORY,
-            RESPONSE_FAIL | RESPONSE_NO_ATOMIC,
-        ] {
-            world.driver.command(Command {
-                opcode: CMD_PAGE_RESPONSE as u8,
-                flags: flags as u8,
-                value: group.into(),
-                ..Command::default()
-            });
-        }
+        let right = RESPONSE_FAIL | RESPONSE_NO_ATOMIC;
+        world.answer(group, &[RESPONSE_NO_ATOMIC, right | RESPONSE_NO_MEMORY, right]);
         world.turn(engine);
     });
     let record = world.record();

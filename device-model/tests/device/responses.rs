@@ -54,14 +54,7 @@ fn a_command_that_lacks_memory_says_so() {
         world.turn(engine);
         let group = world.driver.take_faults()[0].group;
         // Alone the flag means nothing, and answers nothing.
-        for flags in [RESPONSE_NO_MEMORY, RESPONSE_FAIL | RESPONSE_NO_MEMORY] {
-            world.driver.command(Command {
-                opcode: CMD_PAGE_RESPONSE as u8,
-                flags: flags as u8,
-                value: group.into(),
-                ..Command::default()
-            });
-        }
+        world.answer(group, &[RESPONSE_NO_MEMORY, RESPONSE_FAIL | RESPONSE_NO_MEMORY]);
         world.turn(engine);
     });
     let record = world.record();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A process with two buffers, a queue and a completion record.
 
+use farfault_abi::command::{CMD_PAGE_RESPONSE, Command};
 use farfault_abi::descriptor::*;
 use farfault_abi::fault::Fault;
 use farfault_device_model::{Counters, DeviceConfig, Engine, Step};
@@ -126,6 +127,18 @@ impl World {
     /// Whether the first bytes of the buffers are the same.
     pub fn is_copied(&self, bytes: u64) -> bool {
         self.driver.read(1, DESTINATION, bytes) == self.driver.read(1, SOURCE, bytes)
+    }
+
+    /// Answers a fault group of the queue with each of these flags in turn.
+    pub fn answer(&self, group: u32, flags: &[u32]) {
+        for flags in flags {
+            self.driver.command(Command {
+                opcode: CMD_PAGE_RESPONSE as u8,
+                flags: *flags as u8,
+                value: group.into(),
+                ..Command::default()
+            });
+        }
     }
 
     /// Runs an engine as far as it goes, and gives the faults that there are then.
