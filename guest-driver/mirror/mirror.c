@@ -44,8 +44,8 @@
  *	        i_pages and on		what folio_mark_dirty() takes
  *	      look->lock		spinlock: a snapshot's notifier
  *	    xa_lock of ff->contexts	spinlock: contexts by PASID
- *	thrash->lock			spinlock: what was moved of late, alone
  *	      ff->queue_lock		spinlock: groups of faults
+ *	thrash->lock			spinlock: what was moved of late, alone
  *
  * mirror->lock is taken in notifiers, and so below whatever mm holds there and
  * inside reclaim. Under it nothing is allocated that could wait (a split takes a
