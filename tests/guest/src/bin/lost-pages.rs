@@ -8,7 +8,7 @@
 //! (`stuck_copy=2`).
 
 use farfault_client::{Advice, Device, Memory};
-use farfault_guest_programs::counters::growth;
+use farfault_guest_programs::counters::{get, growth};
 use farfault_guest_programs::device_pages::{count_there, move_there};
 use farfault_guest_programs::huge_page::huge_page;
 use farfault_guest_programs::ktap::{Outcome, expect, expect_equal};
@@ -16,6 +16,7 @@ use farfault_guest_programs::memory::{HUGE_PAGE, PAGE, Region};
 use farfault_guest_programs::signals::expect_bus_error;
 use farfault_guest_programs::sysfs::{bind, device, reset, set_parameter};
 use farfault_guest_programs::{Failure, device_and_queue};
+use std::thread;
 
 farfault_guest_programs::test_program![
     it_does_not_come_back,
@@ -24,6 +25,7 @@ farfault_guest_programs::test_program![
     a_reset_loses_it,
     unbinding_loses_it,
     a_copy_never_ends,
+    another_process_discards_it,
 ];
 
 const VALUE: u8 = 9;
@@ -132,4 +134,24 @@ fn a_copy_never_ends() -> Outcome {
     }
     reset()?;
     expect_lost(&mut region)
+}
+
+/// No test of the driver: it ends in an oops of a kernel with CONFIG_DEBUG_VM, see
+/// guest-driver/kernel-bugs.md. A child has the page brought back, which never ends, and
+/// meanwhile its parent discards it.
+fn another_process_discards_it() -> Outcome {
+    let device = Device::open()?;
+    let region = there(&device)?;
+    let _timeout = set_parameter("command_timeout", 2)?;
+    let (copies, address) = (get("copies")?, region.address());
+    thread::scope(|threads| {
+        let child = threads.spawn(move || expect_bus_error(address).map_err(|why| why.to_string()));
+        while get("copies")? == copies {
+            thread::yield_now();
+        }
+        region.advise(nix::libc::MADV_DONTNEED)?;
+        Ok::<_, Failure>(child.join().map_err(|_| "the thread panicked")??)
+    })?;
+    reset()?;
+    expect_equal("fresh memory", &region[0], &0)
 }
