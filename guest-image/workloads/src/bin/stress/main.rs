@@ -30,10 +30,11 @@ use worker::Worker;
 
 const PROGRAM: Program = Program {
     name: "stress",
-    usage: "[--processes P] [--queues Q] [--commands N] [--seed S] [--calm]",
+    usage: "[--processes P] [--queues Q] [--commands N] [--seed S] [--calm] [--no-forks]",
     about: "Has P processes (default 2) give random commands to Q queues each (default 2), N to\n\
             each queue (default 200), while pages are unmapped, moved, discarded, collapsed and\n\
-            made copy-on-write. --calm leaves the memory in use alone.",
+            made copy-on-write. --calm leaves the memory in use alone; with --no-forks no child\n\
+            shares it.",
 };
 
 #[derive(Clone, Copy)]
@@ -43,6 +44,7 @@ struct Plan {
     commands: u64,
     seed: u64,
     calm: bool,
+    forks: bool,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
                 commands: options.option("--commands", 200)?,
                 seed: options.option("--seed", 1)?,
                 calm: options.switch("--calm"),
+                forks: !options.switch("--no-forks"),
             })
         },
         work,
@@ -100,7 +103,7 @@ fn run(plan: Plan, process: u64, totals: &Totals<'_>) -> Result<(), Failure> {
                 let (device, pace) = (&device, &pace);
                 threads.spawn(move || {
                     let path = [process, number];
-                    let result = Worker::new(device, plan.seed, path, !plan.calm)
+                    let result = Worker::new(device, plan.seed, path, !plan.calm, plan.forks)
                         .and_then(|mut worker| worker.run(plan.commands, pace, totals));
                     result.map_err(|why| {
                         pace.end();
@@ -111,7 +114,7 @@ fn run(plan: Plan, process: u64, totals: &Totals<'_>) -> Result<(), Failure> {
             })
             .collect();
         let meddler = threads.spawn(|| {
-            let done = meddler::run(plan.seed, process, &pace)?;
+            let done = meddler::run(plan.seed, process, &pace, plan.forks)?;
             totals.meddlings.fetch_add(done, Ordering::Relaxed);
             Ok::<_, Failure>(())
         });

@@ -9,7 +9,7 @@ use farfault_workloads::memory::{Access, HUGE_PAGE, MADV_DONTNEED, PAGE, Region}
 use farfault_workloads::random::Random;
 
 /// Meddles once a round until it is over; returns how often.
-pub fn run(seed: u64, process: u64, pace: &Pace) -> Result<u64, Failure> {
+pub fn run(seed: u64, process: u64, pace: &Pace, forks: bool) -> Result<u64, Failure> {
     let mut random = Random::new(seed, &[process, u64::MAX]);
     let mut regions = Vec::new();
     let mut done = 0;
@@ -33,7 +33,8 @@ pub fn run(seed: u64, process: u64, pace: &Pace) -> Result<u64, Failure> {
                     region.protect(0, region.len(), Access::Write)?;
                 }
             }
-            _ => Child::start(|| Ok(()))?.succeed()?,
+            _ if forks => Child::start(|| Ok(()))?.succeed()?,
+            _ => {}
         }
         done += 1;
     }

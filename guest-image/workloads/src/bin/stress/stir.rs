@@ -20,6 +20,7 @@ pub fn stir(
     places: &[(Place, Kind)],
     margins: &mut [Margins<'_>],
     random: &mut Random,
+    forks: bool,
 ) -> Result<bool, Failure> {
     let done = match random.below(6) {
         0 => advise(places, Gentle::Cold, random),
@@ -27,10 +28,11 @@ pub fn stir(
         2 => advise(places, Gentle::Collapse, random),
         // Has the kernel move pages together, whosever they are, if it will.
         3 => std::fs::write("/proc/sys/vm/compact_memory", "1").is_ok(),
-        _ => {
+        _ if forks => {
             fork(places)?;
             true
         }
+        _ => false,
     };
     for _ in 0..SCRIBBLES {
         margins.iter_mut().for_each(|margin| margin.scribble(random));

@@ -19,6 +19,7 @@ pub struct Worker {
     buffers: Vec<Buffer>,
     random: Random,
     disturbs: bool,
+    forks: bool,
 }
 
 impl Worker {
@@ -27,11 +28,12 @@ impl Worker {
         seed: u64,
         path: [u64; 2],
         disturbs: bool,
+        forks: bool,
     ) -> Result<Self, Failure> {
         let mut random = Random::new(seed, &path);
         let buffers: Result<_, _> =
             Kind::ALL.into_iter().map(|kind| Buffer::new(kind, &mut random)).collect();
-        Ok(Self { queue: device.queue(ENTRIES)?, buffers: buffers?, random, disturbs })
+        Ok(Self { queue: device.queue(ENTRIES)?, buffers: buffers?, random, disturbs, forks })
     }
 
     /// Does rounds until `commands` were carried out, or another worker failed.
@@ -78,7 +80,7 @@ impl Worker {
         let count = steps.len() as u64;
         let bytes = steps.iter().map(|(step, ..)| step.bytes()).sum();
 
-        let disturbs = self.disturbs;
+        let (disturbs, forks) = (self.disturbs, self.forks);
         let mut stirred = Ok(false);
         let wrong = self.queue.scope(|scope| {
             let (mut checks, mut margins) = (Vec::new(), Vec::new());
@@ -88,7 +90,7 @@ impl Worker {
                 margins.push(rest);
             }
             if disturbs {
-                stirred = stir(&places, &mut margins, random);
+                stirred = stir(&places, &mut margins, random, forks);
             }
             let mut wrong = None;
             for (check, step) in checks {
