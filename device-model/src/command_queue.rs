@@ -18,8 +18,8 @@ use crate::shared::Shared;
 use crate::space::{Range, VA_END};
 use crate::walk::PAGE;
 use farfault_abi::command::{
-    CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE, CMD_WAIT, Command,
-    RESPONSE_FAIL, RESPONSE_NO_ATOMIC, RESPONSE_NO_MEMORY, WAIT_IRQ,
+    CMD_COUNT_ACCESSES, CMD_INVALIDATE, CMD_PAGE_RESPONSE, CMD_QUEUE_DISABLE, CMD_QUEUE_ENABLE,
+    CMD_WAIT, Command, RESPONSE_FAIL, RESPONSE_NO_ATOMIC, RESPONSE_NO_MEMORY, WAIT_IRQ,
 };
 use farfault_abi::descriptor::{Descriptor, STATUS_FAULT, STATUS_NO_ATOMIC, STATUS_NO_MEMORY};
 use farfault_abi::pci::{QUEUES, VECTOR_COMMAND, VECTOR_QUEUE, VECTORS};
@@ -136,6 +136,7 @@ fn execute(shared: &Shared, plane: &Plane, command: &Command) -> Outcome {
         CMD_WAIT => wait(shared, plane, command),
         CMD_QUEUE_ENABLE => enable(shared, plane, command),
         CMD_QUEUE_DISABLE => disable(shared, command),
+        CMD_COUNT_ACCESSES => count_accesses(shared, command),
         _ => None,
     };
     result.unwrap_or(Outcome::Wrong(Refusal {
@@ -203,6 +204,15 @@ fn enable(shared: &Shared, plane: &Plane, command: &Command) -> Option<Outcome> 
     let (queue, pasid, vector) = (command.queue, command.pasid, command.extra as u16);
     let binding = Binding { queue, pasid, ring, vector };
     shared.scheduler.enable(binding, plane.epoch).then_some(Outcome::Done)
+}
+
+fn count_accesses(shared: &Shared, command: &Command) -> Option<Outcome> {
+    let pasid = command.pasid;
+    if pasid >> PASID_BITS != 0 {
+        return None;
+    }
+    shared.spaces.of(pasid).count_accesses(pasid, command.value);
+    Some(Outcome::Done)
 }
 
 fn disable(shared: &Shared, command: &Command) -> Option<Outcome> {

@@ -73,6 +73,8 @@ counters! {
     bad_accesses = COUNTER_BAD_ACCESSES,
     device_bytes_read = COUNTER_DEVICE_BYTES_READ,
     device_bytes_written = COUNTER_DEVICE_BYTES_WRITTEN,
+    access_records = COUNTER_ACCESS_RECORDS,
+    access_records_lost = COUNTER_ACCESS_RECORDS_LOST,
 }
 
 macro_rules! tally {

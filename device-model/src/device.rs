@@ -169,6 +169,7 @@ impl Device {
         };
         let shared = &self.shared;
         let idle = done && shared.scheduler.is_idle() && shared.faults.lock().is_empty();
+        let idle = idle && !shared.spaces.are_counting();
         let idle = idle && self.counters().device_bytes_written == 0;
         idle.then(|| SavedDevice {
             registers: *self.registers.lock(),
@@ -275,6 +276,7 @@ impl Device {
             change(plane);
             plane.epoch += 1;
             self.shared.scheduler.begin_epoch(plane.epoch);
+            self.shared.spaces.count_nothing();
             self.shared.faults.lock().clear();
         });
     }

@@ -233,7 +233,24 @@ impl<'m> Engine<'m> {
         }
         drop(section);
         self.mmu.refusals.drain(..).for_each(|refusal| shared.tell(&of_queue(refusal)));
+        if !self.mmu.accesses.often.is_empty() {
+            self.post_accesses(binding.queue);
+        }
         Ok(result)
+    }
+
+    /// Tells of what has been accessed often.
+    fn post_accesses(&mut self, queue: u16) {
+        let shared = self.shared;
+        let mut deferred = Deferred::default();
+        {
+            let plane = shared.gate.look();
+            let wanted = plane.epoch == self.term.epoch && plane.bus_master;
+            for often in self.mmu.accesses.often.drain(..).filter(|_| wanted) {
+                shared.post_access(&plane, often.record(queue), &mut deferred);
+            }
+        }
+        shared.settle(&deferred);
     }
 }
 

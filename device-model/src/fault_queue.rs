@@ -103,6 +103,24 @@ impl FaultQueue {
         self.waiting.push_back(group);
     }
 
+    /// Posts a record that nobody waits for. It is lost, which the result says, if others
+    /// wait or there is no room.
+    pub fn post_or_lose(
+        &mut self,
+        record: Fault,
+        memory: &Dma,
+        ring: Ring,
+        counters: &Live,
+    ) -> (Posted, bool) {
+        if !self.waiting.is_empty() {
+            return (Posted::default(), true);
+        }
+        let group = Group { counted: true, ..Group::new(record.queue, 0, vec![record]) };
+        self.waiting.push_back(group);
+        let posted = self.drain(memory, ring, counters);
+        (posted, self.waiting.pop_front().is_some())
+    }
+
     /// Drops what waits of `queue`.
     pub fn forget(&mut self, queue: u16) {
         self.waiting.retain(|group| group.queue != queue);

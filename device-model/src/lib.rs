@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod access_counters;
 mod atomic;
 mod command_queue;
 mod config;

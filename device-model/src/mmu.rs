@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What one engine translates with; it outlives sections and is used in them only.
 
+use crate::access_counters::AccessCounters;
 use crate::atomic::Atomics;
 use crate::counters::Tally;
 use crate::dma::Stretch;
@@ -22,6 +23,8 @@ pub struct Mmu<'m> {
     pub tlb: Tlb<Slice<'m>>,
     /// What has been counted.
     pub tally: Tally,
+    /// Where it has been how often.
+    pub accesses: AccessCounters,
     /// What has been refused, to be told of behind the section: few, as each access
     /// can add one and a section is bounded.
     pub refusals: Vec<Refusal>,
@@ -42,6 +45,7 @@ impl<'m> Mmu<'m> {
             memory: Ram::new(memory, vram),
             tlb: Tlb::new(entries as usize, nothing()),
             tally: Tally::default(),
+            accesses: AccessCounters::new(),
             refusals: Vec::new(),
         }
     }

@@ -87,7 +87,7 @@ impl Registers {
             REG_VERSION => VERSION.into(),
             REG_FEATURES => {
                 let atomics = if shared.config.atomics { FEATURE_ATOMICS } else { 0 };
-                FEATURE_LEAF_2M | FEATURE_LEAF_1G | atomics
+                FEATURE_LEAF_2M | FEATURE_LEAF_1G | FEATURE_ACCESS_COUNTERS | atomics
             }
             REG_QUEUES => QUEUES.into(),
             REG_ENGINES => shared.config.engines.into(),

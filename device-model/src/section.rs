@@ -13,19 +13,19 @@
 //! which takes five reads of tables and, behind an IOMMU, three questions more than
 //! there are reads.
 
+use crate::access::Access;
+use crate::access_counters::Counting;
 use crate::atomic::Atomics;
-use crate::dma::Permits;
 use crate::faulty::Verdict;
 use crate::gate::Plane;
-use crate::log::Log;
 use crate::mmu::Mmu;
 use crate::ram::{Slice, nothing};
 use crate::refusal::{Refusal, RefusalCause};
-use crate::space::{Range, Spaces, VA_END};
+use crate::space::{SpaceState, Spaces, VA_END};
 use crate::sync::RwLockReadGuard;
 use crate::tlb::Owner;
 use crate::walk::{Aim, PAGE, WalkFault, walk};
-use farfault_abi::fault::{ACCESS_ATOMIC, ACCESS_READ, ACCESS_WRITE, REASON_NOT_PRESENT};
+use farfault_abi::fault::REASON_NOT_PRESENT;
 use std::sync::atomic::Ordering;
 use vm_memory::Bytes;
 
@@ -34,41 +34,6 @@ use vm_memory::Bytes;
 pub const SECTION_BYTES: u64 = 128 << 10;
 /// What an access costs at least, so that a section has at most 128 of them.
 const SMALL: u64 = SECTION_BYTES / 128;
-
-/// What an access does: ACCESS bits.
-///
-/// As wide as an address so that operands have no padding: copying that, right
-/// behind a memcpy, waits for all its stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access(u64);
-
-impl Access {
-    pub const READ: Self = Self(ACCESS_READ as u64);
-    pub const WRITE: Self = Self(ACCESS_WRITE as u64);
-    pub const MODIFY: Self = Self((ACCESS_READ | ACCESS_WRITE) as u64);
-    /// MODIFY in one step, where the leaf permits it.
-    pub const ATOMIC: Self = Self((ACCESS_READ | ACCESS_WRITE | ACCESS_ATOMIC) as u64);
-
-    fn reads(self) -> bool {
-        self.0 & Self::READ.0 != 0
-    }
-
-    fn writes(self) -> bool {
-        self.0 & Self::WRITE.0 != 0
-    }
-
-    fn is_atomic(self) -> bool {
-        self.0 & u64::from(ACCESS_ATOMIC) != 0
-    }
-
-    fn wants(self) -> Permits {
-        Permits { read: self.reads(), write: self.writes() }
-    }
-
-    pub fn bits(self) -> u32 {
-        self.0 as u32
-    }
-}
 
 /// An access that has no translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +75,9 @@ pub struct Section<'s, 'm> {
     mmu: &'s mut Mmu<'m>,
     owner: Owner,
     left: u64,
+    counting: Option<Counting>,
     // Guards last: they are dropped after everything above.
-    _log: RwLockReadGuard<'s, Log<Range>>,
+    _space: RwLockReadGuard<'s, SpaceState>,
     plane: RwLockReadGuard<'s, Plane>,
 }
 
@@ -123,11 +89,12 @@ impl<'s, 'm> Section<'s, 'm> {
         spaces: &'s Spaces,
         pasid: u32,
     ) -> Self {
-        let log = spaces.of(pasid).enter();
+        let space = spaces.of(pasid).enter();
         mmu.follow(&plane.unmapped);
-        mmu.tlb.catch_up(Spaces::index(pasid), &log);
+        mmu.tlb.catch_up(Spaces::index(pasid), &space.log);
         mmu.tally.sections += 1;
-        Self { mmu, owner: Owner::new(pasid), left: SECTION_BYTES, _log: log, plane }
+        let (owner, counting) = (Owner::new(pasid), space.counting(pasid));
+        Self { mmu, owner, left: SECTION_BYTES, counting, _space: space, plane }
     }
 
     /// Whether something was refused in it.
@@ -210,14 +177,15 @@ impl<'s, 'm> Section<'s, 'm> {
             length = length.min(slice.len() as u64);
         }
         self.charge(length);
-        for (Operand { access, .. }, slice) in operands.iter().zip(&slices) {
-            self.count(*access, length, slice);
+        for (operand, slice) in operands.iter().zip(&slices) {
+            self.count(*operand, length, slice);
         }
         Ok(slices.map(|slice| slice.subslice(0, length as usize).unwrap_or(slice)))
     }
 
     #[inline]
-    fn count(&mut self, access: Access, bytes: u64, slice: &Slice<'_>) {
+    fn count(&mut self, operand: Operand, bytes: u64, slice: &Slice<'_>) {
+        let Operand { address, access } = operand;
         let (read, written) = (u64::from(access.reads()), u64::from(access.writes()));
         let own = u64::from(self.mmu.memory.is_device(slice));
         let tally = &mut self.mmu.tally;
@@ -225,6 +193,9 @@ impl<'s, 'm> Section<'s, 'm> {
         tally.bytes_written += bytes * written;
         tally.device_bytes_read += bytes * read * own;
         tally.device_bytes_written += bytes * written * own;
+        if let Some(counting) = self.counting.filter(|_| own == 0) {
+            self.mmu.accesses.note(counting, access, address, bytes);
+        }
     }
 
     /// The u64 at each of `addresses`, which need not be aligned. Inlined, so
@@ -236,8 +207,8 @@ impl<'s, 'm> Section<'s, 'm> {
             let Some(hit) = self.load_hit(address) else { return self.loads_slowly(addresses) };
             *value = hit;
         }
-        if self.mmu.memory.has_device() {
-            addresses.iter().for_each(|address| self.count_device_load(*address));
+        if self.mmu.memory.has_device() || self.counting.is_some() {
+            addresses.iter().for_each(|address| self.count_load(*address));
         }
         self.mmu.tally.tlb_hits += N as u64;
         self.mmu.tally.bytes_read += 8 * N as u64;
@@ -251,10 +222,14 @@ impl<'s, 'm> Section<'s, 'm> {
         page.load((address % PAGE) as usize, Ordering::Relaxed).ok()
     }
 
-    fn count_device_load(&mut self, address: u64) {
+    /// Counts, of a load that is counted as such, where it was.
+    fn count_load(&mut self, address: u64) {
         let page = self.mmu.tlb.lookup_page(self.owner, address);
         let own = page.is_some_and(|page| self.mmu.memory.is_device(page));
         self.mmu.tally.device_bytes_read += 8 * u64::from(own);
+        if let Some(counting) = self.counting.filter(|_| !own) {
+            self.mmu.accesses.note(counting, Access::READ, address, 8);
+        }
     }
 
     #[inline(never)]
@@ -339,7 +314,7 @@ impl<'s, 'm> Section<'s, 'm> {
             Atomics::System => self.translate(Operand { address, access: Access::MODIFY })?,
             Atomics::Own(_) => self.miss(Operand { address, access: Access::ATOMIC }, true)?,
         };
-        self.count(Access::MODIFY, 8, &slice);
+        self.count(Operand { address, access: Access::MODIFY }, 8, &slice);
         Ok(atomics.fetch_add(&slice, addend))
     }
 

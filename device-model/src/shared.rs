@@ -18,6 +18,7 @@ use crate::scheduler::Scheduler;
 use crate::space::Spaces;
 use crate::sync::Mutex;
 use crate::vram::Vram;
+use farfault_abi::fault::Fault;
 use farfault_abi::pci::{VECTOR_COMMAND, VECTOR_FAULT};
 use farfault_abi::regs::ERR_FAULT_OVERFLOW;
 use std::sync::Arc;
@@ -97,8 +98,23 @@ impl Shared {
     /// Writes waiting fault records; the caller is through the gate, and settles
     /// when it has left.
     pub fn post_faults(&self, plane: &Plane, deferred: &mut Deferred) {
-        let Posted { interrupt, overflow, refusal } =
-            self.faults.lock().drain(&plane.memory, plane.setup.faults, &self.counters);
+        let posted = self.faults.lock().drain(&plane.memory, plane.setup.faults, &self.counters);
+        self.posted(posted, deferred);
+    }
+
+    /// Likewise a record that is lost if there is no room for it.
+    pub fn post_access(&self, plane: &Plane, record: Fault, deferred: &mut Deferred) {
+        let (memory, ring) = (&plane.memory, plane.setup.faults);
+        let (posted, lost) = self.faults.lock().post_or_lose(record, memory, ring, &self.counters);
+        count(match lost {
+            false => &self.counters.access_records,
+            true => &self.counters.access_records_lost,
+        });
+        self.posted(posted, deferred);
+    }
+
+    fn posted(&self, posted: Posted, deferred: &mut Deferred) {
+        let Posted { interrupt, overflow, refusal } = posted;
         self.set_errors(if overflow { ERR_FAULT_OVERFLOW } else { 0 });
         deferred.interrupts.extend(interrupt.then_some(VECTOR_FAULT));
         deferred.refusals.extend(refusal.map(|refusal| self.refuse(refusal)));

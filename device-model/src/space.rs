@@ -15,6 +15,7 @@
 //! waits for at most one section of each engine. The writer sleeps on the lock;
 //! a spinning one would wait whole time slices for a preempted engine.
 
+use crate::access_counters::Counting;
 use crate::log::Log;
 use crate::sync::{RwLock, RwLockReadGuard};
 use farfault_abi::regs::VA_BITS;
@@ -37,24 +38,62 @@ pub struct Range {
 /// An address space, or several whose PASIDs fall together.
 #[derive(Debug)]
 pub struct Space {
-    log: RwLock<Log<Range>>,
+    state: RwLock<SpaceState>,
+}
+
+/// What sections go by.
+#[derive(Debug)]
+pub struct SpaceState {
+    /// What has been invalidated.
+    pub log: Log<Range>,
+    /// The PASIDs whose accesses are counted.
+    counted: Vec<Counting>,
+    /// How often that was said.
+    serial: u64,
+}
+
+impl SpaceState {
+    /// How the accesses of `pasid` are counted, if they are.
+    pub fn counting(&self, pasid: u32) -> Option<Counting> {
+        self.counted.iter().find(|counting| counting.pasid == pasid).copied()
+    }
 }
 
 impl Space {
     /// A space that has seen no invalidation.
     pub fn new() -> Self {
-        Self { log: RwLock::new(Log::new()) }
+        let log = Log::new();
+        Self { state: RwLock::new(SpaceState { log, counted: Vec::new(), serial: 0 }) }
     }
 
     /// Opens a section. A thread opens one at a time: a second read guard
     /// behind a waiting writer would never be given.
-    pub fn enter(&self) -> RwLockReadGuard<'_, Log<Range>> {
-        self.log.read()
+    pub fn enter(&self) -> RwLockReadGuard<'_, SpaceState> {
+        self.state.read()
     }
 
     /// Returns when no access through translations of `range` is left.
     pub fn invalidate(&self, range: Range) {
-        self.log.write().push(range);
+        self.state.write().log.push(range);
+    }
+
+    /// Has accesses of `pasid` counted, and told of after so many; or no more, if that is 0.
+    pub fn count_accesses(&self, pasid: u32, threshold: u64) {
+        let mut state = self.state.write();
+        state.counted.retain(|counting| counting.pasid != pasid);
+        state.serial += 1;
+        if threshold != 0 {
+            let serial = state.serial;
+            state.counted.push(Counting { pasid, threshold, serial });
+        }
+    }
+
+    fn count_nothing(&self) {
+        self.state.write().counted.clear();
+    }
+
+    fn is_counting(&self) -> bool {
+        !self.state.read().counted.is_empty()
     }
 }
 
@@ -69,6 +108,16 @@ impl Spaces {
     /// The number of the space that `pasid` lives in.
     pub fn index(pasid: u32) -> usize {
         pasid as usize % SPACES
+    }
+
+    /// Counts no accesses any more, as after a reset.
+    pub fn count_nothing(&self) {
+        self.0.iter().for_each(Space::count_nothing);
+    }
+
+    /// Whether accesses of some PASID are counted.
+    pub fn are_counting(&self) -> bool {
+        self.0.iter().any(Space::is_counting)
     }
 
     /// The space that `pasid` lives in.

@@ -12,11 +12,11 @@ fn sections_that_come_later_wait_for_the_invalidation() {
     thread::scope(|scope| {
         let invalidation = scope.spawn(|| space.invalidate(Range::default()));
         // A reader is let in until the writer stands in line, and then no more.
-        while space.log.try_read().is_some() {
+        while space.state.try_read().is_some() {
             thread::yield_now();
         }
         assert!(!invalidation.is_finished());
-        let later = scope.spawn(|| space.enter().generation());
+        let later = scope.spawn(|| space.enter().log.generation());
         drop(section);
         assert_eq!(later.join().ok(), Some(1));
     });
@@ -29,9 +29,9 @@ fn the_log_says_when_it_is_too_short() {
     for n in 0..100 {
         space.invalidate(range(n));
     }
-    let log = space.enter();
-    assert!(log.since(35).is_none());
-    let seen: Vec<Range> = log.since(36).into_iter().flatten().copied().collect();
+    let state = space.enter();
+    assert!(state.log.since(35).is_none());
+    let seen: Vec<Range> = state.log.since(36).into_iter().flatten().copied().collect();
     assert_eq!(seen, (36..100).map(range).collect::<Vec<_>>());
-    assert_eq!(log.since(100).map(Iterator::count), Some(0));
+    assert_eq!(state.log.since(100).map(Iterator::count), Some(0));
 }

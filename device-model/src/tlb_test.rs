@@ -70,7 +70,7 @@ fn what_was_unmapped_is_dropped_and_nothing_else() {
         assert_eq!(known(&tlb), [true; 4]);
         let space = Space::new();
         space.invalidate(Range { pasid: 1, start: 0, last: page(3) });
-        tlb.catch_up(0, &space.enter());
+        tlb.catch_up(0, &space.enter().log);
         tlb.fill(owner, page(1), 0, false, Pages(300, 1));
         log.push(Stretch { start: page(first), last: page(last + 1) - 1 });
         tlb.follow(&log, same);
@@ -116,12 +116,12 @@ fn pages_are_for_words_and_leaves_for_all_else() {
     // An invalidation drops the leaves that it touches and the pages that it covers.
     let space = Space::new();
     space.invalidate(Range { pasid: 3, start: va + 4096, last: va + 8191 });
-    tlb.catch_up(0, &space.enter());
+    tlb.catch_up(0, &space.enter().log);
     assert_eq!(found(&tlb), (Some(2), Some(2)));
     space.invalidate(Range { pasid: 4, start: va, last: va + 4095 });
-    tlb.catch_up(0, &space.enter());
+    tlb.catch_up(0, &space.enter().log);
     assert_eq!(found(&tlb), (Some(2), Some(2)));
     space.invalidate(Range { pasid: 3, start: va, last: va + (1 << 21) - 1 });
-    tlb.catch_up(0, &space.enter());
+    tlb.catch_up(0, &space.enter().log);
     assert_eq!(found(&tlb), (None, None));
 }

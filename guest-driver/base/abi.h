@@ -169,7 +169,7 @@
 #define FF_ID_MAGIC			0x544c4646
 
 /* What FF_REG_VERSION reads. */
-#define FF_VERSION			0x00020002
+#define FF_VERSION			0x00020003
 
 /* 2 MiB leaves. */
 #define FF_FEATURE_LEAF_2M		BIT_ULL(0)
@@ -183,6 +183,9 @@
  * engines only, and need FF_PTE_ATOMIC(crate::pte::PTE_ATOMIC).
  */
 #define FF_FEATURE_ATOMICS		BIT_ULL(2)
+
+/* Access counters (CMD_COUNT_ACCESSES). */
+#define FF_FEATURE_ACCESS_COUNTERS	BIT_ULL(3)
 
 /* Bits of a virtual address. */
 #define FF_VA_BITS			48
@@ -332,8 +335,14 @@
 /* Counter: of the bytes written, those in device memory. */
 #define FF_COUNTER_DEVICE_BYTES_WRITTEN	28
 
+/* Counter: records that tell of accesses. */
+#define FF_COUNTER_ACCESS_RECORDS	29
+
+/* Counter: those that found no room, and are lost. */
+#define FF_COUNTER_ACCESS_RECORDS_LOST	30
+
 /* Number of counters. */
-#define FF_COUNTERS			29
+#define FF_COUNTERS			31
 
 /* === Context table: PASID to page table === */
 
@@ -435,6 +444,14 @@ _Static_assert(sizeof(struct ff_context) == 16, "size");
  */
 #define FF_CMD_QUEUE_DISABLE		5
 
+/*
+ * Counts what pasid accesses in system memory, by
+ * FF_ACCESS_COUNTER_BYTES(crate::fault::ACCESS_COUNTER_BYTES), and tells
+ * of each that has had value accesses since it was last told of. A value
+ * of 0 ends it.
+ */
+#define FF_CMD_COUNT_ACCESSES		6
+
 /* Flag of CMD_PAGE_RESPONSE: the page cannot be had. */
 #define FF_RESPONSE_FAIL		BIT(0)
 
@@ -484,6 +501,22 @@ _Static_assert(sizeof(struct ff_command) == 32, "size");
 
 /* Record: the device halted a queue; no response is expected. */
 #define FF_FAULT_QUEUE_HALTED		2
+
+/*
+ * Record: the FF_ACCESS_COUNTER_BYTES around address, where the last
+ * access was, have had as many as CMD_COUNT_ACCESSES says; no response
+ * is expected. It is lost if there is no room for it.
+ */
+#define FF_FAULT_ACCESSES		3
+
+/* What an access counter is for, aligned. */
+#define FF_ACCESS_COUNTER_BYTES		BIT_ULL(16)
+
+/*
+ * What counts as one access, or less: an access counter is of an engine,
+ * and is forgotten when it is needed for other memory.
+ */
+#define FF_ACCESS_BYTES			64
 
 /* Access: read. */
 #define FF_ACCESS_READ			BIT(0)

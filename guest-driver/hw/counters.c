@@ -37,6 +37,8 @@ static const char * const ff_device_counter_names[] = {
 	[FF_COUNTER_BAD_ACCESSES] = "bad_accesses",
 	[FF_COUNTER_DEVICE_BYTES_READ] = "device_bytes_read",
 	[FF_COUNTER_DEVICE_BYTES_WRITTEN] = "device_bytes_written",
+	[FF_COUNTER_ACCESS_RECORDS] = "access_records",
+	[FF_COUNTER_ACCESS_RECORDS_LOST] = "access_records_lost",
 };
 
 static_assert(ARRAY_SIZE(ff_device_counter_names) == FF_COUNTERS);

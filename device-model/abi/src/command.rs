@@ -21,6 +21,9 @@ constants! { CONSTANTS;
     CMD_QUEUE_ENABLE: u32 = 4;
     /// Unbinds queue. Done when nothing of it is in flight; what it had parked or held is dropped.
     CMD_QUEUE_DISABLE: u32 = 5;
+    /// Counts what pasid accesses in system memory, by [`ACCESS_COUNTER_BYTES`](crate::fault::ACCESS_COUNTER_BYTES),
+    /// and tells of each that has had value accesses since it was last told of. A value of 0 ends it.
+    CMD_COUNT_ACCESSES: u32 = 6;
 
     /// Flag of CMD_PAGE_RESPONSE: the page cannot be had.
     RESPONSE_FAIL: u32 = 1 << 0;

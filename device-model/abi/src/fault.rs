@@ -15,6 +15,15 @@ constants! { CONSTANTS;
     FAULT_PAGE_REQUEST: u32 = 1;
     /// Record: the device halted a queue; no response is expected.
     FAULT_QUEUE_HALTED: u32 = 2;
+    /// Record: the [`ACCESS_COUNTER_BYTES`] around address, where the last access was, have had as many as
+    /// CMD_COUNT_ACCESSES says; no response is expected. It is lost if there is no room for it.
+    FAULT_ACCESSES: u32 = 3;
+
+    /// What an access counter is for, aligned.
+    ACCESS_COUNTER_BYTES: u64 = 1 << 16;
+    /// What counts as one access, or less: an access counter is of an engine, and is forgotten when it
+    /// is needed for other memory.
+    ACCESS_BYTES: u64 = 64;
 
     /// Access: read.
     ACCESS_READ: u32 = 1 << 0;

@@ -52,7 +52,7 @@ constants! { CONSTANTS;
     /// What [`REG_ID`] reads: "FFLT".
     ID_MAGIC: u32 = 0x544c_4646;
     /// What [`REG_VERSION`] reads.
-    VERSION: u32 = 0x0002_0002;
+    VERSION: u32 = 0x0002_0003;
     /// 2 MiB leaves.
     FEATURE_LEAF_2M: u64 = 1 << 0;
     /// 1 GiB leaves.
@@ -60,6 +60,8 @@ constants! { CONSTANTS;
     /// Atomic operations are atomic to CPUs, wherever the memory is (AtomicOps of PCI Express).
     /// Without it they are atomic to other engines only, and need [`PTE_ATOMIC`](crate::pte::PTE_ATOMIC).
     FEATURE_ATOMICS: u64 = 1 << 2;
+    /// Access counters (CMD_COUNT_ACCESSES).
+    FEATURE_ACCESS_COUNTERS: u64 = 1 << 3;
     /// Bits of a virtual address.
     VA_BITS: u32 = 48;
     /// Bits of a PASID.
@@ -146,8 +148,12 @@ constants! { CONSTANTS;
     COUNTER_DEVICE_BYTES_READ: u32 = 27;
     /// Counter: of the bytes written, those in device memory.
     COUNTER_DEVICE_BYTES_WRITTEN: u32 = 28;
+    /// Counter: records that tell of accesses.
+    COUNTER_ACCESS_RECORDS: u32 = 29;
+    /// Counter: those that found no room, and are lost.
+    COUNTER_ACCESS_RECORDS_LOST: u32 = 30;
     /// Number of counters.
-    COUNTERS: u32 = 29;
+    COUNTERS: u32 = 31;
 }
 
 pub(crate) const SECTION: HeaderSection =

@@ -2,7 +2,8 @@
 //! Compare.
 
 use super::operation::{Flow, Operation, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::access::Access;
+use crate::section::{PageFault, Section};
 use crate::walk::PAGE;
 
 /// Finds the first byte in which two ranges differ.

@@ -2,8 +2,9 @@
 //! Copy.
 
 use super::operation::{Ending, Flow, Operation, Progress, Stream};
+use crate::access::Access;
 use crate::faulty::Verdict;
-use crate::section::{Access, Operand, PageFault, SECTION_BYTES, Section};
+use crate::section::{Operand, PageFault, SECTION_BYTES, Section};
 use farfault_abi::descriptor::STATUS_FAULT;
 
 /// Copies bytes from source to destination.

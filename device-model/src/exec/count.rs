@@ -2,7 +2,8 @@
 //! Word count.
 
 use super::operation::{Flow, Operation, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::access::Access;
+use crate::section::{PageFault, Section};
 use crate::walk::PAGE;
 
 /// Counts words: runs of bytes that are not white space.

@@ -2,7 +2,8 @@
 //! Fill.
 
 use super::operation::{Flow, Operation, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::access::Access;
+use crate::section::{PageFault, Section};
 use crate::walk::PAGE;
 
 /// Fills bytes with a pattern of eight.

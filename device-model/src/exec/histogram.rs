@@ -2,7 +2,8 @@
 //! Histogram.
 
 use super::operation::{Flow, Operation, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::access::Access;
+use crate::section::{PageFault, Section};
 use crate::walk::PAGE;
 
 /// Counters, one a byte value.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The shape that all commands have.
 
+use crate::access::Access;
 use crate::ram::Slice;
-use crate::section::{Access, Operand, PageFault, Section};
+use crate::section::{Operand, PageFault, Section};
 
 /// A command in flight.
 pub trait Operation: Send {

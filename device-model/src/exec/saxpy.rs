@@ -2,7 +2,8 @@
 //! Single-precision a times x plus y.
 
 use super::operation::{Flow, Operation, Progress, Stream};
-use crate::section::{Access, PageFault, Section};
+use crate::access::Access;
+use crate::section::{PageFault, Section};
 use crate::walk::PAGE;
 
 pub const ELEMENT: u64 = 4;

@@ -2,12 +2,13 @@
 //! The scheduler: no doorbell and no page response is lost, and a queue that
 //! was disabled is in no engine's hands.
 
+use crate::access::Access;
 use crate::fault_queue::{FaultQueue, Group};
 use crate::gate::Term;
 use crate::queue::{Binding, Run};
 use crate::ring::Ring;
 use crate::scheduler::{Pick, Response, Scheduler};
-use crate::section::{Access, PageFault};
+use crate::section::PageFault;
 use crate::sync::Mutex;
 use farfault_abi::descriptor::Descriptor;
 use farfault_abi::fault::REASON_NOT_PRESENT;

@@ -38,9 +38,9 @@ fn engine(world: &World, bug: Bug) {
     let mut tlb = Tlb::with_entries([1, 1, 1], 1, 0);
     for _ in 0..2 {
         let walked_early = world.entry.load(Ordering::Acquire);
-        let log = world.space.enter();
+        let section = world.space.enter();
         if bug != Bug::NoCatchUp {
-            tlb.catch_up(0, &log);
+            tlb.catch_up(0, &section.log);
         }
         let hit = tlb.lookup(Owner::new(PASID), VA, false).copied();
         let frame = hit.unwrap_or_else(|| {
@@ -50,12 +50,12 @@ fn engine(world: &World, bug: Bug) {
             frame
         });
         if bug == Bug::AccessOutside {
-            drop(log);
+            drop(section);
             // loom sees an access that anything else is not ordered with.
             world.frames[frame].with(|_| ());
         } else {
             world.frames[frame].with(|_| ());
-            drop(log);
+            drop(section);
         }
     }
 }

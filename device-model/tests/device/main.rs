@@ -2,6 +2,7 @@
 //! The device model driven without a guest, step by step: a fake platform below
 //! it and the reference driver above.
 
+mod accesses;
 mod atomics;
 mod commands;
 mod hostile;

@@ -40,7 +40,7 @@ fn what_the_device_says_of_itself() {
     for (register, size, value) in [
         (REG_ID, 4, u64::from(ID_MAGIC)),
         (REG_VERSION, 4, VERSION.into()),
-        (REG_FEATURES, 8, 7),
+        (REG_FEATURES, 8, 15),
         (REG_QUEUES, 4, QUEUES.into()),
         (REG_ENGINES, 4, 3),
         (REG_VA_BITS, 4, 48),

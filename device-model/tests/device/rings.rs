@@ -114,7 +114,7 @@ fn wrong_commands_are_skipped_and_counted() {
     let disable = Command { queue: 9, ..plain(CMD_QUEUE_DISABLE) };
     let wrong = [
         Command { opcode: 0, ..enable },
-        Command { opcode: 6, ..enable },
+        Command { opcode: 7, ..enable },
         Command { opcode: 255, ..enable },
         Command { queue: 0, ..enable }, // enabled already
         Command { queue: QUEUES as u16, ..enable },
