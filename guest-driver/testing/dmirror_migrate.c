@@ -59,6 +59,22 @@ static int ff_dmirror_is_there(struct ff_mirror *mirror, unsigned long address,
 	return 0;
 }
 
+/* Has the device know where they are, to spare it the faults. */
+static int ff_dmirror_present(struct ff_dmirror *dmirror,
+			      const struct ff_dmirror_cmd *cmd)
+{
+	unsigned long end = cmd->addr + (cmd->npages << PAGE_SHIFT);
+	struct ff_span span = {
+		.start = cmd->addr,
+		.request = HMM_PFN_REQ_FAULT,
+		.prefetch = true,
+	};
+	struct ff_scratch *scratch __free(kfree) = ff_scratch_alloc();
+
+	return scratch ? ff_prefetch_range(dmirror->ctx, &span, end, scratch) :
+		-ENOMEM;
+}
+
 /*
  * FF_DMIRROR_TO_DEVICE: all of it, and what the device then finds there. mm does not
  * wait for a page that somebody else holds just then.
@@ -71,11 +87,12 @@ int ff_dmirror_to_device(struct ff_dmirror *dmirror, struct ff_dmirror_cmd *cmd)
 	for (tries = 0; ret == -ENOENT && tries < FF_DMIRROR_TRIES; tries++) {
 		ret = ff_dmirror_move(dmirror, cmd, FF_MIGRATE_DEVICE,
 				      FF_COUNT_MOVED_OUT);
-		if (!ret)
+		if (!ret && cmd->cpages < cmd->npages)
 			ret = ff_dmirror_is_there(&dmirror->ctx->mirror,
 						  cmd->addr, cmd->npages);
 	}
-	return ret ?: ff_dmirror_read(dmirror, cmd);
+	return ret ?: ff_dmirror_present(dmirror, cmd) ?:
+		ff_dmirror_read(dmirror, cmd);
 }
 
 /* FF_DMIRROR_TO_SYSTEM */
