@@ -55,6 +55,8 @@ COUNTER(EXCLUSIVE, "exclusive")			/* Pages taken from the CPU for atomic operati
 COUNTER(COPIES, "copies")			/* Copies that the device was asked for */
 COUNTER(MOVED_OUT, "moved_out")			/* Pages moved to device memory, as asked */
 COUNTER(MOVED_PREFERRED, "moved_preferred")	/* Pages moved there as advised, by device faults */
+COUNTER(ACCESS_RECORDS, "access_records")	/* Records of memory that it accesses often */
+COUNTER(MOVED_OFTEN, "moved_often")		/* Pages moved there for these, as advised */
 COUNTER(MOVED_BACK, "moved_back")		/* Pages moved to system memory, as asked */
 COUNTER(MOVED_TOUCHED, "moved_touched")		/* Pages moved back as the CPU touched them */
 COUNTER(MOVED_EVICTED, "moved_evicted")		/* Pages moved back to make room for others */

@@ -11,6 +11,7 @@
 
 #include "file/ctx.h"
 #include "hw/device.h"
+#include "mirror/often.h"
 #include "mirror/prefer.h"
 
 /* Whether it means that some page cannot be had, or not at once. */
@@ -63,11 +64,23 @@ static int ff_advise_will(struct ff_ctx *ctx, unsigned long start,
 static int ff_advise_prefer(struct ff_ctx *ctx, unsigned long start,
 			    unsigned long end, enum ff_preference preference)
 {
-	if (preference == FF_PREFER_DEVICE && !ctx->mirror.region)
+	if (preference != FF_PREFER_NOTHING && !ctx->mirror.region)
 		return -EOPNOTSUPP;
 	if (start >= end)
 		return 0;
 	return ff_prefer_set(&ctx->mirror, start, end, preference);
+}
+
+static int ff_advise_prefer_often(struct ff_ctx *ctx, unsigned long start,
+				  unsigned long end)
+{
+	int section, ret;
+
+	if (!ff_device_enter(ctx->ff, &section))
+		return -ENODEV;
+	ret = ff_often_begin(&ctx->mirror);
+	ff_device_exit(ctx->ff, section);
+	return ret ?: ff_advise_prefer(ctx, start, end, FF_PREFER_OFTEN);
 }
 
 static int ff_advise_dont_need(struct ff_ctx *ctx, unsigned long start,
@@ -107,6 +120,10 @@ int ff_ioctl_advise(struct ff_ctx *ctx, void *arg)
 		return ff_advise_prefer(ctx, start, end, FF_PREFER_DEVICE);
 	case FF_ADVISE_PREFER_NOTHING:
 		return ff_advise_prefer(ctx, start, end, FF_PREFER_NOTHING);
+	case FF_ADVISE_PREFER_OFTEN:
+		return ff_advise_prefer_often(ctx, start, end);
+	case FF_ADVISE_PREFER_WRITTEN:
+		return ff_advise_prefer(ctx, start, end, FF_PREFER_WRITTEN);
 	default:
 		return -EINVAL;
 	}

@@ -13,6 +13,7 @@
 #include "file/ctx.h"
 #include "hw/device.h"
 #include "hw/fault_ring.h"
+#include "mirror/often.h"
 
 static bool ff_ring_valid(const struct ff_queue_create *create)
 {
@@ -44,6 +45,7 @@ static int ff_queue_begin(struct ff_ctx *ctx, struct ff_queue *queue, u64 ring,
 		return ret;
 	}
 	ff_count(&ff->counters, FF_COUNT_QUEUES, 1);
+	ff_often_go_on(&ctx->mirror);
 
 	command = (struct ff_command) {
 		.opcode = FF_CMD_QUEUE_ENABLE,

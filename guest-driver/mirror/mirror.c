@@ -12,6 +12,7 @@
 #include "mirror/interval.h"
 #include "mirror/invalidate.h"
 #include "mirror/mirror.h"
+#include "mirror/often.h"
 #include "pgtable/dma.h"
 
 /**
@@ -230,6 +231,7 @@ int ff_mirror_open(struct ff_mirror *mirror, struct ff_device *ff)
 	lockdep_assert(srcu_read_lock_held(&ff->unplug));
 	mirror->ff = ff;
 	mirror->closing = false;
+	mirror->counting = false;
 	mutex_init(&mirror->lock);
 	mutex_init(&mirror->adding);
 	INIT_LIST_HEAD(&mirror->spares);
@@ -268,6 +270,7 @@ void ff_mirror_detach(struct ff_mirror *mirror)
 
 	scoped_guard(mutex, &mirror->lock)
 		WRITE_ONCE(mirror->closing, true);
+	ff_often_end(mirror);
 	ff_mirror_drop(mirror, 0, FF_PGTABLE_END);
 	/* A walk that finds nothing has read the root, too. */
 	scoped_guard(mutex, &mirror->lock)

@@ -29,6 +29,7 @@ struct ff_region;
  * @prefer: ranges of which it is said whether they are to be in @region, see
  *	mirror/prefer.c
  * @thrash: what was moved there of late
+ * @counting: the device is to count accesses
  * @closing: nothing more is mapped once it is set under @lock; who retries gives up
  */
 struct ff_mirror {
@@ -43,6 +44,7 @@ struct ff_mirror {
 	struct maple_tree intervals;
 	struct maple_tree prefer;
 	struct ff_thrash thrash;
+	bool counting;
 	struct mutex adding; /* intervals and their notifiers */
 	bool closing;
 };

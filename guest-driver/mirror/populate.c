@@ -101,6 +101,9 @@ static int ff_populate_program(struct ff_interval *interval,
 		}
 		if (ff_found_is_refused(interval->mirror, pfn, address))
 			return -EFAULT;
+		if (!is_device_private_page(hmm_pfn_to_page(pfn)) &&
+		    ff_prefer_awaits_write(interval->mirror, span, address))
+			pfn &= ~HMM_PFN_WRITE;
 		order = hmm_pfn_to_map_order(pfn);
 		if (together)
 			order = max(order, FF_PT_BITS);

@@ -40,9 +40,9 @@ static bool ff_prefer_is_any(struct ff_mirror *mirror)
 }
 
 /* What is said of @address, which is said of this part of @start to @end. */
-static enum ff_preference ff_prefer_at(struct ff_mirror *mirror,
-				       unsigned long address,
-				       unsigned long *start, unsigned long *end)
+enum ff_preference ff_prefer_at(struct ff_mirror *mirror,
+				unsigned long address, unsigned long *start,
+				unsigned long *end)
 {
 	MA_STATE(mas, &mirror->prefer, address, address);
 	void *entry;
@@ -57,9 +57,9 @@ static enum ff_preference ff_prefer_at(struct ff_mirror *mirror,
 }
 
 /* Moves what is mapped around @address, within a range. */
-static void ff_prefer_move_range(struct ff_move *move, struct ff_mirror *mirror,
-				 unsigned long address, unsigned long start,
-				 unsigned long end)
+void ff_prefer_move_range(struct ff_move *move, struct ff_mirror *mirror,
+			  unsigned long address, unsigned long start,
+			  unsigned long end)
 {
 	struct mm_struct *mm = mirror->mm;
 	struct vm_area_struct *vma;
@@ -80,6 +80,30 @@ static void ff_prefer_move_range(struct ff_move *move, struct ff_mirror *mirror,
 	mmap_read_unlock(mm);
 	if (moved > 0)
 		ff_thrash_moved(&mirror->thrash, start);
+}
+
+/* Whether a fault of the device moves what it needs. */
+static bool ff_prefer_moves(enum ff_preference preference,
+			    const struct ff_span *span)
+{
+	return preference == FF_PREFER_DEVICE ||
+	       (preference == FF_PREFER_WRITTEN &&
+		span->request & HMM_PFN_REQ_WRITE);
+}
+
+/*
+ * Whether the first write of the device is to be a fault, for it moves what it writes:
+ * then a read alone does not let it write, although the CPU may.
+ */
+bool ff_prefer_awaits_write(struct ff_mirror *mirror, const struct ff_span *span,
+			    unsigned long address)
+{
+	unsigned long start = address, end = address + PAGE_SIZE;
+
+	return !(span->request & HMM_PFN_REQ_WRITE) &&
+	       ff_prefer_is_any(mirror) &&
+	       ff_prefer_at(mirror, address, &start, &end) ==
+	       FF_PREFER_WRITTEN;
 }
 
 /* Whether what is moved to device memory has other pages leave it. */
@@ -110,8 +134,8 @@ void ff_prefer_move(struct ff_mirror *mirror, const struct ff_span *span)
 		/* All that is in the same 2 MiB and of which the same is said. */
 		start = tight ? address : block;
 		end = tight ? span->end : block + FF_LEVEL_SIZE(1);
-		if (ff_prefer_at(mirror, address, &start, &end) ==
-		    FF_PREFER_DEVICE)
+		if (ff_prefer_moves(ff_prefer_at(mirror, address, &start, &end),
+				    span))
 			ff_prefer_move_range(move, mirror, address, start, end);
 		next = end;
 	}

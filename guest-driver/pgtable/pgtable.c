@@ -69,23 +69,41 @@ static struct ff_table *ff_table_get(struct ff_pgtable *pgt,
 	return table;
 }
 
-/* The leaf that maps an address, if any. */
-struct ff_leaf ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
+static struct ff_leaf ff_pgtable_find(struct ff_pgtable *pgt,
+				      unsigned long address,
+				      unsigned int *level)
 {
 	struct ff_table *table;
 	struct ff_leaf leaf;
-	unsigned int level;
 
-	for (level = 0; level < FF_PT_LEVELS - 1; level++) {
-		table = ff_table_find(pgt, address, level);
+	for (*level = 0; *level < FF_PT_LEVELS - 1; ++*level) {
+		table = ff_table_find(pgt, address, *level);
 		if (!table)
 			continue;
-		leaf = ff_leaf_get(table, ff_index(address, level));
+		leaf = ff_leaf_get(table, ff_index(address, *level));
 		if (leaf.entry & FF_PTE_LEAF)
 			return leaf;
 		break;
 	}
+	*level = 0;
 	return (struct ff_leaf) {};
+}
+
+/* The leaf that maps an address, if any. */
+struct ff_leaf ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address)
+{
+	unsigned int level;
+
+	return ff_pgtable_find(pgt, address, &level);
+}
+
+/* Its level; 0 if there is none. */
+unsigned int ff_pgtable_level(struct ff_pgtable *pgt, unsigned long address)
+{
+	unsigned int level;
+
+	ff_pgtable_find(pgt, address, &level);
+	return level;
 }
 
 /*

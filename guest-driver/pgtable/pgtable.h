@@ -33,6 +33,7 @@ int ff_pgtable_init(struct ff_pgtable *pgt, struct device *dev,
 void ff_pgtable_fini(struct ff_pgtable *pgt);
 
 struct ff_leaf ff_pgtable_lookup(struct ff_pgtable *pgt, unsigned long address);
+unsigned int ff_pgtable_level(struct ff_pgtable *pgt, unsigned long address);
 int ff_pgtable_map(struct ff_pgtable *pgt, unsigned long address,
 		   unsigned int level, struct ff_leaf leaf,
 		   struct list_head *spares);

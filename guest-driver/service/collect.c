@@ -98,6 +98,10 @@ void ff_collect(struct ff_device *ff, const struct ff_fault *fault)
 	service = queue->service;
 	if (le32_to_cpu(fault->pasid) != service->mirror->pasid)
 		goto bad;
+	if (fault->kind == FF_FAULT_ACCESSES) {
+		ff_often_note(service, le64_to_cpu(fault->address));
+		return;
+	}
 	if (fault->kind == FF_FAULT_QUEUE_HALTED) {
 		dev_dbg_ratelimited(ff->dev, "queue %u halted: reason %u, address %#llx\n",
 				    queue->id, fault->reason,

@@ -79,13 +79,14 @@ static void ff_service_end(struct ff_service *service)
 static bool ff_service_work(void *arg)
 {
 	struct ff_service *service = arg;
-	bool closed, leaving, waiting;
+	bool closed, leaving, waiting, often;
 
 	scoped_guard(spinlock, &service->ff->queue_lock) {
 		service->task = current;
 		closed = service->closed;
 		leaving = service->leaving;
 		waiting = !list_empty(&service->ready);
+		often = service->nr_often;
 	}
 	if (closed)
 		ff_service_end(service);
@@ -93,11 +94,11 @@ static bool ff_service_work(void *arg)
 		schedule_work(&service->retire);
 	if (closed || leaving)
 		return false;
-	if (!waiting && !ff_ahead_is_any(service))
+	if (!waiting && !often && !ff_ahead_is_any(service))
 		return false;
 	__set_current_state(TASK_RUNNING);
 	if (!waiting)
-		return ff_ahead_serve(service);
+		return ff_often_serve(service) || ff_ahead_serve(service);
 	static_call_cond(ff_up_reached)(service->mirror, FF_STAGE_READY);
 	return ff_batch_serve(service);
 }

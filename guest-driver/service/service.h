@@ -14,6 +14,9 @@ struct ff_fault;
 struct task_struct;
 struct vhost_task;
 
+/* What is remembered of what the device has accessed often. */
+#define FF_OFTEN	32
+
 /* Streams that are remembered: a command has two at most. */
 #define FF_STREAMS	8
 
@@ -58,6 +61,9 @@ struct ff_stream {
  * @requests: of those groups
  * @nr_requests: how many there is room for
  * @interrupted: a signal came while they were served
+ * @often: addresses of what the device has accessed often, under
+ *	&struct ff_device.queue_lock
+ * @nr_often: their number
  * @streams: to work ahead of
  * @turn: which of them is next
  * @scratch: for ff_populate()
@@ -84,6 +90,8 @@ struct ff_service {
 	struct ff_request *requests;
 	unsigned int nr_requests;
 	bool interrupted;
+	u64 often[FF_OFTEN];
+	unsigned int nr_often;
 	struct ff_stream streams[FF_STREAMS];
 	unsigned int turn;
 	struct ff_scratch *scratch;
@@ -103,6 +111,8 @@ void ff_collect(struct ff_device *ff, const struct ff_fault *fault);
 bool ff_batch_serve(struct ff_service *service);
 void ff_ahead_note(struct ff_service *service, const struct ff_request *last);
 bool ff_ahead_is_any(const struct ff_service *service);
+void ff_often_note(struct ff_service *service, u64 address);
+bool ff_often_serve(struct ff_service *service);
 bool ff_ahead_serve(struct ff_service *service);
 unsigned int ff_span_serve(struct ff_service *service,
 			   struct ff_request *requests, unsigned int nr);

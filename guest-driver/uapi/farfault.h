@@ -348,6 +348,20 @@ _Static_assert(sizeof(struct ff_completion) == 64, "size");
 #define FF_ADVISE_PREFER_NOTHING	5
 
 /*
+ * Advice: is to be in the device's own memory once the device has
+ * accessed it often, as its access counters tell: what they tell of is
+ * moved, or the huge page that it is in. EOPNOTSUPP: the device has no
+ * memory, or no access counters.
+ */
+#define FF_ADVISE_PREFER_OFTEN		6
+
+/*
+ * Advice: as FF_ADVISE_PREFER_DEVICE, but what the device only reads is
+ * left in place.
+ */
+#define FF_ADVISE_PREFER_WRITTEN	7
+
+/*
  * Pins a buffer and gives it a device address of its own, apart from the
  * mirror: the device reaches the pages that are there now, whatever
  * becomes of the mapping, until they are unregistered or the file is

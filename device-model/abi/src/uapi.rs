@@ -68,6 +68,12 @@ constants! { CONSTANTS;
     ADVISE_PREFER_DEVICE: u32 = 4;
     /// Advice: stays where it is, whatever the driver would do with what nobody advises on.
     ADVISE_PREFER_NOTHING: u32 = 5;
+    /// Advice: is to be in the device's own memory once the device has accessed it often, as its access
+    /// counters tell: what they tell of is moved, or the huge page that it is in. EOPNOTSUPP: the device
+    /// has no memory, or no access counters.
+    ADVISE_PREFER_OFTEN: u32 = 6;
+    /// Advice: as [`ADVISE_PREFER_DEVICE`], but what the device only reads is left in place.
+    ADVISE_PREFER_WRITTEN: u32 = 7;
     /// Pins a buffer and gives it a device address of its own, apart from the mirror: the device
     /// reaches the pages that are there now, whatever becomes of the mapping, until they are
     /// unregistered or the file is closed. EFAULT: part of it cannot be had; ENOMEM: more than

@@ -2,9 +2,10 @@
 //! How memory is mapped, page by page, and what a program says it will do with it.
 
 use farfault_abi::uapi::{
-    ADVISE_DONT_NEED, ADVISE_PREFER_DEVICE, ADVISE_PREFER_NOTHING, ADVISE_WILL_READ,
-    ADVISE_WILL_WRITE, MIGRATE_DEVICE, MIGRATE_SYSTEM, SNAPSHOT_1G, SNAPSHOT_2M, SNAPSHOT_DEVICE,
-    SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO,
+    ADVISE_DONT_NEED, ADVISE_PREFER_DEVICE, ADVISE_PREFER_NOTHING, ADVISE_PREFER_OFTEN,
+    ADVISE_PREFER_WRITTEN, ADVISE_WILL_READ, ADVISE_WILL_WRITE, MIGRATE_DEVICE, MIGRATE_SYSTEM,
+    SNAPSHOT_1G, SNAPSHOT_2M, SNAPSHOT_DEVICE, SNAPSHOT_ERROR, SNAPSHOT_MIRRORED, SNAPSHOT_READ,
+    SNAPSHOT_WRITE, SNAPSHOT_ZERO,
 };
 
 /// How the CPU maps a page, as [`Device::snapshot`](crate::Device::snapshot) finds it.
@@ -86,6 +87,10 @@ pub enum Advice {
     PreferDevice = ADVISE_PREFER_DEVICE,
     /// Use it where it is.
     PreferNothing = ADVISE_PREFER_NOTHING,
+    /// Use it in its own memory once it uses it often.
+    PreferOften = ADVISE_PREFER_OFTEN,
+    /// Use in its own memory what it writes; what it only reads stays where it is.
+    PreferWritten = ADVISE_PREFER_WRITTEN,
 }
 
 /// What kind of memory a page is in.

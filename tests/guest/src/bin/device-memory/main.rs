@@ -5,6 +5,7 @@
 mod ends;
 mod huge;
 mod moves;
+mod often;
 mod place;
 mod preferences;
 mod refusals;
@@ -36,6 +37,10 @@ farfault_guest_programs::test_program![
     preferences::a_device_forgets_at_the_end,
     preferences::what_goes_to_and_fro_rests,
     preferences::what_nobody_advises_on,
+    preferences::what_is_only_read_stays,
+    often::what_is_used_often_goes_there,
+    often::a_huge_page_goes_as_one,
+    often::a_reset_is_outlived,
     refusals::arguments,
     refusals::a_hole,
     refusals::files,

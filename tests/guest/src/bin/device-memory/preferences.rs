@@ -119,6 +119,23 @@ pub fn what_goes_to_and_fro_rests() -> Outcome {
     expect("and that is counted", damped > 0)
 }
 
+/// And where the CPU has it back, both read it there.
+pub fn what_is_only_read_stays() -> Outcome {
+    let (device, mut queue) = device_and_queue()?;
+    let (mut region, contents) = (numbered(PAGES, SEED)?, numbered(PAGES, SEED)?);
+    device.advise(&region[..], Advice::PreferWritten)?;
+    for written in [false, true, false] {
+        if written {
+            queue.fill(&mut region[..8], 5_u8)?;
+            expect_equal("pages there", &count_there(&device, &region)?, &PAGES)?;
+        }
+        expect("what the CPU reads", region[8..] == contents[8..])?;
+        expect("what the device reads", seen(&mut queue, &region)?[8..] == contents[8..])?;
+        expect_equal("pages there that are read", &count_there(&device, &region)?, &0)?;
+    }
+    Ok(())
+}
+
 /// The module's parameter decides, and advice excepts from it.
 pub fn what_nobody_advises_on() -> Outcome {
     let (device, mut queue) = device_and_queue()?;
