@@ -48,15 +48,12 @@ pub fn machine(rows: &str) -> Result<(Vec<String>, [NamedTempFile; 2]), String> 
         true => &["--memory=8G", "--cmdline-append=hugepagesz=1G hugepages=5"],
         false => &["--memory=2G"],
     };
-    let fixed = ["--cpus=2", "--timeout=3600"].iter().chain(size);
+    let fixed = ["--cpus=2", "--timeout=3600", "--device=vram=32M"].iter().chain(size);
     let mut options: Vec<String> = fixed.map(|option| (*option).to_owned()).collect();
     let some_are = |kind| rows.is_empty() || rows.contains(kind);
     if some_are("dax") {
         let pmem = |disk: &NamedTempFile| format!("--pmem={},size=512M", disk.path().display());
         options.extend(disks.iter().map(pmem));
-    }
-    if some_are("device-memory") {
-        options.push("--device=vram=32M".to_owned());
     }
     if some_are("xfs") {
         options.push(LOADS_XFS.to_owned());

@@ -14,6 +14,7 @@ mod cell;
 mod column;
 mod columns;
 mod cpu;
+mod device;
 mod environment;
 mod ksm;
 mod load;

@@ -5,9 +5,11 @@ use crate::calls::{self, MADV_MERGEABLE, MADV_SOFT_OFFLINE, Span};
 use crate::cell::Cell;
 use crate::column::Column;
 use crate::cpu::frames;
+use crate::device;
 use crate::ksm;
 use crate::model::{Access, Kind, PAGE};
 use crate::row::Rule::{Refused, Senseless};
+use farfault_client::raw::uapi::{MIGRATE_DEVICE, MIGRATE_SYSTEM};
 use farfault_guest_programs::kernel_files::{drain, write};
 use farfault_guest_programs::ktap::{Outcome, Skip, expect};
 use nix::errno::Errno;
@@ -18,6 +20,8 @@ pub const COLUMNS: &[Column] = &[
         (&[Kind::Pageless], Refused(Errno::EFAULT)),
     ]),
     Column::new("compact", "memory is compacted", compact),
+    Column::new("to-device", "moved to device memory, and back", to_device)
+        .but(&[(&[Kind::Hugetlb, Kind::Device, Kind::Pageless], Refused(Errno::EOPNOTSUPP))]),
     Column::new("swap", "swapped out, and in by the CPU", swap).declined().but(&[
         (&[Kind::Hugetlb, Kind::Pageless], Refused(Errno::EINVAL)),
         (&[Kind::Dax], Senseless("persistent memory is not paged out")),
@@ -74,6 +78,32 @@ fn compact(cell: &mut Cell<'_>) -> Outcome {
         }
         _ => Ok(()),
     }
+}
+
+/// What is no process's own stays where it is, and may lose nothing by it.
+fn to_device(cell: &mut Cell<'_>) -> Outcome {
+    device::is_there()?;
+    cell.map()?;
+    let commands = cell.start_commands()?;
+    let (span, mut moved) = (cell.subject.span, 0);
+    let done = cell.insist(|_| {
+        moved = device::move_to(span, MIGRATE_DEVICE)?;
+        Ok(())
+    });
+    if cell.was_done(done)? && commands.is_none() {
+        cell.subject.anything_may_be_mapped();
+        cell.subject.comes_back |= moved > 0;
+        cell.device_reads("read where it is")?;
+    }
+    let mut back = 0;
+    let done = cell.insist(|_| {
+        back = device::move_to(span, MIGRATE_SYSTEM)?;
+        Ok(())
+    });
+    cell.was_done(done)?;
+    println!("# {moved} of {} pages moved there, {back} back", span.length / PAGE);
+    cell.subject.anything_may_be_mapped();
+    cell.look_at_all(commands)
 }
 
 fn swap(cell: &mut Cell<'_>) -> Outcome {

@@ -63,7 +63,7 @@ pub const ROWS: &[Row] = &[
     ]),
     Row::new("prot-none", "mapped without access", Kind::Anonymous, closed).but(&[
         (LOSSES, Senseless("nothing but anonymous matters here")),
-        (&["hwpoison", "migrate"], Refused(Errno::EFAULT)),
+        (&["hwpoison", "migrate", "to-device"], Refused(Errno::EFAULT)),
         (&["ksm"], Senseless("no two of its pages can be made equal")),
     ]),
 ];

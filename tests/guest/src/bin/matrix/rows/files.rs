@@ -58,12 +58,13 @@ pub const ROWS: &[Row] = &[
         (&["swapin-write", "migrate", "pageout", "swap"], Runs),
         (&["sync-write"], Senseless("the disk is not written to")),
         (&["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
-        (&["reflink"], Refused(Errno::EOPNOTSUPP)),
+        (&["reflink", "to-device"], Refused(Errno::EOPNOTSUPP)),
     ]),
     Row::new("dax-xfs-private", "of xfs, private copies", Kind::Dax, dax_xfs).but(&[
         (&["swapin-write", "migrate", "pageout", "swap"], Runs),
         (&["sync-write"], Senseless("the disk is not written to")),
         (&["ksm"], Senseless("KSM leaves mappings of persistent memory alone")),
+        (&["to-device"], Refused(Errno::EOPNOTSUPP)),
     ]),
     Row::new("hugetlb", "private hugetlb pages of 2 MiB", Kind::Hugetlb, huge)
         .sized(4 * HUGE, HUGE)

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rows of memory that is in the device's own memory when it is changed.
 
+use crate::device;
 use crate::model::{HUGE, Kind, Mapped, PAGE, Subject};
 use crate::row::Row;
 use crate::row::Rule::{self, Senseless};
 use crate::rows::LOSSES;
 use crate::rows::anonymous::{huge, small};
-use farfault_client::raw::Kernel;
-use farfault_client::raw::uapi::{MIGRATE_DEVICE, Migrate};
-use farfault_guest_programs::ktap::{Skip, expect};
-use farfault_guest_programs::{Failure, raw_queue};
-use std::thread;
+use farfault_client::raw::uapi::MIGRATE_DEVICE;
+use farfault_guest_programs::Failure;
+use farfault_guest_programs::ktap::expect;
 
 const NOT_RECLAIMED: (&[&str], Rule) = (LOSSES, Senseless("what is there is not reclaimed"));
 const NOT_COMPACTED: (&[&str], Rule) =
@@ -26,28 +25,11 @@ pub const ROWS: &[Row] = &[
         .but(&[NOT_RECLAIMED, NOT_COMPACTED, (&["collapse"], Senseless("it is one huge page"))]),
 ];
 
-/// How often to ask: mm does not let go of what somebody has in hand for a moment.
-const TRIES: u32 = 100;
-
 /// The mirror lets go of what moves.
 fn move_there(subject: &mut Subject) -> Result<(), Failure> {
-    let device = raw_queue::open()?;
-    if device.info()?.vram == 0 {
-        return Err(Skip("the device has no memory of its own".to_owned()).into());
-    }
-    let (address, length) = (subject.span.start, subject.span.length);
-    let mut left = length / PAGE;
-    for _ in 0..TRIES {
-        let target = MIGRATE_DEVICE;
-        let mut request = Migrate { address, length, target, reserved: 0, moved: 0 };
-        device.migrate(&mut request)?;
-        left = left.saturating_sub(request.moved);
-        if left == 0 {
-            break;
-        }
-        thread::yield_now();
-    }
-    expect("all of it goes to device memory", left == 0)?;
+    device::is_there()?;
+    let moved = device::move_to(subject.span, MIGRATE_DEVICE)?;
+    expect("all of it goes to device memory", moved >= subject.span.length / PAGE)?;
     subject.whole = false;
     subject.comes_back = true;
     subject.mapped(Mapped::No);
