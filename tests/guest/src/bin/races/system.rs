@@ -51,12 +51,17 @@ pub fn offer_unpoison() -> Result<(), Failure> {
 /// How often a frame is asked for that somebody has in hand for a moment.
 const TRIES: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
+/// After so many it may be that a CPU keeps it until it has some more to put on a list.
+const DRAIN: usize = 100;
 
 pub fn unpoison(frame: u64) -> Result<(), Failure> {
-    for _ in 1..TRIES {
+    for tried in 1..TRIES {
         match put_back(frame) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(PAUSE),
             result => return Ok(result?),
+        }
+        if tried.is_multiple_of(DRAIN) {
+            kernel_files::drain()?;
         }
     }
     Ok(put_back(frame).map_err(|error| format!("unpoisoning frame {frame:#x}: {error}"))?)
