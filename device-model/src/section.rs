@@ -222,7 +222,7 @@ impl<'s, 'm> Section<'s, 'm> {
         page.load((address % PAGE) as usize, Ordering::Relaxed).ok()
     }
 
-    /// Counts, of a load that is counted as such, where it was.
+    /// Counts where a load went: to device memory, or to which block of system memory.
     fn count_load(&mut self, address: u64) {
         let page = self.mmu.tlb.lookup_page(self.owner, address);
         let own = page.is_some_and(|page| self.mmu.memory.is_device(page));
